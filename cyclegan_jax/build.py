@@ -1,0 +1,142 @@
+"""From a config to a run: the only place that reads both."""
+
+import jax.numpy as jnp
+
+from cyclegan_jax import nets, optim
+from cyclegan_jax.data import Dataset
+from cyclegan_jax.data.preprocess import preprocess
+from cyclegan_jax.data.sources import SOURCES, check
+from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.losses import ADVERSARIAL_LOSSES
+from cyclegan_jax.methods import METHODS
+from cyclegan_jax.train import Rhythm, Run
+
+_DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+
+def build_run(config):
+  """The run a config asks for.
+
+  Raises:
+    UserError: a value that can't be, or data that isn't there.
+  """
+  _check(config)
+  method = build_method(config)
+  data = build_data(config)
+  schedule = optim.schedule(
+    steps_per_epoch=data.steps_per_epoch(config.train.batch_size),
+    **config.schedule,
+  )
+  rates = {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
+  return Run(
+    method=method,
+    optimizers={
+      group: optim.optimizer(
+        config.optim.name,
+        rate,
+        config.optim.beta1,
+        config.optim.beta2,
+        schedule.factor,
+      )
+      for group, rate in rates.items()
+    },
+    learning_rates=rates,
+    schedule=schedule,
+    data=data,
+    batch_size=config.train.batch_size,
+    seed=config.seed,
+    pool_size=config.pool_size,
+    ema_decay=config.train.ema_decay,
+    devices=config.parallel.devices,
+    map=config.parallel.map,
+    rhythm=Rhythm(
+      config.log.every, config.log.sample_every, config.log.checkpoint_every
+    ),
+    keep=config.log.keep,
+    samples=config.log.samples,
+  )
+
+
+def build_method(config):
+  """The method a config asks for, with its networks and losses."""
+  dtype = lookup(_DTYPES, config.dtype, 'dtype')
+  weights = dict(config.loss)
+  adversarial = lookup(
+    ADVERSARIAL_LOSSES,
+    weights.pop('adversarial_loss'),
+    'loss.adversarial_loss',
+  )
+  return lookup(METHODS, config.method, 'method')(
+    nets.constructor(
+      nets.GENERATORS, what='generator', dtype=dtype, **config.generator
+    ),
+    nets.constructor(
+      nets.DISCRIMINATORS,
+      what='discriminator',
+      dtype=dtype,
+      **config.discriminator,
+    ),
+    {'a': config.data.channels_a, 'b': config.data.channels_b},
+    adversarial,
+    weights,
+  )
+
+
+def build_data(config):
+  """The data a config asks for, every header looked at."""
+  c = config.data
+  prepare = preprocess(c.preprocess, c.load_size, c.crop_size, c.flip)
+  source = lookup(SOURCES, c.source, 'data.source')(c.root, c.name)
+  check(source)
+  return Dataset(
+    source,
+    prepare,
+    {'a': c.channels_a, 'b': c.channels_b},
+    int(c.cache_gb * 2**30),
+  )
+
+
+def _check(config):
+  """Ranges of the plain numbers."""
+  for key in ('data.channels_a', 'data.channels_b'):
+    _require(config, key, lambda x: x in (1, 3), '1 (gray) or 3 (RGB)')
+  for key in (
+    'train.batch_size',
+    'log.keep',
+    'generator.width',
+    'discriminator.width',
+    'log.samples',
+  ):
+    _require(config, key, lambda x: x >= 1, 'at least 1')
+  for key in (
+    'pool_size',
+    'optim.lr',
+    'optim.lr_discriminator',
+    'schedule.constant',
+    'schedule.decay',
+    'log.every',
+    'log.sample_every',
+    'log.checkpoint_every',
+    'seed',
+    'parallel.devices',
+    'data.cache_gb',
+    'generator.depth',
+    *(f'loss.{k}' for k in config.loss if k != 'adversarial_loss'),
+  ):
+    _require(config, key, lambda x: x >= 0, '0 or more')
+  for key in (
+    'train.ema_decay',
+    'generator.dropout',
+    'optim.beta1',
+    'optim.beta2',
+  ):
+    _require(config, key, lambda x: 0 <= x < 1, 'in [0, 1)')
+  if config.schedule.constant + config.schedule.decay < 1:
+    raise UserError('schedule.constant + schedule.decay must be at least 1')
+
+
+def _require(config, key, holds, what):
+  section, _, name = key.rpartition('.')
+  value = (config[section] if section else config)[name]
+  if not holds(value):
+    raise UserError(f'{key}={value} must be {what}')

@@ -1,0 +1,61 @@
+"""Saving and restoring the train state; the only file that imports orbax."""
+
+import jax
+import orbax.checkpoint as ocp
+
+from cyclegan_jax.errors import UserError
+
+
+class Checkpoints:
+  """The checkpoints of a run, saved in the background, each whole or absent."""
+
+  def __init__(self, folder, keep=3):
+    """Opens or makes `folder` (absolute), which holds the newest `keep`."""
+    self._folder = folder
+    self._manager = ocp.CheckpointManager(
+      folder,
+      options=ocp.CheckpointManagerOptions(
+        max_to_keep=keep, enable_async_checkpointing=True
+      ),
+    )
+
+  def latest_step(self):
+    """The newest step saved, or None."""
+    return self._manager.latest_step()
+
+  def save(self, step, state):
+    """Starts to save; the state may be donated as soon as this returns."""
+    if step != self._manager.latest_step():
+      # A copy: the save goes on while the next step reuses the buffers.
+      state = jax.tree.map(lambda x: x.copy(), state)
+      self._manager.save(
+        step, args=ocp.args.Composite(state=ocp.args.StandardSave(state))
+      )
+
+  def restore(self, like):
+    """The newest state.
+
+    Args:
+      like: a state of the same shapes, on the devices to restore to.
+
+    Raises:
+      UserError: what is saved is the state of other networks.
+    """
+    step = self._manager.latest_step()
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    try:
+      restored = self._manager.restore(
+        step,
+        args=ocp.args.Composite(state=ocp.args.StandardRestore(target)),
+      )
+    except (ValueError, KeyError, TypeError) as e:
+      raise UserError(
+        f'{self._folder} holds a run of other networks than this config '
+        'asks for: use another --workdir, or the config it was started with'
+      ) from e
+    return restored['state']
+
+  def close(self):
+    """Waits for what is being saved."""
+    self._manager.wait_until_finished()
+    self._manager.close()

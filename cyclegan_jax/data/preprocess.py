@@ -1,0 +1,74 @@
+"""The official code's --preprocess modes by name."""
+
+from typing import NamedTuple
+
+from cyclegan_jax.errors import UserError, lookup
+
+
+class Preprocess(NamedTuple):
+  """How a picture becomes a training image.
+
+  Attributes:
+    mode: a name of `MODES`.
+    load_size: pixels to scale to, before the crop.
+    crop_size: side of the square crop, for modes that crop.
+    flip: whether to mirror at random.
+  """
+
+  mode: str = 'resize_and_crop'
+  load_size: int = 286
+  crop_size: int = 256
+  flip: bool = True
+
+  @property
+  def crops(self):
+    return 'crop' in self.mode
+
+  def train_size(self, width, height):
+    """(width, height) to resize to for training."""
+    return MODES[self.mode](width, height, self.load_size, self.crop_size)
+
+  def test_size(self, width, height):
+    """The same for a test picture: scaled so that the crop shows it all."""
+    load = self.crop_size if self.crops else self.load_size
+    return MODES[self.mode](width, height, load, self.crop_size)
+
+
+def _width(width, height, load, crop):
+  return load, max(load * height // width, crop)
+
+
+def _short_side(width, height, load, crop):
+  short = min(width, height)
+  return width * load // short, height * load // short
+
+
+# (width, height, load_size, crop_size) -> (width, height)
+MODES = {
+  'resize_and_crop': lambda width, height, load, crop: (load, load),
+  'crop': lambda width, height, load, crop: (width, height),
+  'scale_width': lambda w, h, load, crop: (load, max(load * h // w, 1)),
+  'scale_width_and_crop': _width,
+  'scale_shortside': _short_side,
+  'none': lambda width, height, load, crop: (width, height),
+}
+
+
+def preprocess(mode, load_size, crop_size, flip):
+  """A checked `Preprocess`.
+
+  Raises:
+    UserError: an unknown mode, or a crop larger than what it is cut from.
+  """
+  lookup(MODES, mode, 'data.preprocess')
+  if mode in ('resize_and_crop', 'scale_width_and_crop') and (
+    crop_size > load_size
+  ):
+    raise UserError(
+      f'data.crop_size={crop_size} is larger than data.load_size={load_size}: '
+      'a crop is cut from the loaded picture'
+    )
+  for name, size in (('load_size', load_size), ('crop_size', crop_size)):
+    if size < 1:
+      raise UserError(f'data.{name}={size} must be at least 1')
+  return Preprocess(mode, load_size, crop_size, flip)

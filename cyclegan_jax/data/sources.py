@@ -1,0 +1,191 @@
+"""Where pictures come from: the names of `data.source`."""
+
+import json
+import pathlib
+from typing import NamedTuple
+
+from cyclegan_jax.data import builtin
+from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header
+from cyclegan_jax.errors import UserError
+
+
+class Labels(NamedTuple):
+  """Label maps of the test pictures, to read translated maps by.
+
+  Attributes:
+    pictures: one a test picture, class numbers as gray values, 255 ignored.
+    classes: names of the classes.
+    colours: for each class the RGB colours that stand for it.
+  """
+
+  pictures: list[Picture]
+  classes: list[str]
+  colours: list[list]
+
+
+class Source(NamedTuple):
+  """The pictures of a data set.
+
+  Attributes:
+    train: {'a': [Picture], 'b': [Picture]}.
+    test: the same; the training pictures where there are no test pictures.
+    paired: whether test['a'][i] and test['b'][i] show the same.
+    labels: `Labels` of the test pictures, or None.
+  """
+
+  train: dict
+  test: dict
+  paired: bool = False
+  labels: Labels | None = None
+
+
+def _pictures(folder):
+  """All pictures below a folder, in the order of their names."""
+  if not folder.is_dir():
+    raise UserError(f'no folder {folder}: set data.root to the data set')
+  files = sorted(
+    f
+    for f in folder.rglob('*')
+    if f.suffix.lower() in EXTENSIONS and f.is_file()
+  )
+  if not files:
+    raise UserError(
+      f'no pictures in {folder}: it needs {" ".join(EXTENSIONS)} files'
+    )
+  return [Picture(str(f), f) for f in files]
+
+
+def folder(root, name=''):
+  """The official layout: ROOT/{trainA,trainB}, and testA, testB if there.
+
+  Test pictures whose names are the same in A and B are taken for true pairs.
+  """
+  del name
+  root = _root(root, 'trainA trainB testA testB')
+  train = {d: _pictures(root / f'train{d.upper()}') for d in ('a', 'b')}
+  test = train
+  if all((root / f'test{d}').is_dir() for d in 'AB'):
+    test = {d: _pictures(root / f'test{d.upper()}') for d in ('a', 'b')}
+  stems = {d: [p.data.stem for p in test[d]] for d in ('a', 'b')}
+  return Source(
+    train=train,
+    test=test,
+    paired=test is not train and stems['a'] == stems['b'],
+    labels=_labels(root, stems['a']),
+  )
+
+
+def _labels(root, stems):
+  if not (root / 'classes.json').is_file():
+    return None
+  try:
+    classes = json.loads((root / 'classes.json').read_text())
+    pictures = [root / 'testLabels' / f'{stem}.png' for stem in stems]
+    missing = [p for p in pictures if not p.is_file()]
+    if missing:
+      raise UserError(f'no label map {missing[0]} beside its test picture')
+    return Labels(
+      [Picture(str(p), p) for p in pictures],
+      list(classes),
+      list(classes.values()),
+    )
+  except (ValueError, AttributeError) as e:
+    if isinstance(e, UserError):
+      raise
+    raise UserError(f'{root / "classes.json"}: {e}') from e
+
+
+def aligned(root, name=''):
+  """Pairs side by side: ROOT/{train,val,test}, left half A, right half B."""
+  del name
+  root = _root(root, 'train and test')
+
+  def halves(folder):
+    files = _pictures(folder)
+    return {d: [p._replace(half=i) for p in files] for i, d in enumerate('ab')}
+
+  train = halves(root / 'train')
+  for split in ('test', 'val'):
+    if (root / split).is_dir():
+      return Source(train=train, test=halves(root / split), paired=True)
+  return Source(train=train, test=train)
+
+
+def _root(root, layout):
+  if not root:
+    raise UserError(
+      f'data.root is not set: give the folder that holds {layout}, '
+      '--config.data.root=FOLDER'
+    )
+  path = pathlib.Path(root).expanduser()
+  if not path.is_dir():
+    raise UserError(f'no folder {path} (data.root): it should hold {layout}')
+  return path
+
+
+def tfds(root, name):
+  """A TensorFlow data set `cycle_gan/NAME`, downloaded if it can be.
+
+  Args:
+    root: TFDS's data_dir; empty for its default.
+    name: such as 'cycle_gan/horse2zebra'.
+  """
+  import tensorflow_datasets  # slow to import, so only where it is used
+
+  try:
+    builder = tensorflow_datasets.builder(name, data_dir=root or None)
+  except Exception as e:
+    raise UserError(
+      f'data.name={name!r} is no TFDS data set: '
+      f'{(str(e).strip() or type(e).__name__).splitlines()[0]}'
+    ) from e
+  try:
+    builder.download_and_prepare()
+    sets = builder.as_dataset(
+      decoders={'image': tensorflow_datasets.decode.SkipDecoding()}
+    )
+  except Exception as e:  # network, disk, checksum: TFDS raises all kinds
+    raise UserError(
+      f'{name} is not in {builder.data_dir} and could not be downloaded '
+      f'({type(e).__name__}): run "tfds build {name}" where there is a '
+      'network and set data.root, or use configs/folder.py with your own '
+      'pictures, or configs/satellite2map.py, which needs neither'
+    ) from e
+
+  def pictures(split):
+    return [
+      Picture(f'{name} {split} {i}', example['image'])
+      for i, example in enumerate(sets[split].as_numpy_iterator())
+    ]
+
+  return Source(
+    train={d: pictures(f'train{d.upper()}') for d in ('a', 'b')},
+    test={d: pictures(f'test{d.upper()}') for d in ('a', 'b')},
+  )
+
+
+def satellite2map(root, name=''):
+  """The built-in set, made in the cache folder on first use."""
+  del name
+  return folder(builtin.satellite2map(root))
+
+
+# data.source -> (data.root, data.name) -> Source
+SOURCES = {
+  'folder': folder,
+  'aligned': aligned,
+  'tfds': tfds,
+  'builtin': satellite2map,
+}
+
+
+def check(source):
+  """Reads every header once, so a wrong file stops a run before it starts.
+
+  Raises:
+    UserError: names the first picture that is none or is too small.
+  """
+  for split in (source.train, source.test):
+    for pictures in split.values():
+      for picture in pictures:
+        check_header(picture)

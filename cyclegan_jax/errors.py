@@ -1,0 +1,27 @@
+"""What a user gets to read when something they gave does not fit."""
+
+import difflib
+
+
+class UserError(ValueError):
+  """A mistake in the input: one line that names the file or option.
+
+  The programs print it without a stack trace and exit with code 2.
+  """
+
+
+def lookup(table, name, what):
+  """`table[name]`, or a `UserError` that lists the names there are.
+
+  Args:
+    table: the names and what they stand for.
+    name: the name asked for.
+    what: the option it was given for, as the user spells it.
+  """
+  if name in table:
+    return table[name]
+  close = difflib.get_close_matches(str(name), table, n=1)
+  hint = f'did you mean {close[0]!r}? ' if close else ''
+  raise UserError(
+    f'{what}={name!r} is unknown: {hint}choose from {", ".join(sorted(table))}'
+  )

@@ -1,0 +1,46 @@
+"""Float images in [-1, 1] to pictures a person can look at."""
+
+import numpy as np
+from PIL import Image
+
+_GAP = 2
+
+
+def to_uint8(image):
+  """[h, w, 1 or 3] in [-1, 1] -> uint8 [h, w, 3]."""
+  pixels = np.clip(np.round((np.asarray(image) + 1) * 127.5), 0, 255)
+  return np.broadcast_to(pixels.astype(np.uint8), (*image.shape[:2], 3))
+
+
+def grid(rows):
+  """Rows of images of any sizes -> one uint8 picture, white between them.
+
+  Images of 64 pixels and less are shown larger, pixel by pixel.
+  """
+  cells = [[_zoom(to_uint8(image)) for image in row] for row in rows]
+  lines = []
+  for row in cells:
+    height = max(cell.shape[0] for cell in row) + _GAP
+    lines.append(
+      np.concatenate([_pad(c, height, c.shape[1] + _GAP) for c in row], axis=1)
+    )
+  width = max(line.shape[1] for line in lines)
+  picture = np.concatenate([_pad(x, x.shape[0], width) for x in lines])
+  return picture[:-_GAP, :-_GAP]
+
+
+def _zoom(picture, at_least=128):
+  times = max(1, at_least // max(picture.shape[:2]))
+  return picture.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _pad(picture, height, width):
+  white = np.full((height, width, 3), 255, np.uint8)
+  white[: picture.shape[0], : picture.shape[1]] = picture
+  return white
+
+
+def save_png(path, picture):
+  """Writes a uint8 [h, w, 3] picture, with the folders above it."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.fromarray(picture).save(path)

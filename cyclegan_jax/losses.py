@@ -1,0 +1,95 @@
+"""Adversarial losses and L1: arrays in, scalars out, no weights inside.
+
+Scores are discriminator outputs [batch, h, w, 1] before any sigmoid.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class AdversarialLoss(NamedTuple):
+  """What generator and discriminator minimise.
+
+  Attributes:
+    generator: scores of fakes -> scalar.
+    discriminator: (scores of reals, scores of fakes) -> scalar.
+    penalized: whether the discriminator needs the gradient penalty.
+  """
+
+  generator: Callable
+  discriminator: Callable
+  penalized: bool = False
+
+
+def l1(x, y):
+  """Mean absolute difference (paper, Eq. 2)."""
+  return jnp.mean(jnp.abs(x - y))
+
+
+def gradient_penalty(critic, real, fake, mix):
+  """WGAN-GP's penalty (Gulrajani et al. 2017, Eq. 3), without its weight 10.
+
+  The critic's value of a picture is the mean of its scores, which is what the
+  loss averages; its gradient's norm is pulled to 1 between real and fake.
+
+  Args:
+    critic: images [b, h, w, c] -> scores.
+    real: [b, h, w, c].
+    fake: [b, h, w, c].
+    mix: [b] in [0, 1], the share of the real picture.
+
+  Returns:
+    Mean over the batch of (|gradient| - 1)^2.
+  """
+  mix = mix[:, None, None, None]
+  between = mix * real + (1 - mix) * fake
+
+  def total(images):
+    scores = critic(images)
+    return jnp.mean(scores, axis=(1, 2, 3)).sum()
+
+  squares = jnp.sum(jax.grad(total)(between) ** 2, axis=(1, 2, 3))
+  # The root's slope is infinite at 0: a flat critic must not give NaN.
+  return jnp.mean((jnp.sqrt(squares + 1e-16) - 1) ** 2)
+
+
+def _halves(generator, real, fake, **options):
+  return AdversarialLoss(
+    generator=lambda scores: jnp.mean(generator(scores)),
+    discriminator=lambda on_real, on_fake: (
+      jnp.mean(real(on_real)) + jnp.mean(fake(on_fake))
+    ),
+    **options,
+  )
+
+
+ADVERSARIAL_LOSSES = {
+  # Mao et al. 2017, with the paper's targets 1 and 0 (Sec. 4).
+  'lsgan': _halves(
+    generator=lambda s: (s - 1) ** 2,
+    real=lambda s: (s - 1) ** 2,
+    fake=lambda s: s**2,
+  ),
+  # Goodfellow et al. 2014 on logits; the generator's non-saturating form.
+  'vanilla': _halves(
+    generator=lambda s: jax.nn.softplus(-s),
+    real=lambda s: jax.nn.softplus(-s),
+    fake=jax.nn.softplus,
+  ),
+  # Lim and Ye 2017.
+  'hinge': _halves(
+    generator=lambda s: -s,
+    real=lambda s: jax.nn.relu(1 - s),
+    fake=lambda s: jax.nn.relu(1 + s),
+  ),
+  # Gulrajani et al. 2017.
+  'wgangp': _halves(
+    generator=lambda s: -s,
+    real=lambda s: -s,
+    fake=lambda s: s,
+    penalized=True,
+  ),
+}

@@ -1,0 +1,26 @@
+"""Trains a model: python -m cyclegan_jax.main --config=configs/NAME.py
+
+Run the same command again to continue where it stopped. Exit codes: 0 done,
+2 something given doesn't fit, 130 or 143 stopped by Ctrl-C or SIGTERM (saved).
+"""
+
+import sys
+
+from cyclegan_jax import cli
+
+
+def main(argv):
+  config, workdir = cli.parse(argv, __doc__)
+  # The heavy imports come after the flags: a typo is answered at once.
+  cli.quiet()
+  from cyclegan_jax import build, record, train
+
+  record.open_workdir(workdir)
+  run = build.build_run(config)
+  record.write(workdir, config)
+  result = train.train(run, workdir)
+  return record.report(result, train.Workdir(workdir), run.schedule.steps)
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

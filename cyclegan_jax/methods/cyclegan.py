@@ -1,0 +1,119 @@
+"""CycleGAN (Zhu et al., ICCV 2017): adversarial, cycle and identity losses."""
+
+import jax
+
+from cyclegan_jax import nets
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.losses import gradient_penalty, l1
+from cyclegan_jax.methods.method import Method
+from cyclegan_jax.nets.layers import example_keys
+
+
+def cyclegan(generator, discriminator, channels, adversarial, weights):
+  """The method of the paper, Eq. 3, with every term's weight apart.
+
+  Args:
+    generator: out_channels -> network.
+    discriminator: () -> network.
+    channels: {'a': int, 'b': int}.
+    adversarial: an `AdversarialLoss`.
+    weights: adversarial, cycle_a, cycle_b (the paper's lambda, 10 each),
+      identity_a, identity_b (Sec. 5.2), discriminator (the official 0.5),
+      gradient_penalty.
+
+  Raises:
+    UserError: an identity loss between domains of different channels.
+  """
+  for name in ('identity_a', 'identity_b'):
+    if weights[name] and channels['a'] != channels['b']:
+      raise UserError(
+        f'loss.{name}={weights[name]} needs data.channels_a and '
+        f'data.channels_b to be equal: set it to 0'
+      )
+  generators = {
+    'a2b': generator(out_channels=channels['b']),
+    'b2a': generator(out_channels=channels['a']),
+  }
+  critic = discriminator()
+
+  def init(key, batch):
+    keys = iter(jax.random.split(key, 4))
+
+    def params(net, images):
+      return net.init(next(keys), images[:1])['params']
+
+    return {
+      'gen': {
+        'a2b': params(generators['a2b'], batch['a']),
+        'b2a': params(generators['b2a'], batch['b']),
+      },
+      'disc': {d: params(critic, batch[d]) for d in ('a', 'b')},
+    }
+
+  def generator_loss(params, batch, key, axis=None):
+    a, b = batch['a'], batch['b']
+    keys = iter(jax.random.split(key, 8))
+
+    def run(direction, images):
+      net, weights = generators[direction], params['gen'][direction]
+      return nets.apply(net, weights, images, key=next(keys), axis=axis)
+
+    def fooled(domain, fake):
+      scores = nets.apply(
+        critic, params['disc'][domain], fake, key=next(keys), axis=axis
+      )
+      return weights['adversarial'] * adversarial.generator(scores)
+
+    fake_b, fake_a = run('a2b', a), run('b2a', b)
+    terms, samples = {}, {}
+    if weights['adversarial']:
+      terms['adv_a2b'] = fooled('b', fake_b)
+      terms['adv_b2a'] = fooled('a', fake_a)
+      samples = {'a': fake_a, 'b': fake_b}
+    if weights['cycle_a']:
+      terms['cycle_a'] = weights['cycle_a'] * l1(run('b2a', fake_b), a)
+    if weights['cycle_b']:
+      terms['cycle_b'] = weights['cycle_b'] * l1(run('a2b', fake_a), b)
+    if weights['identity_a']:
+      terms['identity_a'] = weights['identity_a'] * l1(run('b2a', a), a)
+    if weights['identity_b']:
+      terms['identity_b'] = weights['identity_b'] * l1(run('a2b', b), b)
+    return sum(terms.values(), 0.0), (samples, terms)
+
+  def discriminator_loss(params, batch, samples, key, axis=None):
+    keys = iter(jax.random.split(key, 8))
+    terms, scores = {}, {}
+    for domain, fake in samples.items():
+      real = batch[domain]
+
+      def judge(images, key, domain=domain):
+        net = params['disc'][domain]
+        return nets.apply(critic, net, images, key=key, axis=axis)
+
+      on_real, on_fake = judge(real, next(keys)), judge(fake, next(keys))
+      scores[f'score_real_{domain}'] = on_real.mean()
+      scores[f'score_fake_{domain}'] = on_fake.mean()
+      factor = weights['discriminator']
+      terms[f'disc_{domain}'] = factor * adversarial.discriminator(
+        on_real, on_fake
+      )
+      key_mix, key_net = next(keys), next(keys)
+      if adversarial.penalized and weights['gradient_penalty']:
+        mix = jax.vmap(jax.random.uniform)(
+          example_keys(key_mix, len(real), axis)
+        )
+        penalty = gradient_penalty(
+          lambda images, judge=judge, key=key_net: judge(images, key),
+          real,
+          fake,
+          mix,
+        )
+        terms[f'penalty_{domain}'] = (
+          factor * weights['gradient_penalty'] * penalty
+        )
+    return sum(terms.values(), 0.0), (terms, scores)
+
+  def translate(params, images, direction):
+    return nets.apply(generators[direction], params['gen'][direction], images)
+
+  return Method(init, generator_loss, discriminator_loss, translate)

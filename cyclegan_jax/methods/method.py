@@ -1,0 +1,30 @@
+"""What the engine knows of a method: four pure functions."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Method(NamedTuple):
+  """A way to learn image-to-image translation.
+
+  Batches are {'a': images, 'b': images}, float32 [batch, height, width,
+  channels] in [-1, 1]. `axis` is the name of the mapped device axis or None.
+
+  Attributes:
+    init: (key, batch) -> {'gen': {name: params}, 'disc': {name: params}}.
+    generator_loss: (params, batch, key, axis) -> (loss, (samples, terms)).
+      `samples` is what the discriminators judge and the image pool replays;
+      `terms` is a dict of named scalars, already weighted, whose sum is the
+      loss. A term with weight 0 is not computed.
+    discriminator_loss: (params, batch, samples, key, axis) -> (loss, (terms,
+      scores)); `scores` are named scalars for the log alone.
+    translate: (params, images, direction) -> images, without randomness;
+      `params` need only hold 'gen'.
+    directions: what `translate` can do, of 'a2b' and 'b2a'.
+  """
+
+  init: Callable
+  generator_loss: Callable
+  discriminator_loss: Callable
+  translate: Callable
+  directions: tuple[str, ...] = ('a2b', 'b2a')

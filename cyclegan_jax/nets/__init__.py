@@ -1,0 +1,67 @@
+"""The networks by name, and the one way to run them."""
+
+from functools import partial
+
+from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.nets.discriminators import PatchGAN, PixelGAN
+from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
+
+# A name with a number fixes the depth; the plain name takes any.
+GENERATORS = {
+  'resnet': ResnetGenerator,
+  'resnet_6blocks': partial(ResnetGenerator, depth=6),
+  'resnet_9blocks': partial(ResnetGenerator, depth=9),
+  'unet': UnetGenerator,
+  'unet_128': partial(UnetGenerator, depth=7),
+  'unet_256': partial(UnetGenerator, depth=8),
+}
+DISCRIMINATORS = {'patchgan': PatchGAN, 'pixelgan': PixelGAN}
+
+
+def constructor(table, name, what, *, depth=0, **options):
+  """The network `name` of a table, with its options set but out_channels.
+
+  Args:
+    table: `GENERATORS` or `DISCRIMINATORS`.
+    name: a name of the table.
+    what: the config section the name stands in, for errors.
+    depth: blocks, levels or layers; 0 takes the network's own.
+    **options: fields of the network's class.
+
+  Raises:
+    UserError: an unknown name, or a depth for a name that fixes it.
+  """
+  make = lookup(table, name, f'{what}.name')
+  if depth:
+    if isinstance(make, partial):
+      raise UserError(
+        f'{what}.depth={depth} does not go with {what}.name={name!r}, which '
+        f'has {make.keywords["depth"]}: use {name.split("_")[0]!r}'
+      )
+    options['depth'] = depth
+  return partial(make, **options)
+
+
+def apply(net, params, images, *, key=None, axis=None):
+  """Runs a network.
+
+  Args:
+    net: a module of this package.
+    params: its parameters.
+    images: [batch, height, width, channels] in [-1, 1].
+    key: switches training on (dropout) and draws its random numbers.
+    axis: name of the mapped device axis, or None outside of one.
+
+  Returns:
+    The network's output, float32.
+  """
+  # Batch norm reads the batch alone, so its running averages are dropped.
+  output, _ = net.apply(
+    {'params': params},
+    images,
+    train=key is not None,
+    axis=axis,
+    rngs=None if key is None else {'dropout': key},
+    mutable=['batch_stats'],
+  )
+  return output

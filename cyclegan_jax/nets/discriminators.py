@@ -1,0 +1,62 @@
+"""Discriminators: maps of scores, one score a patch or a pixel."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.nets.layers import Net
+
+
+class Discriminator(Net):
+  """A discriminator [b, h, w, any] -> scores [b, h', w', 1], no sigmoid.
+
+  Attributes:
+    depth: strided layers of the PatchGAN (n_layers in the official code).
+  """
+
+  depth: int = 3
+
+
+class PatchGAN(Discriminator):
+  """C64-C128-C256-C512 and a conv to one score (paper, Sec. 7.2).
+
+  With `depth` 1, 2, 3, 4, 5 a score sees 16, 34, 70, 142, 286 pixels squared.
+
+  Raises:
+    UserError: the picture is too small to leave a score.
+  """
+
+  @nn.compact
+  def __call__(self, x, train=False, axis=None):
+    height, width = x.shape[1:3]
+    if min(height, width) // 2**self.depth < 3:
+      raise UserError(
+        f'discriminator.depth={self.depth} is too deep for {height}x{width} '
+        f'pictures: use crop_size >= {3 * 2**self.depth} or a smaller depth'
+      )
+    for i in range(self.depth + 1):
+      stride = 2 if i < self.depth else 1
+      x = self.conv(
+        x,
+        self.width * min(2**i, 8),
+        4,
+        f'conv_{i}',
+        strides=(stride, stride),
+        padding=1,
+        bias=True if i == 0 else None,
+      )
+      if i > 0:
+        x = self.normalize(x, f'norm_{i}', axis)
+      x = nn.leaky_relu(x, 0.2)
+    return self.conv(x, 1, 4, 'last', padding=1, bias=True).astype(jnp.float32)
+
+
+class PixelGAN(Discriminator):
+  """1x1 convolutions: every pixel is judged by its colour alone."""
+
+  @nn.compact
+  def __call__(self, x, train=False, axis=None):
+    x = nn.leaky_relu(self.conv(x, self.width, 1, 'conv_0', bias=True), 0.2)
+    x = self.conv(x, self.width * 2, 1, 'conv_1')
+    x = nn.leaky_relu(self.normalize(x, 'norm_1', axis), 0.2)
+    return self.conv(x, 1, 1, 'last').astype(jnp.float32)

@@ -1,0 +1,282 @@
+"""The training loop, for any method."""
+
+import contextlib
+import json
+import pathlib
+import signal
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from cyclegan_jax import (
+  data,
+  evaluation,
+  images,
+  optim,
+  parallel,
+  train_state,
+  train_step,
+)
+from cyclegan_jax.checkpoint import Checkpoints
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.log import Log, Progress
+from cyclegan_jax.methods.method import Method
+
+
+class Rhythm(NamedTuple):
+  """How often, in steps, things happen; 0 is never save at the last step."""
+
+  log: int = 100
+  sample: int = 1000
+  checkpoint: int = 1000
+
+
+class Run(NamedTuple):
+  """All that decides a run, in plain values.
+
+  Attributes:
+    method: a `Method`.
+    optimizers: {'gen', 'disc'}, optax transformations.
+    learning_rates: {'gen', 'disc'}, the rates that `schedule` scales.
+    schedule: an `optim.Schedule`.
+    data: a `data.Dataset`.
+    batch_size: pictures of each domain in a batch, over all devices.
+    seed: decides parameters, data order, augmentation, dropout and pool.
+    pool_size: size of the image pools.
+    ema_decay: of the generators' moving average; 0 keeps none.
+    devices: devices to use; 0 for all.
+    map: a name of `parallel.MAPS`.
+    rhythm: a `Rhythm`.
+    keep: checkpoints kept.
+    samples: test pictures in a sample grid.
+  """
+
+  method: Method
+  optimizers: dict
+  learning_rates: dict
+  schedule: optim.Schedule
+  data: data.Dataset
+  batch_size: int = 1
+  seed: int = 0
+  pool_size: int = 50
+  ema_decay: float = 0.0
+  devices: int = 0
+  map: str = 'shard_map'
+  rhythm: Rhythm = Rhythm()
+  keep: int = 3
+  samples: int = 4
+
+
+class Result(NamedTuple):
+  """How a call of `train` ended.
+
+  Attributes:
+    step: steps done.
+    state: the state then.
+    signal: the signal that stopped it before the last step, or None.
+    rows: rows of `evaluation.paired_table`, or None if it stopped or the test
+      pictures are no pairs.
+  """
+
+  step: int
+  state: train_state.TrainState
+  signal: int | None = None
+  rows: list | None = None
+
+
+class Workdir:
+  """Names of what a run leaves in its folder."""
+
+  def __init__(self, path):
+    self.path = pathlib.Path(path).absolute()
+    self.checkpoints = self.path / 'checkpoints'
+    self.samples = self.path / 'samples'
+    self.tensorboard = self.path / 'tensorboard'
+    self.test_json = self.path / 'test_metrics.json'
+    self.test_markdown = self.path / 'test_metrics.md'
+
+  def last_sample(self):
+    """The newest sample grid, or None."""
+    return max(self.samples.glob('*.png'), default=None)
+
+
+def train(run, workdir, *, stop_at=None, say=print):
+  """Trains from the newest checkpoint of `workdir`, or from the start.
+
+  Args:
+    run: a `Run`.
+    workdir: folder of checkpoints, logs and samples, made if missing.
+    stop_at: a step to stop at, as a signal would; None for none.
+    say: prints a line to the user.
+
+  Returns:
+    A `Result`.
+
+  Raises:
+    UserError: batch and devices don't fit, a picture can't be used (what was
+      trained before it is saved), `workdir` holds another kind of run.
+  """
+  work = Workdir(workdir)
+  mesh = parallel.make_mesh(run.devices)
+  local = parallel.local_batch_size(run.batch_size, mesh)
+  share = (jax.process_index() * local, local)
+  state = _initial_state(run, mesh, say)
+  checkpoints = Checkpoints(work.checkpoints, run.keep)
+  with contextlib.closing(checkpoints):
+    if checkpoints.latest_step() is not None:
+      state = checkpoints.restore(state)
+      say(f'continuing {work.path} from step {int(state.step)}')
+    with contextlib.closing(Log(work.path, int(state.step))) as log:
+      state, number = _steps(
+        run, state, mesh, share, log, checkpoints, stop_at, say
+      )
+  step = int(state.step)
+  if step < run.schedule.steps:
+    return Result(step, state, number)
+  return Result(step, state, None, _test(run, state, work))
+
+
+def _initial_state(run, mesh, say):
+  create = partial(
+    train_state.create,
+    run.method,
+    run.optimizers,
+    pool_size=run.pool_size,
+    ema=run.ema_decay > 0,
+  )
+  example = run.data.example_batch()
+  state = jax.jit(create, out_shardings=parallel.replicated(mesh))(
+    jax.random.PRNGKey(run.seed), example
+  )
+  for group, nets in state.params.items():
+    for name, params in nets.items():
+      count = sum(x.size for x in jax.tree.leaves(params))
+      say(f'{group}/{name}: {count:,} parameters')
+  return state
+
+
+def _steps(run, state, mesh, share, log, checkpoints, stop_at, say):
+  """Steps up to the last one, or until something stops it."""
+  last = run.schedule.steps
+  start = int(state.step)
+  step_fn = parallel.map_step(
+    train_step.make_step(run.method, run.optimizers, ema_decay=run.ema_decay),
+    mesh,
+    run.map,
+  )
+  batches = run.data.batches(run.seed, run.batch_size, start, share)
+  sampler = _Sampler(run)
+  progress = Progress(start, last, run.batch_size)
+  pending = None
+
+  def every(rhythm, step):
+    return bool(rhythm) and (step % rhythm == 0 or step == last)
+
+  def write_pending():
+    if pending:
+      step, metrics, speed = pending
+      metrics = jax.device_get(metrics)
+      rates = {
+        f'lr_{name}': rate * run.schedule.factor(step - 1)
+        for name, rate in run.learning_rates.items()
+      }
+      log.numbers(step, metrics | rates, speed)
+      say(progress.line(step, metrics, speed))
+
+  with _StopSignals() as stop:
+    step = start
+    while step < last and not stop.number and step != stop_at:
+      try:
+        batch = next(batches)
+      except UserError:
+        checkpoints.save(step, state)
+        raise
+      state, metrics = step_fn(state, batch)
+      step += 1
+      # Read one step late, so that the device never waits for the log.
+      write_pending()
+      pending = None
+      if every(run.rhythm.log, step):
+        pending = (step, metrics, progress.speed(step))
+      if every(run.rhythm.sample, step):
+        log.sample(step, sampler(state))
+      if every(run.rhythm.checkpoint, step):
+        checkpoints.save(step, state)
+    write_pending()
+    checkpoints.save(step, state)
+  return state, stop.number
+
+
+class _StopSignals:
+  """Takes note of the first SIGINT or SIGTERM; the second acts as usual."""
+
+  def __enter__(self):
+    self.number = None
+    self._before = {}
+    with contextlib.suppress(ValueError):  # not in the main thread: no signals
+      for number in (signal.SIGINT, signal.SIGTERM):
+        self._before[number] = signal.signal(number, self._note)
+    return self
+
+  def _note(self, number, frame):
+    del frame
+    self.number = number
+    self._restore()
+
+  def _restore(self):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def __exit__(self, *error):
+    self._restore()
+
+
+class _Sampler:
+  """Sample grids of fixed test pictures: a | a2b | a2b2a | identity | b ..."""
+
+  def __init__(self, run):
+    self._directions = run.method.directions
+    self._translate = jax.jit(run.method.translate, static_argnums=2)
+    self._inputs = {d: run.data.test_images(d, run.samples) for d in 'ab'}
+
+  def __call__(self, state):
+    """A uint8 picture; columns of directions the method lacks are left out."""
+    params = state.translation_params()
+
+    def run(image, direction):
+      return np.asarray(self._translate(params, image[None], direction))[0]
+
+    def columns(image, there, back):
+      fake = run(image, there)
+      if back not in self._directions:
+        return [image, fake]
+      same_channels = image.shape[-1] == fake.shape[-1]
+      identity = [run(image, back)] if same_channels else []
+      return [image, fake, run(fake, back), *identity]
+
+    sides = [
+      [columns(image, d, d[::-1]) for image in self._inputs[d[0]]]
+      for d in self._directions
+    ]
+    return images.grid([sum(row, []) for row in zip(*sides)])
+
+
+def _test(run, state, work):
+  """Measures the test pictures, if they are pairs, and writes the table."""
+  if not run.data.source.paired:
+    return None
+  if work.test_json.exists():
+    return json.loads(work.test_json.read_text())
+  translate = jax.jit(run.method.translate, static_argnums=2)
+  params = state.translation_params()
+  rows = evaluation.paired_table(
+    lambda x, direction: np.asarray(translate(params, x[None], direction))[0],
+    {d: run.data.test_images(d) for d in ('a', 'b')},
+    run.method.directions,
+    run.data.source.labels,
+  )
+  work.test_markdown.write_text(evaluation.markdown(rows))
+  work.test_json.write_text(json.dumps(rows, indent=2) + '\n')
+  return rows
