@@ -4,7 +4,6 @@ import contextlib
 import json
 import pathlib
 import signal
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -139,22 +138,19 @@ def train(run, workdir, *, stop_at=None, say=print):
 
 
 def _initial_state(run, mesh, say):
-  create = partial(
-    train_state.create,
+  state = train_state.create(
     run.method,
     run.optimizers,
+    jax.random.PRNGKey(run.seed),
+    run.data.example_batch(),
     pool_size=run.pool_size,
     ema=run.ema_decay > 0,
-  )
-  example = run.data.example_batch()
-  state = jax.jit(create, out_shardings=parallel.replicated(mesh))(
-    jax.random.PRNGKey(run.seed), example
   )
   for group, nets in state.params.items():
     for name, params in nets.items():
       count = sum(x.size for x in jax.tree.leaves(params))
       say(f'{group}/{name}: {count:,} parameters')
-  return state
+  return parallel.replicate(state, mesh)
 
 
 def _steps(run, state, mesh, share, log, checkpoints, stop_at, say):

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from cyclegan_jax.errors import UserError
 
@@ -88,7 +88,7 @@ def _world():
 
   def picture(name):
     image = Image.open(io.BytesIO((files / name).read_bytes()))
-    return np.asarray(image.resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC))
+    return image.resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC)
 
   packed = (files / 'lsmask_1.25min_f.bin').read_bytes()
   mask = np.frombuffer(gzip.decompress(packed), np.uint8)
@@ -97,7 +97,9 @@ def _world():
   columns = ((np.arange(_WIDTH) + 0.5) * 17280 / _WIDTH).astype(int)
   labels = mask[rows[:, None], columns]
   labels = np.where(labels == 2, IGNORED, labels).astype(np.uint8)
-  return picture('bmng.jpg'), picture('etopo1.jpg'), labels
+  # The relief's hatching can't be known from above: flat colours are a map's.
+  topography = picture('etopo1.jpg').filter(ImageFilter.MedianFilter(5))
+  return np.asarray(picture('bmng.jpg')), np.asarray(topography), labels
 
 
 def _windows(labels, top, left, size):

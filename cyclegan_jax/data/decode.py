@@ -40,17 +40,19 @@ class Picture(NamedTuple):
 
 def _open(picture):
   data = picture.data
-  if isinstance(data, pathlib.Path):
-    data = data.read_bytes()
-  return Image.open(io.BytesIO(data))
+  try:
+    return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+  except _UNREADABLE as e:
+    raise _unreadable(picture, e) from e
 
 
 def check_header(picture):
   """Raises `UserError` if the header alone shows that it won't do."""
-  try:
-    width, height = _open(picture).size
-  except _UNREADABLE as e:
-    raise _unreadable(picture, e) from e
+  with _open(picture) as image:
+    _check_size(picture, *image.size)
+
+
+def _check_size(picture, width, height):
   if picture.half is not None:
     width //= 2
   if min(width, height) < MIN_SIDE:
@@ -89,19 +91,20 @@ def load(picture, channels, new_size):
   Raises:
     UserError: the file can't be read, or holds what can't be converted.
   """
-  check_header(picture)
-  try:
-    image = ImageOps.exif_transpose(_open(picture))
-    if picture.half is not None:
-      width, height = image.size
-      left = picture.half * (width // 2)
-      image = image.crop((left, 0, left + width // 2, height))
-    image = _convert(image, channels)
-    size = new_size(*image.size)
-    if size != image.size:
-      image = image.resize(size, Image.Resampling.BICUBIC)
-  except _UNREADABLE as e:
-    raise _unreadable(picture, e) from e
+  with _open(picture) as image:
+    _check_size(picture, *image.size)
+    try:
+      image = ImageOps.exif_transpose(image)
+      if picture.half is not None:
+        width, height = image.size
+        left = picture.half * (width // 2)
+        image = image.crop((left, 0, left + width // 2, height))
+      image = _convert(image, channels)
+      size = new_size(*image.size)
+      if size != image.size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    except _UNREADABLE as e:
+      raise _unreadable(picture, e) from e
   array = np.asarray(image)
   if array.dtype != np.uint8:
     array = np.clip(array, 0, 255)

@@ -16,16 +16,20 @@ class Cache:
     self._left = budget
     self._arrays = {}
     self._lock = threading.Lock()
+    self._locks = {}
 
   def get(self, key, make):
     """The array kept under a key, or a new one from `make()`."""
-    array = self._arrays.get(key)
-    if array is None:
-      array = make()
-      with self._lock:
-        if array.nbytes <= self._left and key not in self._arrays:
-          self._arrays[key] = array
-          self._left -= array.nbytes
+    with self._lock:
+      lock = self._locks.setdefault(key, threading.Lock())
+    with lock:  # or two threads that need the same picture both read it
+      array = self._arrays.get(key)
+      if array is None:
+        array = make()
+        with self._lock:
+          if array.nbytes <= self._left:
+            self._arrays[key] = array
+            self._left -= array.nbytes
     return array
 
 
@@ -142,12 +146,13 @@ def batches(
   iterator = dataset.as_numpy_iterator()
   while True:
     try:
-      yield next(iterator)
+      batch = next(iterator)
     except tf.errors.OpError:
       for reader in readers.values():
         if reader.error is not None:
           raise reader.error from None
       raise
+    yield batch
 
 
 def _order(sizes, seed, batch_size, steps, first, count):

@@ -4,6 +4,8 @@ import json
 import pathlib
 from typing import NamedTuple
 
+import numpy as np
+
 from cyclegan_jax.data import builtin
 from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header
 from cyclegan_jax.errors import UserError
@@ -87,7 +89,7 @@ def _labels(root, stems):
     return Labels(
       [Picture(str(p), p) for p in pictures],
       list(classes),
-      list(classes.values()),
+      [np.reshape(c, (-1, 3)).astype(float).tolist() for c in classes.values()],
     )
   except (ValueError, AttributeError) as e:
     if isinstance(e, UserError):
@@ -136,8 +138,7 @@ def tfds(root, name):
     builder = tensorflow_datasets.builder(name, data_dir=root or None)
   except Exception as e:
     raise UserError(
-      f'data.name={name!r} is no TFDS data set: '
-      f'{(str(e).strip() or type(e).__name__).splitlines()[0]}'
+      f'data.name={name!r} is no TFDS data set: {_first_line(e)}'
     ) from e
   try:
     builder.download_and_prepare()
@@ -147,10 +148,15 @@ def tfds(root, name):
   except Exception as e:  # network, disk, checksum: TFDS raises all kinds
     raise UserError(
       f'{name} is not in {builder.data_dir} and could not be downloaded '
-      f'({type(e).__name__}): run "tfds build {name}" where there is a '
-      'network and set data.root, or use configs/folder.py with your own '
-      'pictures, or configs/satellite2map.py, which needs neither'
+      f'({type(e).__name__}: {_first_line(e)}): run "tfds build {name}" where '
+      'there is a network and set data.root, or use configs/folder.py with '
+      'your own pictures, or configs/satellite2map.py, which needs neither'
     ) from e
+  if not {'trainA', 'trainB', 'testA', 'testB'} <= set(sets):
+    raise UserError(
+      f'{name} (data.name) has no splits trainA, trainB, testA and testB: '
+      'choose a set cycle_gan/NAME'
+    )
 
   def pictures(split):
     return [
@@ -162,6 +168,10 @@ def tfds(root, name):
     train={d: pictures(f'train{d.upper()}') for d in ('a', 'b')},
     test={d: pictures(f'test{d.upper()}') for d in ('a', 'b')},
   )
+
+
+def _first_line(error):
+  return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def satellite2map(root, name=''):
@@ -185,7 +195,7 @@ def check(source):
   Raises:
     UserError: names the first picture that is none or is too small.
   """
-  for split in (source.train, source.test):
-    for pictures in split.values():
-      for picture in pictures:
-        check_header(picture)
+  labels = source.labels.pictures if source.labels else []
+  for pictures in (*source.train.values(), *source.test.values(), labels):
+    for picture in pictures:
+      check_header(picture)

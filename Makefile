@@ -1,0 +1,26 @@
+# make demo: train on the built-in real pictures.   make test: run the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: demo test lint
+
+demo: $(VENV)/installed
+	$(BIN)/python -m cyclegan_jax.main \
+	  --config=configs/satellite2map.py --workdir=$(DEMO)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+
+lint: $(VENV)/installed
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[demo,test]'
+	@touch $@

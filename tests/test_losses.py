@@ -1,0 +1,92 @@
+"""Losses against numbers computed by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cyclegan_jax.losses import ADVERSARIAL_LOSSES, gradient_penalty, l1
+
+REAL = jnp.array([0.5, 2.0]).reshape(1, 1, 2, 1)
+FAKE = jnp.array([-1.0, 1.5]).reshape(1, 1, 2, 1)
+
+
+def softplus(x):
+  return np.log1p(np.exp(x))
+
+
+EXPECTED = {
+  # ((-1 - 1)^2 + (1.5 - 1)^2) / 2; (0.25 + 1) / 2 + (1 + 2.25) / 2
+  'lsgan': (2.125, 2.25),
+  'vanilla': (
+    (softplus(1) + softplus(-1.5)) / 2,
+    (softplus(-0.5) + softplus(-2) + softplus(-1) + softplus(1.5)) / 2,
+  ),
+  # -mean(fake); (0.5 + 0) / 2 + (0 + 2.5) / 2
+  'hinge': (-0.25, 1.5),
+  # -mean(fake); mean(fake) - mean(real)
+  'wgangp': (-0.25, -1.0),
+}
+
+
+@pytest.mark.parametrize('name', sorted(ADVERSARIAL_LOSSES))
+def test_adversarial_loss(name):
+  loss = ADVERSARIAL_LOSSES[name]
+  generator, discriminator = EXPECTED[name]
+  assert float(loss.generator(FAKE)) == pytest.approx(generator)
+  assert float(loss.discriminator(REAL, FAKE)) == pytest.approx(discriminator)
+
+
+@pytest.mark.parametrize('name', sorted(ADVERSARIAL_LOSSES))
+def test_adversarial_gradients_pull_the_right_way(name):
+  loss = ADVERSARIAL_LOSSES[name]
+  zero = jnp.zeros((1, 1, 1, 1))
+  assert float(jax.grad(loss.generator)(zero).sum()) < 0
+  on_real, on_fake = jax.grad(loss.discriminator, (0, 1))(zero, zero)
+  assert float(on_real.sum()) < 0 <= float(on_fake.sum())
+
+
+def test_vanilla_is_finite_for_extreme_logits():
+  loss = ADVERSARIAL_LOSSES['vanilla']
+  scores = jnp.full((1, 1, 1, 1), -1e4)
+  assert float(loss.generator(scores)) == 1e4
+  assert float(loss.discriminator(-scores, scores)) == 0
+
+
+def test_only_wgangp_is_penalized():
+  assert [n for n, x in ADVERSARIAL_LOSSES.items() if x.penalized] == ['wgangp']
+
+
+def test_l1_is_the_mean():
+  x = jnp.array([[0.0, 1.0], [2.0, -1.0]])
+  assert float(l1(x, jnp.zeros((2, 2)))) == 1.0
+
+
+def test_gradient_penalty_of_a_linear_critic():
+  # Mean over two scores 3x and 5x of one pixel: the gradient is 4.
+  def critic(x):
+    return jnp.concatenate([3 * x, 5 * x], axis=2)
+
+  real, fake = jnp.ones((2, 1, 1, 1)), jnp.zeros((2, 1, 1, 1))
+  penalty = gradient_penalty(critic, real, fake, jnp.array([0.0, 1.0]))
+  assert float(penalty) == pytest.approx((4 - 1) ** 2)
+
+
+def test_gradient_penalty_mixes_by_the_given_share():
+  # Critic x^2: the gradient at the mix m * 1 + (1 - m) * 3 is 2 (3 - 2 m).
+  real, fake = jnp.ones((1, 1, 1, 1)), jnp.full((1, 1, 1, 1), 3.0)
+  for mix, expected in ((0.0, 25.0), (0.5, 9.0), (1.0, 1.0)):
+    penalty = gradient_penalty(lambda x: x**2, real, fake, jnp.array([mix]))
+    assert float(penalty) == pytest.approx(expected)
+
+
+def test_gradient_penalty_of_a_flat_critic_has_a_finite_gradient():
+  images = jnp.ones((1, 2, 2, 1))
+
+  def penalty(weight):
+    return gradient_penalty(
+      lambda x: weight * x, images, images, jnp.array([0.5])
+    )
+
+  assert float(penalty(0.0)) == pytest.approx(1.0)
+  assert jnp.isfinite(jax.grad(penalty)(0.0))

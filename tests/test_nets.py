@@ -1,0 +1,218 @@
+"""Parameter counts, receptive fields, sizes and options of all networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from cyclegan_jax import nets
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.nets.layers import INITS, NORMS, UPSAMPLINGS
+
+
+def count(net, channels=3, size=256):
+  images = jnp.zeros((1, size, size, channels))
+  shapes = jax.eval_shape(net.init, jax.random.PRNGKey(0), images)
+  return sum(x.size for x in jax.tree.leaves(shapes['params']))
+
+
+@pytest.mark.parametrize(
+  'name, expected', [('resnet_9blocks', 11378179), ('resnet_6blocks', 7837699)]
+)
+def test_generator_has_the_published_parameters(name, expected):
+  assert count(nets.GENERATORS[name]()) == expected
+
+
+@pytest.mark.parametrize('channels, expected', [(3, 2764737), (6, 2767809)])
+def test_patchgan_has_the_published_parameters(channels, expected):
+  assert count(nets.DISCRIMINATORS['patchgan'](), channels) == expected
+
+
+def receptive_field(net, size):
+  images = jnp.zeros((1, size, size, 3))
+  params = tiny.init(net, images)
+  # Positive weights: no path from a pixel to the score cancels another.
+  params = jax.tree.map(lambda x: jnp.abs(x) + 0.01, params)
+
+  def middle_score(x):
+    scores = nets.apply(net, params, x)
+    return scores[0, scores.shape[1] // 2, scores.shape[2] // 2, 0]
+
+  touched = jnp.abs(jax.grad(middle_score)(images)).sum((0, 3)) > 0
+  rows, columns = jnp.where(touched)
+  return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+@pytest.mark.parametrize('depth, side', [(1, 16), (2, 34), (3, 70), (4, 142)])
+def test_patchgan_sees_the_published_patch(depth, side):
+  net = tiny.discriminator(width=2, depth=depth, norm='none')()
+  assert receptive_field(net, side * 2 + 30) == (side, side)
+
+
+def test_pixelgan_sees_a_pixel():
+  net = tiny.discriminator('pixelgan', depth=0, norm='none')()
+  assert receptive_field(net, 8) == (1, 1)
+
+
+def test_patchgan_map_is_30_at_256_and_14_at_128():
+  net = nets.DISCRIMINATORS['patchgan']()
+  for size, side in ((256, 30), (128, 14)):
+    images = jnp.zeros((1, size, size, 3))
+    scores = jax.eval_shape(net.init_with_output, jax.random.PRNGKey(0), images)
+    assert scores[0].shape == (1, side, side, 1)
+
+
+def test_patchgan_refuses_pictures_that_leave_no_score():
+  net = tiny.discriminator(depth=3)()
+  jax.eval_shape(net.init, jax.random.PRNGKey(0), jnp.zeros((1, 24, 24, 3)))
+  with pytest.raises(UserError, match='discriminator.depth=3.*crop_size >= 24'):
+    jax.eval_shape(net.init, jax.random.PRNGKey(0), jnp.zeros((1, 23, 24, 3)))
+
+
+@pytest.mark.parametrize('name', sorted(nets.GENERATORS))
+@pytest.mark.parametrize('height, width', [(32, 32), (33, 50), (9, 8)])
+def test_output_is_as_large_as_the_input(name, height, width):
+  net = tiny.generator(name)(out_channels=2)
+  images = jnp.zeros((1, height, width, 5))
+  output, _ = jax.eval_shape(
+    net.init_with_output, jax.random.PRNGKey(0), images
+  )
+  assert output.shape == (1, height, width, 2)
+  assert output.dtype == jnp.float32
+
+
+def test_odd_sizes_are_mirrored_and_cropped_back(rng):
+  images = jnp.asarray(rng.uniform(-1, 1, (1, 18, 19, 3)), jnp.float32)
+  net = tiny.generator()(out_channels=3)
+  params = tiny.init(net, images)
+  padded = jnp.pad(images, ((0, 0), (1, 1), (0, 1), (0, 0)), 'reflect')
+  np.testing.assert_array_equal(
+    nets.apply(net, params, images),
+    nets.apply(net, params, padded)[:, 1:19, :19],
+  )
+
+
+@pytest.mark.parametrize('norm', sorted(NORMS))
+@pytest.mark.parametrize('upsampling', sorted(UPSAMPLINGS))
+@pytest.mark.parametrize('name', ['resnet', 'unet'])
+def test_bfloat16_keeps_parameters_and_output_float32(name, upsampling, norm):
+  make = tiny.generator(
+    name, upsampling=upsampling, norm=norm, dtype=jnp.bfloat16
+  )
+  images = jnp.zeros((1, 16, 16, 3))
+  net = make(out_channels=3)
+  output, variables = jax.eval_shape(
+    net.init_with_output, jax.random.PRNGKey(0), images
+  )
+  assert output.dtype == jnp.float32
+  assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
+
+
+def test_bfloat16_computes_in_bfloat16_with_float32_statistics():
+  net = tiny.generator(dtype=jnp.bfloat16)(out_channels=3)
+  images = jnp.zeros((1, 16, 16, 3))
+  params = tiny.init(net, images)
+  jaxpr = jax.make_jaxpr(lambda p, x: nets.apply(net, p, x))(params, images)
+  types = {'conv_general_dilated': set(), 'reduce_sum': set()}
+  for equation in jaxpr.eqns:
+    if equation.primitive.name in types:
+      types[equation.primitive.name].add(str(equation.outvars[0].aval.dtype))
+  assert types == {
+    'conv_general_dilated': {'bfloat16'},
+    'reduce_sum': {'float32'},
+  }
+
+
+@pytest.mark.parametrize('name', sorted(INITS))
+def test_init_types_scale_with_the_gain(name):
+  def deviation(gain):
+    kernel = INITS[name](gain)(jax.random.PRNGKey(0), (3, 3, 64, 64))
+    return float(kernel.std())
+
+  expected = {
+    'normal': 0.02,
+    'xavier': 0.02 * (2 / (9 * 64 * 2)) ** 0.5,
+    'kaiming': (2 / (9 * 64)) ** 0.5,
+    'orthogonal': 0.02 * (1 / (9 * 64)) ** 0.5,
+  }
+  assert deviation(0.02) == pytest.approx(expected[name], rel=0.02)
+
+
+def test_official_init_is_normal_with_zero_bias():
+  net = nets.DISCRIMINATORS['patchgan']()
+  params = jax.jit(net.init)(jax.random.PRNGKey(0), jnp.zeros((1, 32, 32, 3)))
+  layer = params['params']['conv_2']
+  assert float(layer['kernel'].std()) == pytest.approx(0.02, rel=0.02)
+  assert float(jnp.abs(layer['bias']).max()) == 0
+
+
+@pytest.mark.parametrize('norm, biased', [('instance', True), ('batch', False)])
+def test_bias_stands_where_the_norm_has_none(norm, biased):
+  net = tiny.discriminator(depth=2, norm=norm)()
+  params = tiny.init(net, jnp.zeros((1, 16, 16, 3)))
+  assert 'bias' in params['conv_0'] and 'bias' in params['last']
+  assert ('bias' in params['conv_1']) == biased
+  assert ('scale' in params.get('norm_1', {})) == (not biased)
+
+
+@pytest.mark.parametrize('value', [-1.0, 0.0, 1.0])
+def test_constant_pictures_give_finite_gradients(value):
+  net = tiny.generator()(out_channels=3)
+  images = jnp.full((1, 16, 16, 3), value)
+  params = tiny.init(net, images)
+  grads = jax.grad(lambda p: (nets.apply(net, p, images) ** 2).sum())(params)
+  assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+def test_dropout_acts_in_training_alone(rng):
+  images = jnp.asarray(rng.uniform(-1, 1, (2, 16, 16, 3)), jnp.float32)
+  net = tiny.generator(dropout=0.5, init_gain=0.2)(out_channels=3)
+  params = tiny.init(net, images)
+
+  def run(seed=None):
+    key = None if seed is None else jax.random.PRNGKey(seed)
+    return np.asarray(nets.apply(net, params, images, key=key))
+
+  np.testing.assert_array_equal(run(1), run(1))
+  assert np.abs(run(1) - run(2)).max() > 1e-3
+  assert np.abs(run(1) - run()).max() > 1e-3
+
+
+def test_dropout_keeps_the_mean_and_drops_its_share():
+  from cyclegan_jax.nets.layers import Dropout
+
+  ones = jnp.ones((8, 32, 32, 4))
+  rngs = {'dropout': jax.random.PRNGKey(0)}
+  dropped = Dropout(0.25).apply({}, ones, True, None, rngs=rngs)
+  assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)}
+  assert float((dropped == 0).mean()) == pytest.approx(0.25, abs=0.01)
+
+
+def test_resize_upsampling_of_a_constant_is_constant():
+  """What a checkerboard is not; the transposed convolution fails this."""
+
+  def spread(upsampling):
+    net = tiny.generator(upsampling=upsampling, norm='none', init_gain=0.2)(
+      out_channels=3
+    )
+    images = jnp.full((1, 64, 64, 3), 0.5)
+    params = tiny.init(net, images)
+    return float(
+      nets.apply(net, params, images)[:, 24:40, 24:40].std((1, 2)).max()
+    )
+
+  assert spread('resize') < 1e-5 < 1e-4 < spread('transpose')
+
+
+def test_unknown_names_list_the_known():
+  with pytest.raises(UserError, match="mean 'resnet_9blocks'.*unet_256"):
+    nets.constructor(nets.GENERATORS, 'resnet_9block', 'generator')
+  with pytest.raises(UserError, match='norm=.*instance'):
+    net = tiny.generator(norm='layer')(out_channels=3)
+    tiny.init(net, jnp.zeros((1, 16, 16, 3)))
+
+
+def test_a_depth_for_a_name_that_fixes_it_is_refused():
+  with pytest.raises(UserError, match="has 9: use 'resnet'"):
+    nets.constructor(nets.GENERATORS, 'resnet_9blocks', 'generator', depth=3)

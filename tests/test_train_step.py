@@ -1,0 +1,232 @@
+"""The step of every method: any device count, averaged outputs, official order.
+
+Device counts are compared with SGD: Adam turns the rounding noise of dead
+gradients (a bias before instance norm) into steps of full size.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from jax.sharding import PartitionSpec as P
+
+from cyclegan_jax import image_pool, nets, parallel, train_step
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.losses import ADVERSARIAL_LOSSES
+from cyclegan_jax.methods import METHODS
+from cyclegan_jax.nets.layers import NORMS
+
+# Everything the tables hold, once: name -> method.
+VARIANTS = (
+  {f'method {m}': partial(tiny.method, m) for m in METHODS}
+  | {f'loss {x}': partial(tiny.method, loss=x) for x in ADVERSARIAL_LOSSES}
+  | {
+    f'generator {g}': partial(
+      tiny.method,
+      make_generator=tiny.generator(g, width=1, dropout=0.5),
+      identity_a=0.0,
+      identity_b=0.0,
+      cycle_b=0.0,
+    )
+    for g in nets.GENERATORS
+  }
+  | {
+    f'discriminator {d}': partial(
+      tiny.method,
+      make_discriminator=tiny.discriminator(d, depth=int(d == 'patchgan')),
+    )
+    for d in nets.DISCRIMINATORS
+  }
+  | {
+    f'norm {n}': partial(
+      tiny.method,
+      make_generator=tiny.generator(norm=n),
+      make_discriminator=tiny.discriminator(norm=n),
+    )
+    for n in NORMS
+  }
+)
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_every_output_is_averaged(variant):
+  """shard_map's check rejects a value that differs between devices."""
+  method, opts = VARIANTS[variant](), tiny.optimizers()
+  state = jax.eval_shape(partial(tiny.create, method, opts))
+  step = train_step.make_step(method, opts, ema_decay=0.9)
+  mapped = jax.shard_map(
+    partial(step, axis=parallel.AXIS),
+    mesh=parallel.make_mesh(4),
+    in_specs=(P(), P(parallel.AXIS)),
+    out_specs=P(),
+  )
+  after, metrics = jax.eval_shape(mapped, state, tiny.batch())
+  assert jax.tree.structure(after) == jax.tree.structure(state)
+  assert all(x.shape == () for x in metrics.values())
+
+
+def test_that_check_fails_when_an_average_is_missing(monkeypatch):
+  monkeypatch.setattr(parallel, 'mean', lambda tree, axis: tree)
+  with pytest.raises(ValueError, match='varying'):
+    test_every_output_is_averaged('method cyclegan')
+
+
+# One run each of what differs between devices: the whole, dropout, batch
+# statistics, the mix of the gradient penalty.
+COMPARED = {
+  'plain': tiny.method,
+  'dropout': partial(tiny.method, make_generator=tiny.generator(dropout=0.5)),
+  'batch norm': VARIANTS['norm batch'],
+  'wgangp': VARIANTS['loss wgangp'],
+}
+
+
+@pytest.mark.parametrize('variant', COMPARED)
+def test_the_device_count_is_invisible(variant):
+  method = COMPARED[variant]()
+  one, metrics_one = tiny.run(method, devices=1)
+  four, metrics_four = tiny.run(method, devices=4)
+  tiny.assert_close(metrics_four, metrics_one, 1e-4)
+  tiny.assert_close(four, one, 1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(METHODS))
+def test_pmap_is_equal(name):
+  shard_map, _ = tiny.run(tiny.method(name), devices=4)
+  pmap, _ = tiny.run(tiny.method(name), devices=4, how='pmap')
+  tiny.assert_close(pmap, shard_map, 1e-6)
+
+
+@pytest.mark.parametrize('name', sorted(METHODS))
+def test_the_same_seed_gives_the_same_bits(name):
+  options = {'opts': tiny.optimizers('adam'), 'steps': 5}
+  first, metrics_first = tiny.run(tiny.method(name), **options)
+  second, metrics_second = tiny.run(tiny.method(name), **options)
+  tiny.assert_same(second, first)
+  tiny.assert_same(metrics_second, metrics_first)
+  other, _ = tiny.run(tiny.method(name), seed=1, **options)
+  kernel = other.params['gen']['a2b']['first']['kernel']
+  assert (
+    np.abs(kernel - first.params['gen']['a2b']['first']['kernel']).max() > 0
+  )
+
+
+def test_a_step_is_the_official_one():
+  """G on fresh D, then D on the fakes made before G moved, via the pool."""
+  method, opts = tiny.method(), tiny.optimizers(lr=0.01)
+  state = tiny.create(method, opts, pool_size=2)
+  batch = tiny.batch(size=1)
+  after, metrics = train_step.make_step(method, opts, ema_decay=0.75)(
+    state, batch
+  )
+  key = jax.random.PRNGKey(9)  # without dropout the key changes nothing
+
+  def generator_loss(gen):
+    return method.generator_loss(state.params | {'gen': gen}, batch, key)
+
+  grads, (samples, terms) = jax.grad(generator_loss, has_aux=True)(
+    state.params['gen']
+  )
+  gen = optax.apply_updates(
+    state.params['gen'], jax.tree.map(lambda g: -0.01 * g, grads)
+  )
+  tiny.assert_close(after.params['gen'], gen, 1e-6)
+  tiny.assert_close({k: metrics[k] for k in terms}, terms, 1e-5)
+
+  def discriminator_loss(disc):
+    params = {'gen': gen, 'disc': disc}
+    return method.discriminator_loss(params, batch, samples, key)[0]
+
+  grads = jax.grad(discriminator_loss)(state.params['disc'])
+  disc = optax.apply_updates(
+    state.params['disc'], jax.tree.map(lambda g: -0.01 * g, grads)
+  )
+  tiny.assert_close(after.params['disc'], disc, 1e-6)
+  for domain in ('a', 'b'):
+    np.testing.assert_allclose(
+      after.pool[domain].images[0], samples[domain][0], atol=1e-6
+    )
+  ema = jax.tree.map(
+    lambda old, new: 0.75 * old + 0.25 * new, state.params['gen'], gen
+  )
+  tiny.assert_close(after.ema, ema, 1e-6)
+  assert int(after.step) == 1
+  np.testing.assert_array_equal(after.key, state.key)
+
+
+def test_the_discriminators_judge_the_pools_fakes(monkeypatch):
+  seen = []
+
+  def spy(pool, images, key):
+    seen.append(images.shape)
+    return pool, jnp.zeros_like(images)
+
+  method, opts = tiny.method(), tiny.optimizers()
+  state = tiny.create(method, opts)
+  zeros = {d: jnp.zeros((2, 16, 16, 3)) for d in ('a', 'b')}
+  batch = tiny.batch(size=2)
+  _, (_, scores) = method.discriminator_loss(
+    state.params, batch, zeros, state.key
+  )
+  monkeypatch.setattr(image_pool, 'exchange', spy)
+  _, metrics = train_step.make_step(method, opts)(state, batch)
+  assert seen == [(2, 16, 16, 3)] * 2
+  assert float(metrics['score_fake_a']) == pytest.approx(
+    float(scores['score_fake_a']), abs=1e-6
+  )
+
+
+@pytest.mark.parametrize(
+  'weights',
+  [
+    {'adversarial': 0.0},
+    {'cycle_a': 0.0, 'cycle_b': 0.0, 'identity_a': 0.0, 'identity_b': 0.0},
+    {'cycle_b': 0.0, 'identity_a': 0.0, 'identity_b': 0.0},
+  ],
+  ids=['cycle alone', 'GAN alone', 'GAN and forward cycle'],
+)
+def test_the_papers_ablations_train(weights):
+  method, opts = tiny.method(**weights), tiny.optimizers('adam')
+  state = tiny.create(method, opts)
+  after, metrics = jax.jit(train_step.make_step(method, opts))(
+    state, tiny.batch(size=1)
+  )
+  moved = jax.tree.map(
+    lambda x, y: float(jnp.abs(x - y).max()), after.params, state.params
+  )
+  assert max(jax.tree.leaves(moved['gen'])) > 0
+  judged = bool(weights.get('adversarial', 1.0))
+  assert (max(jax.tree.leaves(moved['disc'])) > 0) == judged
+  assert ('disc_a' in metrics) == judged
+  assert all(np.isfinite(float(x)) for x in metrics.values())
+
+
+def test_one_program_with_a_donated_state():
+  method, opts = tiny.method(), tiny.optimizers()
+  mesh = parallel.make_mesh(1)
+  state = parallel.replicate(tiny.create(method, opts), mesh)
+  step = parallel.map_step(train_step.make_step(method, opts), mesh)
+  after, _ = step(state, tiny.batch())
+  assert all(x.is_deleted() for x in jax.tree.leaves(state.params))
+  with jax.log_compiles(True):
+    jax.block_until_ready(step(after, tiny.batch(1)))
+
+
+def test_devices_and_batches_that_do_not_fit_are_refused():
+  with pytest.raises(UserError, match='parallel.devices=9, .* 4 cpu'):
+    parallel.make_mesh(9)
+  with pytest.raises(UserError, match='batch_size=6 is not divisible by the 4'):
+    parallel.local_batch_size(6, parallel.make_mesh(4))
+  assert parallel.local_batch_size(8, parallel.make_mesh(4)) == 8
+  with pytest.raises(UserError, match="mean 'pmap'"):
+    parallel.map_step(lambda s, b: s, parallel.make_mesh(1), 'pmapp')
+
+
+def test_pmap_is_refused_in_several_processes(monkeypatch):
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  with pytest.raises(UserError, match='shard_map'):
+    parallel.map_step(lambda s, b: s, parallel.make_mesh(1), 'pmap')

@@ -1,0 +1,105 @@
+"""Networks and runs small enough for a test, for any entry of the tables."""
+
+import jax
+import numpy as np
+
+from cyclegan_jax import nets, optim, parallel, train_state, train_step
+from cyclegan_jax.losses import ADVERSARIAL_LOSSES
+from cyclegan_jax.methods import METHODS
+
+SIZE = 16
+CHANNELS = {'a': 3, 'b': 3}
+WEIGHTS = {
+  'adversarial': 1.0,
+  'cycle_a': 10.0,
+  'cycle_b': 10.0,
+  'identity_a': 5.0,
+  'identity_b': 5.0,
+  'discriminator': 0.5,
+  'gradient_penalty': 10.0,
+}
+
+
+def generator(name='resnet', **options):
+  """A narrow generator; one block or level more than the least that works."""
+  depth = {'resnet': 1, 'unet': 2}.get(name, 0)
+  options = {'width': 4, 'depth': depth} | options
+  return nets.constructor(nets.GENERATORS, name, 'generator', **options)
+
+
+def discriminator(name='patchgan', **options):
+  options = {'width': 4, 'depth': 1} | options
+  return nets.constructor(nets.DISCRIMINATORS, name, 'discriminator', **options)
+
+
+def init(net, images):
+  """Parameters of a network; no layer runs, equal layers compile once."""
+  shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
+  return net.lazy_init(jax.random.PRNGKey(0), shape)['params']
+
+
+def method(
+  name='cyclegan',
+  *,
+  make_generator=None,
+  make_discriminator=None,
+  loss='lsgan',
+  channels=None,
+  **weights,
+):
+  return METHODS[name](
+    make_generator or generator(),
+    make_discriminator or discriminator(),
+    channels or CHANNELS,
+    ADVERSARIAL_LOSSES[loss],
+    WEIGHTS | weights,
+  )
+
+
+def optimizers(name='sgd', lr=1e-3):
+  return {
+    group: optim.optimizer(name, lr, 0.5, 0.999, lambda step: 1.0)
+    for group in ('gen', 'disc')
+  }
+
+
+def batch(seed=0, size=4, channels=None):
+  rng = np.random.default_rng(seed)
+  return {
+    d: rng.uniform(-1, 1, (size, SIZE, SIZE, c)).astype(np.float32)
+    for d, c in (channels or CHANNELS).items()
+  }
+
+
+def create(a_method, opts, *, pool_size=3, ema=True, seed=0, like=None):
+  return train_state.create(
+    a_method,
+    opts,
+    jax.random.PRNGKey(seed),
+    like or batch(size=1),
+    pool_size=pool_size,
+    ema=ema,
+  )
+
+
+def run(a_method, *, steps=3, devices=1, how='shard_map', opts=None, **options):
+  """State and metrics after some steps of batch 4 on some devices."""
+  opts = opts or optimizers()
+  mesh = parallel.make_mesh(devices)
+  state = parallel.replicate(create(a_method, opts, **options), mesh)
+  step = parallel.map_step(
+    train_step.make_step(a_method, opts, ema_decay=0.9), mesh, how
+  )
+  for i in range(steps):
+    state, metrics = step(state, batch(i))
+  return jax.device_get(state), jax.device_get(metrics)
+
+
+def assert_close(x, y, tolerance):
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=tolerance), x, y
+  )
+
+
+def assert_same(x, y):
+  jax.tree.map(np.testing.assert_array_equal, x, y)
