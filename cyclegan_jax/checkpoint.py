@@ -14,6 +14,7 @@ class Checkpoints:
     self._folder = folder
     self._manager = ocp.CheckpointManager(
       folder,
+      item_handlers={'state': ocp.StandardCheckpointHandler()},
       options=ocp.CheckpointManagerOptions(
         max_to_keep=keep, enable_async_checkpointing=True
       ),
@@ -42,20 +43,29 @@ class Checkpoints:
       UserError: what is saved is the state of other networks.
     """
     step = self._manager.latest_step()
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    try:
-      restored = self._manager.restore(
-        step,
-        args=ocp.args.Composite(state=ocp.args.StandardRestore(target)),
-      )
-    except (ValueError, KeyError, TypeError) as e:
+    if _shapes(self._manager.item_metadata(step)['state'].tree) != _shapes(
+      like
+    ):
       raise UserError(
         f'{self._folder} holds a run of other networks than this config '
         'asks for: use another --workdir, or the config it was started with'
-      ) from e
+      )
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    restored = self._manager.restore(
+      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+    )
     return restored['state']
 
   def close(self):
     """Waits for what is being saved."""
     self._manager.wait_until_finished()
     self._manager.close()
+
+
+def _shapes(tree):
+  """Shape of each array by its path, the same for states and metadata."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape
+    for path, leaf in leaves
+  }

@@ -36,14 +36,16 @@ def parse(argv, doc):
     raise SystemExit(0)
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
-    'config', None, 'recipe card', flag_values=values
+    'config', None, 'recipe card', flag_values=values, sys_argv=argv
   )
   flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
   _check_config_path(argv)
   try:
     rest = values(argv)
     config = values.config
-  except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
+  except (AttributeError, KeyError) as e:
+    raise UserError(f'no such option: {_one_line(e)}') from e
+  except (flags.Error, TypeError, ValueError) as e:
     raise UserError(_one_line(e)) from e
   if len(rest) > 1:
     raise UserError(f'{rest[1]!r} is no flag: see --help')

@@ -187,6 +187,7 @@ def _steps(run, state, mesh, share, log, checkpoints, stop_at, say):
       try:
         batch = next(batches)
       except UserError:
+        write_pending()
         checkpoints.save(step, state)
         raise
       state, metrics = step_fn(state, batch)

@@ -8,7 +8,13 @@ import tiny
 
 from cyclegan_jax import nets
 from cyclegan_jax.errors import UserError
-from cyclegan_jax.nets.layers import INITS, NORMS, UPSAMPLINGS
+from cyclegan_jax.nets.layers import (
+  INITS,
+  NORMS,
+  UPSAMPLINGS,
+  Dropout,
+  Net,
+)
 
 
 def count(net, channels=3, size=256):
@@ -165,6 +171,21 @@ def test_constant_pictures_give_finite_gradients(value):
   assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
+@pytest.mark.parametrize('norm', ['instance', 'batch'])
+def test_norms_are_exact_on_near_constant_input(norm, rng):
+  """The fast variance, E x^2 - (E x)^2, loses all digits here."""
+  x = (1 + 0.01 * rng.standard_normal((1, 64, 64, 2))).astype(np.float32)
+  layer = NORMS[norm](Net(), None, None)
+  output, _ = layer.init_with_output(jax.random.PRNGKey(0), x)
+  if norm == 'batch':  # its scale is random
+    output = output / output.std((0, 1, 2), keepdims=True)
+  exact = x.astype(np.float64) - x.mean((0, 1, 2), dtype=np.float64)
+  exact /= np.sqrt(exact.var((0, 1, 2)) + 1e-5)
+  if norm == 'batch':
+    exact /= exact.std((0, 1, 2))
+  np.testing.assert_allclose(output, exact, atol=2e-4)
+
+
 def test_dropout_acts_in_training_alone(rng):
   images = jnp.asarray(rng.uniform(-1, 1, (2, 16, 16, 3)), jnp.float32)
   net = tiny.generator(dropout=0.5, init_gain=0.2)(out_channels=3)
@@ -180,8 +201,6 @@ def test_dropout_acts_in_training_alone(rng):
 
 
 def test_dropout_keeps_the_mean_and_drops_its_share():
-  from cyclegan_jax.nets.layers import Dropout
-
   ones = jnp.ones((8, 32, 32, 4))
   rngs = {'dropout': jax.random.PRNGKey(0)}
   dropped = Dropout(0.25).apply({}, ones, True, None, rngs=rngs)

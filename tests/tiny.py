@@ -1,12 +1,16 @@
 """Networks and runs small enough for a test, for any entry of the tables."""
 
+import pathlib
+
 import jax
 import numpy as np
+from PIL import Image
 
 from cyclegan_jax import nets, optim, parallel, train_state, train_step
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
 
+CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 SIZE = 16
 CHANNELS = {'a': 3, 'b': 3}
 WEIGHTS = {
@@ -103,3 +107,58 @@ def assert_close(x, y, tolerance):
 
 def assert_same(x, y):
   jax.tree.map(np.testing.assert_array_equal, x, y)
+
+
+def pixels(path):
+  """The pixels of a picture file."""
+  with Image.open(path) as image:
+    return np.asarray(image)
+
+
+def write_pictures(root, train=(5, 7), test=2, size=20):
+  """Random PNGs in the official folder layout."""
+  rng = np.random.default_rng(0)
+  counts = dict(
+    zip(('trainA', 'trainB', 'testA', 'testB'), (*train, test, test))
+  )
+  for name, count in counts.items():
+    folder = root / name
+    folder.mkdir(parents=True)
+    for i in range(count):
+      pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+      Image.fromarray(pixels).save(folder / f'{i}.png')
+
+
+# A config made small: what every run of a test passes on the command line.
+OVERRIDES = {
+  'data.load_size': SIZE + 2,
+  'data.crop_size': SIZE,
+  'generator.name': 'resnet',
+  'generator.depth': 1,
+  'generator.width': 4,
+  'discriminator.depth': 1,
+  'discriminator.width': 4,
+  'pool_size': 3,
+  'schedule.unit': 'steps',
+  'schedule.constant': 2,
+  'schedule.decay': 2,
+  'log.every': 1,
+  'log.sample_every': 0,
+  'log.samples': 2,
+  'parallel.devices': 1,
+}
+
+
+def command(card, workdir, root=None, **overrides):
+  """The command line of a small run; keys with __ for dots."""
+  options = OVERRIDES | {
+    key.replace('__', '.'): value for key, value in overrides.items()
+  }
+  if root:
+    options |= {'data.source': 'folder', 'data.root': str(root)}
+  return [
+    'main',
+    f'--config={CONFIGS / card}.py',
+    f'--workdir={workdir}',
+    *(f'--config.{key}={value}' for key, value in options.items()),
+  ]

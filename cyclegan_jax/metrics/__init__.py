@@ -22,7 +22,10 @@ def ssim(fake, real):
   window = min(11, *real.shape[:2])
   return float(
     tf.image.ssim(
-      tf.constant(fake), tf.constant(real), max_val=2.0, filter_size=window
+      tf.cast(fake, tf.float32),
+      tf.cast(real, tf.float32),
+      max_val=2.0,
+      filter_size=window,
     )
   )
 

@@ -77,6 +77,7 @@ def _batch_norm(net, name, axis):
 
   return nn.BatchNorm(
     use_running_average=False,
+    use_fast_variance=False,
     epsilon=1e-5,
     scale_init=scale_init,
     axis_name=axis,

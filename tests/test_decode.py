@@ -1,0 +1,443 @@
+"""Every kind of picture file: what it is read as, or refused by name."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan_jax.data.decode import Picture, check_header, load
+from cyclegan_jax.errors import UserError
+
+WIDTH, HEIGHT = 20, 12
+ORIENTATION = 0x0112
+
+
+def same(width, height):
+  return width, height
+
+
+def encode(image, kind, **options):
+  file = io.BytesIO()
+  image.save(file, kind, **options)
+  return file.getvalue()
+
+
+def read(data, channels=3, size=None, half=None):
+  new_size = (lambda w, h: size) if size else same
+  return load(Picture('some.png', data, half), channels, new_size)
+
+
+def ramp():
+  """Smooth, so JPEG keeps it, and different in every corner and channel."""
+  y, x = np.mgrid[:HEIGHT, :WIDTH]
+  return np.stack([x * 12, y * 20, 255 - x * 5 - y * 10], -1).astype(np.uint8)
+
+
+def noise(height=HEIGHT, width=WIDTH, dtype=np.uint8):
+  top = np.iinfo(dtype).max
+  return (
+    np.random.RandomState(0)
+    .randint(0, top + 1, (height, width, 3))
+    .astype(dtype)
+  )
+
+
+def chunk(kind, data):
+  check = struct.pack('>I', zlib.crc32(kind + data))
+  return struct.pack('>I', len(data)) + kind + data + check
+
+
+def png(width, height, bits, colour_type, rows):
+  """A PNG of kinds that Pillow can read and cannot write."""
+  header = struct.pack('>IIBBBBB', width, height, bits, colour_type, 0, 0, 0)
+  return (
+    b'\x89PNG\r\n\x1a\n'
+    + chunk(b'IHDR', header)
+    + chunk(b'IDAT', zlib.compress(b''.join(b'\0' + r for r in rows)))
+    + chunk(b'IEND', b'')
+  )
+
+
+def tiff_16_bit_rgb(array):
+  """A little-endian TIFF: pixels, then three 16s, then the directory."""
+  height, width, _ = array.shape
+  pixels = array.astype('<u2').tobytes()
+  bits = 8 + len(pixels)
+  tags = [
+    (256, 4, 1, width),
+    (257, 4, 1, height),
+    (258, 3, 3, bits),
+    (259, 3, 1, 1),  # not compressed
+    (262, 3, 1, 2),  # RGB
+    (273, 4, 1, 8),
+    (277, 3, 1, 3),
+    (278, 4, 1, height),
+    (279, 4, 1, len(pixels)),
+  ]
+  return (
+    struct.pack('<2sHI', b'II', 42, bits + 6)
+    + pixels
+    + struct.pack('<HHHH', 16, 16, 16, len(tags))
+    + b''.join(struct.pack('<HHII', *tag) for tag in tags)
+    + struct.pack('<I', 0)
+  )
+
+
+@pytest.mark.parametrize(
+  'kind, options, near',
+  [
+    ('PNG', {}, 0),
+    ('BMP', {}, 0),
+    ('TIFF', {}, 0),
+    ('TIFF', {'compression': 'tiff_lzw'}, 0),
+    ('WEBP', {'lossless': True}, 0),
+    ('WEBP', {'quality': 95}, 25),  # colours at half the size
+    ('JPEG', {'quality': 95, 'subsampling': 0}, 6),
+    ('JPEG', {'quality': 95, 'progressive': True, 'subsampling': 0}, 6),
+  ],
+)
+def test_formats(tmp_path, kind, options, near):
+  file = tmp_path / f'picture.{kind.lower()}'
+  file.write_bytes(encode(Image.fromarray(ramp()), kind, **options))
+  array = load(Picture(str(file), file), 3, same)
+  assert array.dtype == np.uint8
+  assert array.shape == (HEIGHT, WIDTH, 3)
+  assert np.abs(array.astype(int) - ramp()).max() <= near
+  assert np.abs(array.astype(int) - ramp()).mean() <= min(near, 4)
+
+  # From bytes, as TFDS hands them over, it is the same.
+  np.testing.assert_array_equal(read(file.read_bytes()), array)
+
+
+def test_one_channel_is_luminance():
+  array = read(encode(Image.fromarray(ramp()), 'PNG'), channels=1)
+  assert array.shape == (HEIGHT, WIDTH, 1)
+  luminance = ramp() @ np.array([0.299, 0.587, 0.114])
+  assert np.abs(array[..., 0] - luminance).max() <= 1
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'TIFF', 'BMP'])
+def test_gray(kind):
+  gray = Image.fromarray(np.full((9, 10), 77, np.uint8))
+  for channels in (1, 3):
+    array = read(encode(gray, kind), channels)
+    np.testing.assert_array_equal(array, np.full((9, 10, channels), 77))
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF'])
+def test_gray_with_alpha_over_white(kind):
+  data = encode(Image.new('LA', (8, 8), (100, 128)), kind)
+  for channels in (1, 3):
+    array = read(data, channels)
+    assert array.shape == (8, 8, channels)
+    # 100 * 128/255 + 255 * 127/255
+    np.testing.assert_allclose(array, 177.2, atol=1)
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'WEBP'])
+def test_rgba_over_white(kind):
+  options = {'lossless': True, 'exact': True} if kind == 'WEBP' else {}
+  image = Image.new('RGBA', (24, 8), (200, 100, 0, 51))
+  image.paste((9, 8, 7, 255), (8, 0, 16, 8))
+  image.paste((9, 8, 7, 0), (16, 0, 24, 8))
+  array = read(encode(image, kind, **options))
+  # 51 of 255 is a fifth: 0.2 * (200, 100, 0) + 0.8 * 255
+  expected = np.broadcast_to([244, 224, 204], (8, 8, 3))
+  np.testing.assert_allclose(array[:, :8], expected, atol=1)
+  expected = np.broadcast_to([9, 8, 7], (8, 8, 3))
+  np.testing.assert_array_equal(array[:, 8:16], expected)
+  np.testing.assert_array_equal(array[:, 16:], np.full((8, 8, 3), 255))
+
+
+def palette_image():
+  image = Image.new('P', (16, 8), 1)
+  image.paste(2, (8, 0, 16, 8))
+  image.putpalette([0, 0, 0, 250, 20, 30, 40, 50, 240])
+  return image
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF'])
+def test_palette(kind):
+  array = read(encode(palette_image(), kind))
+  assert array.shape == (8, 16, 3)
+  assert (array[:, :8] == [250, 20, 30]).all()
+  assert (array[:, 8:] == [40, 50, 240]).all()
+
+
+def test_palette_is_looked_up_before_it_is_resized():
+  array = read(encode(palette_image(), 'PNG'), size=(32, 16))
+  np.testing.assert_array_equal(array[8, 2], [250, 20, 30])
+  np.testing.assert_array_equal(array[8, -2], [40, 50, 240])
+
+
+def test_palette_with_transparency():
+  clear = read(encode(palette_image(), 'PNG', transparency=1))
+  assert (clear[:, :8] == 255).all()
+  assert (clear[:, 8:] == [40, 50, 240]).all()
+
+  fifth = read(encode(palette_image(), 'PNG', transparency=bytes([0, 255, 51])))
+  assert (fifth[:, :8] == [250, 20, 30]).all()
+  # 0.2 * (40, 50, 240) + 0.8 * 255
+  expected = np.broadcast_to([212, 214, 252], (8, 8, 3))
+  np.testing.assert_allclose(fifth[:, 8:], expected, atol=1)
+
+
+def test_rgb_with_a_transparent_colour():
+  image = Image.new('RGB', (16, 8), (10, 20, 30))
+  image.paste((50, 60, 70), (8, 0, 16, 8))
+  array = read(encode(image, 'PNG', transparency=(10, 20, 30)))
+  assert (array[:, :8] == 255).all()
+  assert (array[:, 8:] == [50, 60, 70]).all()
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'BMP'])
+def test_one_bit(kind):
+  image = Image.new('1', (16, 8), 0)
+  image.paste(1, (8, 0, 16, 8))
+  for channels in (1, 3):
+    array = read(encode(image, kind), channels)
+    assert array.shape == (8, 16, channels)
+    assert (array[:, :8] == 0).all()
+    assert (array[:, 8:] == 255).all()
+  # Resized as gray: in between there is an edge, not a threshold.
+  edge = read(encode(image, kind), 1, size=(8, 8))
+  assert ((edge > 0) & (edge < 255)).any()
+
+
+def gray_16_bit(kind, array):
+  if kind == 'big-endian TIFF':
+    raw = array.astype('>u2').tobytes()
+    image = Image.frombytes('I;16B', array.shape[::-1], raw)
+    return encode(image, 'TIFF')
+  return encode(Image.fromarray(array), kind)
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'big-endian TIFF'])
+def test_gray_of_16_bits(kind):
+  values = noise(dtype=np.uint16)[..., 0]
+  data = gray_16_bit(kind, values)
+  for channels in (1, 3):
+    array = read(data, channels)
+    assert array.dtype == np.float32
+    assert array.shape == (HEIGHT, WIDTH, channels)
+    for c in range(channels):
+      np.testing.assert_allclose(array[..., c], values / 257, atol=1e-4)
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'big-endian TIFF'])
+def test_gray_of_16_bits_resized_is_not_rounded(kind):
+  x = np.arange(WIDTH)
+  values = np.tile((1000 + 150 * x).astype(np.uint16), (HEIGHT, 1))
+  array = read(gray_16_bit(kind, values), 1, size=(2 * WIDTH, 2 * HEIGHT))
+  assert array.shape == (2 * HEIGHT, 2 * WIDTH, 1)
+  # Bicubic keeps a straight line, away from the borders.
+  place = (np.arange(2 * WIDTH) + 0.5) / 2 - 0.5
+  line = np.tile((1000 + 150 * place) / 257, (2 * HEIGHT, 1))
+  inner = slice(4, -4)
+  np.testing.assert_allclose(array[:, inner, 0], line[:, inner], atol=5e-3)
+
+
+def test_gray_of_16_bits_resized_stays_in_range():
+  values = np.zeros((HEIGHT, WIDTH), np.uint16)
+  values[:, WIDTH // 2 :] = 65535
+  array = read(gray_16_bit('PNG', values), 1, size=(3 * WIDTH, HEIGHT))
+  assert array.min() == 0
+  assert array.max() == 255
+
+
+def test_colour_of_16_bits_is_right_to_within_a_level():
+  values = noise(dtype=np.uint16)
+  rows = [row.tobytes() for row in values.astype('>u2')]
+  for data in (png(WIDTH, HEIGHT, 16, 2, rows), tiff_16_bit_rgb(values)):
+    assert np.abs(read(data) - values / 257).max() <= 1
+
+
+def test_gray_with_alpha_of_16_bits_over_white():
+  rows = [struct.pack('>16H', *[25700, 32768] * 8)] * 8
+  # 25700 / 257 = 100, half of it over white
+  np.testing.assert_allclose(read(png(8, 8, 16, 4, rows)), 177.5, atol=1)
+
+
+def test_cmyk_jpeg():
+  cmyk = Image.fromarray(ramp()).convert('CMYK')
+  data = encode(cmyk, 'JPEG', quality=95)
+  assert Image.open(io.BytesIO(data)).mode == 'CMYK'
+  array = read(data)
+  assert np.abs(array.astype(int) - ramp()).mean() < 3
+  assert np.abs(array.astype(int) - ramp()).max() < 20
+  luminance = ramp() @ np.array([0.299, 0.587, 0.114])
+  assert np.abs(read(data, 1)[..., 0] - luminance).mean() < 3
+
+
+# What a camera stores of an upright picture, by the EXIF specification's
+# meaning of "row 0" and "column 0".
+STORED = {
+  1: lambda u: u,
+  2: lambda u: u[:, ::-1],
+  3: lambda u: u[::-1, ::-1],
+  4: lambda u: u[::-1],
+  5: lambda u: u.swapaxes(0, 1),
+  6: lambda u: np.rot90(u, 1),
+  7: lambda u: u[::-1, ::-1].swapaxes(0, 1),
+  8: lambda u: np.rot90(u, -1),
+}
+
+
+def stored(upright, orientation, kind, **options):
+  exif = Image.Exif()
+  exif[ORIENTATION] = orientation
+  pixels = np.ascontiguousarray(STORED[orientation](upright))
+  return encode(Image.fromarray(pixels), kind, exif=exif, **options)
+
+
+@pytest.mark.parametrize('orientation', STORED)
+def test_exif_orientation(orientation):
+  upright = noise()
+  for kind in ('PNG', 'TIFF'):
+    data = stored(upright, orientation, kind)
+    np.testing.assert_array_equal(read(data), upright)
+  data = stored(ramp(), orientation, 'JPEG', quality=95, subsampling=0)
+  assert read(data).shape == ramp().shape
+  assert np.abs(read(data).astype(int) - ramp()).max() <= 8
+
+
+def test_size_and_half_are_those_of_the_upright_picture():
+  seen = []
+
+  def new_size(width, height):
+    seen.append((width, height))
+    return width, height
+
+  upright = noise(18, 30)
+  data = stored(upright, 6, 'PNG')
+  load(Picture('turned.png', data), 3, new_size)
+  assert seen == [(30, 18)]
+  np.testing.assert_array_equal(read(data, half=0), upright[:, :15])
+  np.testing.assert_array_equal(read(data, half=1), upright[:, 15:])
+
+
+@pytest.mark.parametrize(
+  'kind, options', [('WEBP', {'lossless': True}), ('PNG', {}), ('TIFF', {})]
+)
+def test_first_frame_of_an_animation(kind, options):
+  frames = [Image.new('RGB', (8, 8), c) for c in ('red', 'lime', 'blue')]
+  data = encode(
+    frames[0], kind, save_all=True, append_images=frames[1:], **options
+  )
+  assert Image.open(io.BytesIO(data)).n_frames == 3
+  assert (read(data) == [255, 0, 0]).all()
+
+
+def test_halves():
+  for width in (40, 41):
+    pair = noise(HEIGHT, width)
+    data = encode(Image.fromarray(pair), 'PNG')
+    np.testing.assert_array_equal(read(data, half=0), pair[:, :20])
+    np.testing.assert_array_equal(read(data, half=1), pair[:, 20:40])
+
+
+def test_a_resized_half_shows_nothing_of_the_other():
+  pair = np.zeros((10, 40, 3), np.uint8)
+  pair[:, 20:] = 255
+  data = encode(Image.fromarray(pair), 'PNG')
+  assert (read(data, half=0, size=(33, 17)) == 0).all()
+  assert (read(data, half=1, size=(33, 17)) == 255).all()
+
+
+def bomb():
+  """A header that declares more pixels than any picture has."""
+  return png(60000, 60000, 8, 2, [])
+
+
+def float_tiff():
+  return encode(Image.fromarray(np.ones((9, 9), np.float32)), 'TIFF')
+
+
+def deep_tiff():
+  return encode(Image.fromarray(np.full((9, 9), 70000, np.int32)), 'TIFF')
+
+
+def cut(kind, share):
+  data = encode(Image.fromarray(noise(64, 64)), kind)
+  return data[: int(share * len(data))]
+
+
+REFUSED = {
+  'text.png': lambda: b'these are words, not pixels\n' * 20,
+  'empty.png': lambda: b'',
+  'half.jpg': lambda: cut('JPEG', 0.5),
+  'most.jpg': lambda: cut('JPEG', 0.9),
+  'start.jpg': lambda: cut('JPEG', 0.02),
+  'half.png': lambda: cut('PNG', 0.5),
+  'most.png': lambda: cut('PNG', 0.9),
+  'start.png': lambda: cut('PNG', 0.002),
+  'half.bmp': lambda: cut('BMP', 0.5),
+  'half.tif': lambda: cut('TIFF', 0.5),
+  'half.webp': lambda: cut('WEBP', 0.5),
+  'dot.png': lambda: encode(Image.new('RGB', (1, 1)), 'PNG'),
+  'thin.png': lambda: encode(Image.new('RGB', (7, 300)), 'PNG'),
+  'flat.png': lambda: encode(Image.new('RGB', (300, 7)), 'PNG'),
+  'float.tif': float_tiff,
+  'deep.tif': deep_tiff,
+  'bomb.png': bomb,
+}
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_refused_by_name(tmp_path, name):
+  file = tmp_path / name
+  file.write_bytes(REFUSED[name]())
+  with pytest.raises(UserError) as error:
+    load(Picture(str(file), file), 3, same)
+  assert str(file) in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'name', ['text.png', 'empty.png', 'dot.png', 'thin.png', 'bomb.png']
+)
+def test_refused_by_its_header(tmp_path, name):
+  file = tmp_path / name
+  file.write_bytes(REFUSED[name]())
+  with pytest.raises(UserError, match=name):
+    check_header(Picture(str(file), file))
+
+
+def test_a_file_that_is_gone_is_refused_by_name(tmp_path):
+  gone = Picture('gone.png', tmp_path / 'gone.png')
+  for use in (check_header, lambda p: load(p, 3, same)):
+    with pytest.raises(UserError, match='gone.png'):
+      use(gone)
+
+
+def test_smallest_pictures():
+  for size in ((8, 8), (8, 300)):
+    data = encode(Image.new('RGB', size), 'PNG')
+    check_header(Picture('small.png', data))
+    assert read(data).shape == (size[1], size[0], 3)
+
+  # Each half of a pair has to be large enough.
+  pair = encode(Image.new('RGB', (16, 8)), 'PNG')
+  check_header(Picture('pair.png', pair, half=1))
+  narrow = encode(Image.new('RGB', (15, 8)), 'PNG')
+  check_header(Picture('whole.png', narrow))
+  with pytest.raises(UserError, match='narrow.png.*7x8'):
+    check_header(Picture('narrow.png', narrow, half=1))
+
+
+def test_the_file_is_read_once(tmp_path, monkeypatch):
+  file = tmp_path / 'some.png'
+  file.write_bytes(encode(Image.fromarray(noise()), 'PNG'))
+  opened = []
+  true_open = Image.open
+
+  def count(file, *args, **kwargs):
+    opened.append(file)
+    return true_open(file, *args, **kwargs)
+
+  monkeypatch.setattr(Image, 'open', count)
+  load(Picture('some.png', file), 3, same)
+  assert opened == [file]

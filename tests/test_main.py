@@ -1,0 +1,213 @@
+"""The command line: what it prints, and one clear line for each mistake."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import tiny
+from PIL import Image
+
+from cyclegan_jax import cli, main
+from cyclegan_jax.defaults import OPTIONS, get_config
+
+
+def run(argv, capsys):
+  """Exit code, standard output and standard error of a call."""
+  code = cli.run(main.main, argv)
+  out, err = capsys.readouterr()
+  return code, out, err
+
+
+def assert_one_line(code, err, *words):
+  assert code == 2
+  assert err.startswith('error: ') and err.count('\n') == 1, err
+  for word in words:
+    assert word in err, err
+
+
+def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
+  argv = tiny.command('folder', tmp_path / 'run', pictures)
+  code, out, err = run(argv, capsys)
+  assert code == 0 and err == ''
+  for line in (
+    'finished: all 4 steps',
+    'a2b',
+    'copy the input',
+    'test figures',
+    'sample picture',
+    'TensorBoard',
+  ):
+    assert line in out
+  config = json.loads((tmp_path / 'run' / 'config.json').read_text())
+  assert config['generator']['width'] == 4
+  environment = json.loads((tmp_path / 'run' / 'environment.json').read_text())
+  assert {
+    'jax',
+    'flax',
+    'optax',
+    'orbax-checkpoint',
+    'tensorflow-datasets',
+  } <= set(environment['packages'])
+  assert environment['devices'] and 'git_commit' in environment
+  code, out, err = run(argv, capsys)
+  assert code == 0 and 'finished: all 4 steps' in out and 'step 4/4' not in out
+
+
+def test_help_lists_every_flag_and_option(capsys):
+  with pytest.raises(SystemExit) as stop:
+    cli.run(main.main, ['main', '--help'])
+  assert stop.value.code == 0
+  out = capsys.readouterr().out
+  for flag in ('--config=FILE', '--workdir=DIR', 'Exit codes'):
+    assert flag in out
+  for key, (_, meaning) in OPTIONS.items():
+    assert f'--config.{key} ' in out and meaning in out
+
+
+def test_the_defaults_are_the_papers():
+  config = get_config()
+  assert config.generator.name == 'resnet_9blocks'
+  assert (config.data.load_size, config.data.crop_size) == (286, 256)
+  assert (config.loss.cycle_a, config.loss.identity_b) == (10.0, 5.0)
+  assert (config.optim.lr, config.optim.beta1) == (2e-4, 0.5)
+  assert (config.schedule.constant, config.schedule.decay) == (100, 100)
+  assert (config.pool_size, config.train.batch_size) == (50, 1)
+
+
+def test_the_program_as_a_user_starts_it(tmp_path):
+  """The whole process: no stack trace, no chatter, exit code 2."""
+  done = subprocess.run(
+    [sys.executable, '-m', 'cyclegan_jax.main', '--config=nowhere.py'],
+    capture_output=True,
+    text=True,
+    cwd=tmp_path,
+    check=False,
+  )
+  assert (done.returncode, done.stdout) == (2, '')
+  assert done.stderr == 'error: no file nowhere.py (--config): see --help\n'
+
+
+def test_no_config(capsys):
+  code, _, err = run(['main'], capsys)
+  assert_one_line(code, err, '--config=configs/summer2winter.py')
+
+
+def test_a_wrong_config_path_lists_the_cards_there_are(tmp_path, capsys):
+  card = tiny.CONFIGS / 'horse2zebraa.py'
+  code, _, err = run(['main', f'--config={card}'], capsys)
+  assert_one_line(code, err, 'horse2zebraa.py', 'horse2zebra.py')
+
+
+@pytest.mark.parametrize(
+  'override, words',
+  [
+    ('optim.lrr=1', ['lrr', '"lr"']),
+    ('optimm.lr=1', ['optimm', '"optim"']),
+    ('optim.lr=fast', ['optim.lr', 'fast']),
+    ('train.batch_size=1.5', ['batch_size', '1.5']),
+    ('train.batch_size=0', ['train.batch_size=0', 'at least 1']),
+    ('train.ema_decay=1.0', ['train.ema_decay=1.0', '[0, 1)']),
+    ('data.channels_a=2', ['data.channels_a=2', 'gray']),
+    ('schedule.constant=-1', ['schedule.constant=-1']),
+    ('method=cycleGAN', ['method', "mean 'cyclegan'"]),
+    ('generator.name=resnet9', ['generator.name', 'resnet_9blocks']),
+    ('generator.norm=layer', ['norm', 'instance']),
+    ('generator.upsampling=nearest', ['upsampling', 'resize']),
+    ('generator.init_type=he', ['init_type', 'kaiming']),
+    ('discriminator.name=patch', ['discriminator.name', 'patchgan']),
+    ('discriminator.depth=4', ['discriminator.depth=4', 'crop_size']),
+    ('loss.adversarial_loss=gan', ['loss.adversarial_loss', 'vanilla']),
+    ('dtype=float16', ['dtype', 'bfloat16']),
+    ('optim.name=adamw', ['optim.name', "mean 'adam'"]),
+    ('schedule.name=step', ['schedule.name', 'cosine']),
+    ('parallel.map=vmap', ['parallel.map', 'pmap']),
+    ('parallel.devices=64', ['parallel.devices=64', 'only 4']),
+    ('parallel.devices=3', ['train.batch_size=1', '3']),
+    ('data.preprocess=resize', ['data.preprocess', 'resize_and_crop']),
+    ('data.crop_size=32', ['data.crop_size=32', 'data.load_size=18']),
+    ('data.source=files', ['data.source', 'folder']),
+  ],
+)
+def test_wrong_values(override, words, pictures, tmp_path, capsys):
+  argv = tiny.command('folder', tmp_path / 'run', pictures)
+  code, _, err = run([*argv, f'--config.{override}'], capsys)
+  assert_one_line(code, err, *words)
+
+
+def test_a_stray_word(pictures, tmp_path, capsys):
+  argv = tiny.command('folder', tmp_path / 'run', pictures)
+  code, _, err = run([*argv, 'horses'], capsys)
+  assert_one_line(code, err, 'horses', '--help')
+
+
+def test_an_unknown_flag(pictures, tmp_path, capsys):
+  argv = tiny.command('folder', tmp_path / 'run', pictures)
+  code, _, err = run([*argv, '--wrkdir=x'], capsys)
+  assert_one_line(code, err, 'wrkdir', 'workdir')
+
+
+def test_a_missing_folder(tmp_path, capsys):
+  argv = tiny.command('folder', tmp_path / 'run', tmp_path / 'nowhere')
+  code, _, err = run(argv, capsys)
+  assert_one_line(code, err, 'nowhere', 'data.root', 'trainA')
+
+
+def test_an_empty_folder(tmp_path, capsys):
+  for name in ('trainA', 'trainB'):
+    (tmp_path / 'data' / name).mkdir(parents=True)
+  argv = tiny.command('folder', tmp_path / 'run', tmp_path / 'data')
+  code, _, err = run(argv, capsys)
+  assert_one_line(code, err, 'no pictures in', 'trainA')
+
+
+def spoil(name, data):
+  def spoil_file(root):
+    path = root / 'trainB' / name
+    if isinstance(data, bytes):
+      path.write_bytes(data)
+    else:
+      Image.new('RGB', data).save(path)
+    return path
+
+  return spoil_file
+
+
+@pytest.mark.parametrize(
+  'spoiled',
+  [spoil('9.png', b'no picture'), spoil('9.png', (1, 1)), spoil('9.jpg', b'')],
+  ids=['a text file named .png', 'a 1x1 picture', 'an empty file'],
+)
+def test_a_wrong_picture_is_named_before_training(spoiled, tmp_path, capsys):
+  tiny.write_pictures(tmp_path / 'data')
+  path = spoiled(tmp_path / 'data')
+  code, out, err = run(
+    tiny.command('folder', tmp_path / 'run', tmp_path / 'data'), capsys
+  )
+  assert_one_line(code, err, str(path), 'remove it')
+  assert 'step 1/' not in out
+
+
+def test_a_corrupt_jpeg_among_good_ones(tmp_path, capsys):
+  tiny.write_pictures(tmp_path / 'data')
+  path = tmp_path / 'data' / 'trainA' / '3.jpg'
+  with Image.open(tmp_path / 'data' / 'trainA' / '3.png') as image:
+    image.resize((200, 200)).save(path)
+  path.write_bytes(path.read_bytes()[:3000])
+  argv = tiny.command(
+    'folder', tmp_path / 'run', tmp_path / 'data', schedule__constant=50
+  )
+  code, _, err = run(argv, capsys)
+  assert_one_line(code, err, str(path), 'truncated')
+
+
+def test_an_unwritable_workdir(pictures, tmp_path, capsys):
+  (tmp_path / 'file').touch()
+  argv = tiny.command('folder', tmp_path / 'file' / 'run', pictures)
+  code, _, err = run(argv, capsys)
+  assert_one_line(code, err, '--workdir', 'file')
+
+
+def test_the_workdir_is_named_after_the_card():
+  _, workdir = cli.parse(['main', f'--config={tiny.CONFIGS / "maps.py"}'], '')
+  assert str(workdir) == 'runs/maps'

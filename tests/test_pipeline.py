@@ -1,0 +1,411 @@
+"""Batches: repeatable, without replacement, augmented, never mixed up."""
+
+import collections
+import io
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan_jax.data import Dataset, pipeline
+from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.preprocess import Preprocess
+from cyclegan_jax.data.sources import Source
+from cyclegan_jax.errors import UserError
+
+SIDE = 8
+PLAIN = Preprocess('none', flip=False)
+AUGMENTED = Preprocess('resize_and_crop', load_size=12, crop_size=SIDE)
+
+
+def encode(pixels, kind='PNG'):
+  file = io.BytesIO()
+  Image.fromarray(np.asarray(pixels, np.uint8)).save(file, kind)
+  return file.getvalue()
+
+
+def numbered(count, first=0):
+  """Pictures of one colour each, which is their number."""
+  return [
+    Picture(f'{i}.png', encode(np.full((SIDE, SIDE), i)))
+    for i in range(first, first + count)
+  ]
+
+
+def noisy(count, seed):
+  random = np.random.RandomState(seed)
+  return [
+    Picture(f'{seed} {i}.png', encode(random.randint(0, 256, (9, 13, 3))))
+    for i in range(count)
+  ]
+
+
+def batches(a, b, prepare=PLAIN, channels=1, **options):
+  options = {'seed': 0, 'batch_size': 1} | options
+  source = Source(train={'a': a, 'b': b}, test={'a': a, 'b': b})
+  channels = {'a': channels, 'b': channels}
+  return pipeline.batches(source, prepare, channels, **options)
+
+
+def take(count, *args, **options):
+  return list(itertools.islice(batches(*args, **options), count))
+
+
+def to_gray(images):
+  return np.round((images + 1) * 127.5).astype(int)
+
+
+def numbers(taken, domain):
+  """The numbers of the pictures in batches, a row a step."""
+  gray = to_gray(np.stack([batch[domain] for batch in taken]))
+  assert (gray == gray[:, :, :1, :1]).all()
+  return gray[:, :, 0, 0, 0]
+
+
+def assert_same(left, right):
+  assert len(left) == len(right)
+  for x, y in zip(left, right):
+    for domain in ('a', 'b'):
+      np.testing.assert_array_equal(x[domain], y[domain])
+
+
+def test_a_batch_follows_from_seed_and_step():
+  a, b = noisy(5, 1), noisy(3, 2)
+  options = {'prepare': AUGMENTED, 'channels': 3, 'batch_size': 2}
+  all_steps = take(13, a, b, **options)
+  assert all_steps[0]['a'].shape == (2, SIDE, SIDE, 3)
+  assert_same(take(13, a, b, **options), all_steps)
+  assert_same(take(6, a, b, start_step=7, **options), all_steps[7:])
+  assert_same(take(13, a, b, cache_bytes=0, **options), all_steps)
+  assert_same(
+    take(6, a, b, start_step=7, cache_bytes=400, **options), all_steps[7:]
+  )
+
+
+def test_no_two_steps_are_the_same():
+  taken = take(40, noisy(1, 1), noisy(1, 2), AUGMENTED, 3)
+  for domain in ('a', 'b'):
+    # Of one picture there are 5 * 5 * 2 crops.
+    assert len({batch[domain].tobytes() for batch in taken}) > 20
+
+
+def test_another_seed_gives_other_batches():
+  a, b = numbered(12), numbered(12)
+  runs = [take(24, a, b, seed=seed) for seed in (0, 1)]
+  for domain in ('a', 'b'):
+    first, second = (numbers(run, domain) for run in runs)
+    assert (first != second).mean() > 0.5
+
+  # Crops and flips of one picture, where the order can't differ.
+  one, other = noisy(1, 1), noisy(1, 2)
+  runs = [take(24, one, other, AUGMENTED, 3, seed=s) for s in (0, 1)]
+  for domain in ('a', 'b'):
+    differ = [(x[domain] != y[domain]).any() for x, y in zip(*runs)]
+    assert np.mean(differ) > 0.5
+
+
+@pytest.mark.parametrize('seed', [0, 2**31, 2**40])
+def test_an_epoch_goes_through_a_without_replacement(seed):
+  size, epochs = 12, 6
+  taken = take(epochs * size, numbered(size), numbered(5, 100), seed=seed)
+  orders = numbers(taken, 'a').reshape(epochs, size)
+  for order in orders:
+    assert sorted(order) == list(range(size))
+  assert len({tuple(order) for order in orders}) == epochs
+  assert tuple(range(size)) not in {tuple(order) for order in orders}
+
+
+def test_b_is_drawn_at_random():
+  size, epochs = 12, 20
+  taken = take(epochs * size, numbered(size), numbered(size, 100))
+  draws = numbers(taken, 'b').reshape(epochs, size) - 100
+  counts = np.bincount(draws.ravel(), minlength=size)
+  assert len(counts) == size
+  # 20 each are expected, with a standard deviation of 4.3.
+  assert counts.min() > 5 and counts.max() < 40
+  # With replacement: 12 draws of 12 are hardly ever all different.
+  assert all(len(set(epoch)) < size for epoch in draws[:3])
+  # Unpaired: a picture of A meets many pictures of B.
+  partners = collections.defaultdict(set)
+  for i, j in zip(numbers(taken, 'a').ravel(), draws.ravel()):
+    partners[i].add(j)
+  assert min(len(p) for p in partners.values()) > 4
+
+
+def test_smaller_a_is_seen_equally_often():
+  """As in the official code, B decides the epoch's length then."""
+  taken = take(18, numbered(3), numbered(9, 100))
+  for epoch in numbers(taken, 'a').reshape(2, 9):
+    assert sorted(epoch) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+  'sizes, batch_size, steps',
+  [
+    ((5, 3), 1, 5),
+    ((3, 5), 1, 5),
+    ((5, 3), 2, 3),
+    ((6, 3), 2, 3),
+    ((6, 3), 4, 2),
+    ((6, 3), 6, 1),
+    ((6, 3), 7, 1),
+  ],
+)
+def test_steps_per_epoch(sizes, batch_size, steps):
+  source = Source(
+    train={'a': numbered(sizes[0]), 'b': numbered(sizes[1])}, test={}
+  )
+  assert pipeline.steps_per_epoch(source, batch_size) == steps
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1})
+  assert dataset.steps_per_epoch(batch_size) == steps
+
+
+def test_last_batch_of_an_epoch_is_filled_up():
+  taken = take(6, numbered(5), numbered(2, 100), batch_size=2)
+  for epoch in numbers(taken, 'a').reshape(2, 6):
+    assert sorted(epoch[:5]) == [0, 1, 2, 3, 4]
+    assert epoch[5] == epoch[0]
+
+
+def test_batch_larger_than_the_data():
+  taken = take(3, numbered(2), numbered(1, 100), batch_size=5)
+  for row in numbers(taken, 'a'):
+    assert sorted(np.bincount(row)) == [2, 3]
+  assert (numbers(taken, 'b') == 100).all()
+
+
+def test_shares_make_up_the_batch():
+  a, b = noisy(5, 1), noisy(3, 2)
+  options = {'prepare': AUGMENTED, 'channels': 3, 'batch_size': 4}
+  whole = take(5, a, b, **options)
+  parts = [take(5, a, b, share=(first, 2), **options) for first in (0, 2)]
+  for domain in ('a', 'b'):
+    for step, batch in enumerate(whole):
+      shares = [part[step][domain] for part in parts]
+      assert [share.shape[0] for share in shares] == [2, 2]
+      np.testing.assert_array_equal(np.concatenate(shares), batch[domain])
+
+
+def places(height, width, kind='PNG'):
+  """A gray picture whose pixels say where they are: 16 y + x."""
+  y, x = np.mgrid[:height, :width]
+  return Picture('places.png', encode(16 * y + x, kind))
+
+
+def test_crops_cover_all_corners():
+  height, width = SIDE + 2, SIDE + 3
+  prepare = Preprocess('crop', crop_size=SIDE, flip=False)
+  picture = [places(height, width)]
+  (batch,) = take(1, picture, picture, prepare, batch_size=600)
+  y, x = np.mgrid[:SIDE, :SIDE]
+  corners = {}
+  for domain in ('a', 'b'):
+    gray = to_gray(batch[domain])[..., 0]
+    top, left = np.divmod(gray[:, 0, 0], 16)
+    corner = gray[:, :1, :1]
+    np.testing.assert_array_equal(gray, corner + 16 * y + x)
+    counts = collections.Counter(zip(top, left))
+    assert set(counts) == set(itertools.product(range(3), range(4)))
+    # 50 each are expected, with a standard deviation of 6.8.
+    assert min(counts.values()) > 22 and max(counts.values()) < 78
+    corners[domain] = gray[:, 0, 0]
+  # A and B are cropped independently: by chance one in 12 is alike.
+  assert np.mean(corners['a'] == corners['b']) < 0.2
+
+
+def test_half_of_the_images_are_flipped():
+  prepare = Preprocess('none', flip=True)
+  picture = [places(SIDE, SIDE)]
+  upright = 16 * np.arange(SIDE)[:, None] + np.arange(SIDE)
+  (batch,) = take(1, picture, picture, prepare, batch_size=600)
+  flipped = {}
+  for domain in ('a', 'b'):
+    gray = to_gray(batch[domain])[..., 0]
+    flipped[domain] = (gray == upright[:, ::-1]).all((1, 2))
+    assert (flipped[domain] | (gray == upright).all((1, 2))).all()
+    # The standard deviation is 0.02.
+    assert 0.4 < flipped[domain].mean() < 0.6
+  assert 0.4 < np.mean(flipped['a'] == flipped['b']) < 0.6
+
+
+def test_flips_do_not_depend_on_crops():
+  prepare = Preprocess('crop', crop_size=SIDE, flip=True)
+  picture = [places(SIDE, SIDE + 1)]
+  (batch,) = take(1, picture, picture, prepare, batch_size=600)
+  first, last = to_gray(batch['a'])[:, 0, [0, -1], 0].T
+  counts = collections.Counter(zip(first, last))
+  # Left and right crop, upright and flipped: 150 each are expected.
+  assert set(counts) == {(0, 7), (7, 0), (1, 8), (8, 1)}
+  assert min(counts.values()) > 100
+
+
+def test_pixels_and_their_range():
+  halves = np.zeros((SIDE, SIDE, 3))
+  halves[:, SIDE // 2 :] = [255, 255, 51]
+  picture = [Picture('halves.png', encode(halves))]
+  (batch,) = take(1, picture, picture, channels=3)
+  for images in batch.values():
+    assert images.dtype == np.float32
+    assert (images[0, :, : SIDE // 2] == -1).all()
+    # 51 / 127.5 - 1
+    expected = np.broadcast_to([1, 1, -0.6], (SIDE, SIDE // 2, 3))
+    np.testing.assert_allclose(images[0, :, SIDE // 2 :], expected, atol=1e-6)
+
+
+def test_resizing_stays_in_range():
+  random = np.random.RandomState(0)
+  eight = encode(255 * random.randint(0, 2, (9, 11)))
+  file = io.BytesIO()
+  deep = 65535 * random.randint(0, 2, (9, 11)).astype(np.uint16)
+  Image.fromarray(deep.astype(np.uint16)).save(file, 'PNG')
+  pictures = [Picture('8.png', eight), Picture('16.png', file.getvalue())]
+  prepare = Preprocess('resize_and_crop', load_size=31, crop_size=31)
+  for batch in take(4, pictures, pictures, prepare):
+    for images in batch.values():
+      assert images.min() >= -1 and images.max() <= 1
+      assert images.min() < -0.9 and images.max() > 0.9
+
+
+def test_channels_of_the_domains():
+  source = Source(train={'a': noisy(2, 1), 'b': noisy(2, 2)}, test={})
+  dataset = Dataset(source, AUGMENTED, {'a': 1, 'b': 3})
+  batch = dataset.example_batch()
+  assert batch['a'].shape == (1, SIDE, SIDE, 1)
+  assert batch['b'].shape == (1, SIDE, SIDE, 3)
+
+
+@pytest.mark.parametrize('domain', ['a', 'b'])
+def test_corrupt_picture_is_named_when_it_is_reached(tmp_path, domain):
+  pictures = {'a': numbered(9), 'b': numbered(9, 100)}
+  good = take(30, pictures['a'], pictures['b'])
+  order = numbers(good, domain).ravel().tolist()
+  victim = order[5]
+  reached = order.index(victim)
+
+  file = tmp_path / 'corrupt.jpg'
+  noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3))
+  file.write_bytes(encode(noise, 'JPEG')[:2000])
+  pictures[domain][victim % 100] = Picture(str(file), file)
+  steps = batches(pictures['a'], pictures['b'])
+  taken = []
+  with pytest.raises(UserError) as error:
+    taken.extend(itertools.islice(iter(lambda: next(steps), None), reached))
+    next(steps)
+  assert str(file) in str(error.value)
+  assert len(taken) == reached
+  assert_same(taken, good[:reached])
+
+
+def test_test_image_is_the_whole_picture():
+  picture = noisy(1, 1)[0]
+  prepare = Preprocess('resize_and_crop', load_size=99, crop_size=24)
+  image = pipeline.load_test_image(picture, prepare, 3)
+  assert image.dtype == np.float32
+  upright = Image.open(io.BytesIO(picture.data))
+  resized = np.asarray(upright.resize((24, 24), Image.Resampling.BICUBIC), int)
+  assert np.abs(to_gray(image) - resized).max() <= 2
+  again = pipeline.load_test_image(picture, prepare, 3)
+  np.testing.assert_array_equal(again, image)
+
+
+def test_test_image_is_cropped_in_the_middle():
+  prepare = Preprocess('crop', crop_size=SIDE, flip=True)
+  for _ in range(5):
+    image = pipeline.load_test_image(places(12, 14), prepare, 1)
+    gray = to_gray(image)[..., 0]
+    # Top (12 - 8) / 2 = 2, left (14 - 8) / 2 = 3; x grows, so not flipped.
+    expected = 16 * np.arange(2, 10)[:, None] + np.arange(3, 11)
+    np.testing.assert_array_equal(gray, expected)
+
+
+def test_test_image_smaller_than_the_crop_is_shown_as_it_is():
+  prepare = Preprocess('crop', crop_size=10, flip=True)
+  image = pipeline.load_test_image(places(9, 14), prepare, 1)
+  assert image.shape == (9, 10, 1)
+  assert to_gray(image)[0, 0, 0] == 2
+
+
+def test_test_images_are_spread_evenly():
+  test = {'a': numbered(5), 'b': numbered(4, 100)}
+  source = Source(train=test, test=test)
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1})
+
+  def shown(domain, count=None):
+    images = dataset.test_images(domain, count)
+    return [int(to_gray(i)[0, 0, 0]) for i in images]
+
+  assert shown('a') == [0, 1, 2, 3, 4]
+  assert shown('a', 3) == [0, 2, 4]
+  assert shown('a', 1) == [0]
+  assert shown('b', 2) == [100, 103]
+  assert shown('b', 99) == [100, 101, 102, 103]
+
+
+def test_cache_keeps_to_its_budget():
+  made = collections.Counter()
+
+  def get(cache, key):
+    def make():
+      made[key] += 1
+      return np.full(100, key, np.uint8)
+
+    return cache.get(key, make)
+
+  cache = pipeline.Cache(299)
+  for _ in range(3):
+    for key in range(5):
+      assert (get(cache, key) == key).all()
+  # Two of them fit; the others are made each time.
+  assert sorted(made.values()) == [1, 1, 3, 3, 3]
+
+  made.clear()
+  cache = pipeline.Cache(500)
+  for key in [0, 1, 2, 3, 4] * 3:
+    get(cache, key)
+  assert set(made.values()) == {1}
+
+
+@pytest.fixture
+def reads(monkeypatch):
+  """How often each picture is read."""
+  counts = collections.Counter()
+  load = pipeline.load
+
+  def counted(picture, *args):
+    counts[picture.name] += 1
+    return load(picture, *args)
+
+  monkeypatch.setattr(pipeline, 'load', counted)
+  return counts
+
+
+def test_each_picture_is_read_once_where_all_fit(reads):
+  # The same files in A and B: each domain resizes to channels of its own.
+  a, b = noisy(4, 1), noisy(3, 2)
+  size = 12 * 12 * 3
+  taken = take(50, a, b, AUGMENTED, 3, cache_bytes=7 * size)
+  assert reads == {p.name: 1 for p in a + b}
+  # Kept before augmentation: each picture is still seen in many ways.
+  assert len({batch['a'].tobytes() for batch in taken}) > 30
+
+
+def test_pictures_that_do_not_fit_are_read_again(reads):
+  a, b = noisy(4, 1), noisy(3, 2)
+  size = 12 * 12 * 3
+  take(50, a, b, AUGMENTED, 3, cache_bytes=4 * size - 1)
+  assert len(reads) == 7
+  assert sum(count == 1 for count in reads.values()) == 3
+
+  reads.clear()
+  take(20, a, b, AUGMENTED, 3, cache_bytes=0)
+  assert sum(reads.values()) >= 40
+
+
+def test_domains_do_not_share_a_place_in_the_cache():
+  same = noisy(1, 1)
+  source = Source(train={'a': same, 'b': same}, test={})
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 3})
+  for batch in itertools.islice(dataset.batches(seed=0, batch_size=1), 3):
+    assert batch['a'].shape[-1] == 1
+    assert batch['b'].shape[-1] == 3

@@ -1,0 +1,388 @@
+"""Data sets on disk: which pictures they hold, and what is said if not."""
+
+import json
+import pathlib
+import shutil
+import socket
+
+import numpy as np
+import pytest
+import tensorflow_datasets
+from PIL import Image
+
+from cyclegan_jax.data import sources
+from cyclegan_jax.data.decode import Picture, load
+from cyclegan_jax.errors import UserError
+
+NAME = 'cycle_gan/horse2zebra'
+
+
+def save(file, value=0, size=(10, 9)):
+  file.parent.mkdir(parents=True, exist_ok=True)
+  Image.new('RGB', size, (value, value, value)).save(file)
+
+
+def names(root, pictures):
+  """Paths within the data set; the name is the path that errors give."""
+  assert all(p.name == str(p.data) and p.half is None for p in pictures)
+  return [p.data.relative_to(root).as_posix() for p in pictures]
+
+
+def test_folder(tmp_path):
+  for name in ('b/2.png', 'a/9.jpeg', '10.PNG', '1.Jpg', 'c/d/e.tIFf'):
+    save(tmp_path / 'trainA' / name)
+  for name in ('x.bmp', 'y.webp', 'z.tif'):
+    save(tmp_path / 'trainB' / name)
+  save(tmp_path / 'testA' / 'p.png')
+  save(tmp_path / 'testB' / 'q.png')
+  save(tmp_path / 'trainC' / 'no.png')
+  # None of these is a picture.
+  (tmp_path / 'trainA' / 'x.png').mkdir()
+  (tmp_path / 'trainA' / 'notes.txt').write_text('no picture')
+  (tmp_path / 'trainA' / 'png').write_text('no picture')
+
+  source = sources.SOURCES['folder'](str(tmp_path), '')
+  assert names(tmp_path, source.train['a']) == [
+    'trainA/1.Jpg',
+    'trainA/10.PNG',
+    'trainA/a/9.jpeg',
+    'trainA/b/2.png',
+    'trainA/c/d/e.tIFf',
+  ]
+  assert names(tmp_path, source.train['b']) == [
+    'trainB/x.bmp',
+    'trainB/y.webp',
+    'trainB/z.tif',
+  ]
+  assert names(tmp_path, source.test['a']) == ['testA/p.png']
+  assert names(tmp_path, source.test['b']) == ['testB/q.png']
+  assert not source.paired
+  assert source.labels is None
+  sources.check(source)
+
+
+def folder_set(root, test_a=(), test_b=()):
+  for name in ('trainA/1.png', 'trainA/2.png', 'trainB/1.png', 'trainB/2.png'):
+    save(root / name)
+  for name in test_a:
+    save(root / 'testA' / name)
+  for name in test_b:
+    save(root / 'testB' / name)
+  return root
+
+
+@pytest.mark.parametrize('test', [{}, {'test_a': ['1.png']}])
+def test_without_test_folders_training_pictures_are_shown(tmp_path, test):
+  source = sources.folder(folder_set(tmp_path, **test))
+  assert source.test == source.train
+  # Names are the same in A and B by chance: these are no pairs.
+  assert not source.paired
+
+
+@pytest.mark.parametrize(
+  'test_a, test_b, paired',
+  [
+    (['1.png', '2.png'], ['1.png', '2.png'], True),
+    (['1.png', '2.png'], ['2.jpg', '1.jpg'], True),
+    (['1.png', '2.png'], ['1.png', '3.png'], False),
+    (['1.png', '2.png'], ['1.png'], False),
+  ],
+)
+def test_equal_names_are_pairs(tmp_path, test_a, test_b, paired):
+  source = sources.folder(folder_set(tmp_path, test_a, test_b))
+  assert source.paired is paired
+
+
+def labelled_set(root, classes):
+  folder_set(root, ['1.png', '2.png'], ['1.png', '2.png'])
+  for value in (1, 2):
+    save(root / 'testLabels' / f'{value}.png', value)
+  text = classes if isinstance(classes, str) else json.dumps(classes)
+  (root / 'classes.json').write_text(text)
+  return root
+
+
+def test_labels(tmp_path):
+  colours = {'sea': [[0, 0, 255]], 'land': [[0, 128, 0], [99, 88, 77]]}
+  source = sources.folder(labelled_set(tmp_path, colours))
+  assert source.labels.classes == ['sea', 'land']
+  assert source.labels.colours == [[[0, 0, 255]], [[0, 128, 0], [99, 88, 77]]]
+  assert names(tmp_path, source.labels.pictures) == [
+    'testLabels/1.png',
+    'testLabels/2.png',
+  ]
+  sources.check(source)
+
+
+def test_missing_label_map(tmp_path):
+  root = labelled_set(tmp_path, {'sea': [[0, 0, 255]]})
+  (root / 'testLabels' / '2.png').unlink()
+  with pytest.raises(UserError, match='testLabels/2.png'):
+    sources.folder(root)
+
+
+@pytest.mark.parametrize(
+  'classes',
+  [
+    '',
+    '{"sea": [[0, 0, 255]]',
+    [[0, 0, 255]],
+    {'sea': 'blue'},
+    {'sea': [[0, 0]]},
+    {'sea': ['r', 'g', 'b']},
+    {'sea': None},
+  ],
+)
+def test_broken_classes(tmp_path, classes):
+  root = labelled_set(tmp_path, classes)
+  with pytest.raises(UserError, match='classes.json'):
+    sources.folder(root)
+
+
+@pytest.mark.parametrize('name', ['folder', 'aligned'])
+def test_empty_root(name):
+  with pytest.raises(UserError, match='data.root is not set'):
+    sources.SOURCES[name]('', '')
+
+
+@pytest.mark.parametrize('name', ['folder', 'aligned'])
+def test_missing_root(tmp_path, name):
+  with pytest.raises(UserError) as error:
+    sources.SOURCES[name](str(tmp_path / 'nowhere'), '')
+  assert str(tmp_path / 'nowhere') in str(error.value)
+  assert 'data.root' in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'name, missing', [('folder', 'trainB'), ('aligned', 'train')]
+)
+def test_missing_folder(tmp_path, name, missing):
+  save(tmp_path / 'trainA' / '1.png')
+  with pytest.raises(UserError) as error:
+    sources.SOURCES[name](str(tmp_path), '')
+  assert str(tmp_path / missing) in str(error.value)
+
+
+@pytest.mark.parametrize('empty', ['trainA', 'testB'])
+def test_empty_folder(tmp_path, empty):
+  folder_set(tmp_path, ['1.png'], ['1.png'])
+  for file in (tmp_path / empty).iterdir():
+    file.rename(file.with_suffix('.txt'))
+  with pytest.raises(UserError) as error:
+    sources.folder(tmp_path)
+  assert str(tmp_path / empty) in str(error.value)
+  assert '.png' in str(error.value)
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(folder_set(tmp_path)))
+  assert len(sources.folder('~').train['a']) == 2
+
+
+def pair(file, left, right):
+  save(file, left, (20, 9))
+  with Image.open(file) as image:
+    image = image.copy()
+  image.paste((right, right, right), (10, 0, 20, 9))
+  image.save(file)
+
+
+def values(pictures):
+  """The gray value of pictures of one colour."""
+  arrays = [load(p, 1, lambda w, h: (w, h)) for p in pictures]
+  assert all((a == a[0, 0]).all() for a in arrays)
+  return [int(a[0, 0, 0]) for a in arrays]
+
+
+@pytest.mark.parametrize('split', ['test', 'val'])
+def test_aligned(tmp_path, split):
+  for i in range(3):
+    pair(tmp_path / 'train' / f'{i}.png', 10 + i, 110 + i)
+  for i in range(2):
+    pair(tmp_path / split / f'{i}.png', 20 + i, 120 + i)
+  source = sources.SOURCES['aligned'](str(tmp_path), '')
+  sources.check(source)
+  assert values(source.train['a']) == [10, 11, 12]
+  assert values(source.train['b']) == [110, 111, 112]
+  assert values(source.test['a']) == [20, 21]
+  assert values(source.test['b']) == [120, 121]
+  assert source.paired
+
+
+def test_aligned_prefers_test_to_val(tmp_path):
+  for value, split in enumerate(('train', 'val', 'test')):
+    pair(tmp_path / split / '1.png', value, value)
+  assert values(sources.aligned(tmp_path).test['b']) == [2]
+
+
+def test_aligned_without_test_pictures(tmp_path):
+  pair(tmp_path / 'train' / '1.png', 1, 2)
+  source = sources.aligned(tmp_path)
+  assert source.test == source.train
+  assert not source.paired
+
+
+def spoil_with_text(file):
+  file.write_text('no picture')
+
+
+def spoil_with_one_pixel(file):
+  save(file, size=(1, 1))
+
+
+@pytest.mark.parametrize('spoil', [spoil_with_text, spoil_with_one_pixel])
+@pytest.mark.parametrize(
+  'name', ['trainA/2.png', 'trainB/1.png', 'testB/2.png', 'testLabels/1.png']
+)
+def test_check_finds_the_wrong_file(tmp_path, spoil, name):
+  root = labelled_set(tmp_path, {'sea': [[0, 0, 255]]})
+  sources.check(sources.folder(root))
+  spoil(root / name)
+  with pytest.raises(UserError) as error:
+    sources.check(sources.folder(root))
+  assert str(root / name) in str(error.value)
+
+
+def test_check_finds_halves_that_are_too_small(tmp_path):
+  save(tmp_path / 'train' / '1.png', size=(14, 9))
+  with pytest.raises(UserError, match='1.png'):
+    sources.check(sources.aligned(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+  def refuse(*args, **kwargs):
+    raise AssertionError('a test reached for the network')
+
+  monkeypatch.setattr(socket, 'getaddrinfo', refuse)
+  monkeypatch.setattr(socket.socket, 'connect', refuse)
+
+
+COUNTS = {'trainA': 5, 'trainB': 4, 'testA': 3, 'testB': 2}
+
+
+@pytest.fixture(scope='session')
+def archive(tmp_path_factory):
+  """What the downloaded archive of a TFDS set holds, unpacked."""
+  folder = tmp_path_factory.mktemp('archive')
+  random = np.random.RandomState(0)
+  for split, count in COUNTS.items():
+    (folder / 'horse2zebra' / split).mkdir(parents=True)
+    for i in range(count):
+      pixels = random.randint(0, 256, (12, 16, 3)).astype(np.uint8)
+      file = folder / 'horse2zebra' / split / f'n{i}.jpg'
+      Image.fromarray(pixels).save(file)
+  return folder
+
+
+class FakeDownloads:
+  """TFDS's download manager for an archive that is already here."""
+
+  downloaded_size = 0
+
+  def __init__(self, archive):
+    self.archive = archive
+
+  def download_and_extract(self, url):
+    assert url.endswith('/horse2zebra.zip')
+    if self.archive is None:
+      raise ConnectionError('cannot reach the server\nand more lines')
+    return str(self.archive)
+
+
+def replace_downloads(archive, patch):
+  patch.setattr(
+    tensorflow_datasets.core.DatasetBuilder,
+    '_make_download_manager',
+    lambda builder, **options: FakeDownloads(archive),
+  )
+
+
+@pytest.fixture(scope='session')
+def prepared(archive, tmp_path_factory):
+  """A data_dir where TFDS's own builder has prepared the archive."""
+  data_dir = tmp_path_factory.mktemp('tfds')
+  builder = tensorflow_datasets.builder(NAME, data_dir=data_dir)
+  with pytest.MonkeyPatch.context() as patch:
+    replace_downloads(archive, patch)
+    builder.download_and_prepare()
+  return data_dir
+
+
+def same_size(width, height):
+  return width, height
+
+
+def check_set(source, archive):
+  """All pictures of the archive, once each, in an order of TFDS's own."""
+  for split, count in COUNTS.items():
+    pictures = getattr(source, split[:-1])[split[-1].lower()]
+    assert len(pictures) == count
+    assert len({p.name for p in pictures}) == count
+    assert all(NAME in p.name and split in p.name for p in pictures)
+    files = (archive / 'horse2zebra' / split).iterdir()
+    expected = {f.read_bytes() for f in files}
+    assert {p.data for p in pictures} == expected
+  assert not source.paired
+  assert source.labels is None
+  sources.check(source)
+
+
+def test_tfds(prepared, archive):
+  source = sources.SOURCES['tfds'](str(prepared), NAME)
+  check_set(source, archive)
+  again = sources.tfds(str(prepared), NAME)
+  assert again == source
+
+  # The pixels are those of one of the files.
+  array = load(source.train['b'][0], 3, same_size)
+  files = sorted((archive / 'horse2zebra' / 'trainB').iterdir())
+  arrays = [np.asarray(Image.open(f)) for f in files]
+  assert sum((a == array).all() for a in arrays) == 1
+
+
+def test_tfds_downloads_what_is_not_there(archive, tmp_path, monkeypatch):
+  """Only the transfer is replaced: TFDS lacks nothing that it needs for it."""
+  monkeypatch.setattr(
+    tensorflow_datasets.download.DownloadManager,
+    'download_and_extract',
+    lambda manager, url: FakeDownloads(archive).download_and_extract(url),
+  )
+  check_set(sources.tfds(str(tmp_path), NAME), archive)
+
+
+@pytest.mark.parametrize(
+  'name', ['', 'nothing_of_this_name', 'cycle_gan/horse2zebr']
+)
+def test_unknown_tfds_name(tmp_path, name):
+  with pytest.raises(UserError) as error:
+    sources.tfds(str(tmp_path), name)
+  assert f'data.name={name!r}' in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+def test_tfds_without_network(tmp_path, monkeypatch):
+  replace_downloads(None, monkeypatch)
+  with pytest.raises(UserError) as error:
+    sources.tfds(str(tmp_path), NAME)
+  message = str(error.value)
+  assert message.startswith(f'{NAME} is not in {tmp_path}')
+  assert 'ConnectionError: cannot reach the server)' in message
+  assert 'configs/satellite2map.py' in message
+  assert '\n' not in message
+
+
+def test_tfds_set_of_other_splits(prepared, tmp_path):
+  shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+  (info,) = tmp_path.rglob('dataset_info.json')
+  content = json.loads(info.read_text())
+  kept = [s for s in content['splits'] if s['name'] != 'testB']
+  info.write_text(json.dumps(content | {'splits': kept}))
+  with pytest.raises(UserError, match=f'{NAME}.*trainA'):
+    sources.tfds(str(tmp_path), NAME)
+
+
+def test_pictures_know_their_file(tmp_path):
+  source = sources.folder(str(folder_set(tmp_path)))
+  file = tmp_path / 'trainA' / '1.png'
+  assert source.train['a'][0] == Picture(str(file), pathlib.Path(file))

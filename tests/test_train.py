@@ -1,0 +1,238 @@
+"""Whole runs: resume bit for bit, logs, samples, what is left at the end."""
+
+import json
+import os
+import pathlib
+import signal
+import threading
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from cyclegan_jax import build, cli, record
+from cyclegan_jax.checkpoint import Checkpoints
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.methods import METHODS
+from cyclegan_jax.train import Workdir, train
+
+
+def build_run(pictures, **overrides):
+  config, _ = cli.parse(tiny.command('folder', 'x', pictures, **overrides), '')
+  return build.build_run(config)
+
+
+def quietly(run, workdir, **options):
+  return train(run, workdir, say=lambda line: None, **options)
+
+
+RICH = {
+  'train__ema_decay': 0.9,
+  'train__batch_size': 2,
+  'generator__dropout': 0.5,
+  'schedule__constant': 4,
+  'schedule__decay': 4,
+  'log__checkpoint_every': 3,
+}
+
+
+@pytest.mark.parametrize('method', sorted(METHODS))
+def test_a_stopped_run_ends_with_the_same_bits(method, pictures, tmp_path):
+  """Parameters, optimizers, pool, key, average, log and data order."""
+  whole = quietly(
+    build_run(pictures, method=method, **RICH), tmp_path / 'whole'
+  )
+  for stop in (2, 5, None):
+    run = build_run(pictures, method=method, **RICH)
+    parts = quietly(run, tmp_path / 'parts', stop_at=stop)
+    assert parts.step == (stop or 8)
+  tiny.assert_same(jax.device_get(parts.state), jax.device_get(whole.state))
+  lines = [
+    (tmp_path / x / 'metrics.jsonl').read_text() for x in ('whole', 'parts')
+  ]
+  assert lines[0] == lines[1]
+  assert [json.loads(x)['step'] for x in lines[0].splitlines()] == list(
+    range(1, 9)
+  )
+  assert parts.rows == whole.rows
+
+
+def test_two_runs_of_a_seed_are_the_same_and_of_another_are_not(
+  pictures, tmp_path
+):
+  states = [
+    jax.device_get(
+      quietly(build_run(pictures, seed=seed), tmp_path / str(i)).state
+    )
+    for i, seed in enumerate((1, 1, 2))
+  ]
+  tiny.assert_same(states[0], states[1])
+  kernels = [s.params['gen']['a2b']['last']['kernel'] for s in states]
+  assert np.abs(kernels[0] - kernels[2]).max() > 0
+
+
+def test_four_devices_train_like_one(pictures, tmp_path):
+  options = {'train__batch_size': 4, 'optim__name': 'sgd', 'optim__lr': 1e-3}
+  one, four = (
+    quietly(
+      build_run(pictures, parallel__devices=n, **options), tmp_path / str(n)
+    )
+    for n in (1, 4)
+  )
+  tiny.assert_close(jax.device_get(four.state), jax.device_get(one.state), 1e-5)
+
+
+def test_a_checkpoint_moves_to_another_number_of_devices(pictures, tmp_path):
+  options = {'train__batch_size': 4, 'optim__name': 'sgd', 'optim__lr': 1e-3}
+  runs = [build_run(pictures, parallel__devices=n, **options) for n in (1, 4)]
+  whole = quietly(runs[0], tmp_path / 'whole')
+  quietly(runs[0], tmp_path / 'moved', stop_at=2)
+  moved = quietly(runs[1], tmp_path / 'moved')
+  tiny.assert_close(
+    jax.device_get(moved.state), jax.device_get(whole.state), 1e-5
+  )
+
+
+def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
+  run = build_run(
+    pictures,
+    log__sample_every=2,
+    log__every=2,
+    log__checkpoint_every=1,
+    log__keep=2,
+  )
+  said = []
+  result = train(run, tmp_path, say=said.append)
+  assert result.step == 4 and result.signal is None
+  work = Workdir(tmp_path)
+  assert work.last_sample().name == 'step_0000004.png'
+  assert len(list(work.samples.iterdir())) == 2
+  # 2 rows; a a2b a2b2a identity, b b2a b2a2b identity; 16 px shown at 128.
+  assert tiny.pixels(work.last_sample()).shape == (2 * 130 - 2, 8 * 130 - 2, 3)
+  assert list(work.tensorboard.glob('events*'))
+  assert sorted(int(p.name) for p in work.checkpoints.iterdir()) == [3, 4]
+  lines = [
+    json.loads(x) for x in (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  ]
+  assert [x['step'] for x in lines] == [2, 4]
+  assert set(lines[0]) == {
+    'step',
+    'loss_gen',
+    'loss_disc',
+    'adv_a2b',
+    'adv_b2a',
+    'cycle_a',
+    'cycle_b',
+    'identity_a',
+    'identity_b',
+    'disc_a',
+    'disc_b',
+    'score_real_a',
+    'score_fake_a',
+    'score_real_b',
+    'score_fake_b',
+    'lr_gen',
+    'lr_disc',
+  }
+  assert lines[0]['lr_gen'] == pytest.approx(2e-4)
+  assert lines[1]['lr_gen'] == pytest.approx(2e-4 / 3)
+  candidates = [(r['direction'], r['candidate']) for r in result.rows]
+  assert candidates == [
+    (d, c)
+    for d in ('a2b', 'b2a')
+    for c in ('translated', 'copy the input', 'another picture')
+  ]
+  assert json.loads(work.test_json.read_text()) == result.rows
+  assert any('step 2/4 (50%)' in line and 'ETA' in line for line in said)
+  assert any('gen/a2b: ' in line and 'parameters' in line for line in said)
+
+
+def test_the_first_sample_column_is_the_input(pictures, tmp_path):
+  run = build_run(pictures, data__flip=False, log__sample_every=4)
+  quietly(run, tmp_path)
+  shown = tiny.pixels(Workdir(tmp_path).last_sample())
+  with Image.open(pictures / 'testA' / '0.png') as image:
+    image = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))
+  np.testing.assert_array_equal(shown[:128:8, :128:8], image)
+
+
+def test_a_finished_run_trains_no_more(pictures, tmp_path):
+  first = quietly(build_run(pictures), tmp_path)
+  before = (tmp_path / 'metrics.jsonl').read_text()
+  again = quietly(build_run(pictures), tmp_path)
+  tiny.assert_same(jax.device_get(again.state), jax.device_get(first.state))
+  assert again.rows == first.rows
+  assert (tmp_path / 'metrics.jsonl').read_text() == before
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(number, pictures, tmp_path):
+  run = build_run(pictures, schedule__constant=100000)
+  before = signal.getsignal(number)
+  lines = []
+
+  def say(line):
+    lines.append(line)
+    if line.startswith('step 3/'):
+      threading.Timer(0, os.kill, (os.getpid(), number)).start()
+
+  result = train(run, tmp_path, say=say)
+  assert result.signal == number and 3 <= result.step < 100000
+  assert signal.getsignal(number) is before
+  assert Checkpoints(tmp_path / 'checkpoints').latest_step() == result.step
+  work = Workdir(tmp_path)
+  assert record.report(result, work, 100002) == 128 + number
+
+
+def test_a_bad_picture_stops_the_run_and_loses_nothing(tmp_path):
+  tiny.write_pictures(tmp_path / 'data', train=(40, 40))
+  broken = tmp_path / 'data' / 'trainA' / '7.png'
+  broken.write_bytes(broken.read_bytes()[:500])
+  run = build_run(tmp_path / 'data', schedule__constant=100)
+  with pytest.raises(UserError, match='7.png: cannot be read'):
+    quietly(run, tmp_path / 'run')
+  steps = len((tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines())
+  latest = Checkpoints(tmp_path / 'run' / 'checkpoints').latest_step()
+  assert latest == steps > 0
+
+
+def test_a_run_of_other_networks_is_refused(pictures, tmp_path):
+  quietly(build_run(pictures), tmp_path, stop_at=1)
+  with pytest.raises(UserError, match='other networks.*--workdir'):
+    quietly(build_run(pictures, generator__width=6), tmp_path)
+
+
+def test_pmap_trains_like_shard_map(pictures, tmp_path):
+  options = {
+    'train__batch_size': 4,
+    'parallel__devices': 4,
+    'optim__name': 'sgd',
+    'optim__lr': 1e-3,
+  }
+  for how in ('shard_map', 'pmap'):
+    for stop in (2, None):  # saving and restoring included
+      run = build_run(pictures, parallel__map=how, **options)
+      result = quietly(run, tmp_path / how, stop_at=stop)
+    if how == 'shard_map':
+      expected = jax.device_get(result.state)
+  tiny.assert_close(jax.device_get(result.state), expected, 1e-6)
+
+
+def test_gray_to_colour(tmp_path):
+  tiny.write_pictures(tmp_path / 'data')
+  run = build_run(
+    tmp_path / 'data',
+    data__channels_a=1,
+    loss__identity_a=0.0,
+    loss__identity_b=0.0,
+    log__sample_every=4,
+  )
+  result = quietly(run, tmp_path / 'run')
+  assert result.state.pool['a'].images.shape[-1] == 1
+  assert {r['candidate'] for r in result.rows} == {
+    'translated',
+    'another picture',
+  }
+  assert pathlib.Path(Workdir(tmp_path / 'run').last_sample()).exists()
