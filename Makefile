@@ -2,13 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEMO := runs/demo
 
 .PHONY: demo test lint
 
 demo: $(VENV)/installed
-	$(BIN)/python -m cyclegan_jax.main \
-	  --config=configs/satellite2map.py --workdir=$(DEMO)
+	$(BIN)/python -m cyclegan_jax.main --config=configs/satellite2map.py
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)

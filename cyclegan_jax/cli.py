@@ -45,7 +45,7 @@ def parse(argv, doc):
     config = values.config
   except (AttributeError, KeyError) as e:
     raise UserError(f'no such option: {_one_line(e)}') from e
-  except (flags.Error, TypeError, ValueError) as e:
+  except (flags.Error, OSError, TypeError, ValueError) as e:
     raise UserError(_one_line(e)) from e
   if len(rest) > 1:
     raise UserError(f'{rest[1]!r} is no flag: see --help')
@@ -95,7 +95,8 @@ def quiet():
   """Keeps the libraries' chatter from the terminal, and TF off the GPU."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   absl_logging.set_verbosity(absl_logging.ERROR)
-  logging.getLogger('jax').setLevel(logging.ERROR)
+  for name in ('jax', 'urllib3'):
+    logging.getLogger(name).setLevel(logging.ERROR)
   warnings.filterwarnings('ignore', module='tensorflow')
   with _silent_stderr():
     import tensorflow as tf

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from clu import parameter_overview
 
 from cyclegan_jax import (
   data,
@@ -93,6 +94,7 @@ class Workdir:
     self.checkpoints = self.path / 'checkpoints'
     self.samples = self.path / 'samples'
     self.tensorboard = self.path / 'tensorboard'
+    self.parameters = self.path / 'parameters.txt'
     self.test_json = self.path / 'test_metrics.json'
     self.test_markdown = self.path / 'test_metrics.md'
 
@@ -118,10 +120,11 @@ def train(run, workdir, *, stop_at=None, say=print):
       trained before it is saved), `workdir` holds another kind of run.
   """
   work = Workdir(workdir)
+  work.path.mkdir(parents=True, exist_ok=True)
   mesh = parallel.make_mesh(run.devices)
   local = parallel.local_batch_size(run.batch_size, mesh)
   share = (jax.process_index() * local, local)
-  state = _initial_state(run, mesh, say)
+  state = _initial_state(run, mesh, work, say)
   checkpoints = Checkpoints(work.checkpoints, run.keep)
   with contextlib.closing(checkpoints):
     if checkpoints.latest_step() is not None:
@@ -137,7 +140,7 @@ def train(run, workdir, *, stop_at=None, say=print):
   return Result(step, state, None, _test(run, state, work))
 
 
-def _initial_state(run, mesh, say):
+def _initial_state(run, mesh, work, say):
   state = train_state.create(
     run.method,
     run.optimizers,
@@ -148,8 +151,11 @@ def _initial_state(run, mesh, say):
   )
   for group, nets in state.params.items():
     for name, params in nets.items():
-      count = sum(x.size for x in jax.tree.leaves(params))
+      count = parameter_overview.count_parameters(params)
       say(f'{group}/{name}: {count:,} parameters')
+  work.parameters.write_text(
+    parameter_overview.get_parameter_overview(state.params) + '\n'
+  )
   return parallel.replicate(state, mesh)
 
 

@@ -112,6 +112,7 @@ def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
   # 2 rows; a a2b a2b2a identity, b b2a b2a2b identity; 16 px shown at 128.
   assert tiny.pixels(work.last_sample()).shape == (2 * 130 - 2, 8 * 130 - 2, 3)
   assert list(work.tensorboard.glob('events*'))
+  assert 'gen/a2b/block_0_conv_1/kernel' in work.parameters.read_text()
   assert sorted(int(p.name) for p in work.checkpoints.iterdir()) == [3, 4]
   lines = [
     json.loads(x) for x in (tmp_path / 'metrics.jsonl').read_text().splitlines()

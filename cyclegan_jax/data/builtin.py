@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -51,21 +50,20 @@ def satellite2map(root=None):
   folder = root / f'satellite2map-v{_VERSION}'
   if folder.is_dir():
     return folder
+  unfinished = root / f'{folder.name}.{os.getpid()}'
   try:
-    root.mkdir(parents=True, exist_ok=True)
-    unfinished = pathlib.Path(tempfile.mkdtemp(dir=root))
+    unfinished.mkdir(parents=True)
+    _write(unfinished, *_world())
+    try:
+      unfinished.rename(folder)
+    except OSError:
+      if not folder.is_dir():  # or another process was faster
+        raise
   except OSError as e:
     raise UserError(
       f'cannot keep the built-in set in {root} ({e.strerror}): set '
       'CYCLEGAN_JAX_CACHE to a folder that can be written'
     ) from e
-  try:
-    _write(unfinished, *_world())
-    try:
-      unfinished.rename(folder)
-    except OSError:
-      if not folder.is_dir():  # another process was not faster: a true error
-        raise
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
   return folder

@@ -35,6 +35,7 @@ class Preprocess(NamedTuple):
 
 
 def _width(width, height, load, crop):
+  # Never lower than a crop, in the official code even where none is cut.
   return load, max(load * height // width, crop)
 
 
@@ -47,7 +48,7 @@ def _short_side(width, height, load, crop):
 MODES = {
   'resize_and_crop': lambda width, height, load, crop: (load, load),
   'crop': lambda width, height, load, crop: (width, height),
-  'scale_width': lambda w, h, load, crop: (load, max(load * h // w, 1)),
+  'scale_width': _width,
   'scale_width_and_crop': _width,
   'scale_shortside': _short_side,
   'none': lambda width, height, load, crop: (width, height),

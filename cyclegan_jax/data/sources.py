@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import textwrap
 from typing import NamedTuple
 
 import numpy as np
@@ -133,7 +134,9 @@ def tfds(root, name):
     name: such as 'cycle_gan/horse2zebra'.
   """
   import tensorflow_datasets  # slow to import, so only where it is used
+  from tensorflow_datasets.core.download import downloader
 
+  downloader.MAX_RETRIES = 5  # 10 keep a user without network for minutes
   try:
     builder = tensorflow_datasets.builder(name, data_dir=root or None)
   except Exception as e:
@@ -148,7 +151,7 @@ def tfds(root, name):
   except Exception as e:  # network, disk, checksum: TFDS raises all kinds
     raise UserError(
       f'{name} is not in {builder.data_dir} and could not be downloaded '
-      f'({type(e).__name__}: {_first_line(e)}): run "tfds build {name}" where '
+      f'({type(e).__name__}: {textwrap.shorten(str(e), 100)}): run "tfds build {name}" where '
       'there is a network and set data.root, or use configs/folder.py with '
       'your own pictures, or configs/satellite2map.py, which needs neither'
     ) from e
