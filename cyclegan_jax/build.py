@@ -121,6 +121,7 @@ def _check(config):
     'parallel.devices',
     'data.cache_gb',
     'generator.depth',
+    'discriminator.depth',
     *(f'loss.{k}' for k in config.loss if k != 'adversarial_loss'),
   ):
     _require(config, key, lambda x: x >= 0, '0 or more')

@@ -1,9 +1,11 @@
 """Flags, errors and exit codes, the same for every program."""
 
 import contextlib
+import difflib
 import logging
 import os
 import pathlib
+import signal
 import sys
 import warnings
 
@@ -39,39 +41,57 @@ def parse(argv, doc):
     'config', None, 'recipe card', flag_values=values, sys_argv=argv
   )
   flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
-  _check_config_path(argv)
+  path = _config_path(argv)
   try:
     rest = values(argv)
     config = values.config
-  except (AttributeError, KeyError) as e:
-    raise UserError(f'no such option: {_one_line(e)}') from e
-  except (flags.Error, OSError, TypeError, ValueError) as e:
-    raise UserError(_one_line(e)) from e
+    config.to_dict()  # raises what went wrong in the card, if anything did
+  except flags.Error as e:
+    raise UserError(' '.join(str(e).split())) from e
+  except (AttributeError, KeyError, TypeError) as e:
+    raise UserError(_wrong_key(argv) or _last_line(path, e)) from e
+  except Exception as e:  # whatever the card's own code raises
+    raise UserError(_last_line(path, e)) from e
   if len(rest) > 1:
     raise UserError(f'{rest[1]!r} is no flag: see --help')
-  path = pathlib.Path(config_flags.get_config_filename(values['config']))
   return config, pathlib.Path(values.workdir or f'runs/{path.stem}')
 
 
-def _check_config_path(argv):
-  given = [
-    a.split('=', 1) for a in argv if a.lstrip('-').split('=')[0] == 'config'
-  ]
-  if not given:
+def _config_path(argv):
+  """The recipe card named last, which must exist."""
+  given = None
+  for flag, following in zip(argv, [*argv[1:], '']):
+    name, equals, value = flag.lstrip('-').partition('=')
+    if flag.startswith('-') and name == 'config':
+      given = pathlib.Path(value if equals else following)
+  if given is None:
     raise UserError(
       'no --config: give a recipe card, such as '
       '--config=configs/summer2winter.py (see --help)'
     )
-  if len(given[-1]) == 2 and not pathlib.Path(given[-1][1]).is_file():
-    path = pathlib.Path(given[-1][1])
-    cards = sorted(str(p) for p in path.parent.glob('*.py'))
+  if not given.is_file():
+    cards = sorted(str(p) for p in given.parent.glob('*.py'))
     hint = f'there are {", ".join(cards)}' if cards else 'see --help'
-    raise UserError(f'no file {path} (--config): {hint}')
+    raise UserError(f'no file {given} (--config): {hint}')
+  return given
 
 
-def _one_line(error):
-  lines = [x.strip() for x in str(error).strip('\'"').splitlines()]
-  return ' '.join(x for x in lines if x) or type(error).__name__
+def _wrong_key(argv):
+  """What to say of the first override that is no option; None if all are."""
+  for flag in argv:
+    key = flag.lstrip('-').removeprefix('no').partition('=')[0]
+    section, dot, key = key.partition('.')
+    if section == 'config' and dot and key not in OPTIONS:
+      close = difflib.get_close_matches(key, OPTIONS, n=1)
+      hint = f'did you mean --config.{close[0]}? ' if close else ''
+      return f'no option --config.{key}: {hint}see --help'
+  return None
+
+
+def _last_line(path, error):
+  lines = [x.strip() for x in str(error).splitlines() if x.strip()]
+  reason = lines[-1] if lines else 'no reason given'
+  return f'{path} (--config) fails: {type(error).__name__}: {reason}'
 
 
 def _help(doc):
@@ -122,10 +142,14 @@ def _silent_stderr():
 def run(main, argv=None):
   """Runs a program; returns its exit code.
 
-  A `UserError` becomes one line on standard error and exit code 2.
+  A `UserError` becomes one line on standard error and exit code 2; Ctrl-C where
+  there is nothing to save, or pressed twice, one line and 130.
   """
   try:
     return main(sys.argv if argv is None else argv) or 0
   except UserError as e:
     print(f'error: {e}', file=sys.stderr)
     return USER_ERROR
+  except KeyboardInterrupt:
+    print('stopped at once', file=sys.stderr)
+    return 128 + signal.SIGINT

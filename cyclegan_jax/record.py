@@ -79,6 +79,7 @@ def report(result, work, last_step):
     print('\nTest pictures against their true pairs, on [-1, 1]:')
     print(evaluation.markdown(result.rows))
     print(f'test figures:    {work.test_markdown}')
-  print(f'sample picture:  {work.last_sample()}')
+  if work.last_sample():
+    print(f'sample picture:  {work.last_sample()}')
   print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')
   return 0

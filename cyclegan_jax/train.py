@@ -26,7 +26,10 @@ from cyclegan_jax.methods.method import Method
 
 
 class Rhythm(NamedTuple):
-  """How often, in steps, things happen; 0 is never save at the last step."""
+  """How often, in steps, things happen, and at the last step; 0: never.
+
+  The last state is saved in any case.
+  """
 
   log: int = 100
   sample: int = 1000

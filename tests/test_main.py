@@ -27,7 +27,7 @@ def assert_one_line(code, err, *words):
 
 
 def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
-  argv = tiny.command('folder', tmp_path / 'run', pictures)
+  argv = tiny.command('folder', tmp_path / 'run', pictures, log__sample_every=4)
   code, out, err = run(argv, capsys)
   assert code == 0 and err == ''
   for line in (
@@ -88,6 +88,14 @@ def test_the_program_as_a_user_starts_it(tmp_path):
   assert done.stderr == 'error: no file nowhere.py (--config): see --help\n'
 
 
+def test_ctrl_c_before_training_is_one_line(capsys):
+  def interrupted(argv):
+    raise KeyboardInterrupt
+
+  assert cli.run(interrupted, ['main']) == 130
+  assert capsys.readouterr().err == 'stopped at once\n'
+
+
 def test_no_config(capsys):
   code, _, err = run(['main'], capsys)
   assert_one_line(code, err, '--config=configs/summer2winter.py')
@@ -100,10 +108,35 @@ def test_a_wrong_config_path_lists_the_cards_there_are(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+  'text, word',
+  [
+    ('def get_config(:', 'SyntaxError'),
+    ('1 / 0', 'ZeroDivisionError'),
+    ('def get_config():\n  return nothing', "name 'nothing'"),
+    (
+      'from cyclegan_jax import defaults\n\n\ndef get_config():\n'
+      '  config = defaults.get_config()\n  config.optim.lrr = 1\n',
+      'lrr',
+    ),
+  ],
+)
+def test_a_broken_card_is_named(text, word, tmp_path, capsys):
+  (tmp_path / 'card.py').write_text(text)
+  for argv in (
+    [f'--config={tmp_path / "card.py"}'],
+    ['--config', f'{tmp_path / "card.py"}'],
+  ):
+    code, _, err = run(['main', *argv], capsys)
+    assert_one_line(code, err, 'card.py (--config) fails', word)
+
+
+@pytest.mark.parametrize(
   'override, words',
   [
-    ('optim.lrr=1', ['lrr', '"lr"']),
-    ('optimm.lr=1', ['optimm', '"optim"']),
+    ('optim.lrr=1', ['--config.optim.lrr: did you mean --config.optim.lr?']),
+    ('optimm.lr=1', ['--config.optimm.lr: did you mean --config.optim.lr?']),
+    ('seed.x=1', ['no option --config.seed.x']),
+    ('loss=', ['loss']),
     ('optim.lr=fast', ['optim.lr', 'fast']),
     ('train.batch_size=1.5', ['batch_size', '1.5']),
     ('train.batch_size=0', ['train.batch_size=0', 'at least 1']),

@@ -149,11 +149,12 @@ def tfds(root, name):
       decoders={'image': tensorflow_datasets.decode.SkipDecoding()}
     )
   except Exception as e:  # network, disk, checksum: TFDS raises all kinds
+    reason = textwrap.shorten(f'{type(e).__name__}: {e}', 120)
     raise UserError(
       f'{name} is not in {builder.data_dir} and could not be downloaded '
-      f'({type(e).__name__}: {textwrap.shorten(str(e), 100)}): run "tfds build {name}" where '
-      'there is a network and set data.root, or use configs/folder.py with '
-      'your own pictures, or configs/satellite2map.py, which needs neither'
+      f'({reason}): run "tfds build {name}" where there is a network and set '
+      'data.root, or use configs/folder.py with your own pictures, or '
+      'configs/satellite2map.py, which needs neither'
     ) from e
   if not {'trainA', 'trainB', 'testA', 'testB'} <= set(sets):
     raise UserError(

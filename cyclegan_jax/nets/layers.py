@@ -161,9 +161,7 @@ class Net(nn.Module):
       features=features,
       kernel_size=(kernel, kernel),
       use_bias=self.norm == 'instance' if bias is None else bias,
-      kernel_init=lookup(INITS, self.init_type, 'generator.init_type')(
-        self.init_gain
-      ),
+      kernel_init=lookup(INITS, self.init_type, 'init_type')(self.init_gain),
       dtype=self.dtype,
       name=name,
     )
