@@ -367,7 +367,7 @@ def test_tfds_without_network(tmp_path, monkeypatch):
     sources.tfds(str(tmp_path), NAME)
   message = str(error.value)
   assert message.startswith(f'{NAME} is not in {tmp_path}')
-  assert 'ConnectionError: cannot reach the server)' in message
+  assert 'ConnectionError: cannot reach the server' in message
   assert 'configs/satellite2map.py' in message
   assert '\n' not in message
 
