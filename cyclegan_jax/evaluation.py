@@ -49,6 +49,7 @@ def _means(images, truths):
   return {
     name: float(np.mean([metric(x, y) for x, y in pairs]))
     for name, metric in PAIRED_METRICS.items()
+    if pairs
   }
 
 

@@ -13,7 +13,6 @@ from clu import parameter_overview
 from cyclegan_jax import (
   data,
   evaluation,
-  images,
   optim,
   parallel,
   train_state,
@@ -23,6 +22,7 @@ from cyclegan_jax.checkpoint import Checkpoints
 from cyclegan_jax.errors import UserError
 from cyclegan_jax.log import Log, Progress
 from cyclegan_jax.methods.method import Method
+from cyclegan_jax.samples import Sampler
 
 
 class Rhythm(NamedTuple):
@@ -172,7 +172,9 @@ def _steps(run, state, mesh, share, log, checkpoints, stop_at, say):
     run.map,
   )
   batches = run.data.batches(run.seed, run.batch_size, start, share)
-  sampler = _Sampler(run)
+  sampler = Sampler(
+    run.method, {d: run.data.test_images(d, run.samples) for d in 'ab'}
+  )
   progress = Progress(start, last, run.batch_size)
   pending = None
 
@@ -237,36 +239,6 @@ class _StopSignals:
 
   def __exit__(self, *error):
     self._restore()
-
-
-class _Sampler:
-  """Sample grids of fixed test pictures: a | a2b | a2b2a | identity | b ..."""
-
-  def __init__(self, run):
-    self._directions = run.method.directions
-    self._translate = jax.jit(run.method.translate, static_argnums=2)
-    self._inputs = {d: run.data.test_images(d, run.samples) for d in 'ab'}
-
-  def __call__(self, state):
-    """A uint8 picture; columns of directions the method lacks are left out."""
-    params = state.translation_params()
-
-    def run(image, direction):
-      return np.asarray(self._translate(params, image[None], direction))[0]
-
-    def columns(image, there, back):
-      fake = run(image, there)
-      if back not in self._directions:
-        return [image, fake]
-      same_channels = image.shape[-1] == fake.shape[-1]
-      identity = [run(image, back)] if same_channels else []
-      return [image, fake, run(fake, back), *identity]
-
-    sides = [
-      [columns(image, d, d[::-1]) for image in self._inputs[d[0]]]
-      for d in self._directions
-    ]
-    return images.grid([sum(row, []) for row in zip(*sides)])
 
 
 def _test(run, state, work):

@@ -8,8 +8,10 @@ import socket
 import numpy as np
 import pytest
 import tensorflow_datasets
+import tiny
 from PIL import Image
 
+from cyclegan_jax import cli, main
 from cyclegan_jax.data import sources
 from cyclegan_jax.data.decode import Picture, load
 from cyclegan_jax.errors import UserError
@@ -339,6 +341,12 @@ def test_tfds(prepared, archive):
   files = sorted((archive / 'horse2zebra' / 'trainB').iterdir())
   arrays = [np.asarray(Image.open(f)) for f in files]
   assert sum((a == array).all() for a in arrays) == 1
+
+
+def test_a_card_trains_from_a_prepared_set(prepared, tmp_path, capsys):
+  argv = tiny.command('horse2zebra', tmp_path, data__root=prepared)
+  assert cli.run(main.main, argv) == 0
+  assert 'finished: all 4 steps' in capsys.readouterr().out
 
 
 def test_tfds_downloads_what_is_not_there(archive, tmp_path, monkeypatch):

@@ -127,15 +127,14 @@ def test_a_step_is_the_official_one():
   method, opts = tiny.method(), tiny.optimizers(lr=0.01)
   state = tiny.create(method, opts, pool_size=2)
   batch = tiny.batch(size=1)
-  after, metrics = train_step.make_step(method, opts, ema_decay=0.75)(
-    state, batch
-  )
+  step = jax.jit(train_step.make_step(method, opts, ema_decay=0.75))
+  after, metrics = step(state, batch)
   key = jax.random.PRNGKey(9)  # without dropout the key changes nothing
 
   def generator_loss(gen):
     return method.generator_loss(state.params | {'gen': gen}, batch, key)
 
-  grads, (samples, terms) = jax.grad(generator_loss, has_aux=True)(
+  grads, (samples, terms) = jax.jit(jax.grad(generator_loss, has_aux=True))(
     state.params['gen']
   )
   gen = optax.apply_updates(
@@ -148,7 +147,7 @@ def test_a_step_is_the_official_one():
     params = {'gen': gen, 'disc': disc}
     return method.discriminator_loss(params, batch, samples, key)[0]
 
-  grads = jax.grad(discriminator_loss)(state.params['disc'])
+  grads = jax.jit(jax.grad(discriminator_loss))(state.params['disc'])
   disc = optax.apply_updates(
     state.params['disc'], jax.tree.map(lambda g: -0.01 * g, grads)
   )
@@ -180,7 +179,7 @@ def test_the_discriminators_judge_the_pools_fakes(monkeypatch):
     state.params, batch, zeros, state.key
   )
   monkeypatch.setattr(image_pool, 'exchange', spy)
-  _, metrics = train_step.make_step(method, opts)(state, batch)
+  _, metrics = jax.jit(train_step.make_step(method, opts))(state, batch)
   assert seen == [(2, 16, 16, 3)] * 2
   assert float(metrics['score_fake_a']) == pytest.approx(
     float(scores['score_fake_a']), abs=1e-6

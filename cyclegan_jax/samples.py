@@ -1,0 +1,43 @@
+"""Sample grids: what the networks make of fixed test pictures."""
+
+import jax
+import numpy as np
+
+from cyclegan_jax import images
+
+
+class Sampler:
+  """Draws a row a pair of pictures: a | a2b | a2b2a | identity | b | ..."""
+
+  def __init__(self, method, inputs):
+    """Takes the pictures to show in every grid.
+
+    Args:
+      method: a `Method`; columns of directions it lacks are left out.
+      inputs: {'a': [image], 'b': [image]}, float [h, w, c] in [-1, 1].
+    """
+    self._directions = method.directions
+    self._translate = jax.jit(method.translate, static_argnums=2)
+    self._inputs = inputs
+
+  def __call__(self, state):
+    """The grid of a `TrainState`, uint8 [height, width, 3]."""
+    params = state.translation_params()
+
+    def run(image, direction):
+      return np.asarray(self._translate(params, image[None], direction))[0]
+
+    def columns(image, there, back):
+      fake = run(image, there)
+      if back not in self._directions:
+        return [image, fake]
+      same_channels = image.shape[-1] == fake.shape[-1]
+      identity = [run(image, back)] if same_channels else []
+      return [image, fake, run(fake, back), *identity]
+
+    back = {'a2b': 'b2a', 'b2a': 'a2b'}
+    sides = [
+      [columns(image, there, back[there]) for image in self._inputs[there[0]]]
+      for there in self._directions
+    ]
+    return images.grid([sum(row, []) for row in zip(*sides)])
