@@ -21,6 +21,10 @@ def test_l1_and_psnr():
   )
 
 
+def test_psnr_of_equal_images_is_finite():
+  assert PAIRED_METRICS['PSNR'](flat(0.1), flat(0.1)) == 100.0
+
+
 def test_ssim(rng):
   image = rng.uniform(-1, 1, (16, 16, 3)).astype(np.float32)
   ssim = PAIRED_METRICS['SSIM']

@@ -10,8 +10,8 @@ def l1(fake, real):
 
 
 def psnr(fake, real):
-  """Peak signal-to-noise ratio in dB; higher is better."""
-  return float(tf.image.psnr(fake, real, max_val=2.0))
+  """Peak signal-to-noise ratio in dB, at most 100; higher is better."""
+  return min(100.0, float(tf.image.psnr(fake, real, max_val=2.0)))
 
 
 def ssim(fake, real):
