@@ -6,6 +6,7 @@ from cyclegan_jax import nets, optim
 from cyclegan_jax.data import Dataset
 from cyclegan_jax.data.preprocess import preprocess
 from cyclegan_jax.data.sources import SOURCES, check
+from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.errors import UserError, lookup
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
@@ -96,48 +97,63 @@ def build_data(config):
   )
 
 
+# (what a value must be, whether it is, the options it goes for)
+_RANGES = (
+  (
+    '1 (gray) or 3 (RGB)',
+    lambda x: x in (1, 3),
+    ('data.channels_a', 'data.channels_b'),
+  ),
+  (
+    'at least 1',
+    lambda x: x >= 1,
+    (
+      'train.batch_size',
+      'log.keep',
+      'log.samples',
+      'generator.width',
+      'discriminator.width',
+    ),
+  ),
+  (
+    '0 or more',
+    lambda x: x >= 0,
+    (
+      'seed',
+      'pool_size',
+      'optim.lr',
+      'optim.lr_discriminator',
+      'schedule.constant',
+      'schedule.decay',
+      'log.every',
+      'log.sample_every',
+      'log.checkpoint_every',
+      'parallel.devices',
+      'data.cache_gb',
+      'generator.depth',
+      'discriminator.depth',
+      *(
+        key
+        for key in OPTIONS
+        if key.startswith('loss.') and key != 'loss.adversarial_loss'
+      ),
+    ),
+  ),
+  (
+    'in [0, 1)',
+    lambda x: 0 <= x < 1,
+    ('train.ema_decay', 'generator.dropout', 'optim.beta1', 'optim.beta2'),
+  ),
+)
+
+
 def _check(config):
   """Ranges of the plain numbers."""
-  for key in ('data.channels_a', 'data.channels_b'):
-    _require(config, key, lambda x: x in (1, 3), '1 (gray) or 3 (RGB)')
-  for key in (
-    'train.batch_size',
-    'log.keep',
-    'generator.width',
-    'discriminator.width',
-    'log.samples',
-  ):
-    _require(config, key, lambda x: x >= 1, 'at least 1')
-  for key in (
-    'pool_size',
-    'optim.lr',
-    'optim.lr_discriminator',
-    'schedule.constant',
-    'schedule.decay',
-    'log.every',
-    'log.sample_every',
-    'log.checkpoint_every',
-    'seed',
-    'parallel.devices',
-    'data.cache_gb',
-    'generator.depth',
-    'discriminator.depth',
-    *(f'loss.{k}' for k in config.loss if k != 'adversarial_loss'),
-  ):
-    _require(config, key, lambda x: x >= 0, '0 or more')
-  for key in (
-    'train.ema_decay',
-    'generator.dropout',
-    'optim.beta1',
-    'optim.beta2',
-  ):
-    _require(config, key, lambda x: 0 <= x < 1, 'in [0, 1)')
+  for what, holds, keys in _RANGES:
+    for key in keys:
+      section, _, name = key.rpartition('.')
+      value = (config[section] if section else config)[name]
+      if not holds(value):
+        raise UserError(f'{key}={value} must be {what}')
   if config.schedule.constant + config.schedule.decay < 1:
     raise UserError('schedule.constant + schedule.decay must be at least 1')
-
-
-def _require(config, key, holds, what):
-  section, _, name = key.rpartition('.')
-  value = (config[section] if section else config)[name]
-  if not holds(value):
-    raise UserError(f'{key}={value} must be {what}')

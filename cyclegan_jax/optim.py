@@ -1,5 +1,6 @@
 """Optimizers and learning rate schedules by name."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Schedule(NamedTuple):
     steps: length of the run.
   """
 
-  factor: callable
+  factor: Callable
   steps: int
 
 

@@ -20,12 +20,16 @@ class Sampler:
     self._translate = jax.jit(method.translate, static_argnums=2)
     self._inputs = inputs
 
+  def translate(self, params, image, direction):
+    """One image [h, w, c]; compiled once for each size and direction."""
+    return np.asarray(self._translate(params, image[None], direction))[0]
+
   def __call__(self, state):
     """The grid of a `TrainState`, uint8 [height, width, 3]."""
     params = state.translation_params()
 
     def run(image, direction):
-      return np.asarray(self._translate(params, image[None], direction))[0]
+      return self.translate(params, image, direction)
 
     def columns(image, there, back):
       fake = run(image, there)

@@ -7,7 +7,6 @@ import signal
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from clu import parameter_overview
 
 from cyclegan_jax import (
@@ -128,6 +127,9 @@ def train(run, workdir, *, stop_at=None, say=print):
   local = parallel.local_batch_size(run.batch_size, mesh)
   share = (jax.process_index() * local, local)
   state = _initial_state(run, mesh, work, say)
+  sampler = Sampler(
+    run.method, {d: run.data.test_images(d, run.samples) for d in 'ab'}
+  )
   checkpoints = Checkpoints(work.checkpoints, run.keep)
   with contextlib.closing(checkpoints):
     if checkpoints.latest_step() is not None:
@@ -135,12 +137,12 @@ def train(run, workdir, *, stop_at=None, say=print):
       say(f'continuing {work.path} from step {int(state.step)}')
     with contextlib.closing(Log(work.path, int(state.step))) as log:
       state, number = _steps(
-        run, state, mesh, share, log, checkpoints, stop_at, say
+        run, state, mesh, share, sampler, log, checkpoints, stop_at, say
       )
   step = int(state.step)
   if step < run.schedule.steps:
     return Result(step, state, number)
-  return Result(step, state, None, _test(run, state, work))
+  return Result(step, state, None, _test(run, state, sampler, work))
 
 
 def _initial_state(run, mesh, work, say):
@@ -162,7 +164,7 @@ def _initial_state(run, mesh, work, say):
   return parallel.replicate(state, mesh)
 
 
-def _steps(run, state, mesh, share, log, checkpoints, stop_at, say):
+def _steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
   """Steps up to the last one, or until something stops it."""
   last = run.schedule.steps
   start = int(state.step)
@@ -172,9 +174,6 @@ def _steps(run, state, mesh, share, log, checkpoints, stop_at, say):
     run.map,
   )
   batches = run.data.batches(run.seed, run.batch_size, start, share)
-  sampler = Sampler(
-    run.method, {d: run.data.test_images(d, run.samples) for d in 'ab'}
-  )
   progress = Progress(start, last, run.batch_size)
   pending = None
 
@@ -241,16 +240,15 @@ class _StopSignals:
     self._restore()
 
 
-def _test(run, state, work):
+def _test(run, state, sampler, work):
   """Measures the test pictures, if they are pairs, and writes the table."""
   if not run.data.source.paired:
     return None
   if work.test_json.exists():
     return json.loads(work.test_json.read_text())
-  translate = jax.jit(run.method.translate, static_argnums=2)
   params = state.translation_params()
   rows = evaluation.paired_table(
-    lambda x, direction: np.asarray(translate(params, x[None], direction))[0],
+    lambda image, direction: sampler.translate(params, image, direction),
     {d: run.data.test_images(d) for d in ('a', 'b')},
     run.method.directions,
     run.data.source.labels,
