@@ -10,6 +10,7 @@ from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.errors import UserError, lookup
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
+from cyclegan_jax.nets.generators import REMATS
 from cyclegan_jax.train import Rhythm, Run
 
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
@@ -45,6 +46,8 @@ def build_run(config):
     schedule=schedule,
     data=data,
     batch_size=config.train.batch_size,
+    parts=config.train.accumulate,
+    steps_per_call=config.train.steps_per_call,
     seed=config.seed,
     pool_size=config.pool_size,
     ema_decay=config.train.ema_decay,
@@ -58,9 +61,15 @@ def build_run(config):
   )
 
 
-def build_method(config):
-  """The method a config asks for, with its networks and losses."""
+def build_method(config, platform=None):
+  """The method a config asks for, with its networks and losses.
+
+  Args:
+    config: the config.
+    platform: what it is compiled for; None for the default backend.
+  """
   dtype = lookup(_DTYPES, config.dtype, 'dtype')
+  lookup(REMATS, config.generator.remat, 'generator.remat')
   weights = dict(config.loss)
   adversarial = lookup(
     ADVERSARIAL_LOSSES,
@@ -69,12 +78,17 @@ def build_method(config):
   )
   return lookup(METHODS, config.method, 'method')(
     nets.constructor(
-      nets.GENERATORS, what='generator', dtype=dtype, **config.generator
+      nets.GENERATORS,
+      what='generator',
+      dtype=dtype,
+      platform=platform,
+      **config.generator,
     ),
     nets.constructor(
       nets.DISCRIMINATORS,
       what='discriminator',
       dtype=dtype,
+      platform=platform,
       **config.discriminator,
     ),
     {'a': config.data.channels_a, 'b': config.data.channels_b},
@@ -94,6 +108,7 @@ def build_data(config):
     prepare,
     {'a': c.channels_a, 'b': c.channels_b},
     int(c.cache_gb * 2**30),
+    c.threads,
   )
 
 
@@ -109,6 +124,8 @@ _RANGES = (
     lambda x: x >= 1,
     (
       'train.batch_size',
+      'train.accumulate',
+      'train.steps_per_call',
       'log.keep',
       'log.samples',
       'generator.width',
@@ -130,6 +147,7 @@ _RANGES = (
       'log.checkpoint_every',
       'parallel.devices',
       'data.cache_gb',
+      'data.threads',
       'generator.depth',
       'discriminator.depth',
       *(

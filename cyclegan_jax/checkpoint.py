@@ -24,11 +24,13 @@ class Checkpoints:
     """The newest step saved, or None."""
     return self._manager.latest_step()
 
+  def copy(self, state):
+    """A copy to save later, while the state itself is donated."""
+    return jax.tree.map(lambda x: x.copy(), state)
+
   def save(self, step, state):
-    """Starts to save; the state may be donated as soon as this returns."""
+    """Starts to save, unless it was saved; the state must not be donated."""
     if step != self._manager.latest_step():
-      # A copy: the save goes on while the next step reuses the buffers.
-      state = jax.tree.map(lambda x: x.copy(), state)
       self._manager.save(
         step, args=ocp.args.Composite(state=ocp.args.StandardSave(state))
       )

@@ -33,14 +33,41 @@ def parse(argv, doc):
     UserError: a flag, path, key or value that can't be.
     SystemExit: after --help.
   """
+  config, values = parse_flags(
+    argv, doc, {'workdir': ('DIR', '', 'folder of the run; runs/<config name>')}
+  )
+  name = f'runs/{_config_path(argv).stem}'
+  return config, pathlib.Path(values['workdir'] or name)
+
+
+def parse_flags(argv, doc, extra):
+  """Reads --config, --config.KEY=VALUE and a program's own flags.
+
+  Args:
+    argv: the command line, program first.
+    doc: the program's docstring, for --help.
+    extra: {flag: (placeholder, default, meaning)}; the default, a text or an
+      integer, decides what the flag takes.
+
+  Returns:
+    The locked config and {flag: value}.
+
+  Raises:
+    UserError: a flag, path, key or value that can't be.
+    SystemExit: after --help.
+  """
   if {'--help', '-h', '-help', '--helpfull'} & set(argv):
-    print(_help(doc))
+    print(_help(doc, extra))
     raise SystemExit(0)
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
     'config', None, 'recipe card', flag_values=values, sys_argv=argv
   )
-  flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
+  for name, (_, default, meaning) in extra.items():
+    define = flags.DEFINE_integer
+    if isinstance(default, str):
+      define = flags.DEFINE_string
+    define(name, default, meaning, flag_values=values)
   path = _config_path(argv)
   try:
     rest = values(argv)
@@ -54,7 +81,7 @@ def parse(argv, doc):
     raise UserError(_last_line(path, e)) from e
   if len(rest) > 1:
     raise UserError(f'{rest[1]!r} is no flag: see --help')
-  return config, pathlib.Path(values.workdir or f'runs/{path.stem}')
+  return config, {name: values[name].value for name in extra}
 
 
 def _config_path(argv):
@@ -94,14 +121,18 @@ def _last_line(path, error):
   return f'{path} (--config) fails: {type(error).__name__}: {reason}'
 
 
-def _help(doc):
+def _help(doc, extra):
   width = max(map(len, OPTIONS)) + 10
   lines = [
     doc.strip(),
     '',
     'Flags:',
     f'  {"--config=FILE":<{width}} recipe card, one of configs/*.py',
-    f'  {"--workdir=DIR":<{width}} folder of the run; runs/<config name>',
+  ]
+  for name, (placeholder, default, meaning) in extra.items():
+    known = f' ({default!r})' if default else ''
+    lines.append(f'  {f"--{name}={placeholder}":<{width}} {meaning}{known}')
+  lines += [
     f'  {"--help":<{width}} this text',
     '',
     'Options of the recipe card, changed by --config.KEY=VALUE (defaults):',
@@ -118,7 +149,7 @@ def quiet():
   for name in ('jax', 'urllib3'):
     logging.getLogger(name).setLevel(logging.ERROR)
   warnings.filterwarnings('ignore', module='tensorflow')
-  with _silent_stderr():
+  with silent_stderr():
     import tensorflow as tf
 
     tf.config.set_visible_devices([], 'GPU')  # JAX needs all of its memory
@@ -126,7 +157,7 @@ def quiet():
 
 
 @contextlib.contextmanager
-def _silent_stderr():
+def silent_stderr():
   """Drops what native code prints before its logging can be configured."""
   sys.stderr.flush()
   kept = os.dup(2)
@@ -137,6 +168,18 @@ def _silent_stderr():
   finally:
     os.dup2(kept, 2)
     os.close(kept)
+
+
+def large_pages():
+  """Starts the program anew with its memory in large pages, on Linux.
+
+  A step on the CPU fills gigabytes anew, which in pages of 4 KB costs a tenth
+  of its time (docs/performance.md). The C library's allocator reads its
+  settings when a process starts, and never again.
+  """
+  if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
+    os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def run(main, argv=None):

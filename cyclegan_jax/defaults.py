@@ -21,6 +21,7 @@ OPTIONS = {
   'data.channels_a': (3, 'channels of A: 3 (RGB) or 1 (gray)'),
   'data.channels_b': (3, 'channels of B'),
   'data.cache_gb': (2.0, 'memory for decoded pictures'),
+  'data.threads': (0, 'batches prepared at a time; 0: as many as it takes'),
   'generator.name': (
     'resnet_9blocks',
     'resnet_6blocks | resnet_9blocks | resnet | unet_128 | unet_256 | unet',
@@ -32,6 +33,10 @@ OPTIONS = {
   'generator.upsampling': (
     'transpose',
     'transpose (the paper) | resize (no checkerboard)',
+  ),
+  'generator.remat': (
+    'none',
+    'none | blocks | all: what is computed twice, to save memory',
   ),
   'generator.init_type': ('normal', 'normal | xavier | kaiming | orthogonal'),
   'generator.init_gain': (0.02, 'standard deviation or gain of the init'),
@@ -61,6 +66,11 @@ OPTIONS = {
   'schedule.constant': (100, 'epochs or steps at the full rate'),
   'schedule.decay': (100, 'epochs or steps of decay behind them'),
   'train.batch_size': (1, 'pictures of each domain a step, on all devices'),
+  'train.accumulate': (
+    1,
+    "parts of a device's batch, one after the other, to save memory",
+  ),
+  'train.steps_per_call': (1, 'steps the device does in one go, where tiny'),
   'train.ema_decay': (0.0, "decay of the generators' average; 0: none"),
   'log.every': (100, 'steps between logged numbers'),
   'log.sample_every': (1000, 'steps between sample grids'),

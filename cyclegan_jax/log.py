@@ -57,16 +57,27 @@ class Progress:
   def __init__(self, start_step, last_step, batch_size):
     self._last_step = last_step
     self._batch_size = batch_size
-    self._step, self._time = start_step, time.monotonic()
+    self._step, self._time, self._waited = start_step, time.monotonic(), 0.0
 
-  def speed(self, step):
-    """{'seconds_per_step', 'images_per_second'} since the last call."""
+  def speed(self, step, waited=0.0):
+    """Speeds since the last call.
+
+    Args:
+      step: the step it is now.
+      waited: seconds spent waiting for input since the start.
+
+    Returns:
+      {'seconds_per_step', 'images_per_second', 'input_wait': share of time}.
+    """
     now = time.monotonic()
-    seconds = (now - self._time) / max(1, step - self._step)
-    self._step, self._time = step, now
+    passed = now - self._time
+    seconds = passed / max(1, step - self._step)
+    wait = (waited - self._waited) / passed
+    self._step, self._time, self._waited = step, now, waited
     return {
       'seconds_per_step': seconds,
       'images_per_second': self._batch_size / seconds,
+      'input_wait': wait,
     }
 
   def line(self, step, metrics, speed):

@@ -23,4 +23,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
+  cli.large_pages()
   sys.exit(cli.run(main))

@@ -66,13 +66,20 @@ def make_mesh(devices=0):
   return Mesh(np.array(there[: devices or None]), (AXIS,))
 
 
-def local_batch_size(batch_size, mesh):
+def local_batch_size(batch_size, mesh, parts=1):
   """Pictures of each batch that this process reads.
 
   Raises:
-    UserError: the batch does not divide.
+    UserError: the batch does not divide by the devices and, on each, by the
+      `parts` whose gradients add up.
   """
-  if batch_size % mesh.size:
+  if batch_size % (mesh.size * parts):
+    if parts > 1:
+      raise UserError(
+        f'train.batch_size={batch_size} is not divisible by '
+        f'train.accumulate={parts} on each of {mesh.size} devices: use a '
+        f'multiple of {mesh.size * parts}'
+      )
     raise UserError(
       f'train.batch_size={batch_size} is not divisible by the {mesh.size} '
       f'devices: use a multiple of {mesh.size}, or set parallel.devices'
@@ -90,12 +97,47 @@ def replicated(mesh):
   return NamedSharding(mesh, P())
 
 
-def _shard_map(step, mesh):
+def shard_mapped(step, mesh, stacked=False):
+  """The jitted step of a mesh: (state, whole batch) -> (state, metrics).
+
+  The state is donated; `stacked` batches have the steps as leading axis.
+  """
   mapped = jax.shard_map(
-    partial(step, axis=AXIS), mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P()
+    partial(step, axis=AXIS),
+    mesh=mesh,
+    in_specs=(P(), split(mesh, stacked).spec),
+    out_specs=P(),
   )
-  compiled = jax.jit(mapped, donate_argnums=0)
-  sharding = NamedSharding(mesh, P(AXIS))
+  return jax.jit(mapped, donate_argnums=0)
+
+
+def split(mesh, stacked=False):
+  """The sharding of a batch, or of several stacked along a leading axis."""
+  return NamedSharding(mesh, P(None, AXIS) if stacked else P(AXIS))
+
+
+def scan(step, state, inputs, platform=None):
+  """`lax.scan`, but written out on the CPU.
+
+  There XLA compiles a convolution within a loop to naive code.
+  """
+  on_cpu = (platform or jax.default_backend()) == 'cpu'
+  return lax.scan(step, state, inputs, unroll=on_cpu)
+
+
+def _several(step):
+  """A step over batches stacked along a leading axis, in one program."""
+
+  def steps(state, batches, axis=None):
+    state, metrics = scan(partial(step, axis=axis), state, batches)
+    return state, jax.tree.map(lambda x: x[-1], metrics)
+
+  return steps
+
+
+def _shard_map(step, mesh, stacked):
+  compiled = shard_mapped(step, mesh, stacked)
+  sharding = split(mesh, stacked)
 
   def call(state, batch):
     batch = jax.tree.map(
@@ -106,25 +148,26 @@ def _shard_map(step, mesh):
   return call
 
 
-def _pmap(step, mesh):
+def _pmap(step, mesh, stacked):
   if jax.process_count() > 1:
     raise UserError(
       'parallel.map="pmap" works in one process only: use "shard_map"'
     )
+  axis = int(stacked)
   compiled = jax.pmap(
     partial(step, axis=AXIS),
     AXIS,
-    in_axes=(None, 0),
+    in_axes=(None, axis),
     out_axes=None,
     devices=mesh.devices.tolist(),
     donate_argnums=0,
   )
 
   def call(state, batch):
-    return compiled(
-      state,
-      jax.tree.map(lambda x: x.reshape(mesh.size, -1, *x.shape[1:]), batch),
-    )
+    def divide(x):
+      return x.reshape(*x.shape[:axis], mesh.size, -1, *x.shape[axis + 1 :])
+
+    return compiled(state, jax.tree.map(divide, batch))
 
   return call
 
@@ -132,13 +175,15 @@ def _pmap(step, mesh):
 MAPS = {'shard_map': _shard_map, 'pmap': _pmap}
 
 
-def map_step(step, mesh, how='shard_map'):
+def map_step(step, mesh, how='shard_map', *, several=False):
   """Compiles a step over the devices of a mesh.
 
   Args:
     step: (state, batch, axis) -> (state, metrics).
     mesh: from `make_mesh`.
     how: a name of `MAPS`; they give the same numbers.
+    several: whether a call does several steps, by a batch with the steps as
+      leading axis; it gives the last step's metrics.
 
   Returns:
     (state, this process's batch as numpy arrays) -> (state, metrics). The
@@ -147,4 +192,5 @@ def map_step(step, mesh, how='shard_map'):
   Raises:
     UserError: 'pmap' in several processes.
   """
-  return lookup(MAPS, how, 'parallel.map')(step, mesh)
+  mapped = lookup(MAPS, how, 'parallel.map')
+  return mapped(_several(step) if several else step, mesh, several)

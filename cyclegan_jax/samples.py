@@ -1,7 +1,6 @@
 """Sample grids: what the networks make of fixed test pictures."""
 
 import jax
-import numpy as np
 
 from cyclegan_jax import images
 
@@ -22,10 +21,13 @@ class Sampler:
 
   def translate(self, params, image, direction):
     """One image [h, w, c]; compiled once for each size and direction."""
-    return np.asarray(self._translate(params, image[None], direction))[0]
+    return self._translate(params, image[None], direction)[0]
 
-  def __call__(self, state):
-    """The grid of a `TrainState`, uint8 [height, width, 3]."""
+  def start(self, state):
+    """Starts to compute the pictures of a `TrainState`, waiting for nothing.
+
+    The state may be donated as soon as this returns.
+    """
     params = state.translation_params()
 
     def run(image, direction):
@@ -44,4 +46,8 @@ class Sampler:
       [columns(image, there, back[there]) for image in self._inputs[there[0]]]
       for there in self._directions
     ]
-    return images.grid([sum(row, []) for row in zip(*sides)])
+    return [sum(row, []) for row in zip(*sides)]
+
+  def grid(self, pictures):
+    """What `start` gave as a uint8 picture [height, width, 3]."""
+    return images.grid(jax.device_get(pictures))

@@ -1,12 +1,15 @@
 """The training loop, for any method."""
 
+import collections
 import contextlib
 import json
 import pathlib
 import signal
+import time
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from clu import parameter_overview
 
 from cyclegan_jax import (
@@ -45,6 +48,8 @@ class Run(NamedTuple):
     schedule: an `optim.Schedule`.
     data: a `data.Dataset`.
     batch_size: pictures of each domain in a batch, over all devices.
+    parts: parts of a device's batch whose gradients add up, to save memory.
+    steps_per_call: steps a call to the device does.
     seed: decides parameters, data order, augmentation, dropout and pool.
     pool_size: size of the image pools.
     ema_decay: of the generators' moving average; 0 keeps none.
@@ -61,6 +66,8 @@ class Run(NamedTuple):
   schedule: optim.Schedule
   data: data.Dataset
   batch_size: int = 1
+  parts: int = 1
+  steps_per_call: int = 1
   seed: int = 0
   pool_size: int = 50
   ema_decay: float = 0.0
@@ -124,7 +131,8 @@ def train(run, workdir, *, stop_at=None, say=print):
   work = Workdir(workdir)
   work.path.mkdir(parents=True, exist_ok=True)
   mesh = parallel.make_mesh(run.devices)
-  local = parallel.local_batch_size(run.batch_size, mesh)
+  local = parallel.local_batch_size(run.batch_size, mesh, run.parts)
+  _check_rhythm(run)
   share = (jax.process_index() * local, local)
   state = _initial_state(run, mesh, work, say)
   sampler = Sampler(
@@ -164,54 +172,100 @@ def _initial_state(run, mesh, work, say):
   return parallel.replicate(state, mesh)
 
 
+def _check_rhythm(run):
+  """Calls of several steps have to end where something happens."""
+  for what, steps in zip(
+    ('every', 'sample_every', 'checkpoint_every'), run.rhythm
+  ):
+    if steps % run.steps_per_call:
+      raise UserError(
+        f'log.{what}={steps} is not a multiple of train.steps_per_call='
+        f'{run.steps_per_call}: make it one'
+      )
+
+
+class _Device:
+  """Calls the compiled step, at most two calls ahead of the device.
+
+  So the device always has work, and what is logged as waiting for input is
+  time that it lacked some.
+  """
+
+  def __init__(self, run, mesh, batches):
+    step = train_step.make_step(
+      run.method, run.optimizers, ema_decay=run.ema_decay, parts=run.parts
+    )
+    self._one = parallel.map_step(step, mesh, run.map)
+    self._several = parallel.map_step(step, mesh, run.map, several=True)
+    self._batches = batches
+    self._running = collections.deque()
+    self.waited = 0.0
+
+  def __call__(self, state, count):
+    """Starts `count` steps; the state and metrics they will give."""
+    while len(self._running) >= 2:
+      jax.block_until_ready(self._running.popleft())
+    start = time.monotonic()
+    batches = [next(self._batches) for _ in range(count)]
+    self.waited += time.monotonic() - start
+    if count == 1:
+      state, metrics = self._one(state, batches[0])
+    else:
+      stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
+      state, metrics = self._several(state, stacked)
+    self._running.append(metrics)
+    return state, metrics
+
+
 def _steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
   """Steps up to the last one, or until something stops it."""
   last = run.schedule.steps
-  start = int(state.step)
-  step_fn = parallel.map_step(
-    train_step.make_step(run.method, run.optimizers, ema_decay=run.ema_decay),
-    mesh,
-    run.map,
-  )
-  batches = run.data.batches(run.seed, run.batch_size, start, share)
-  progress = Progress(start, last, run.batch_size)
-  pending = None
+  step = int(state.step)
+  batches = run.data.batches(run.seed, run.batch_size, step, share)
+  device = _Device(run, mesh, batches)
+  progress = Progress(step, last, run.batch_size)
+  later = []  # what waits for results, done while the next step runs
 
-  def every(rhythm, step):
+  def every(rhythm):
     return bool(rhythm) and (step % rhythm == 0 or step == last)
 
-  def write_pending():
-    if pending:
-      step, metrics, speed = pending
-      metrics = jax.device_get(metrics)
-      rates = {
-        f'lr_{name}': rate * run.schedule.factor(step - 1)
-        for name, rate in run.learning_rates.items()
-      }
-      log.numbers(step, metrics | rates, speed)
-      say(progress.line(step, metrics, speed))
+  def finish():
+    while later:
+      work, *args = later.pop(0)
+      work(*args)
+
+  def numbers(step, metrics, speed):
+    metrics = jax.device_get(metrics)
+    rates = {
+      f'lr_{name}': rate * run.schedule.factor(step - 1)
+      for name, rate in run.learning_rates.items()
+    }
+    log.numbers(step, metrics | rates, speed)
+    say(progress.line(step, metrics, speed))
+
+  def sample(step, pictures):
+    log.sample(step, sampler.grid(pictures))
 
   with _StopSignals() as stop:
-    step = start
     while step < last and not stop.number and step != stop_at:
+      # The steps that fill no call at the end come singly.
+      count = run.steps_per_call if step + run.steps_per_call <= last else 1
       try:
-        batch = next(batches)
+        state, metrics = device(state, count)
       except UserError:
-        write_pending()
+        finish()
         checkpoints.save(step, state)
         raise
-      state, metrics = step_fn(state, batch)
-      step += 1
-      # Read one step late, so that the device never waits for the log.
-      write_pending()
-      pending = None
-      if every(run.rhythm.log, step):
-        pending = (step, metrics, progress.speed(step))
-      if every(run.rhythm.sample, step):
-        log.sample(step, sampler(state))
-      if every(run.rhythm.checkpoint, step):
-        checkpoints.save(step, state)
-    write_pending()
+      step += count
+      finish()
+      if every(run.rhythm.log):
+        speed = progress.speed(step, device.waited)
+        later.append((numbers, step, metrics, speed))
+      if every(run.rhythm.sample):
+        later.append((sample, step, sampler.start(state)))
+      if every(run.rhythm.checkpoint):
+        later.append((checkpoints.save, step, checkpoints.copy(state)))
+    finish()
     checkpoints.save(step, state)
   return state, stop.number
 
@@ -248,7 +302,9 @@ def _test(run, state, sampler, work):
     return json.loads(work.test_json.read_text())
   params = state.translation_params()
   rows = evaluation.paired_table(
-    lambda image, direction: sampler.translate(params, image, direction),
+    lambda image, direction: np.asarray(
+      sampler.translate(params, image, direction)
+    ),
     {d: run.data.test_images(d) for d in ('a', 'b')},
     run.method.directions,
     run.data.source.labels,

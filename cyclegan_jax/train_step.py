@@ -1,12 +1,13 @@
 """One step of any method: generators, image pool, discriminators."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from cyclegan_jax import image_pool, parallel
 
 
-def make_step(method, optimizers, *, ema_decay=0.0):
+def make_step(method, optimizers, *, ema_decay=0.0, parts=1, platform=None):
   """The pure step of training, to be compiled as one program.
 
   As in the official code the generators are updated first, all at once, then
@@ -17,6 +18,10 @@ def make_step(method, optimizers, *, ema_decay=0.0):
     method: a `Method`.
     optimizers: {'gen', 'disc'}, optax transformations.
     ema_decay: decay of the generators' moving average; 0 keeps none.
+    parts: a device goes through its batch in this many parts, one after the
+      other, and adds up their gradients: less memory, the same update. (Batch
+      norm sees a part at a time.)
+    platform: what it is compiled for; None for the default backend.
 
   Returns:
     step(state, batch, axis=None) -> (state, metrics): `axis` is the mapped
@@ -29,25 +34,39 @@ def make_step(method, optimizers, *, ema_decay=0.0):
     params = dict(state.params)
     opt_state = dict(state.opt_state)
 
-    def update(name, loss):
-      """Updates one group of networks and hands on what the loss gave."""
+    def generators(params, batch, key):
+      total, (samples, terms) = method.generator_loss(params, batch, key, axis)
+      return total, (samples, terms | {'loss_gen': total})
+
+    def discriminators(params, batch_and_samples, key):
+      total, (terms, scores) = method.discriminator_loss(
+        params, *batch_and_samples, key, axis
+      )
+      return total, ({}, terms | scores | {'loss_disc': total})
+
+    def update(name, loss, batch, key):
+      """Updates a group of networks; returns its loss's samples and metrics."""
       mine = parallel.varying(params, axis)
 
-      def of_group(group):
-        return loss(mine | {name: group})
+      def part(batch, key):
+        def of_group(group):
+          return loss(mine | {name: group}, batch, key)
 
-      (total, aux), grads = jax.value_and_grad(of_group, has_aux=True)(
-        mine[name]
-      )
+        (_, (samples, metrics)), grads = jax.value_and_grad(
+          of_group, has_aux=True
+        )(mine[name])
+        return samples, (grads, metrics)
+
+      samples, means = _in_parts(part, batch, key, parts, axis, platform)
+      # In one go: the devices meet once an update.
+      grads, metrics = parallel.mean(means, axis)
       updates, opt_state[name] = optimizers[name].update(
-        parallel.mean(grads, axis), opt_state[name], params[name]
+        grads, opt_state[name], params[name]
       )
       params[name] = optax.apply_updates(params[name], updates)
-      return total, aux
+      return samples, metrics
 
-    total_gen, (samples, terms_gen) = update(
-      'gen', lambda p: method.generator_loss(p, batch, key_gen, axis)
-    )
+    samples, metrics_gen = update('gen', generators, batch, key_gen)
     pool = {}
     for i, (name, images) in enumerate(sorted(samples.items())):
       everyone = parallel.gather(jax.lax.stop_gradient(images), axis)
@@ -55,12 +74,7 @@ def make_step(method, optimizers, *, ema_decay=0.0):
         state.pool[name], everyone, jax.random.fold_in(key_pool, i)
       )
       samples[name] = parallel.own_share(judged, axis)
-    total_disc, (terms_disc, scores) = update(
-      'disc',
-      lambda p: method.discriminator_loss(p, batch, samples, key_disc, axis),
-    )
-    metrics = terms_gen | terms_disc | scores
-    metrics |= {'loss_gen': total_gen, 'loss_disc': total_disc}
+    _, metrics_disc = update('disc', discriminators, (batch, samples), key_disc)
     ema = state.ema
     if ema is not None:
       ema = optax.incremental_update(params['gen'], ema, 1 - ema_decay)
@@ -70,6 +84,32 @@ def make_step(method, optimizers, *, ema_decay=0.0):
       opt_state=opt_state,
       pool=pool,
       ema=ema,
-    ), parallel.mean(metrics, axis)
+    ), metrics_gen | metrics_disc
 
   return step
+
+
+def _in_parts(loss, batch, key, parts, axis, platform):
+  """loss(batch, key) -> (samples, values), a part of the batch at a time.
+
+  Returns:
+    The samples of the whole batch, the means of the values.
+  """
+  if parts == 1:
+    return loss(batch, key)
+  split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+  inputs = (split, jax.random.split(key, parts))
+
+  def one(sums, part):
+    samples, values = loss(*part)
+    return jax.tree.map(jnp.add, sums, values), samples
+
+  shapes = jax.eval_shape(
+    lambda *part: loss(*part)[1], *jax.tree.map(lambda x: x[0], inputs)
+  )
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  sums, samples = parallel.scan(
+    one, parallel.varying(zeros, axis), inputs, platform
+  )
+  samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
+  return samples, jax.tree.map(lambda x: x / parts, sums)

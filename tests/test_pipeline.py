@@ -3,6 +3,8 @@
 import collections
 import io
 import itertools
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -82,6 +84,36 @@ def test_a_batch_follows_from_seed_and_step():
   assert_same(
     take(6, a, b, start_step=7, cache_bytes=400, **options), all_steps[7:]
   )
+
+
+@pytest.mark.parametrize('threads', [1, 3])
+def test_threads_do_not_change_the_batches(threads):
+  a, b = noisy(5, 1), noisy(3, 2)
+  options = {'prepare': AUGMENTED, 'channels': 3, 'batch_size': 2}
+  expected = take(9, a, b, **options)
+  assert_same(take(9, a, b, threads=threads, **options), expected)
+  source = Source(train={'a': a, 'b': b}, test={})
+  dataset = Dataset(source, AUGMENTED, {'a': 3, 'b': 3}, threads=threads)
+  taken = list(itertools.islice(dataset.batches(0, batch_size=2), 9))
+  assert_same(taken, expected)
+
+
+def test_a_seed_gives_the_batches_it_always_gave():
+  """Or a run that an earlier version has started goes on differently."""
+  taken = take(8, numbered(5), numbered(4, 100), seed=3)
+  assert numbers(taken, 'a').ravel().tolist() == [4, 0, 2, 3, 1, 2, 3, 4]
+  draws = [100, 100, 100, 101, 100, 101, 103, 101]
+  assert numbers(taken, 'b').ravel().tolist() == draws
+
+  prepare = Preprocess('crop', crop_size=SIDE, flip=True)
+  picture = [places(12, 14)]
+  (batch,) = take(1, picture, picture, prepare, batch_size=6, seed=3)
+  # 16 y + x of the upper corners, left and right: mirrored where it falls.
+  corners = {d: to_gray(batch[d])[:, 0, [0, -1], 0].tolist() for d in 'ab'}
+  assert corners == {
+    'a': [[56, 49], [16, 23], [41, 34], [70, 77], [55, 48], [10, 3]],
+    'b': [[26, 19], [28, 21], [60, 53], [59, 52], [6, 13], [66, 73]],
+  }
 
 
 def test_slow_files_do_not_change_the_order(monkeypatch):
@@ -284,6 +316,26 @@ def test_resizing_stays_in_range():
       assert images.min() < -0.9 and images.max() > 0.9
 
 
+def test_16_bits_are_not_rounded():
+  values = np.arange(0, 65536, 1024).astype(np.uint16).reshape(SIDE, SIDE)
+  file = io.BytesIO()
+  Image.fromarray(values).save(file, 'PNG')
+  picture = [Picture('16.png', file.getvalue())]
+  (batch,) = take(1, picture, picture, Preprocess('none', flip=False))
+  images = batch['a'][0, ..., 0]
+  np.testing.assert_allclose(images, values / 32767.5 - 1, atol=2e-7)
+
+
+def test_a_cached_picture_stays_as_it_is():
+  """Crops are views of it."""
+  cache = pipeline.Cache(10**6)
+  reader = pipeline._Reader([places(12, 14)], 1, AUGMENTED, cache)
+  expected = reader._read(0).copy()
+  for flip in (False, True):
+    reader(np.array([0]), np.array([[0.5, 0.5]]), np.array([flip]))
+  np.testing.assert_array_equal(reader._read(0), expected)
+
+
 def test_channels_of_the_domains():
   source = Source(train={'a': noisy(2, 1), 'b': noisy(2, 2)}, test={})
   dataset = Dataset(source, AUGMENTED, {'a': 1, 'b': 3})
@@ -312,6 +364,27 @@ def test_corrupt_picture_is_named_when_it_is_reached(tmp_path, domain):
   assert str(file) in str(error.value)
   assert len(taken) == reached
   assert_same(taken, good[:reached])
+
+
+STOPS_EARLY = """
+import time
+from cyclegan_jax.data import pipeline
+from cyclegan_jax.data.preprocess import Preprocess
+from cyclegan_jax.data.sources import folder
+
+load = pipeline.load
+pipeline.load = lambda *args: time.sleep(0.1) or load(*args)
+source, channels = folder({root!r}), {{'a': 3, 'b': 3}}
+steps = pipeline.batches(
+  source, Preprocess('none'), channels, seed=0, batch_size=1, cache_bytes=0
+)
+next(steps)
+"""
+
+
+def test_a_program_may_end_while_pictures_are_read(pictures):
+  code = STOPS_EARLY.format(root=str(pictures))
+  subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
 
 
 def test_test_image_is_the_whole_picture():

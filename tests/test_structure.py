@@ -8,12 +8,13 @@ import cyclegan_jax
 ROOT = pathlib.Path(cyclegan_jax.__file__).parent
 # From the top down; a file may import from its own layer and those below.
 LAYERS = [
-  ['main'],
+  ['main', 'aot'],
   ['build', 'cli', 'record'],
   ['defaults', 'train'],
   [
     'train_step',
     'train_state',
+    'compiled',
     'checkpoint',
     'log',
     'evaluation',
@@ -24,7 +25,7 @@ LAYERS = [
   ['nets', 'losses', 'image_pool', 'metrics', 'data', 'images'],
   ['errors'],
 ]
-PROGRAMS = {'main', 'build', 'cli', 'record', 'defaults'}
+PROGRAMS = {'main', 'aot', 'build', 'cli', 'record', 'defaults'}
 LEVEL = {name: i for i, layer in enumerate(LAYERS) for name in layer}
 
 

@@ -243,7 +243,19 @@ def layer_values(layer, values):
   return result
 
 
+def by_layer(params):
+  """Values of each layer; those of residual blocks as 'block_0_conv_1'."""
+  layers = {}
+  for name, values in params.items():
+    if name.startswith('block_'):
+      layers |= {f'{name}_{layer}': x for layer, x in values.items()}
+    else:
+      layers[name] = values
+  return layers
+
+
 def load(layers, params):
+  params = by_layer(params)
   assert {n for n, x in layers.items() if x.state_dict()} == set(params)
   for name, values in params.items():
     layers[name].load_state_dict(layer_values(layers[name], values))
@@ -351,7 +363,7 @@ def test_gradients_of_a_resnet_equal_torch(norm):
     to_torch(by_images), inputs.grad, TOLERANCE * inputs.grad.abs().max()
   )
   assert set(by_params) == set(params)
-  for name, grads in by_params.items():
+  for name, grads in by_layer(by_params).items():
     # One scale a layer: instance norm undoes a bias before it, which leaves
     # nothing but rounding in the gradient of that bias.
     expected = {key: p.grad for key, p in layers[name].named_parameters()}

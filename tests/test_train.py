@@ -113,7 +113,7 @@ def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
   tensors = board.Tags()['tensors']
   assert {'adv_a2b', 'lr_gen', 'images_per_second', 'samples'} <= set(tensors)
   assert [event.step for event in board.Tensors('samples')] == [2, 4]
-  assert 'gen/a2b/block_0_conv_1/kernel' in work.parameters.read_text()
+  assert 'gen/a2b/block_0/conv_1/kernel' in work.parameters.read_text()
   assert sorted(int(p.name) for p in work.checkpoints.iterdir()) == [3, 4]
   lines = [
     json.loads(x) for x in (tmp_path / 'metrics.jsonl').read_text().splitlines()

@@ -18,12 +18,14 @@ class Dataset(NamedTuple):
     preprocess: a `Preprocess`.
     channels: {'a': int, 'b': int}.
     cache_bytes: memory for decoded pictures.
+    threads: how many batches to prepare at the same time; 0: tf.data decides.
   """
 
   source: Source
   preprocess: Preprocess
   channels: Mapping[str, int]
   cache_bytes: int = 2**31
+  threads: int = 0
 
   def batches(self, seed, batch_size, start_step=0, share=None):
     """See `pipeline.batches`."""
@@ -36,6 +38,7 @@ class Dataset(NamedTuple):
       start_step=start_step,
       share=share,
       cache_bytes=self.cache_bytes,
+      threads=self.threads,
     )
 
   def steps_per_epoch(self, batch_size):

@@ -1,6 +1,7 @@
 """Unpaired batches by tf.data; the batch of step t follows from (seed, t)."""
 
 import threading
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -34,30 +35,62 @@ class Cache:
 
 
 class _Reader:
-  """Reads the training pictures of a domain, resized, not augmented."""
+  """Reads the training images of a domain."""
 
   def __init__(self, pictures, channels, preprocess, cache):
-    self.pictures = pictures
-    self.channels = channels
     self.error = None
+    self._pictures = pictures
+    self._channels = channels
     self._preprocess = preprocess
     self._cache = cache
     self._size = None
 
-  def __call__(self, index):
+  def __call__(self, indices, corners, flips):
+    """Images of a batch, augmented as drawn.
+
+    Args:
+      indices: [count], which pictures.
+      corners: [count, 2] in [0, 1), how far down and right to crop.
+      flips: [count], whether to mirror.
+
+    Returns:
+      float32 [count, height, width, channels] in [-1, 1].
+    """
     try:
-      picture = self.pictures[index]
-      array = self._cache.get(
-        (id(self), int(index)), lambda: self._load(picture)
-      )
-      self._check_size(picture, array)
+      pixels = [self._read(i) for i in indices.tolist()]
     except UserError as e:
       self.error = e
       raise
-    return array.astype(np.float32)
+    crops = [self._crop(*args) for args in zip(pixels, corners, flips)]
+    images = np.empty((len(crops), *crops[0].shape), np.float32)
+    for image, crop in zip(images, crops):
+      np.divide(crop, 127.5, out=image, dtype=np.float32)
+      image -= 1
+    return images
 
-  def _load(self, picture):
-    return load(picture, self.channels, self._preprocess.train_size)
+  def _read(self, index):
+    """[height, width, channels] in [0, 255], resized, not augmented."""
+    picture = self._pictures[index]
+    pixels = self._cache.get(
+      (id(self), index),
+      lambda: load(picture, self._channels, self._preprocess.train_size),
+    )
+    self._check_size(picture, pixels)
+    return pixels
+
+  def _crop(self, pixels, corner, flip):
+    """What the preprocessing mode shows of a picture, as drawn."""
+    height, width = pixels.shape[:2]
+    top, left = 0, 0
+    if self._preprocess.crops:
+      crop = self._preprocess.crop_size
+      top = int(corner[0] * (height - crop + 1))
+      left = int(corner[1] * (width - crop + 1))
+      height, width = crop, crop
+    rows = pixels[top : top + height]
+    if flip and self._preprocess.flip:  # faster than a copy of [:, ::-1]
+      return rows.take(np.arange(left + width - 1, left - 1, -1), axis=1)
+    return rows[:, left : left + width]
 
   def _check_size(self, picture, array):
     height, width = array.shape[:2]
@@ -96,6 +129,7 @@ def batches(
   start_step=0,
   share=None,
   cache_bytes=2**31,
+  threads=0,
 ):
   """Endless training batches from a step on, at no cost for those before it.
 
@@ -111,57 +145,70 @@ def batches(
     start_step: the first step wanted.
     share: (first, count), this process's part of each batch; None for all.
     cache_bytes: memory for decoded pictures.
+    threads: how many batches to prepare at the same time; 0: tf.data decides.
 
-  Yields:
-    {'a', 'b'}: float32 [count, height, width, channels] in [-1, 1].
+  Returns:
+    An iterator of {'a', 'b'}: float32 [count, height, width, channels] in
+    [-1, 1].
 
   Raises:
     UserError: a picture that can't be used, named.
   """
   cache = Cache(cache_bytes)
-  readers = {
-    d: _Reader(source.train[d], channels[d], preprocess, cache)
-    for d in ('a', 'b')
-  }
+  readers = [
+    _Reader(source.train[d], channels[d], preprocess, cache) for d in 'ab'
+  ]
   sizes = {d: len(source.train[d]) for d in ('a', 'b')}
-  first, count = share or (0, batch_size)
-  order = _order(
-    sizes, seed, batch_size, steps_per_epoch(source, batch_size), first, count
+  draw = _draw(
+    sizes,
+    seed,
+    batch_size,
+    steps_per_epoch(source, batch_size),
+    *(share or (0, batch_size)),
   )
-  image = {
-    d: _image(readers[d], preprocess, seed, i) for i, d in enumerate('ab')
-  }
 
-  def example(number, index_a, index_b):
-    return {'a': image['a'](index_a, number), 'b': image['b'](index_b, number)}
+  def read(*draws):
+    return [reader(*args) for reader, args in zip(readers, zip(*draws))]
+
+  def batch(step):
+    images = tf.numpy_function(read, draw(step), [tf.float32] * 2)
+    return dict(zip('ab', images))
 
   dataset = (
     tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    .map(order)
-    .unbatch()
-    .map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    .batch(count)
+    .map(batch, threads or tf.data.AUTOTUNE, deterministic=True)
     .prefetch(2)
   )
-  iterator = dataset.as_numpy_iterator()
+  running = [dataset.as_numpy_iterator()]
+  steps = _steps(running, readers)
+  # Left to the end of Python, it would wait for ever for reads under way.
+  weakref.finalize(steps, running.clear)
+  return steps
+
+
+def _steps(running, readers):
+  """The batches of the iterator in a list; raises what a reader met."""
   while True:
     try:
-      batch = next(iterator)
+      batch = next(running[0])
     except tf.errors.OpError:
-      for reader in readers.values():
+      for reader in readers:
         if reader.error is not None:
           raise reader.error from None
       raise
     yield batch
 
 
-def _order(sizes, seed, batch_size, steps, first, count):
-  """step -> (numbers, indices in A, indices in B) of this share, [count]."""
+def _draw(sizes, seed, batch_size, steps, first, count):
+  """step -> all that is random in this share of its batch.
+
+  Of [2, count] images, A's and B's: indices, corners [2, count, 2] and flips,
+  as `_Reader` takes them.
+  """
   size = max(sizes.values())
 
-  def order(step):
+  def draw(step):
     position = tf.range(first, first + count, dtype=tf.int64)
-    number = step * batch_size + position
     epoch = step // steps
     place = ((step % steps) * batch_size + position) % size
     shuffled = tf.random.experimental.index_shuffle(
@@ -169,44 +216,35 @@ def _order(sizes, seed, batch_size, steps, first, count):
       seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
       max_index=tf.cast(size - 1, tf.int64),
     )
-    index_b = tf.map_fn(
-      lambda n: tf.random.stateless_uniform(
-        [], _seed(seed, 2, n), maxval=sizes['b'], dtype=tf.int64
-      ),
-      number,
+    index_b, corners, flips = tf.map_fn(
+      draw_pair,
+      step * batch_size + position,
+      fn_output_signature=(tf.int64, tf.float64, tf.bool),
     )
-    return number, shuffled % sizes['a'], index_b
+    return (
+      tf.stack([shuffled % sizes['a'], index_b]),
+      tf.transpose(corners, [1, 0, 2]),
+      tf.transpose(flips),
+    )
 
-  return order
+  def draw_pair(number):
+    """Index in B, corners [2, 2] and flips [2] of the pair of this number."""
+    uniform = tf.random.stateless_uniform
+    index_b = uniform(
+      [], _seed(seed, 2, number), maxval=sizes['b'], dtype=tf.int64
+    )
+    keys = [_seed(seed, stream, number) for stream in (0, 1)]
+    corners = [uniform([2], key, dtype=tf.float64) for key in keys]
+    flips = [uniform([], key + 1) < 0.5 for key in keys]
+    return index_b, tf.stack(corners), tf.stack(flips)
+
+  return draw
 
 
 def _seed(seed, stream, number):
-  """The random seed of an example; each use of it has a stream of its own."""
+  """The random seed of a pair; each use of it has a stream of its own."""
   base = tf.constant([seed, stream], tf.int64)
   return tf.random.experimental.stateless_fold_in(base, number)
-
-
-def _image(reader, preprocess, seed, stream):
-  """(index, number) -> a training image in [-1, 1]."""
-
-  def image(index, number):
-    pixels = tf.numpy_function(reader, [index], tf.float32)
-    pixels.set_shape([None, None, reader.channels])
-    key = _seed(seed, stream, number)
-    if preprocess.crops:
-      crop = tf.constant([preprocess.crop_size] * 2, tf.int64)
-      room = tf.shape(pixels, tf.int64)[:2] - crop + 1
-      # Floor of a uniform share: the range itself need not be constant.
-      uniform = tf.random.stateless_uniform([2], key, dtype=tf.float64)
-      corner = tf.cast(uniform * tf.cast(room, tf.float64), tf.int64)
-      pixels = tf.slice(
-        pixels, tf.concat([corner, [0]], 0), tf.concat([crop, [-1]], 0)
-      )
-    if preprocess.flip:
-      pixels = tf.image.stateless_random_flip_left_right(pixels, key + 1)
-    return pixels / 127.5 - 1
-
-  return image
 
 
 def load_test_image(picture, preprocess, channels):

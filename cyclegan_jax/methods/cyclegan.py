@@ -1,6 +1,7 @@
 """CycleGAN (Zhu et al., ICCV 2017): adversarial, cycle and identity losses."""
 
 import jax
+import jax.numpy as jnp
 
 from cyclegan_jax import nets
 from cyclegan_jax.errors import UserError
@@ -52,34 +53,47 @@ def cyclegan(generator, discriminator, channels, adversarial, weights):
       'disc': {d: params(critic, batch[d]) for d in ('a', 'b')},
     }
 
+  def apply(net, params, batches, key, axis):
+    """A network's results for several batches, in one pass where it can."""
+    if len(batches) > 1 and net.joins(batches[0].shape):
+      joined = nets.apply(
+        net, params, jnp.concatenate(batches), key=key, axis=axis
+      )
+      return jnp.split(joined, len(batches))
+    return [
+      nets.apply(net, params, images, key=jax.random.fold_in(key, i), axis=axis)
+      for i, images in enumerate(batches)
+    ]
+
   def generator_loss(params, batch, key, axis=None):
     a, b = batch['a'], batch['b']
-    keys = iter(jax.random.split(key, 8))
+    keys = iter(jax.random.split(key, 6))
 
-    def run(direction, images):
+    def run(direction, *batches):
       net, weights = generators[direction], params['gen'][direction]
-      return nets.apply(net, weights, images, key=next(keys), axis=axis)
+      return apply(net, weights, batches, next(keys), axis)
 
     def fooled(domain, fake):
-      scores = nets.apply(
-        critic, params['disc'][domain], fake, key=next(keys), axis=axis
-      )
+      net = params['disc'][domain]
+      (scores,) = apply(critic, net, [fake], next(keys), axis)
       return weights['adversarial'] * adversarial.generator(scores)
 
-    fake_b, fake_a = run('a2b', a), run('b2a', b)
+    # The identity pictures (Sec. 5.2) go with the batch that is translated.
+    fake_b, *same_b = run('a2b', a, *([b] if weights['identity_b'] else []))
+    fake_a, *same_a = run('b2a', b, *([a] if weights['identity_a'] else []))
     terms, samples = {}, {}
     if weights['adversarial']:
       terms['adv_a2b'] = fooled('b', fake_b)
       terms['adv_b2a'] = fooled('a', fake_a)
       samples = {'a': fake_a, 'b': fake_b}
     if weights['cycle_a']:
-      terms['cycle_a'] = weights['cycle_a'] * l1(run('b2a', fake_b), a)
+      terms['cycle_a'] = weights['cycle_a'] * l1(run('b2a', fake_b)[0], a)
     if weights['cycle_b']:
-      terms['cycle_b'] = weights['cycle_b'] * l1(run('a2b', fake_a), b)
+      terms['cycle_b'] = weights['cycle_b'] * l1(run('a2b', fake_a)[0], b)
     if weights['identity_a']:
-      terms['identity_a'] = weights['identity_a'] * l1(run('b2a', a), a)
+      terms['identity_a'] = weights['identity_a'] * l1(same_a[0], a)
     if weights['identity_b']:
-      terms['identity_b'] = weights['identity_b'] * l1(run('a2b', b), b)
+      terms['identity_b'] = weights['identity_b'] * l1(same_b[0], b)
     return sum(terms.values(), 0.0), (samples, terms)
 
   def discriminator_loss(params, batch, samples, key, axis=None):
@@ -88,11 +102,10 @@ def cyclegan(generator, discriminator, channels, adversarial, weights):
     for domain, fake in samples.items():
       real = batch[domain]
 
-      def judge(images, key, domain=domain):
-        net = params['disc'][domain]
-        return nets.apply(critic, net, images, key=key, axis=axis)
+      def judge(*batches, key, domain=domain):
+        return apply(critic, params['disc'][domain], batches, key, axis)
 
-      on_real, on_fake = judge(real, next(keys)), judge(fake, next(keys))
+      on_real, on_fake = judge(real, fake, key=next(keys))
       scores[f'score_real_{domain}'] = on_real.mean()
       scores[f'score_fake_{domain}'] = on_fake.mean()
       factor = weights['discriminator']
@@ -105,7 +118,7 @@ def cyclegan(generator, discriminator, channels, adversarial, weights):
           example_keys(key_mix, len(real), axis)
         )
         penalty = gradient_penalty(
-          lambda images, judge=judge, key=key_net: judge(images, key),
+          lambda images, judge=judge, key=key_net: judge(images, key=key)[0],
           real,
           fake,
           mix,

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import jax
+
 from cyclegan_jax.errors import UserError, lookup
 from cyclegan_jax.nets.discriminators import PatchGAN, PixelGAN
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
@@ -55,13 +57,19 @@ def apply(net, params, images, *, key=None, axis=None):
   Returns:
     The network's output, float32.
   """
+
   # Batch norm reads the batch alone, so its running averages are dropped.
-  output, _ = net.apply(
-    {'params': params},
-    images,
-    train=key is not None,
-    axis=axis,
-    rngs=None if key is None else {'dropout': key},
-    mutable=['batch_stats'],
-  )
-  return output
+  def run(params, images):
+    output, _ = net.apply(
+      {'params': params},
+      images,
+      train=key is not None,
+      axis=axis,
+      rngs=None if key is None else {'dropout': key},
+      mutable=['batch_stats'],
+    )
+    return output
+
+  if getattr(net, 'remat', 'none') == 'all' and key is not None:
+    run = jax.checkpoint(run)
+  return run(params, images)

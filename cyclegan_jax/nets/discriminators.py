@@ -41,14 +41,16 @@ class PatchGAN(Discriminator):
         self.width * min(2**i, 8),
         4,
         f'conv_{i}',
-        strides=(stride, stride),
-        padding=1,
+        strides=stride,
+        padding=(1, 1),
         bias=True if i == 0 else None,
       )
       if i > 0:
         x = self.normalize(x, f'norm_{i}', axis)
       x = nn.leaky_relu(x, 0.2)
-    return self.conv(x, 1, 4, 'last', padding=1, bias=True).astype(jnp.float32)
+    return self.conv(x, 1, 4, 'last', padding=(1, 1), bias=True).astype(
+      jnp.float32
+    )
 
 
 class PixelGAN(Discriminator):

@@ -1,8 +1,11 @@
 """Generators: the ResNet of CycleGAN and the U-Net of pix2pix."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
+from cyclegan_jax.nets import conv_forms
 from cyclegan_jax.nets.layers import (
   Dropout,
   Net,
@@ -10,6 +13,13 @@ from cyclegan_jax.nets.layers import (
   pad_to_multiple,
   reflect_pad,
 )
+
+# name -> what the backward pass computes anew instead of keeping it.
+REMATS = {
+  'none': 'nothing',
+  'blocks': 'the insides of the residual blocks',
+  'all': 'the whole network, one pass after the other',
+}
 
 
 class Generator(Net):
@@ -23,16 +33,46 @@ class Generator(Net):
     depth: residual blocks of the ResNet; levels of the U-Net.
     dropout: rate of dropout, 0 for none; the official rate is 0.5.
     upsampling: 'transpose' (the paper's) or 'resize' (no checkerboard).
+    remat: a name of `REMATS`: what is computed twice to save memory.
   """
 
   out_channels: int = 3
   depth: int = 9
   dropout: float = 0.0
   upsampling: str = 'transpose'
+  remat: str = 'none'
+
+  def joins(self, shape):
+    # The masks of dropout follow a picture's place in the batch.
+    return super().joins(shape) and not self.dropout
+
+
+class ResidualBlock(Net):
+  """Two 3x3 convolutions beside a shortcut, with reflection padding.
+
+  Attributes:
+    dropout: rate of dropout between the two.
+  """
+
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(self, x, train=False, axis=None):
+    features = x.shape[-1]
+    y = self.conv(reflect_pad(x, 1), features, 3, 'conv_1')
+    y = nn.relu(self.normalize(y, 'norm_1', axis))
+    y = Dropout(self.dropout)(y, train, axis)
+    y = self.conv(reflect_pad(y, 1), features, 3, 'conv_2')
+    return x + self.normalize(y, 'norm_2', axis)
 
 
 class ResnetGenerator(Generator):
   """c7s1-64, d128, d256, depth x R256, u128, u64, c7s1-3 (paper, Sec. 7.2)."""
+
+  def reads_kernels(self, shape):
+    batch, height, width, _ = shape
+    trunk = (batch, height // 4, width // 4, 4 * self.width)
+    return conv_forms.reads_kernels(trunk)
 
   @nn.compact
   def __call__(self, x, train=False, axis=None):
@@ -42,11 +82,10 @@ class ResnetGenerator(Generator):
     x = nn.relu(self.normalize(x, 'first_norm', axis))
     for i in (1, 2):
       x = self.conv(
-        x, self.width * 2**i, 3, f'down_{i}', strides=(2, 2), padding=1
+        x, self.width * 2**i, 3, f'down_{i}', strides=2, padding=(1, 1)
       )
       x = nn.relu(self.normalize(x, f'down_{i}_norm', axis))
-    for i in range(self.depth):
-      x = x + self._residual(x, f'block_{i}', train, axis)
+    x = self._blocks(x, train, axis)
     for i in (1, 2):
       features = self.width * 2 ** (2 - i)
       x = self.upsample(x, features, 3, f'up_{i}', how=self.upsampling)
@@ -54,13 +93,35 @@ class ResnetGenerator(Generator):
     x = self.conv(reflect_pad(x, 3), self.out_channels, 7, 'last', bias=True)
     return crop_to(nn.tanh(x.astype(jnp.float32)), height, width)
 
-  def _residual(self, x, name, train, axis):
-    features = x.shape[-1]
-    x = self.conv(reflect_pad(x, 1), features, 3, f'{name}_conv_1')
-    x = nn.relu(self.normalize(x, f'{name}_norm_1', axis))
-    x = Dropout(self.dropout)(x, train, axis)
-    x = self.conv(reflect_pad(x, 1), features, 3, f'{name}_conv_2')
-    return self.normalize(x, f'{name}_norm_2', axis)
+  def _blocks(self, x, train, axis):
+    """The residual blocks, compiled once as a loop where that is as fast."""
+    block = ResidualBlock(**self.options(), dropout=self.dropout, parent=None)
+    names = [f'block_{i}' for i in range(self.depth)]
+    if self.is_initializing():
+      shape = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+      for name in names:
+        self.param(name, lambda key: block.lazy_init(key, shape)['params'])
+    params = [self.variables['params'][name] for name in names]
+    drops = train and self.dropout > 0
+    key = self.make_rng('dropout') if drops else None
+
+    def run(x, block_input):
+      params, i = block_input
+      rngs = {'dropout': jax.random.fold_in(key, i)} if drops else None
+      variables = {'params': params}
+      x, _ = block.apply(
+        variables, x, train, axis, rngs=rngs, mutable=['batch_stats']
+      )
+      return x, None
+
+    if self.remat != 'none':
+      run = jax.checkpoint(run)
+    if conv_forms.loops(self.target, x):
+      params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+      return lax.scan(run, x, (params, jnp.arange(self.depth)))[0]
+    for i in range(self.depth):
+      x, _ = run(x, (params[i], i))
+    return x
 
 
 class UnetGenerator(Generator):
@@ -82,7 +143,7 @@ class UnetGenerator(Generator):
       if i > 0:
         skips.append(x)
         x = nn.leaky_relu(x, 0.2)
-      x = self.conv(x, features, 4, f'down_{i}', strides=(2, 2), padding=1)
+      x = self.conv(x, features, 4, f'down_{i}', strides=2, padding=(1, 1))
       if 0 < i < self.depth - 1:
         x = self.normalize(x, f'down_{i}_norm', axis)
     for i in reversed(range(1, self.depth)):

@@ -3,12 +3,16 @@
 Images are float arrays [batch, height, width, channels] in [-1, 1].
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from cyclegan_jax.errors import lookup
+from cyclegan_jax.nets import conv_forms
 
 _initializers = nn.initializers
 # The official code's init types; `gain` is its --init_gain, 0.02 by default.
@@ -121,6 +125,8 @@ class Net(nn.Module):
     init_type: a name of `INITS`, for all convolutions; biases start at 0.
     init_gain: standard deviation or gain of the init.
     dtype: dtype of the computation; parameters stay float32.
+    platform: what it is compiled for ('cpu', 'gpu', 'tpu'), to choose the
+      fastest forms; None for the default backend.
   """
 
   width: int = 64
@@ -128,18 +134,52 @@ class Net(nn.Module):
   init_type: str = 'normal'
   init_gain: float = 0.02
   dtype: jnp.dtype = jnp.float32
+  platform: str | None = None
+
+  def options(self):
+    """The attributes above, for another network like this one."""
+    names = {field.name for field in dataclasses.fields(Net)}
+    return {name: getattr(self, name) for name in names - {'parent', 'name'}}
+
+  @property
+  def target(self):
+    """The platform to choose forms for."""
+    return self.platform or jax.default_backend()
+
+  def joins(self, shape):
+    """Whether two batches [batch, height, width, channels] go in one pass.
+
+    Only where that changes no result, as batch norm would, and is faster.
+    """
+    return self.norm != 'batch' and (
+      self.target != 'cpu' or self.reads_kernels(shape)
+    )
+
+  def reads_kernels(self, shape):
+    """Whether kernels rather than pictures fill a CPU's time with a batch."""
+    del shape
+    return False
 
   def normalize(self, x, name, axis):
     return lookup(NORMS, self.norm, 'norm')(self, name, axis)(x)
 
-  def conv(self, x, features, kernel, name, *, bias=None, **options):
-    """A convolution, zero-padded by `padding` (none by default)."""
-    padding = options.pop('padding', 0)
-    return nn.Conv(
-      padding=((padding, padding),) * 2,
-      **self._conv_options(features, kernel, name, bias),
+  def conv(
+    self, x, features, kernel, name, *, padding=(0, 0), bias=None, **options
+  ):
+    """A convolution, zero-padded by `padding` (before, after)."""
+    x = nn.Conv(
+      features,
+      (kernel, kernel),
+      padding=(padding, padding),
+      # As in the official code: with instance norm only, unless asked.
+      use_bias=self.norm == 'instance' if bias is None else bias,
+      kernel_init=lookup(INITS, self.init_type, 'init_type')(self.init_gain),
+      dtype=self.dtype,
+      conv_general_dilated=conv_forms.convolution(self.target),
+      name=name,
       **options,
     )(x)
+    return checkpoint_name(x, 'convolution')
 
   def upsample(self, x, features, kernel, name, *, how='transpose', bias=None):
     """Doubles height and width.
@@ -152,32 +192,23 @@ class Net(nn.Module):
       how: a name of `UPSAMPLINGS`.
       bias: whether the layer has a bias; by default as the norm wants it.
     """
-    options = self._conv_options(features, kernel, name, bias)
-    return lookup(UPSAMPLINGS, how, 'upsampling')(x, options)
-
-  def _conv_options(self, features, kernel, name, bias):
-    # As in the official code: a bias with instance norm only, unless asked.
-    return dict(
-      features=features,
-      kernel_size=(kernel, kernel),
-      use_bias=self.norm == 'instance' if bias is None else bias,
-      kernel_init=lookup(INITS, self.init_type, 'init_type')(self.init_gain),
-      dtype=self.dtype,
-      name=name,
-    )
+    upsampling = lookup(UPSAMPLINGS, how, 'upsampling')
+    return upsampling(self, x, features, kernel, name, bias)
 
 
-def _transpose(x, options):
+def _transpose(net, x, features, kernel, name, bias):
   # PyTorch's padding seen from the dilated input; SAME is one pixel off.
-  pad = {3: (1, 2), 4: (2, 2)}[options['kernel_size'][0]]
-  return nn.ConvTranspose(strides=(2, 2), padding=(pad, pad), **options)(x)
+  padding = {3: (1, 2), 4: (2, 2)}[kernel]
+  return net.conv(
+    x, features, kernel, name, padding=padding, input_dilation=2, bias=bias
+  )
 
 
-def _resize(x, options):
+def _resize(net, x, features, kernel, name, bias):
   # Nearest neighbour and a convolution: no checkerboard (Odena et al. 2016).
+  del kernel
   x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-  options = options | {'kernel_size': (3, 3)}
-  return nn.Conv(padding='VALID', **options)(reflect_pad(x, 1))
+  return net.conv(reflect_pad(x, 1), features, 3, name, bias=bias)
 
 
 UPSAMPLINGS = {'transpose': _transpose, 'resize': _resize}

@@ -1,0 +1,225 @@
+"""The official CycleGAN in PyTorch, to measure against.
+
+Layers, losses and the order of passes and updates are those of the official
+code's `networks.py` and `cycle_gan_model.py`. Images are [batch, channels,
+height, width] in [-1, 1].
+"""
+
+import itertools
+import random
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Residual(nn.Sequential):
+  """x + what the layers make of x."""
+
+  def forward(self, x):
+    return x + super().forward(x)
+
+
+def generator(blocks, width, channels=3):
+  """ResNet generator with instance norm."""
+  w1, w2, w4 = width, 2 * width, 4 * width
+
+  def block():
+    return Residual(
+      nn.ReflectionPad2d(1),
+      nn.Conv2d(w4, w4, 3),
+      nn.InstanceNorm2d(w4),
+      nn.ReLU(True),
+      nn.ReflectionPad2d(1),
+      nn.Conv2d(w4, w4, 3),
+      nn.InstanceNorm2d(w4),
+    )
+
+  def up(inputs, outputs):
+    return nn.ConvTranspose2d(
+      inputs, outputs, 3, stride=2, padding=1, output_padding=1
+    )
+
+  net = nn.Sequential(
+    nn.ReflectionPad2d(3),
+    nn.Conv2d(channels, w1, 7),
+    nn.InstanceNorm2d(w1),
+    nn.ReLU(True),
+    nn.Conv2d(w1, w2, 3, stride=2, padding=1),
+    nn.InstanceNorm2d(w2),
+    nn.ReLU(True),
+    nn.Conv2d(w2, w4, 3, stride=2, padding=1),
+    nn.InstanceNorm2d(w4),
+    nn.ReLU(True),
+    *(block() for _ in range(blocks)),
+    up(w4, w2),
+    nn.InstanceNorm2d(w2),
+    nn.ReLU(True),
+    up(w2, w1),
+    nn.InstanceNorm2d(w1),
+    nn.ReLU(True),
+    nn.ReflectionPad2d(3),
+    nn.Conv2d(w1, channels, 7),
+    nn.Tanh(),
+  )
+  return net.apply(_draw_weights)
+
+
+def discriminator(width, channels=3):
+  """70x70 PatchGAN with instance norm."""
+  widths = [width, 2 * width, 4 * width, 8 * width]
+  layers = [nn.Conv2d(channels, width, 4, stride=2, padding=1)]
+  for stride, inputs, outputs in zip((2, 2, 1), widths, widths[1:]):
+    layers += [
+      nn.LeakyReLU(0.2, True),
+      nn.Conv2d(inputs, outputs, 4, stride=stride, padding=1),
+      nn.InstanceNorm2d(outputs),
+    ]
+  last = nn.Conv2d(widths[-1], 1, 4, padding=1)
+  return nn.Sequential(*layers, nn.LeakyReLU(0.2, True), last).apply(
+    _draw_weights
+  )
+
+
+def _draw_weights(layer):
+  if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+    nn.init.normal_(layer.weight, 0.0, 0.02)
+    nn.init.zeros_(layer.bias)
+
+
+class ImagePool:
+  """The history of fakes; see `cyclegan_jax.image_pool`."""
+
+  def __init__(self, size=50):
+    self._size = size
+    self._images = []
+
+  def exchange(self, images):
+    """The images to judge for new fakes."""
+    return torch.cat([self._one(image[None]) for image in images])
+
+  def _one(self, image):
+    if len(self._images) < self._size:
+      self._images.append(image)
+    elif random.random() < 0.5:
+      slot = random.randrange(self._size)
+      image, self._images[slot] = self._images[slot], image
+    return image
+
+
+def _lsgan(scores, real):
+  target = torch.tensor(float(real)).expand_as(scores)
+  return functional.mse_loss(scores, target)
+
+
+class CycleGAN:
+  """Two generators, two discriminators and their training step."""
+
+  def __init__(self, blocks, width, identity=True, bf16=False, prepare=None):
+    """Makes the networks.
+
+    Args:
+      blocks: residual blocks of the generators.
+      width: channels of the first layers.
+      identity: whether there is an identity loss.
+      bf16: whether the networks run under bfloat16 autocast.
+      prepare: network -> network to run, such as `torch.compile`.
+    """
+    prepare = prepare or (lambda net: net)
+    self._a2b, self._b2a = (prepare(generator(blocks, width)) for _ in 'ab')
+    self._discs = {d: prepare(discriminator(width)) for d in 'ab'}
+    self._pools = {d: ImagePool() for d in 'ab'}
+    self._optimizer_gen = _adam(self._a2b, self._b2a)
+    self._optimizer_disc = _adam(*self._discs.values())
+    self._identity = identity
+    self._bf16 = bf16
+
+  def step(self, a, b):
+    """Updates the generators, then the discriminators on the pool's fakes."""
+    self._train_discs(False)
+    self._optimizer_gen.zero_grad()
+    with _autocast(self._bf16):
+      loss, fakes = self._generator_loss(a, b)
+    loss.backward()
+    self._optimizer_gen.step()
+
+    self._train_discs(True)
+    self._optimizer_disc.zero_grad()
+    for domain, real in (('b', b), ('a', a)):
+      fake = self._pools[domain].exchange(fakes[domain].detach())
+      with _autocast(self._bf16):
+        on_real = _lsgan(self._discs[domain](real), True)
+        on_fake = _lsgan(self._discs[domain](fake), False)
+        loss = 0.5 * (on_real + on_fake)
+      loss.backward()
+    self._optimizer_disc.step()
+
+  def _generator_loss(self, a, b):
+    fake_b = self._a2b(a)
+    cycled_a = self._b2a(fake_b)
+    fake_a = self._b2a(b)
+    cycled_b = self._a2b(fake_a)
+    loss = 0.0
+    if self._identity:
+      loss += 5.0 * functional.l1_loss(self._a2b(b), b)
+      loss += 5.0 * functional.l1_loss(self._b2a(a), a)
+    loss += _lsgan(self._discs['b'](fake_b), True)
+    loss += _lsgan(self._discs['a'](fake_a), True)
+    loss += 10.0 * functional.l1_loss(cycled_a, a)
+    loss += 10.0 * functional.l1_loss(cycled_b, b)
+    return loss, {'a': fake_a, 'b': fake_b}
+
+  def _train_discs(self, on):
+    for net in self._discs.values():
+      net.requires_grad_(on)
+
+
+def _adam(*nets):
+  parameters = itertools.chain(*(net.parameters() for net in nets))
+  return torch.optim.Adam(parameters, lr=2e-4, betas=(0.5, 0.999))
+
+
+def _autocast(on):
+  return torch.autocast('cpu', torch.bfloat16, enabled=on)
+
+
+def _preparation(channels_last, compiled):
+  """network -> network as a variant runs it."""
+
+  # The first step is to tell what compiling takes, not what a cache saved.
+  torch.compiler.config.force_disable_caches = True
+
+  def prepare(net):
+    if channels_last:
+      net = net.to(memory_format=torch.channels_last)
+    return torch.compile(net) if compiled else net
+
+  return prepare
+
+
+def _images(size, batch, channels_last):
+  images = torch.rand(batch, 3, size, size) * 2 - 1
+  if channels_last:
+    images = images.contiguous(memory_format=torch.channels_last)
+  return images
+
+
+def trainer(work, channels_last=False, compiled=False, bf16=False):
+  """A contender's setup: the training step of an `options.Work`."""
+  prepare = _preparation(channels_last, compiled)
+  model = CycleGAN(work.blocks, work.width, work.identity, bf16, prepare)
+  a, b = (_images(work.size, work.batch, channels_last) for _ in 'ab')
+  return lambda: model.step(a, b), lambda: None, {}
+
+
+def translator(work, channels_last=False, compiled=False, bf16=False):
+  """A contender's setup: one forward pass of the generator."""
+  prepare = _preparation(channels_last, compiled)
+  net = prepare(generator(work.blocks, work.width).eval())
+  images = _images(work.size, work.batch, channels_last)
+
+  def translate():
+    with torch.inference_mode(), _autocast(bf16):
+      net(images)
+
+  return translate, lambda: None, {}

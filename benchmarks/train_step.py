@@ -1,0 +1,131 @@
+"""Times the full training step, alone or in turn with PyTorch.
+
+  python benchmarks/train_step.py --size=128 --vs=torch
+
+Columns: median and range of the timed steps; pictures of each domain a second;
+operations of the convolutions (see flops.py) a second, and their share of what
+a float32 matrix product reaches here; time until the call returns; first step,
+with tracing and compiling; most memory the process held after that; ratio of
+medians, where less than 1 means that this project is faster.
+"""
+
+import sys
+import time
+
+import contenders
+import options
+import report
+from flops import step_flops
+
+from cyclegan_jax import cli
+
+
+def main(argv):
+  args, work = options.parse(__doc__, argv, devices=True)
+  print(report.header(argv), flush=True)
+  result = contenders.race(args, work, ours, theirs)
+  flops = step_flops(*work) if work else None
+  print(_summary(args, flops, result[0].facts))
+  print('\n' + report.table(result, args.batch, flops))
+  return 1 if result[0].failure else 0
+
+
+def _summary(args, flops, facts):
+  words = [f'Training step at {args.size} px, batch {args.batch}']
+  words.append(f'blocks {args.blocks}, width {args.width}, {args.dtype}')
+  if 'device' in facts:
+    words.append(f'{args.devices} x {facts["device"]}')
+  if flops:
+    words.append(f'{flops / 1e12:.3g} TFLOP')
+  if 'matmul' in facts:
+    words.append(f'matrix product {facts["matmul"] / 1e9:.0f} GFLOP/s')
+  return '; '.join(words)
+
+
+def theirs(work, variant):
+  """A contender's setup: PyTorch."""
+  import torch_cyclegan
+
+  return torch_cyclegan.trainer(work, **variant)
+
+
+def ours(args):
+  """A contender's setup: this project's step, as its programs build it."""
+  cli.quiet()
+  import jax
+
+  from cyclegan_jax import parallel
+
+  if args.devices > 1:
+    jax.config.update('jax_num_cpu_devices', args.devices)
+  config = options.config(args)
+  mesh = parallel.make_mesh(config.parallel.devices)
+  state, step, batch = _build(config, args.size, mesh)
+
+  def start():
+    nonlocal state
+    state, _ = step(state, batch)
+
+  device = jax.devices()[0]
+  # Simulated CPU devices share the cores.
+  count = 1 if device.platform == 'cpu' else args.devices
+  facts = {
+    'platform': device.platform,
+    'device': device.device_kind,
+    'matmul': count * _matmul_speed(),
+  }
+  return start, lambda: jax.block_until_ready(state), facts
+
+
+def _build(config, size, mesh):
+  """First state, step and a random batch of `size` pixels."""
+  import jax
+
+  from cyclegan_jax import build, optim, parallel, train_state, train_step
+
+  method = build.build_method(config)
+  # The length of an epoch has no part in the work of a step.
+  factor = optim.schedule(steps_per_epoch=1000, **config.schedule).factor
+  rates = {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
+  optimizers = {
+    group: optim.optimizer(
+      config.optim.name, rate, config.optim.beta1, config.optim.beta2, factor
+    )
+    for group, rate in rates.items()
+  }
+  local = parallel.local_batch_size(config.train.batch_size, mesh)
+  batch = options.random_batch(config, local, size)
+  ema_decay = config.train.ema_decay
+  state = train_state.create(
+    method,
+    optimizers,
+    jax.random.PRNGKey(config.seed),
+    batch,
+    pool_size=config.pool_size,
+    ema=ema_decay > 0,
+  )
+  step = parallel.map_step(
+    train_step.make_step(method, optimizers, ema_decay=ema_decay),
+    mesh,
+    config.parallel.map,
+  )
+  return parallel.replicate(state, mesh), step, batch
+
+
+def _matmul_speed(size=2048, times=20):
+  """Operations a second of float32 matrix products, the best of `times`."""
+  import jax
+  import jax.numpy as jnp
+
+  multiply = jax.jit(jnp.matmul)
+  matrix = jnp.ones((size, size), jnp.float32)
+  seconds = []
+  for _ in range(times):
+    begin = time.perf_counter()
+    jax.block_until_ready(multiply(matrix, matrix))
+    seconds.append(time.perf_counter() - begin)
+  return 2 * size**3 / min(seconds)
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

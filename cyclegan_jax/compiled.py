@@ -1,0 +1,229 @@
+"""What a training step compiled for a TPU needs, with no TPU attached."""
+
+import collections
+import importlib.util
+import math
+import os
+import re
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+from jax.extend.core import jaxprs_in_params
+from jax.sharding import Mesh
+
+from cyclegan_jax import parallel, train_state, train_step
+from cyclegan_jax.errors import UserError, lookup
+
+# Memory of a chip, by what a topology's name starts with.
+HBM_GIB = {'v4': 32, 'v5e': 16, 'v5p': 95, 'v6e': 32}
+_EXAMPLES = 'v4:2x2x1, v5e:4x4, v5p:2x2x1, v6e:2x2'
+
+
+def hbm_gib(topology):
+  """Memory of a chip of a topology such as 'v5e:4x4'."""
+  return lookup(HBM_GIB, topology.partition(':')[0], '--topology: chip')
+
+
+def make_mesh(topology):
+  """A mesh of all chips of a topology, to compile for.
+
+  Raises:
+    UserError: libtpu is missing or in use, or knows no such topology.
+  """
+  hbm_gib(topology)
+  library = os.environ.get('TPU_LIBRARY_PATH')
+  if not library and importlib.util.find_spec('libtpu') is None:
+    raise UserError(
+      "the TPU's compiler is missing: pip install 'cyclegan_jax[tpu]'"
+    )
+  # The two cores of a v4 act as one device, as they do on the real machines.
+  two_cores = topology.startswith('v4:')
+  options = {'chip_config_name': 'megacore'} if two_cores else {}
+  try:
+    devices = topologies.get_topology_desc(topology, 'tpu', **options).devices
+  except RuntimeError as e:
+    raise UserError(_reason(topology, str(e))) from e
+  return Mesh(np.array(devices), (parallel.AXIS,))
+
+
+def _reason(topology, message):
+  """Why libtpu gave no chips, in a line."""
+  if 'lockfile' in message or 'already in use' in message:
+    lock = os.path.join(tempfile.gettempdir(), 'libtpu_lockfile')
+    return (
+      f'libtpu serves one process at a time, and {lock} says it is taken: wait '
+      'for the other process, or remove the file if none is left'
+    )
+  return (
+    f'--topology={topology} is unknown to libtpu: use one such as {_EXAMPLES} '
+    f'({" ".join(message.split())})'
+  )
+
+
+def trace(
+  method, optimizers, mesh, shapes, *, pool_size=50, ema_decay=0.0, parts=1
+):
+  """The step as training maps it over the chips, from shapes alone.
+
+  Args:
+    method: a `Method` built for TPUs.
+    optimizers: {'gen', 'disc'}, optax transformations.
+    mesh: from `make_mesh`, or of real devices.
+    shapes: {'a', 'b'}, of the whole batch [batch, height, width, channels].
+    pool_size: as for `train_state.create`.
+    ema_decay: as for `train_step.make_step`.
+    parts: as for `train_step.make_step`.
+
+  Returns:
+    What `jax.jit(...).trace` gives: `.jaxpr` and `.lower()`.
+
+  Raises:
+    UserError: the batch does not divide by chips and parts.
+  """
+  batch_size, least = shapes['a'][0], mesh.size * parts
+  if batch_size < 1 or batch_size % least:
+    times = f' times train.accumulate={parts}' if parts > 1 else ''
+    raise UserError(
+      f'--batch={batch_size} is not divisible by the {mesh.size} chips{times}: '
+      f'use a multiple of {least}'
+    )
+
+  def placed(tree, sharding):
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+    )
+
+  batch = {d: jax.ShapeDtypeStruct(s, jnp.float32) for d, s in shapes.items()}
+  state = jax.eval_shape(
+    lambda batch: train_state.create(
+      method,
+      optimizers,
+      jax.random.PRNGKey(0),
+      batch,
+      pool_size=pool_size,
+      ema=ema_decay > 0,
+    ),
+    batch,
+  )
+  step = train_step.make_step(
+    method, optimizers, ema_decay=ema_decay, parts=parts, platform='tpu'
+  )
+  return parallel.shard_mapped(step, mesh).trace(
+    placed(state, parallel.replicated(mesh)),
+    placed(batch, parallel.split(mesh)),
+  )
+
+
+def compile_traced(traced):
+  """Compiles what `trace` gave.
+
+  Raises:
+    UserError: the chip's memory does not do.
+  """
+  try:
+    return traced.lower().compile()
+  except jax.errors.JaxRuntimeError as e:
+    if 'RESOURCE_EXHAUSTED' not in str(e):
+      raise
+    used = re.search(r'Used \S+ of \S+ \w+', str(e))
+    raise UserError(
+      f"the step does not fit the chip's memory "
+      f'({used[0] if used else " ".join(str(e).split())[:200]}): use a smaller '
+      '--batch or more chips'
+    ) from e
+
+
+def memory(compiled):
+  """Bytes a chip needs: {'arguments', 'outputs', ..., 'total'}."""
+  m = compiled.memory_analysis()
+  parts = {
+    'arguments': m.argument_size_in_bytes,
+    # The new state takes the place of the old one.
+    'outputs': m.output_size_in_bytes - m.alias_size_in_bytes,
+    'temporaries': m.temp_size_in_bytes,
+    'code': m.generated_code_size_in_bytes,
+  }
+  return parts | {'total': sum(parts.values())}
+
+
+def convolution_flops(jaxpr):
+  """Operations of all convolutions of a jaxpr, loops times their length.
+
+  A multiply and an add for every product with a pixel, those with zeros
+  between the pixels of a dilated input left out. Mapped over devices it is the
+  work of one.
+  """
+  total = 0
+  for equation in jaxpr.eqns:
+    params, times = equation.params, 1
+    if equation.primitive.name == 'conv_general_dilated':
+      kernel = equation.invars[1].aval.shape
+      # Of each kernel: its input channels, height and width.
+      products = math.prod(
+        kernel[i] for i in params['dimension_numbers'].rhs_spec[1:]
+      )
+      products *= equation.outvars[0].aval.size
+      total += 2 * products // math.prod(params['lhs_dilation'])
+    elif equation.primitive.name == 'scan':
+      times = params['length']
+    for inner in jaxprs_in_params(params):
+      total += times * convolution_flops(inner)
+  return total
+
+
+_COLLECTIVE = re.compile(
+  r' = (?P<result>.*?) (?P<operation>all-reduce|all-gather|reduce-scatter|'
+  r'all-to-all|collective-permute|collective-broadcast)(?P<start>-start)?\('
+  r'(?P<rest>.*)'
+)
+_ARRAY = re.compile(r'\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]')
+
+
+def collectives(hlo):
+  """Communication between chips in optimised HLO, in a loop counted once.
+
+  Args:
+    hlo: the text, `compiled.as_text()`.
+
+  Returns:
+    {operation: (how often, bytes of the results)}.
+  """
+  found = collections.defaultdict(lambda: (0, 0))
+  chains = set()
+  for match in _COLLECTIVE.finditer(hlo):
+    operation = match['operation']
+    # One that goes on beside other work stands in each of its stages.
+    chain = re.search(r'chain_id="?(\d+)', match['rest'])
+    if chain and (operation, chain[1]) in chains:
+      continue
+    if chain:
+      chains.add((operation, chain[1]))
+    sizes = [
+      int(bits or 8) * math.prod(int(n) for n in shape.split(',') if n) // 8
+      for _, bits, shape in _ARRAY.findall(match['result'])
+    ]
+    if match['start'] and operation != 'all-reduce':  # operands, then results
+      sizes = sizes[len(sizes) // 2 :]
+    count, size = found[operation]
+    found[operation] = (count + 1, size + sum(sizes))
+  return dict(found)
+
+
+def convolutions(hlo):
+  """How many convolutions of which operands optimised HLO has.
+
+  Args:
+    hlo: the text, `compiled.as_text()`.
+
+  Returns:
+    {dtypes: how often}, such as {'bf16': 40, 'bf16 x f32': 1}.
+  """
+  dtypes = dict(re.findall(r'%([\w.-]+) = \(?(\w+)\[', hlo))
+  found = collections.Counter()
+  for operands in re.findall(r' convolution\((.*)', hlo):
+    both = {dtypes[name] for name in re.findall(r'%([\w.-]+)', operands)[:2]}
+    found[' x '.join(sorted(both))] += 1
+  return dict(found)

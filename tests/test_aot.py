@@ -1,0 +1,242 @@
+"""The program that compiles for TPUs: its figures, and what a step becomes."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+import tiny
+from jax import lax
+
+from cyclegan_jax import aot, cli, compiled, parallel
+from cyclegan_jax.defaults import get_config
+from cyclegan_jax.errors import UserError
+
+HLO = """\
+%fused (param_0: bf16[1,8,8,4], param_1: bf16[3,3,4,4]) -> bf16[1,8,8,4] {
+  %param_0 = bf16[1,8,8,4]{3,2,1,0:T(8,128)(2,1)} parameter(0)
+  %param_1 = bf16[3,3,4,4]{3,2,1,0} parameter(1)
+  ROOT %conv.1 = bf16[1,8,8,4]{3,2,1,0} convolution(%param_0, %param_1), \
+window={size=3x3 pad=1_1x1_1}, dim_labels=b01f_01io->b01f
+}
+
+ENTRY %main {
+  %x = f32[1,8,8,4]{3,2,1,0} parameter(0)
+  %k = bf16[3,3,4,4]{3,2,1,0} parameter(1)
+  %conv.2 = f32[1,8,8,4]{3,2,1,0} convolution(%x, %k), window={size=3x3}
+  %conv.3 = f32[1,8,8,4]{3,2,1,0} convolution(f32[1,8,8,4]{3,2,1,0:T(8,128)} \
+%x, f32[1,8,8,4]{3,2,1,0:T(8,128)} %conv.2), window={size=3x3}
+  %sum = (f32[8]{0:T(128)}, bf16[2,4]{1,0}) all-reduce(%a, %b), channel_id=1, \
+metadata={op_name="jit(step)/all_reduce"}
+  %start = f32[] all-reduce-start(%c), channel_id=2
+  %done = f32[] all-reduce-done(%start)
+  %pair = (f32[1,8]{1,0:T(8,128)S(1)}, f32[4,8]{1,0}) all-gather-start(%d), \
+channel_id=3
+  %gathered = f32[4,8]{1,0} all-gather-done(%pair)
+  %stage.1 = f32[8]{0} all-gather(%e), frontend_attributes={chain_id="0"}
+  %stage.2 = f32[8]{0} all-gather(%e), frontend_attributes={chain_id="0"}
+  ROOT %stage.3 = f32[8]{0} all-gather(%e), frontend_attributes={chain_id="1"}
+}
+"""
+
+
+def test_collectives_are_counted_with_the_bytes_they_give():
+  assert compiled.collectives(HLO) == {
+    'all-reduce': (2, 8 * 4 + 8 * 2 + 4),
+    'all-gather': (3, 4 * 8 * 4 + 2 * 8 * 4),
+  }
+
+
+def test_convolutions_are_told_apart_by_their_operands():
+  expected = {'bf16': 1, 'bf16 x f32': 1, 'f32': 1}
+  assert compiled.convolutions(HLO) == expected
+
+
+def test_the_flops_of_convolutions_with_loops_and_dilation():
+  def conv(x, kernel, **options):
+    return lax.conv_general_dilated(
+      x, kernel, dimension_numbers=('NHWC', 'HWIO', 'NHWC'), **options
+    )
+
+  def run(x, kernel):
+    x, _ = lax.scan(
+      lambda x, _: (
+        conv(x, kernel, window_strides=(1, 1), padding='SAME'),
+        None,
+      ),
+      x,
+      length=3,
+    )
+    padding = ((1, 2), (1, 2))
+    return conv(
+      x, kernel, window_strides=(1, 1), padding=padding, lhs_dilation=(2, 2)
+    )
+
+  jaxpr = jax.make_jaxpr(run)(jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4)))
+  once = 2 * (2 * 8 * 8 * 4) * (3 * 3 * 4)
+  # Transposed, each pixel of the input meets the whole kernel, as before.
+  assert compiled.convolution_flops(jaxpr) == (3 + 1) * once
+
+
+# Small enough to trace in a second.
+SMALL = {
+  'data.load_size': 36,
+  'data.crop_size': 32,
+  'generator.name': 'resnet',
+  'generator.depth': 2,
+  'generator.width': 8,
+  'discriminator.depth': 1,
+  'discriminator.width': 8,
+  'pool_size': 3,
+}
+
+
+def small_config(**overrides):
+  config = get_config()
+  config.update_from_flattened_dict(SMALL | overrides)
+  return config
+
+
+def lowered(dtype):
+  """StableHLO of the step on 4 chips, for TPUs."""
+  mesh = parallel.make_mesh(4)
+  traced = aot.trace(small_config(dtype=dtype), mesh, 4)
+  return traced.lower(lowering_platforms=('tpu',)).as_text()
+
+
+def test_the_step_in_bfloat16_has_no_other_convolutions():
+  lines = re.findall(r'stablehlo\.convolution\(.*', lowered('bfloat16'))
+  # Inputs, and gradients by inputs and kernels.
+  assert len(lines) > 30
+  for line in lines:
+    operands = line.rpartition(' : ')[2].partition(' -> ')[0]
+    assert operands.count('xbf16>') == 2, line
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_no_picture_is_transposed(dtype):
+  shapes = re.findall(
+    r'stablehlo\.transpose .*: \(tensor<(.*?)>', lowered(dtype)
+  )
+  assert not [s for s in shapes if s.count('x') == 4], shapes
+
+
+def run(argv, capsys):
+  code = cli.run(aot.main, ['aot', f'--config={tiny.CONFIGS}/maps.py', *argv])
+  out, err = capsys.readouterr()
+  return code, out, err
+
+
+def assert_one_line(code, err, *words):
+  assert code == 2
+  assert err.startswith('error: ') and err.count('\n') == 1, err
+  for word in words:
+    assert word in err, err
+
+
+def test_help_lists_the_flags(capsys):
+  with pytest.raises(SystemExit):
+    cli.run(aot.main, ['aot', '--help'])
+  out = capsys.readouterr().out
+  for word in ('--topology=NAME', "('v5e:4x4')", '--batch=N', '--config.seed'):
+    assert word in out
+  assert '--workdir' not in out
+
+
+def test_without_libtpu(monkeypatch, capsys):
+  monkeypatch.delenv('TPU_LIBRARY_PATH', raising=False)
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  code, _, err = run([], capsys)
+  assert_one_line(code, err, "pip install 'cyclegan_jax[tpu]'")
+
+
+@pytest.mark.parametrize('topology', ['v9:2x2', '', 'tpu'])
+def test_an_unknown_chip(topology, capsys):
+  code, _, err = run([f'--topology={topology}'], capsys)
+  assert_one_line(code, err, '--topology', 'v4, v5e, v5p, v6e')
+
+
+@pytest.mark.parametrize(
+  'message, words',
+  [
+    ('INVALID_ARGUMENT: no such\nshape', ['--topology=v5e:3x3', 'v5e:4x4']),
+    ('ABORTED: multi-process lockfile', ['libtpu_lockfile', 'remove']),
+  ],
+)
+def test_what_libtpu_refuses(message, words, monkeypatch, capsys):
+  def refuse(*args):
+    raise RuntimeError(message)
+
+  monkeypatch.setenv('TPU_LIBRARY_PATH', 'libtpu.so')
+  monkeypatch.setattr(compiled.topologies, 'get_topology_desc', refuse)
+  code, _, err = run(['--topology=v5e:3x3'], capsys)
+  assert_one_line(code, err, *words)
+
+
+@pytest.mark.parametrize('batch', [6, -4])
+def test_a_batch_that_does_not_divide(batch):
+  with pytest.raises(UserError, match=f'--batch={batch} .* 4 chips'):
+    aot.trace(small_config(), parallel.make_mesh(4), batch)
+
+
+def test_a_batch_that_does_not_divide_into_its_parts():
+  config = small_config(**{'train.accumulate': 2})
+  with pytest.raises(UserError, match='--batch=4 .* train.accumulate=2.* 8'):
+    aot.trace(config, parallel.make_mesh(4), 4)
+
+
+def test_values_are_checked():
+  config = small_config(**{'generator.width': 0})
+  with pytest.raises(UserError, match='generator.width=0'):
+    aot.trace(config, parallel.make_mesh(4), 4)
+
+
+def test_flags_that_are_no_numbers(capsys):
+  code, _, err = run(['--batch=many'], capsys)
+  assert_one_line(code, err, 'batch', 'many')
+
+
+def test_a_step_too_large_for_the_chip():
+  class Traced:
+    def lower(self):
+      return self
+
+    def compile(self):
+      raise jax.errors.JaxRuntimeError(
+        'RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.5G '
+        'of 15.75G hbm.'
+      )
+
+  with pytest.raises(UserError, match='Used 20.5G of 15.75G hbm.*--batch'):
+    compiled.compile_traced(Traced())
+
+
+def test_the_real_compiler():
+  pytest.importorskip('libtpu')
+  card = tiny.CONFIGS / 'maps.py'
+  overrides = SMALL | {'dtype': 'bfloat16'}
+  done = subprocess.run(
+    [
+      sys.executable,
+      '-m',
+      'cyclegan_jax.aot',
+      f'--config={card}',
+      '--topology=v5e:2x2',
+      '--batch=4',
+      *(f'--config.{key}={value}' for key, value in overrides.items()),
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  lines = done.stdout.splitlines()
+  assert 'it fits the chip' in lines
+  # At most one for each update of the optimizers.
+  (reduced,) = [line.split() for line in lines if line.startswith('all-reduce')]
+  assert reduced[1] in ('1,', '2,')
+  dtypes = [line for line in lines if line.startswith('convolutions of')]
+  assert dtypes and all('f32' not in line for line in dtypes)

@@ -1,0 +1,176 @@
+"""Every form of a convolution gives what the plain one gives."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cyclegan_jax import nets
+from cyclegan_jax.nets import conv_forms
+from cyclegan_jax.nets.conv_forms import Geometry, plain
+
+STRIDED, TRANSPOSED = Geometry(2, (1, 1)), Geometry(1, (1, 2), 2)
+# size of the kernel, geometry: all that the networks have
+CASES = [
+  (7, Geometry()),
+  (3, Geometry()),
+  (3, STRIDED),
+  (3, TRANSPOSED),
+  (4, STRIDED),
+  (4, Geometry(1, (1, 1))),
+  (4, Geometry(1, (2, 2), 2)),
+  (1, Geometry()),
+]
+SIZES = [(16, 16), (13, 18), (9, 22)]
+
+
+def operands(size, height, width, inputs, outputs, batch=2):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(batch, height, width, inputs))
+  kernel = rng.normal(size=(size, size, inputs, outputs))
+  return jnp.array(x, jnp.float32), jnp.array(kernel, jnp.float32)
+
+
+def outputs_and_gradients(form, x, kernel):
+  """The form's output, and both gradients for a random one of the output."""
+
+  @jax.jit
+  def run(x, kernel, grad):
+    output, gradients = jax.vjp(form, x, kernel)
+    return output, *gradients(grad)
+
+  shape = jax.eval_shape(form, x, kernel).shape
+  grad = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+  return run(x, kernel, grad)
+
+
+def assert_equal_to_plain(form, geometry, x, kernel, tolerance):
+  """Forward, dX and dW within a share of the largest value."""
+  expected = outputs_and_gradients(partial(plain, geometry=geometry), x, kernel)
+  for ours, plains in zip(outputs_and_gradients(form, x, kernel), expected):
+    largest = np.abs(plains).max()
+    np.testing.assert_allclose(ours, plains, rtol=0, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize('height,width', SIZES)
+@pytest.mark.parametrize('size,geometry', CASES)
+@pytest.mark.parametrize('channels', [(3, 20), (17, 18), (16, 1)])
+def test_cpu_form_equals_the_plain_one(
+  size, geometry, height, width, channels, monkeypatch
+):
+  monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
+  x, kernel = operands(size, height, width, *channels)
+  form = partial(conv_forms._cpu, geometry=geometry)
+  assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
+
+
+@pytest.mark.parametrize('height,width', [*SIZES, (5, 3), (66, 10)])
+def test_winograd_equals_the_plain_one(height, width, monkeypatch):
+  monkeypatch.setattr(conv_forms, 'suits_winograd', lambda *args: True)
+  monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
+  x, kernel = operands(3, height, width, 24, 20)
+  form = partial(conv_forms._cpu, geometry=Geometry())
+  assert_equal_to_plain(form, Geometry(), x, kernel, 1e-4)
+
+
+def test_winograd_is_chosen_for_the_residual_blocks_of_the_paper():
+  def chosen(size, channels=256):
+    shape = (1, size + 2, size + 2, channels)
+    return conv_forms.suits_winograd(shape, (3, 3, channels, channels))
+
+  assert chosen(64)  # 256 px
+  assert chosen(32)  # 128 px
+  assert not chosen(16)  # 64 px
+  assert not chosen(64, 64)
+
+
+def test_accelerators_take_the_plain_form():
+  x, kernel = operands(3, 34, 34, 4, 4)
+  for platform in ('gpu', 'tpu'):
+    form = conv_forms.convolution(platform)
+
+    def run(x, kernel, form=form):
+      return form(x, kernel, (1, 1), ((0, 0), (0, 0)), lhs_dilation=(1, 1))
+
+    text = str(jax.make_jaxpr(run)(x, kernel))
+    assert 'conv_general_dilated' in text and 'custom_vjp' not in text
+
+
+def test_bfloat16_takes_the_plain_form():
+  x, kernel = (a.astype(jnp.bfloat16) for a in operands(3, 34, 34, 4, 4))
+  form = partial(conv_forms._cpu, geometry=Geometry())
+  assert form(x, kernel).dtype == jnp.bfloat16
+  assert 'custom_vjp' not in str(jax.make_jaxpr(form)(x, kernel))
+
+
+def test_gradients_of_gradients_pass_through_the_forms(monkeypatch):
+  # As the gradient penalty takes them.
+  monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
+  x, kernel = operands(4, 9, 8, 3, 18)
+
+  def penalty(form, kernel):
+    slope = jax.grad(lambda x: (form(x, kernel, STRIDED) ** 2).sum())(x)
+    return (slope**2).sum()
+
+  ours, plains = (
+    jax.jit(jax.grad(partial(penalty, form)))(kernel)
+    for form in (conv_forms._cpu, plain)
+  )
+  np.testing.assert_allclose(ours, plains, rtol=0, atol=1e-4 * plains.max())
+
+
+def resnet(**options):
+  options = {'width': 4, 'depth': 3} | options
+  return nets.constructor(nets.GENERATORS, 'resnet', 'generator', **options)(
+    out_channels=3
+  )
+
+
+def gradients(net, params, images):
+  def loss(params, images):
+    key = jax.random.PRNGKey(1)
+    return (nets.apply(net, params, images, key=key) ** 2).mean()
+
+  return jax.jit(jax.value_and_grad(loss, (0, 1)))(params, images)
+
+
+def assert_same_step(changed, options, size=16, tolerance=1e-5):
+  """A resnet and one of other options: same parameters, same gradients.
+
+  Each array of the gradient by its norm: rounding moves a ReLU's kink, which
+  shows in single elements.
+  """
+  net, other = resnet(**options), resnet(**options | changed)
+  images = operands(1, size, size, 3, 1)[0]
+  params = net.init(jax.random.PRNGKey(0), images)['params']
+  expected = jax.tree.leaves(gradients(net, params, images))
+  actual = jax.tree.leaves(gradients(other, params, images))
+  # Biases that instance norm undoes have gradients of rounding alone.
+  least = 1e-3 * max(np.linalg.norm(x) for x in expected)
+  for ours, plains in zip(actual, expected, strict=True):
+    difference = np.linalg.norm(ours - plains)
+    assert difference <= tolerance * max(np.linalg.norm(plains), least)
+
+
+@pytest.mark.parametrize('norm', ['instance', 'batch', 'none'])
+@pytest.mark.parametrize('dropout', [0.0, 0.5])
+def test_blocks_in_a_loop_equal_blocks_written_out(norm, dropout):
+  assert_same_step({'platform': 'tpu'}, {'norm': norm, 'dropout': dropout})
+
+
+@pytest.mark.parametrize('remat', ['blocks', 'all'])
+@pytest.mark.parametrize('platform', ['cpu', 'tpu'])
+def test_remat_changes_no_number(remat, platform):
+  assert_same_step({'remat': remat}, {'platform': platform, 'dropout': 0.5})
+
+
+def test_a_whole_network_in_cpu_forms_equals_the_plain_one(monkeypatch):
+  def suits(x_shape, kernel_shape, geometry=None):
+    return kernel_shape[0] == 3 and geometry in (None, Geometry())
+
+  monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(conv_forms, 'suits_winograd', suits)
+  options = {'width': 16, 'platform': 'tpu'}
+  assert_same_step({'platform': 'cpu'}, options, size=36, tolerance=1e-4)
