@@ -128,4 +128,5 @@ def _matmul_speed(size=2048, times=20):
 
 
 if __name__ == '__main__':
+  cli.large_pages()  # as the programs do; PyTorch's processes get them too
   sys.exit(cli.run(main))

@@ -56,4 +56,5 @@ def ours(args):
 
 
 if __name__ == '__main__':
+  cli.large_pages()  # as the programs do; PyTorch's processes get them too
   sys.exit(cli.run(main))

@@ -114,6 +114,47 @@ def test_pmap_is_equal(name):
   tiny.assert_close(pmap, shard_map, 1e-6)
 
 
+@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('devices', [1, 2])
+def test_a_batch_in_parts_gives_the_same_update(name, devices):
+  whole = tiny.run(tiny.method(name), devices=devices)
+  parts = tiny.run(tiny.method(name), devices=devices, parts=2)
+  tiny.assert_close(parts, whole, 1e-5)
+
+
+@pytest.mark.parametrize('how', parallel.MAPS)
+def test_several_steps_in_one_call_are_the_same_steps(how):
+  singly = tiny.run(tiny.method(), steps=4, devices=2, how=how)
+  several = tiny.run(tiny.method(), steps=2, several=2, devices=2, how=how)
+  tiny.assert_close(several, singly, 1e-6)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_batches_joined_in_one_pass_give_the_same(name):
+  def steps(platform):
+    return tiny.run(
+      tiny.method(
+        name,
+        make_generator=tiny.generator(platform=platform),
+        make_discriminator=tiny.discriminator(platform=platform),
+      )
+    )
+
+  tiny.assert_close(steps('tpu'), steps('cpu'), 1e-5)
+
+
+def test_batches_are_joined_only_where_that_changes_nothing():
+  def joins(net, size=64, **options):
+    return net(platform='tpu', **options)().joins((1, size, size, 3))
+
+  generator = partial(tiny.generator, 'resnet')
+  assert joins(generator) and joins(tiny.discriminator)
+  for net in (generator, tiny.discriminator):
+    assert not joins(net, norm='batch')
+    assert not net(platform='cpu')().joins((1, 64, 64, 3))
+  assert not joins(generator, dropout=0.5)
+
+
 @pytest.mark.parametrize('name', sorted(METHODS))
 def test_the_same_seed_gives_the_same_bits(name):
   options = {'opts': tiny.optimizers('adam'), 'steps': 5}

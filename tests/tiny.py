@@ -86,16 +86,35 @@ def create(a_method, opts, *, pool_size=3, ema=True, seed=0, like=None):
   )
 
 
-def run(a_method, *, steps=3, devices=1, how='shard_map', opts=None, **options):
-  """State and metrics after some steps of batch 4 on some devices."""
+def run(
+  a_method,
+  *,
+  steps=3,
+  devices=1,
+  how='shard_map',
+  opts=None,
+  parts=1,
+  several=1,
+  **options,
+):
+  """State and metrics after some calls, of `several` steps of batch 4 each."""
   opts = opts or optimizers()
   mesh = parallel.make_mesh(devices)
   state = parallel.replicate(create(a_method, opts, **options), mesh)
   step = parallel.map_step(
-    train_step.make_step(a_method, opts, ema_decay=0.9), mesh, how
+    train_step.make_step(a_method, opts, ema_decay=0.9, parts=parts),
+    mesh,
+    how,
+    several=several > 1,
   )
   for i in range(steps):
-    state, metrics = step(state, batch(i))
+    batches = [batch(i * several + j) for j in range(several)]
+    state, metrics = step(
+      state,
+      jax.tree.map(lambda *x: np.stack(x), *batches)
+      if several > 1
+      else batches[0],
+    )
   return jax.device_get(state), jax.device_get(metrics)
 
 

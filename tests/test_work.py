@@ -1,0 +1,105 @@
+"""The compiled step does no more work than the layers ask for.
+
+These tests fail when someone adds a pass, a gradient nobody needs or a term of
+weight 0. Counted in the plain forms of accelerators, residual blocks written
+out, because XLA counts the body of a loop once.
+"""
+
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+import tiny
+
+from cyclegan_jax import nets, train_state, train_step
+from cyclegan_jax.nets import conv_forms
+
+SIZE, WIDTH, BLOCKS = 64, 32, 2
+LAYERS = 6 + 2 * BLOCKS  # convolutions of a generator
+CRITIC = 5  # and of a discriminator
+IDENTITY = {'identity_a': 0.0, 'identity_b': 0.0}
+
+
+@pytest.fixture
+def step_flops(monkeypatch):
+  folder = pathlib.Path(__file__).parent.parent / 'benchmarks'
+  monkeypatch.syspath_prepend(folder)
+  yield __import__('flops').step_flops
+  sys.modules.pop('flops', None)
+
+
+def compiled(monkeypatch, width=WIDTH, **weights):
+  """The step of the official networks, narrow, at batch 1."""
+  monkeypatch.setattr(conv_forms, 'loops', lambda *args: False)
+  method = tiny.method(
+    make_generator=tiny.generator(width=width, depth=BLOCKS, platform='tpu'),
+    make_discriminator=tiny.discriminator(width=width, depth=3, platform='tpu'),
+    **weights,
+  )
+  optimizers = tiny.optimizers()
+  image = jnp.zeros((1, SIZE, SIZE, 3))
+  batch = {'a': image, 'b': image}
+  state = jax.eval_shape(
+    lambda: train_state.create(
+      method, optimizers, jax.random.PRNGKey(0), batch, pool_size=1
+    )
+  )
+  return jax.jit(train_step.make_step(method, optimizers)).lower(state, batch)
+
+
+@pytest.mark.parametrize('weights', [{}, IDENTITY], ids=['identity', 'none'])
+def test_flops_are_those_of_the_layers(monkeypatch, step_flops, weights):
+  analytic = step_flops(SIZE, 1, BLOCKS, WIDTH, identity=not weights)
+  flops = compiled(monkeypatch, **weights).compile().cost_analysis()['flops']
+  print(f'{flops / analytic:.4f} x the analytic count')
+  assert 0.9 * analytic < flops <= 1.05 * analytic
+
+
+@pytest.mark.parametrize('weights', [{}, IDENTITY], ids=['identity', 'none'])
+def test_convolutions_are_as_many_as_the_layers(monkeypatch, weights):
+  text = compiled(monkeypatch, width=4, **weights).as_text()
+  # Identity pictures go with the translations: four passes with or without.
+  generators = 4 * 3 * LAYERS - 2  # no gradient by the data
+  fooling = 2 * 2 * CRITIC
+  critics = 2 * (3 * CRITIC - 1)  # real and fake in one pass
+  assert text.count('stablehlo.convolution') == generators + fooling + critics
+
+
+def test_a_term_of_weight_0_is_not_computed(monkeypatch):
+  def convolutions(**weights):
+    text = compiled(monkeypatch, width=4, **weights).as_text()
+    return text.count('stablehlo.convolution')
+
+  everything = convolutions()
+  assert everything - convolutions(cycle_a=0.0) == 3 * LAYERS
+  without = convolutions(adversarial=0.0)
+  assert everything - without == 2 * 2 * CRITIC + 2 * (3 * CRITIC - 1)
+
+
+def test_bytes_do_not_grow(monkeypatch):
+  # Measured with the versions of constraints.txt, as XLA counts them on a CPU.
+  # If you save some, write down the new figure.
+  cost = compiled(monkeypatch).compile().cost_analysis()
+  assert cost['bytes accessed'] <= 1.05 * BYTES
+
+
+BYTES = 7.38e8
+
+
+def test_remat_blocks_only_adds_the_blocks_again(monkeypatch):
+  del monkeypatch
+  net = nets.constructor(
+    nets.GENERATORS, 'resnet', 'generator', width=4, depth=3, remat='blocks'
+  )(out_channels=3)
+  images = jnp.zeros((1, 16, 16, 3))
+  params = tiny.init(net, images)
+
+  def loss(params):
+    return nets.apply(net, params, images, key=jax.random.PRNGKey(0)).mean()
+
+  text = jax.jit(jax.grad(loss)).lower(params).as_text()
+  layers = 6 + 2 * 3
+  again = 2 * 3
+  assert text.count('stablehlo.convolution') <= 3 * layers + again
