@@ -48,7 +48,7 @@ def main(argv):
   seconds = time.monotonic() - start
   gib = compiled.hbm_gib(topology)
   print(report(traced, executable, gib))
-  print(f'{"compile time":<24}{seconds:.0f} s')
+  print(f'{"compile time":<28}{seconds:.0f} s')
   fits = compiled.memory(executable)['total'] <= gib * 2**30
   print(f'it {"fits" if fits else "DOES NOT FIT"} the chip')
   return 0 if fits else cli.USER_ERROR
@@ -116,7 +116,7 @@ def report(traced, executable, gib):
     lines.append((operation, f'{count}, of {size / 1e6:,.1f} MB in all'))
   for dtypes, count in compiled.convolutions(hlo).items():
     lines.append((f'convolutions of {dtypes}', f'{count}'))
-  return '\n'.join(f'{name:<24}{value}' for name, value in lines)
+  return '\n'.join(f'{name:<28}{value}' for name, value in lines)
 
 
 def _gib(size):

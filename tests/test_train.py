@@ -64,6 +64,46 @@ def test_a_stopped_run_ends_with_the_same_bits(method, pictures, tmp_path):
   assert parts.rows == whole.rows
 
 
+def test_calls_of_several_steps_stop_and_go_on_with_the_same_bits(
+  pictures, tmp_path
+):
+  options = RICH | {
+    'train__steps_per_call': 2,
+    'schedule__decay': 3,
+    'log__every': 2,
+    'log__checkpoint_every': 2,
+  }
+  whole = quietly(build_run(pictures, **options), tmp_path / 'whole')
+  for stop in (4, None):
+    parts = quietly(
+      build_run(pictures, **options), tmp_path / 'parts', stop_at=stop
+    )
+  tiny.assert_same(jax.device_get(parts.state), jax.device_get(whole.state))
+  lines = (tmp_path / 'parts' / 'metrics.jsonl').read_text().splitlines()
+  assert [json.loads(x)['step'] for x in lines] == [2, 4, 6, 7]
+
+
+@pytest.mark.parametrize(
+  'options,named',
+  [
+    ({'train__steps_per_call': 2}, 'log.every=1'),
+    (
+      {'train__steps_per_call': 3, 'log__every': 3, 'log__sample_every': 4},
+      'log.sample_every=4',
+    ),
+    (
+      {'train__accumulate': 2, 'train__batch_size': 3},
+      'train.accumulate=2',
+    ),
+  ],
+)
+def test_calls_and_parts_that_do_not_fit_are_refused(
+  options, named, pictures, tmp_path
+):
+  with pytest.raises(UserError, match=named):
+    quietly(build_run(pictures, **options), tmp_path)
+
+
 def test_two_runs_of_a_seed_are_the_same_and_of_another_are_not(
   pictures, tmp_path
 ):
@@ -111,6 +151,7 @@ def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
   assert tiny.pixels(work.last_sample()).shape == (2 * 130 - 2, 8 * 130 - 2, 3)
   board = EventAccumulator(str(work.tensorboard)).Reload()
   tensors = board.Tags()['tensors']
+  assert 'input_wait' in tensors
   assert {'adv_a2b', 'lr_gen', 'images_per_second', 'samples'} <= set(tensors)
   assert [event.step for event in board.Tensors('samples')] == [2, 4]
   assert 'gen/a2b/block_0/conv_1/kernel' in work.parameters.read_text()

@@ -34,8 +34,8 @@ def compiled(monkeypatch, width=WIDTH, **weights):
   """The step of the official networks, narrow, at batch 1."""
   monkeypatch.setattr(conv_forms, 'loops', lambda *args: False)
   method = tiny.method(
-    make_generator=tiny.generator(width=width, depth=BLOCKS, platform='tpu'),
-    make_discriminator=tiny.discriminator(width=width, depth=3, platform='tpu'),
+    make_generator=tiny.generator(width=width, depth=BLOCKS, platform='gpu'),
+    make_discriminator=tiny.discriminator(width=width, depth=3, platform='gpu'),
     **weights,
   )
   optimizers = tiny.optimizers()

@@ -1,6 +1,7 @@
 """Convolutions in the form that is fastest on a platform, to the same result.
 
-Accelerators take XLA's own convolution. On the CPU XLA is slow at some shapes
+Accelerators take XLA's own convolution, but for one gradient that the TPU's
+compiler spends minutes on. On the CPU XLA is slow at some shapes
 (figures in docs/performance.md), which other forms of the same sums avoid:
 
 - an output whose size is a power of two: one row more, cut off again;
@@ -88,7 +89,57 @@ def _cpu(x, kernel, geometry):
   return _cpu_float32(x, kernel, geometry)
 
 
-FORMS = {'cpu': _cpu}
+def _tpu(x, kernel, geometry):
+  # Few outputs of a large window: the gradient of the generators' last kernel.
+  if kernel.shape[0] < 7 or kernel.shape[3] > 8 or geometry != Geometry():
+    return plain(x, kernel, geometry)
+  return _tpu_thin(x, kernel)
+
+
+FORMS = {'cpu': _cpu, 'tpu': _tpu}
+
+
+@jax.custom_vjp
+def _tpu_thin(x, kernel):
+  return plain(x, kernel, Geometry())
+
+
+def _tpu_forward(x, kernel):
+  return _tpu_thin(x, kernel), (x, kernel)
+
+
+def _tpu_backward(residuals, grad):
+  x, kernel = residuals
+  _, gradient_x = jax.vjp(lambda x: plain(x, kernel, Geometry()), x)
+  return *gradient_x(grad), thin_kernel_gradient(x, kernel, grad)
+
+
+_tpu_thin.defvjp(_tpu_forward, _tpu_backward)
+
+
+def thin_kernel_gradient(x, kernel, grad):
+  """The kernel's gradient as one matrix product, for few outputs.
+
+  What each pixel of the input meets of the output's gradient, at every place
+  of the kernel, is laid beside it. XLA's own form, a convolution with a window
+  as large as the picture, compiles for minutes on the TPU.
+  """
+  size = kernel.shape[0]
+  height, width = x.shape[1:3]
+  edge = size - 1
+  grad = jnp.pad(grad, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
+  places = [
+    grad[:, top : top + height, left : left + width]
+    for top in reversed(range(size))
+    for left in reversed(range(size))
+  ]
+  met = jnp.concatenate(places, -1)
+  axes = ((0, 1, 2), (0, 1, 2))
+  gradient = lax.dot_general(
+    x, met, (axes, ((), ())), preferred_element_type=jnp.float32
+  )
+  gradient = gradient.reshape(-1, size, size, grad.shape[-1])
+  return gradient.transpose(1, 2, 0, 3).astype(kernel.dtype)
 
 
 def _is_small(x, kernel, geometry):

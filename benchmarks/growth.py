@@ -1,0 +1,89 @@
+"""Plots how the training step grows with size, batch and devices.
+
+  python benchmarks/growth.py --output=docs/growth.png
+
+Times benchmarks/train_step.py at each point, in a process of its own, and
+prints a table. Devices are virtual ones, which share the machine's cores.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+
+FOLDER = pathlib.Path(__file__).parent
+# name -> (flags that stay, flag that grows, its values)
+SERIES = {
+  'image size (pixels), batch 1': (['--batch=1'], 'size', (64, 128, 256, 512)),
+  'batch, 64 px': (['--size=64'], 'batch', (1, 2, 4, 8)),
+  'virtual devices, 64 px, batch 4': (
+    ['--size=64', '--batch=4'],
+    'devices',
+    (1, 2, 4),
+  ),
+}
+
+
+def measure(flags):
+  """(seconds a step, GiB at the peak) of one run of train_step.py.
+
+  Raises:
+    SystemExit: it failed, with what it said.
+  """
+  command = [sys.executable, FOLDER / 'train_step.py', '--blocks=9', *flags]
+  result = subprocess.run(command, capture_output=True, text=True)
+  if result.returncode:
+    raise SystemExit(result.stderr or result.stdout)
+  titles, _, row = (
+    [cell.strip() for cell in line.strip('|').split('|')]
+    for line in result.stdout.splitlines()
+    if line.startswith('|')
+  )
+  row = dict(zip(titles, row))
+  return float(row['s/step']), float(row['peak GiB'])
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--output', default='growth.png', help='picture to write')
+  parser.add_argument('--width', type=int, default=64, help='channels (ngf)')
+  parser.add_argument('--steps', type=int, default=3, help='steps a point')
+  parser.add_argument('--largest', type=int, default=512, help='largest size')
+  args = parser.parse_args()
+  import matplotlib
+
+  matplotlib.use('Agg')
+  from matplotlib import pyplot
+
+  figure, axes = pyplot.subplots(1, len(SERIES), figsize=(13, 4))
+  print('| | | s/step | peak GiB |\n| --- | --- | --- | --- |')
+  for axis, (name, (fixed, flag, values)) in zip(axes, SERIES.items()):
+    if flag == 'size':
+      values = [v for v in values if v <= args.largest]
+    points = []
+    for value in values:
+      common = [f'--width={args.width}', f'--steps={args.steps}']
+      points.append(measure([*fixed, *common, f'--{flag}={value}']))
+      print(f'| {name} | {value} | {points[-1][0]} | {points[-1][1]} |')
+      sys.stdout.flush()
+    _plot(axis, name, values, points, power=2 if flag == 'size' else 1)
+  figure.tight_layout()
+  figure.savefig(args.output, dpi=80)
+
+
+def _plot(axis, name, values, points, power):
+  """Time and memory over one flag, with proportional growth beside them."""
+  seconds, memory = zip(*points)
+  axis.loglog(values, seconds, 'o-', label='s/step')
+  axis.loglog(values, memory, 's-', label='peak GiB')
+  if 'devices' not in name:
+    line = [seconds[0] * (v / values[0]) ** power for v in values]
+    axis.loglog(values, line, ':', color='gray', label='proportional')
+  axis.set_xticks(values, [str(v) for v in values])
+  axis.minorticks_off()
+  axis.set_xlabel(name)
+  axis.legend()
+
+
+if __name__ == '__main__':
+  main()
