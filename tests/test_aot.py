@@ -1,6 +1,7 @@
 """The program that compiles for TPUs: its figures, and what a step becomes."""
 
 import importlib.util
+import math
 import re
 import subprocess
 import sys
@@ -121,7 +122,10 @@ def test_no_picture_is_transposed(dtype):
   shapes = re.findall(
     r'stablehlo\.transpose .*: \(tensor<(.*?)>', lowered(dtype)
   )
-  assert not [s for s in shapes if s.count('x') == 4], shapes
+  # But for the gradient of the last kernel, 8 -> 3 channels, a product's order.
+  kernel = 7 * 7 * 8 * 3
+  sizes = [math.prod(map(int, s.split('x')[:-1])) for s in shapes]
+  assert all(size <= kernel for size in sizes), shapes
 
 
 def run(argv, capsys):
