@@ -62,22 +62,12 @@ def trace(config, mesh, batch_size):
   """
   from cyclegan_jax import build, compiled, optim
 
-  build._check(config)
+  build.check_values(config)
   c = config.data
   schedule = optim.schedule(steps_per_epoch=_STEPS_PER_EPOCH, **config.schedule)
-  rates = {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
   return compiled.trace(
     build.build_method(config, platform='tpu'),
-    {
-      group: optim.optimizer(
-        config.optim.name,
-        rate,
-        config.optim.beta1,
-        config.optim.beta2,
-        schedule.factor,
-      )
-      for group, rate in rates.items()
-    },
+    build.build_optimizers(config, schedule),
     mesh,
     {
       domain: (batch_size, c.crop_size, c.crop_size, channels)

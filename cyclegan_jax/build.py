@@ -22,27 +22,17 @@ def build_run(config):
   Raises:
     UserError: a value that can't be, or data that isn't there.
   """
-  _check(config)
+  check_values(config)
   method = build_method(config)
   data = build_data(config)
   schedule = optim.schedule(
     steps_per_epoch=data.steps_per_epoch(config.train.batch_size),
     **config.schedule,
   )
-  rates = {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
   return Run(
     method=method,
-    optimizers={
-      group: optim.optimizer(
-        config.optim.name,
-        rate,
-        config.optim.beta1,
-        config.optim.beta2,
-        schedule.factor,
-      )
-      for group, rate in rates.items()
-    },
-    learning_rates=rates,
+    optimizers=build_optimizers(config, schedule),
+    learning_rates=_rates(config),
     schedule=schedule,
     data=data,
     batch_size=config.train.batch_size,
@@ -59,6 +49,19 @@ def build_run(config):
     keep=config.log.keep,
     samples=config.log.samples,
   )
+
+
+def build_optimizers(config, schedule):
+  """{'gen', 'disc'}, the optimizers a config asks for."""
+  c = config.optim
+  return {
+    group: optim.optimizer(c.name, rate, c.beta1, c.beta2, schedule.factor)
+    for group, rate in _rates(config).items()
+  }
+
+
+def _rates(config):
+  return {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
 
 
 def build_method(config, platform=None):
@@ -165,8 +168,8 @@ _RANGES = (
 )
 
 
-def _check(config):
-  """Ranges of the plain numbers."""
+def check_values(config):
+  """Raises `UserError` for a plain number out of its range."""
   for what, holds, keys in _RANGES:
     for key in keys:
       section, _, name = key.rpartition('.')
