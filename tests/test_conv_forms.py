@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cyclegan_jax import nets
-from cyclegan_jax.nets import conv_forms
+from cyclegan_jax.nets import conv_forms, winograd
 from cyclegan_jax.nets.conv_forms import Geometry, plain
 
 STRIDED, TRANSPOSED = Geometry(2, (1, 1)), Geometry(1, (1, 2), 2)
@@ -56,7 +56,7 @@ def assert_equal_to_plain(form, geometry, x, kernel, tolerance):
 
 @pytest.mark.parametrize('height,width', SIZES)
 @pytest.mark.parametrize('size,geometry', CASES)
-@pytest.mark.parametrize('channels', [(3, 20), (17, 18), (16, 1)])
+@pytest.mark.parametrize('channels', [(3, 20), (17, 18), (16, 1), (2, 3)])
 def test_cpu_form_equals_the_plain_one(
   size, geometry, height, width, channels, monkeypatch
 ):
@@ -68,7 +68,7 @@ def test_cpu_form_equals_the_plain_one(
 
 @pytest.mark.parametrize('height,width', [*SIZES, (5, 3), (66, 10)])
 def test_winograd_equals_the_plain_one(height, width, monkeypatch):
-  monkeypatch.setattr(conv_forms, 'suits_winograd', lambda *args: True)
+  monkeypatch.setattr(winograd, 'suits', lambda *args: True)
   monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
   x, kernel = operands(3, height, width, 24, 20)
   form = partial(conv_forms._cpu, geometry=Geometry())
@@ -78,7 +78,7 @@ def test_winograd_equals_the_plain_one(height, width, monkeypatch):
 def test_winograd_is_chosen_for_the_residual_blocks_of_the_paper():
   def chosen(size, channels=256):
     shape = (1, size + 2, size + 2, channels)
-    return conv_forms.suits_winograd(shape, (3, 3, channels, channels))
+    return winograd.suits(shape, (3, 3, channels, channels))
 
   assert chosen(64)  # 256 px
   assert chosen(32)  # 128 px
@@ -174,10 +174,7 @@ def test_remat_changes_no_number(remat, platform):
 
 
 def test_a_whole_network_in_cpu_forms_equals_the_plain_one(monkeypatch):
-  def suits(x_shape, kernel_shape, geometry=None):
-    return kernel_shape[0] == 3 and geometry in (None, Geometry())
-
   monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
-  monkeypatch.setattr(conv_forms, 'suits_winograd', suits)
+  monkeypatch.setattr(winograd, 'suits', lambda x, kernel: kernel[0] == 3)
   options = {'width': 16, 'platform': 'tpu'}
   assert_same_step({'platform': 'cpu'}, options, size=36, tolerance=1e-4)

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cyclegan_jax.nets import winograd
+
 
 class Geometry(NamedTuple):
   """What a convolution is but for its operands, the same along both sides.
@@ -71,7 +73,7 @@ def loops(platform, x):
   form has none. Elsewhere a loop costs nothing and compiles once.
   """
   kernel = (3, 3, x.shape[-1], x.shape[-1])
-  return platform != 'cpu' or suits_winograd(x.shape, kernel)
+  return platform != 'cpu' or winograd.suits(x.shape, kernel)
 
 
 def reads_kernels(shape):
@@ -80,7 +82,7 @@ def reads_kernels(shape):
   Then a CPU gains from a larger batch: Winograd's form with few tiles.
   """
   kernel = (3, 3, shape[-1], shape[-1])
-  return suits_winograd(shape, kernel) and np.prod(shape[:3]) <= 2048
+  return winograd.suits(shape, kernel) and np.prod(shape[:3]) <= 2048
 
 
 def _cpu(x, kernel, geometry):
@@ -96,6 +98,8 @@ def _tpu(x, kernel, geometry):
   return _tpu_thin(x, kernel)
 
 
+# Channels up to which a picture is cheaper to copy than to multiply.
+_THIN = 8
 FORMS = {'cpu': _cpu, 'tpu': _tpu}
 
 
@@ -151,8 +155,8 @@ def _is_small(x, kernel, geometry):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _cpu_float32(x, kernel, geometry):
-  if suits_winograd(x.shape, kernel.shape, geometry):
-    return winograd(x, kernel)
+  if _suits_winograd(x, kernel, geometry):
+    return winograd.convolve(x, kernel)
   return one_row_more(x, kernel, geometry)
 
 
@@ -162,13 +166,19 @@ def _cpu_forward(x, kernel, geometry):
 
 def _cpu_backward(geometry, residuals, grad):
   x, kernel = residuals
-  if suits_winograd(x.shape, kernel.shape, geometry):
-    return winograd_gradients(x, kernel, grad)
-  _, gradient_x = jax.vjp(lambda x: plain(x, kernel, geometry), x)
-  return *gradient_x(grad), kernel_gradient(x, kernel, grad, geometry)
+  if _suits_winograd(x, kernel, geometry):
+    return winograd.gradients(x, kernel, grad)
+  return (
+    input_gradient(x, kernel, grad, geometry),
+    kernel_gradient(x, kernel, grad, geometry),
+  )
 
 
 _cpu_float32.defvjp(_cpu_forward, _cpu_backward)
+
+
+def _suits_winograd(x, kernel, geometry):
+  return geometry == Geometry() and winograd.suits(x.shape, kernel.shape)
 
 
 def one_row_more(x, kernel, geometry):
@@ -185,12 +195,30 @@ def one_row_more(x, kernel, geometry):
   )[:, :rows]
 
 
+def input_gradient(x, kernel, grad, geometry):
+  """The gradient of the input [batch, height, width, inputs].
+
+  For few inputs a convolution of its own, since XLA is slow where that one's
+  padding is part of it.
+  """
+  size, _, inputs, _ = kernel.shape
+  before, after = geometry.padding
+  if inputs > _THIN or geometry != Geometry(padding=geometry.padding):
+    _, gradient = jax.vjp(lambda x: plain(x, kernel, geometry), x)
+    return gradient(grad)[0]
+  around = (size - 1 - before, size - 1 - after)
+  grad = jnp.pad(grad, ((0, 0), around, around, (0, 0)))
+  kernel = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+  return one_row_more(lax.optimization_barrier(grad), kernel, Geometry())
+
+
 def kernel_gradient(x, kernel, grad, geometry):
-  """The gradient of the kernel, a matrix product for each of its places.
+  """The gradient of the kernel, a matrix product for each of its rows.
 
   Of input and output's gradient, the one on the finer grid is taken apart into
   the phases of the step between the two. Laid out as rows of pixels, what a
-  place of the kernel sees is then a run of rows, which no copy has to gather.
+  place of the kernel sees is then a run of rows. The runs for the places of a
+  row of the kernel are laid side by side.
 
   Args:
     x: the input [batch, height, width, inputs].
@@ -198,9 +226,6 @@ def kernel_gradient(x, kernel, grad, geometry):
     grad: the output's gradient [batch, height', width', outputs].
     geometry: a `Geometry` with a stride or a dilation, not both.
   """
-  if min(kernel.shape[2:]) < 16:  # products too thin
-    _, gradient = jax.vjp(lambda kernel: plain(x, kernel, geometry), kernel)
-    return gradient(grad)[0]
   size = kernel.shape[0]
   transposed = geometry.dilation > 1
   fine, coarse = (grad, x) if transposed else (x, grad)
@@ -213,29 +238,75 @@ def kernel_gradient(x, kernel, grad, geometry):
   )
   fine = _pad_to(
     fine, size - 1 - before if transposed else before, height, width, step
-  ).reshape(batch, height, step, width, step, -1)
-  count = batch * height * width - reach * (width + 1)  # zeros behind
+  )
   coarse = _pad_to(coarse, 0, height, width).reshape(-1, coarse.shape[-1])
+  if step == 1 and coarse.shape[-1] <= _THIN:
+    fine = fine.reshape(-1, fine.shape[-1])
+    return _few_outputs(fine, coarse, width, size)
+  phases = fine.reshape(batch, height, step, width, step, -1)
+  runs = [_runs(phases[:, :, row], size) for row in range(step)]
+  count = len(coarse) - reach * (width + 1)  # zeros behind
   coarse = coarse[:count]
-  phases = [
-    [
-      lax.optimization_barrier(
-        fine[:, :, row, :, column].reshape(-1, fine.shape[-1])
-      )
-      for column in range(step)
-    ]
-    for row in range(step)
+  products = []
+  for top in range(size):
+    start = top // step * width
+    seen = runs[top % step][start : start + count]
+    products.append(_product(seen, coarse).reshape(size, -1, coarse.shape[-1]))
+  gradient = jnp.stack(products)
+  if transposed:
+    gradient = jnp.flip(gradient, (0, 1)).swapaxes(2, 3)
+  return gradient
+
+
+def _runs(phases, size):
+  """What the places of a row of the kernel see, side by side.
+
+  Args:
+    phases: [batch, height, width, step, channels].
+    size: of the kernel.
+
+  Returns:
+    [pixels, size * channels], of which the last `reach` are left out.
+  """
+  step, channels = phases.shape[3:]
+  columns = [
+    lax.optimization_barrier(phases[..., column, :].reshape(-1, channels))
+    for column in range(step)
   ]
+  count = len(columns[0]) - (size - 1) // step
+  runs = [
+    columns[left % step][left // step : left // step + count]
+    for left in range(size)
+  ]
+  return lax.optimization_barrier(jnp.concatenate(runs, -1))
 
-  def product(top, left):
-    start = top // step * width + left // step
-    seen = phases[top % step][left % step][start : start + count]
-    operands = (coarse, seen) if transposed else (seen, coarse)
-    return lax.dot_general(*operands, (((0,), (0,)), ((), ())))
 
-  places = range(size)[:: -1 if transposed else 1]
-  products = [product(top, left) for top in places for left in places]
-  return jnp.stack(products).reshape(kernel.shape)
+def _few_outputs(fine, coarse, width, size):
+  """`kernel_gradient` where the output's gradient is what is laid out.
+
+  Args:
+    fine: the input as rows of pixels [pixels, inputs].
+    coarse: the output's gradient, zeros behind [pixels, outputs].
+    width: of the pictures they come from.
+    size: of the kernel.
+  """
+  count, reach = len(coarse), size - 1
+  coarse = jnp.pad(coarse, ((reach, 0), (0, 0)))
+  runs = [coarse[reach - left :][:count] for left in range(size)]
+  runs = lax.optimization_barrier(jnp.concatenate(runs, -1))
+  runs = jnp.pad(runs, ((reach * width, 0), (0, 0)))
+  runs = lax.optimization_barrier(runs)
+  products = [
+    _product(runs[(reach - top) * width :][:count], fine)
+    for top in range(size)
+  ]
+  gradient = jnp.stack(products).reshape(size, size, -1, fine.shape[-1])
+  return gradient.swapaxes(2, 3)
+
+
+def _product(x, y):
+  """Sums over the pixels: [pixels, a], [pixels, b] -> [a, b]."""
+  return lax.dot_general(x, y, (((0,), (0,)), ((), ())))
 
 
 def _pad_to(x, before, height, width, times=1):
@@ -246,161 +317,3 @@ def _pad_to(x, before, height, width, times=1):
   ]
   zero = jnp.zeros((), x.dtype)
   return lax.pad(x, zero, [(0, 0, 0), *low_high, (0, 0, 0)])
-
-
-# Winograd: input, kernel and output transforms of a tile of 6 that gives 4.
-_TILE, _STEP = 6, 4
-_INPUT = np.array(
-  [
-    [4, 0, -5, 0, 1, 0],
-    [0, -4, -4, 1, 1, 0],
-    [0, 4, -4, -1, 1, 0],
-    [0, -2, -1, 2, 1, 0],
-    [0, 2, -1, -2, 1, 0],
-    [0, 4, 0, -5, 0, 1],
-  ]
-)
-_KERNEL = np.array(
-  [
-    [1 / 4, 0, 0],
-    [-1 / 6, -1 / 6, -1 / 6],
-    [-1 / 6, 1 / 6, -1 / 6],
-    [1 / 24, 1 / 12, 1 / 6],
-    [1 / 24, -1 / 12, 1 / 6],
-    [0, 0, 1],
-  ]
-)
-_OUTPUT = np.array(
-  [
-    [1, 1, 1, 1, 1, 0],
-    [0, 1, -1, 2, -2, 0],
-    [0, 1, 1, 4, 4, 0],
-    [0, 1, -1, 8, -8, 1],
-  ]
-)
-_KERNEL_2D = np.kron(_KERNEL, _KERNEL).astype(np.float32)
-
-
-def suits_winograd(x_shape, kernel_shape, geometry=None):
-  """Whether Winograd's form is possible and was measured to be faster."""
-  batch, height, width, inputs = x_shape
-  return (
-    kernel_shape[:2] == (3, 3)
-    and geometry in (None, Geometry())
-    and min(inputs, kernel_shape[3]) >= 128
-    and batch * height * width >= 1024
-  )
-
-
-def winograd(x, kernel):
-  """`plain` of a 3x3 kernel without stride, padding or dilation."""
-  height, width = x.shape[1] - 2, x.shape[2] - 2
-  tiles = _tiled_input(_pad_to_tiles(x))
-  products = _products(tiles, _transformed_kernel(kernel), 2, 1)
-  return _output(products, _grid(x))[:, :height, :width]
-
-
-def winograd_gradients(x, kernel, grad):
-  """The gradients of input and kernel, transposes of `winograd`'s stages."""
-  grid = _grid(x)
-  height, width = x.shape[1:3]
-  padded = _pad_to_tiles(x)
-  rows, columns = padded.shape[1] - height, padded.shape[2] - width
-  grad = jnp.pad(grad, ((0, 0), (0, rows), (0, columns), (0, 0)))
-  of_products = _transposed_output(grad)
-  of_tiles = _products(of_products, _transformed_kernel(kernel), 2, 2)
-  gradient_x = _transposed_input(of_tiles, grid)[:, :height, :width]
-  of_kernel = _products(_tiled_input(padded), of_products, 1, 1)
-  gradient_kernel = _KERNEL_2D.T @ of_kernel.reshape(_TILE**2, -1)
-  return gradient_x, gradient_kernel.reshape(kernel.shape)
-
-
-def _products(x, y, axis_x, axis_y):
-  """A matrix product for each of the places of a tile, the leading axis."""
-  return lax.dot_general(x, y, (((axis_x,), (axis_y,)), ((0,), (0,))))
-
-
-def _grid(x):
-  """(pictures, tiles down, tiles across) of an input."""
-  batch, height, width, _ = x.shape
-  return batch, -(-(height - 2) // _STEP), -(-(width - 2) // _STEP)
-
-
-def _pad_to_tiles(x):
-  _, down, across = _grid(x)
-  rows = down * _STEP + 2 - x.shape[1]
-  columns = across * _STEP + 2 - x.shape[2]
-  return jnp.pad(x, ((0, 0), (0, rows), (0, columns), (0, 0)))
-
-
-def _combine(matrix, parts):
-  """matrix @ parts, for a list of arrays, as sums of a few of them each."""
-  return [
-    sum(float(factor) * part for factor, part in zip(row, parts) if factor)
-    for row in matrix
-  ]
-
-
-def _transformed_kernel(kernel):
-  """[3, 3, inputs, outputs] -> [36, inputs, outputs]."""
-  flat = kernel.reshape(9, -1)
-  return (_KERNEL_2D @ flat).reshape(_TILE**2, *kernel.shape[2:])
-
-
-def _tiled_input(x):
-  """[batch, height, width, inputs] -> [36, tiles, inputs]."""
-  _, down, across = _grid(x)
-
-  def places(x, axis, count):
-    return [
-      lax.slice_in_dim(x, i, i + _STEP * (count - 1) + 1, _STEP, axis)
-      for i in range(_TILE)
-    ]
-
-  x = jnp.stack(_combine(_INPUT, places(x, 1, down)))
-  x = jnp.stack(_combine(_INPUT, places(x, 3, across)), 1)
-  return x.reshape(_TILE**2, -1, x.shape[-1])
-
-
-def _transposed_input(tiles, grid):
-  """[36, tiles, inputs] -> [batch, height, width, inputs]: overlaps add up."""
-  x = tiles.reshape(_TILE, _TILE, *grid, -1)
-  x = _overlap(_combine(_INPUT.T, [x[:, i] for i in range(_TILE)]), 3)
-  return _overlap(_combine(_INPUT.T, list(x)), 1)
-
-
-def _overlap(parts, axis):
-  """Lays tiles of 6 beside each other, 4 apart; `parts` are their places."""
-
-  def shifted(part, before):
-    pads = [(0, 0)] * part.ndim
-    pads[axis] = (before, 1 - before)
-    return jnp.pad(part, pads)
-
-  first = [shifted(part, 0) for part in parts[:_STEP]]
-  for i in range(_TILE - _STEP):
-    first[i] += shifted(parts[_STEP + i], 1)
-  x = jnp.stack(first, axis + 1)
-  x = x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])
-  return lax.slice_in_dim(x, 0, x.shape[axis] - 2, axis=axis)
-
-
-def _output(products, grid):
-  """[36, tiles, outputs] -> [batch, height, width, outputs]."""
-  batch, down, across = grid
-  y = products.reshape(_TILE, _TILE, *grid, -1)
-  y = jnp.stack(_combine(_OUTPUT, list(y)))
-  y = jnp.stack(_combine(_OUTPUT, [y[:, i] for i in range(_TILE)]))
-  y = y.transpose(2, 3, 1, 4, 0, 5)
-  return y.reshape(batch, down * _STEP, across * _STEP, -1)
-
-
-def _transposed_output(y):
-  """[batch, height, width, outputs] -> [36, tiles, outputs]."""
-  batch, height, width, outputs = y.shape
-  y = y.reshape(batch, height // _STEP, _STEP, width // _STEP, _STEP, outputs)
-  y = jnp.stack(_combine(_OUTPUT.T, [y[:, :, i] for i in range(_STEP)]))
-  y = jnp.stack(
-    _combine(_OUTPUT.T, [y[:, :, :, :, i] for i in range(_STEP)]), 1
-  )
-  return y.reshape(_TILE**2, -1, outputs)
