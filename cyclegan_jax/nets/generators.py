@@ -7,6 +7,7 @@ from jax import lax
 
 from cyclegan_jax.nets import conv_forms
 from cyclegan_jax.nets.layers import (
+  CONVOLUTION,
   Dropout,
   Net,
   crop_to,
@@ -16,7 +17,7 @@ from cyclegan_jax.nets.layers import (
 
 # name -> what the backward pass computes anew instead of keeping it.
 REMATS = {
-  'none': 'nothing',
+  'none': 'nothing but what is cheap, in the residual blocks',
   'blocks': 'the insides of the residual blocks',
   'all': 'the whole network, one pass after the other',
 }
@@ -117,6 +118,10 @@ class ResnetGenerator(Generator):
     if self.remat != 'none':
       run = jax.checkpoint(run)
     if conv_forms.loops(self.target, x):
+      if self.remat == 'none':
+        # A loop writes what it keeps to memory: only what is dear to compute.
+        keep = jax.checkpoint_policies.save_only_these_names(CONVOLUTION)
+        run = jax.checkpoint(run, policy=keep, prevent_cse=False)
       params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
       return lax.scan(run, x, (params, jnp.arange(self.depth)))[0]
     for i in range(self.depth):

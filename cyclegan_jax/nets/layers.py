@@ -26,6 +26,8 @@ INITS = {
   ),
   'orthogonal': _initializers.orthogonal,
 }
+# What a jax.checkpoint policy knows the outputs of convolutions by.
+CONVOLUTION = 'convolution'
 
 
 def reflect_pad(x, size):
@@ -179,7 +181,7 @@ class Net(nn.Module):
       name=name,
       **options,
     )(x)
-    return checkpoint_name(x, 'convolution')
+    return checkpoint_name(x, CONVOLUTION)
 
   def upsample(self, x, features, kernel, name, *, how='transpose', bias=None):
     """Doubles height and width.
