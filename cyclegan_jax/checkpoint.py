@@ -1,22 +1,45 @@
 """Saving and restoring the train state; the only file that imports orbax."""
 
+import zlib
+
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from cyclegan_jax import parallel
 from cyclegan_jax.errors import UserError
 
 
-class Checkpoints:
-  """The checkpoints of a run, saved in the background, each whole or absent."""
+class SaveError(UserError):
+  """A checkpoint could not be written; those before it are whole."""
 
-  def __init__(self, folder, keep=3):
-    """Opens or makes `folder` (absolute), which holds the newest `keep`."""
+
+class Checkpoints:
+  """The checkpoints of a run, saved in the background, each whole or absent.
+
+  Each holds the state and the checksums of its arrays, which are compared when
+  it is read.
+  """
+
+  def __init__(self, folder, keep=3, keep_every=0):
+    """Opens or makes `folder` (absolute).
+
+    Args:
+      folder: holds a folder a step, named by it.
+      keep: how many of the newest to keep.
+      keep_every: also keep every step that this divides; 0 keeps no others.
+    """
     self._folder = folder
     self._manager = ocp.CheckpointManager(
       folder,
-      item_handlers={'state': ocp.StandardCheckpointHandler()},
+      item_handlers={
+        'state': ocp.StandardCheckpointHandler(),
+        'record': ocp.JsonCheckpointHandler(),
+      },
       options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep, enable_async_checkpointing=True
+        max_to_keep=keep,
+        keep_period=keep_every or None,
+        enable_async_checkpointing=True,
       ),
     )
 
@@ -24,27 +47,80 @@ class Checkpoints:
     """The newest step saved, or None."""
     return self._manager.latest_step()
 
+  def preempted(self, step):
+    """Whether all processes are to stop at this step, once one is told to."""
+    return self._manager.reached_preemption(step)
+
   def copy(self, state):
     """A copy to save later, while the state itself is donated."""
     return jax.tree.map(lambda x: x.copy(), state)
 
   def save(self, step, state):
-    """Starts to save, unless it was saved; the state must not be donated."""
-    if step != self._manager.latest_step():
-      self._manager.save(
-        step, args=ocp.args.Composite(state=ocp.args.StandardSave(state))
-      )
+    """Starts to save, unless it was saved; the state must not be donated.
 
-  def restore(self, like):
-    """The newest state.
+    Raises:
+      SaveError: this one or the one before could not be written.
+    """
+    if step == self._manager.latest_step():
+      return
+    state = jax.device_get(state)
+    try:
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          record=ocp.args.JsonSave({'checksums': _checksums(state)}),
+        ),
+      )
+    except Exception as e:  # file systems, tensorstore, orbax: all kinds
+      raise self._save_error(e) from e
+
+  def restore(self, like, say=print):
+    """The newest state that is whole; damaged ones behind it are set aside.
 
     Args:
       like: a state of the same shapes, on the devices to restore to.
+      say: tells the user a line.
 
     Raises:
-      UserError: what is saved is the state of other networks.
+      UserError: what is saved is the state of other networks, or nothing of
+        it can be read.
     """
-    step = self._manager.latest_step()
+    damaged = {}
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      try:
+        state = self._read(step, like)
+      except UserError:
+        raise
+      except Exception as e:  # as above
+        damaged[step] = ' '.join(str(e).split())[:80] or type(e).__name__
+        continue
+      for other, reason in damaged.items():
+        say(
+          f'checkpoint {self._folder / str(other)} is damaged ({reason}): '
+          f'moved to {self._set_aside(other)}, going back to step {step}'
+        )
+      return state
+    reasons = '; '.join(f'{step}: {reason}' for step, reason in damaged.items())
+    raise UserError(
+      f'no checkpoint in {self._folder} can be read ({reasons}): put a whole '
+      'one back, or start again with another --workdir'
+    )
+
+  def close(self):
+    """Waits for what is being saved.
+
+    Raises:
+      SaveError: it could not be written.
+    """
+    try:
+      self._manager.wait_until_finished()
+    except Exception as e:  # as above
+      raise self._save_error(e) from e
+    finally:
+      self._manager.close()
+
+  def _read(self, step, like):
     if _shapes(self._manager.item_metadata(step)['state'].tree) != _shapes(
       like
     ):
@@ -54,20 +130,57 @@ class Checkpoints:
       )
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     restored = self._manager.restore(
-      step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(target), record=ocp.args.JsonRestore()
+      ),
     )
-    return restored['state']
+    state = restored['state']
+    expected = restored['record']['checksums']
+    actual = _checksums(jax.device_get(state))
+    wrong = [name for name in actual if actual[name] != expected.get(name)]
+    if wrong:
+      raise ValueError(f'checksum of {wrong[0]} differs')
+    return state
 
-  def close(self):
-    """Waits for what is being saved."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+  def _set_aside(self, step):
+    """Moves a step out of the way, so that it can be saved again."""
+    aside = self._folder.parent / 'damaged'
+    aside.mkdir(exist_ok=True)
+    place = aside / f'{step}'
+    while place.exists():
+      place = place.with_name(place.name + '_again')
+    if parallel.writes():
+      (self._folder / str(step)).rename(place)
+    parallel.wait_for_all(f'set aside {step}')
+    self._manager.reload()
+    return place
+
+  def _save_error(self, error):
+    reason = ' '.join(str(error).split())[:200] or type(error).__name__
+    return SaveError(
+      f'cannot save a checkpoint in {self._folder} ({reason}): make room or '
+      'make it writable, then run the same command; it continues from step '
+      f'{self._manager.latest_step() or 0}'
+    )
+
+
+def _checksums(state):
+  """CRC-32 of each array's bytes by its path."""
+  return {
+    path: zlib.crc32(np.ascontiguousarray(x).tobytes())
+    for path, x in _leaves(state).items()
+  }
 
 
 def _shapes(tree):
   """Shape of each array by its path, the same for states and metadata."""
+  return {path: leaf.shape for path, leaf in _leaves(tree).items()}
+
+
+def _leaves(tree):
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {
-    jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
     for path, leaf in leaves
   }

@@ -148,6 +148,8 @@ def quiet():
   absl_logging.set_verbosity(absl_logging.ERROR)
   for name in ('jax', 'urllib3'):
     logging.getLogger(name).setLevel(logging.ERROR)
+  # Orbax's reads of a damaged checkpoint, which is reported in one line.
+  logging.getLogger('asyncio').setLevel(logging.CRITICAL)
   warnings.filterwarnings('ignore', module='tensorflow')
   with silent_stderr():
     import tensorflow as tf

@@ -1,5 +1,7 @@
 """Float images in [-1, 1] to pictures a person can look at."""
 
+import io
+
 import numpy as np
 from PIL import Image
 
@@ -40,7 +42,8 @@ def _pad(picture, height, width):
   return white
 
 
-def save_png(path, picture):
-  """Writes a uint8 [h, w, 3] picture, with the folders above it."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(picture).save(path)
+def png(picture):
+  """A uint8 [h, w, 3] picture as the bytes of a PNG file."""
+  file = io.BytesIO()
+  Image.fromarray(picture).save(file, 'PNG')
+  return file.getvalue()

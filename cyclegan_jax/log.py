@@ -1,54 +1,115 @@
 """Where a run's numbers and pictures go: files, TensorBoard, the terminal."""
 
 import json
+import math
+import os
 import time
 
+import tensorflow as tf
 from clu import metric_writers
+from tensorboard.compat.proto import event_pb2
 
-from cyclegan_jax.images import save_png
+from cyclegan_jax import files, images
 
 
 class Log:
-  """Writes a run's numbers and pictures below its folder.
+  """Writes a run's numbers and pictures below its folder, each step once.
 
   metrics.jsonl has a line a logged step, a function of the training alone;
   tensorboard/ has the same, with speeds and pictures; samples/ the pictures.
   """
 
   def __init__(self, workdir, start_step):
-    """Goes on behind `start_step`; lines of later steps are dropped."""
-    self._samples = workdir / 'samples'
-    self._board = metric_writers.AsyncWriter(
-      metric_writers.SummaryWriter(str(workdir / 'tensorboard'))
-    )
+    """Goes on behind `start_step`; what there is of later steps is dropped.
+
+    Raises:
+      UserError: it can't be written, here and in all methods.
+    """
+    self._workdir = workdir
+    board = workdir / 'tensorboard'
     path = workdir / 'metrics.jsonl'
-    _keep_until(path, start_step)
-    self._lines = path.open('a', buffering=1)
+    with files.writing(workdir):
+      files.clean(workdir, board, workdir / 'samples')
+      _keep_lines(path, start_step)
+      for file in sorted(board.glob('*tfevents*')):
+        _keep_events(file, start_step)
+      self._lines = path.open('a', buffering=1)
+      self._board = metric_writers.AsyncWriter(
+        metric_writers.SummaryWriter(str(board))
+      )
 
   def numbers(self, step, metrics, speed):
     """Scalars of one step; `speed` goes to TensorBoard alone."""
     metrics = {name: float(metrics[name]) for name in sorted(metrics)}
-    self._lines.write(json.dumps({'step': step} | metrics) + '\n')
-    self._board.write_scalars(step, metrics | speed)
+    # JSON has no NaN.
+    line = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+    with files.writing(self._workdir):
+      self._lines.write(json.dumps({'step': step} | line) + '\n')
+      self._board.write_scalars(step, metrics | speed)
 
   def sample(self, step, picture):
     """A uint8 sample grid."""
-    save_png(self._samples / f'step_{step:07d}.png', picture)
-    self._board.write_images(step, {'samples': picture[None]})
+    path = self._workdir / 'samples' / f'step_{step:07d}.png'
+    with files.writing(self._workdir):
+      files.write(path, images.png(picture))
+      self._board.write_images(step, {'samples': picture[None]})
+
+  def flush(self):
+    """Sees all of it onto the disk, before a checkpoint counts on it."""
+    with files.writing(self._workdir):
+      self._lines.flush()
+      os.fsync(self._lines.fileno())
+      self._board.flush()
 
   def close(self):
-    self._board.close()
-    self._lines.close()
+    with files.writing(self._workdir):
+      self._board.close()
+      self._lines.close()
 
 
-def _keep_until(path, step):
+class NoLog:
+  """Stands for a `Log` in processes that write none."""
+
+  def numbers(self, step, metrics, speed):
+    pass
+
+  def sample(self, step, picture):
+    pass
+
+  def flush(self):
+    pass
+
+  def close(self):
+    pass
+
+
+def _keep_lines(path, step):
   """Drops the lines behind a step: the run writes them again."""
   if path.exists():
     lines = path.read_text().splitlines(keepends=True)
     whole = [line for line in lines if line.endswith('\n')]
-    kept = path.with_suffix('.tmp')
-    kept.write_text(''.join(x for x in whole if json.loads(x)['step'] <= step))
-    kept.replace(path)
+    files.write(
+      path, ''.join(x for x in whole if json.loads(x)['step'] <= step)
+    )
+
+
+def _keep_events(path, step):
+  """The same for a file of TensorBoard events, which may end in half of one."""
+  kept, dropped = [], 0
+  try:
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+      if event_pb2.Event.FromString(record).step <= step:
+        kept.append(record)
+      else:
+        dropped += 1
+  except tf.errors.DataLossError:
+    dropped += 1
+  if dropped:
+    part = files.part(path)
+    with tf.io.TFRecordWriter(str(part)) as writer:
+      for record in kept:
+        writer.write(record)
+    part.replace(path)
 
 
 class Progress:

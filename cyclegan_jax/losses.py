@@ -3,11 +3,14 @@
 Scores are discriminator outputs [batch, h, w, 1] before any sigmoid.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+_LOGIT_95 = math.log(0.95 / 0.05)  # the logit of the probability 0.95
 
 
 class AdversarialLoss(NamedTuple):
@@ -17,11 +20,14 @@ class AdversarialLoss(NamedTuple):
     generator: scores of fakes -> scalar.
     discriminator: (scores of reals, scores of fakes) -> scalar.
     penalized: whether the discriminator needs the gradient penalty.
+    won: (mean score of reals, mean score of fakes), numbers -> whether the
+      discriminator tells them apart with next to no loss.
   """
 
   generator: Callable
   discriminator: Callable
   penalized: bool = False
+  won: Callable = lambda real, fake: False
 
 
 def l1(x, y):
@@ -66,26 +72,33 @@ def _halves(generator, real, fake, **options):
   )
 
 
+def _beyond(least_real, most_fake):
+  return lambda real, fake: real > least_real and fake < most_fake
+
+
 ADVERSARIAL_LOSSES = {
   # Mao et al. 2017, with the paper's targets 1 and 0 (Sec. 4).
   'lsgan': _halves(
     generator=lambda s: (s - 1) ** 2,
     real=lambda s: (s - 1) ** 2,
     fake=lambda s: s**2,
+    won=_beyond(0.95, 0.05),
   ),
   # Goodfellow et al. 2014 on logits; the generator's non-saturating form.
   'vanilla': _halves(
     generator=lambda s: jax.nn.softplus(-s),
     real=lambda s: jax.nn.softplus(-s),
     fake=jax.nn.softplus,
+    won=_beyond(_LOGIT_95, -_LOGIT_95),
   ),
   # Lim and Ye 2017.
   'hinge': _halves(
     generator=lambda s: -s,
     real=lambda s: jax.nn.relu(1 - s),
     fake=lambda s: jax.nn.relu(1 + s),
+    won=_beyond(1, -1),
   ),
-  # Gulrajani et al. 2017.
+  # Gulrajani et al. 2017. A critic's scores have no end: it never wins.
   'wgangp': _halves(
     generator=lambda s: -s,
     real=lambda s: -s,

@@ -15,11 +15,11 @@ def main(argv):
   cli.quiet()
   from cyclegan_jax import build, record, train
 
-  record.open_workdir(workdir)
-  run = build.build_run(config)
-  record.write(workdir, config)
-  result = train.train(run, workdir)
-  return record.report(result, train.Workdir(workdir), run.schedule.steps)
+  with record.open_workdir(workdir):
+    run = build.build_run(config)
+    record.begin(workdir, config, run.data.source)
+    result = train.train(run, workdir)
+    return record.report(result, train.Workdir(workdir), run.schedule.steps)
 
 
 if __name__ == '__main__':

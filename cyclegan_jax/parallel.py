@@ -9,12 +9,15 @@ from functools import partial
 import jax
 import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from cyclegan_jax.errors import UserError, lookup
 
 AXIS = 'devices'
+# Run in turn what could run side by side: a sixth less memory, as fast.
+_CPU_OPTIONS = {'xla_cpu_enable_concurrency_optimized_scheduler': False}
 
 
 def varying(tree, axis):
@@ -49,6 +52,17 @@ def own_share(images, axis):
   size = len(images) // lax.axis_size(axis)
   start = lax.axis_index(axis) * size
   return lax.dynamic_slice_in_dim(images, start, size)
+
+
+def writes():
+  """Whether this process is the one that writes what they all have."""
+  return jax.process_index() == 0
+
+
+def wait_for_all(what):
+  """Waits until every process has got here; `what` names the place."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)
 
 
 def make_mesh(devices=0):
@@ -108,7 +122,12 @@ def shard_mapped(step, mesh, stacked=False):
     in_specs=(P(), split(mesh, stacked).spec),
     out_specs=P(),
   )
-  return jax.jit(mapped, donate_argnums=0)
+  on_cpu = mesh.devices.flat[0].platform == 'cpu'
+  return jax.jit(
+    mapped,
+    donate_argnums=0,
+    compiler_options=_CPU_OPTIONS if on_cpu else None,
+  )
 
 
 def split(mesh, stacked=False):

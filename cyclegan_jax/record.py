@@ -1,39 +1,143 @@
 """What a run writes about itself, and what it says at the end."""
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import subprocess
+import zlib
 
 import jax
 
-from cyclegan_jax import evaluation
+from cyclegan_jax import evaluation, files
+from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
 from cyclegan_jax.errors import UserError
 
 
+# Counted up when a run of before can no longer be continued.
+FORMAT = 1
+
+
+@contextlib.contextmanager
 def open_workdir(workdir):
-  """Makes the folder of a run.
+  """Makes the folder of a run and keeps it to this process.
+
+  The system frees the lock when the process ends, however that may be.
 
   Raises:
-    UserError: it can't be made or written.
+    UserError: it can't be made or written, or another process has it.
   """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / '.write_test'
-    probe.touch()
-    probe.unlink()
+    lock = (workdir / 'lock').open('a+')
   except OSError as e:
     raise UserError(
       f'cannot write to {workdir} (--workdir): {e.strerror}'
     ) from e
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+      lock.seek(0)
+      raise UserError(
+        f'{workdir} (--workdir) is in use by {lock.read() or "another process"}'
+        ': wait until it ends, or use another --workdir'
+      ) from e
+    lock.truncate(0)
+    lock.write(f'process {os.getpid()} on {platform.node()}')
+    lock.flush()
+    yield
 
 
-def write(workdir, config):
-  """Writes config.json and environment.json: what ran, on what."""
-  text = json.dumps(config.to_dict(), indent=2)
-  (workdir / 'config.json').write_text(text + '\n')
-  environment = {
+def begin(workdir, config, source):
+  """Checks that a run goes on as it began, and writes what ran, on what.
+
+  Writes config.json, run.json (the format, and the training pictures as counts
+  and checksums of their names) and environment.json.
+
+  Args:
+    workdir: the run's folder.
+    config: the config it is to go on with, or to begin with.
+    source: the `Source` of its pictures.
+
+  Raises:
+    UserError: there are checkpoints of other settings or pictures, or of a
+      version of this project whose runs can't be continued.
+  """
+  now = {'format': FORMAT, 'pictures': _pictures(source)}
+  config = config.to_dict()
+  if any((workdir / 'checkpoints').glob('[0-9]*')):
+    _check_unchanged(workdir, config, now)
+  for name, content in {
+    'config': config,
+    'run': now,
+    'environment': _environment(),
+  }.items():
+    files.write(workdir / f'{name}.json', json.dumps(content, indent=2) + '\n')
+
+
+def _check_unchanged(workdir, config, now):
+  before = {name: _read(workdir / f'{name}.json') for name in ('config', 'run')}
+  if before['run'].get('format') != FORMAT:
+    raise UserError(
+      f'{workdir} (--workdir) was begun by another version of cyclegan_jax: '
+      'go on with that one, or use another --workdir'
+    )
+  defaults = {key: default for key, (default, _) in OPTIONS.items()}
+  old, new = defaults | _flat(before['config']), _flat(config)
+  changes = [
+    f'{key} was {old.get(key)!r}, is {new.get(key)!r}'
+    for key in sorted(old | new)
+    if old.get(key) != new.get(key) and not key.startswith(MAY_CHANGE)
+  ]
+  pictures = before['run']['pictures']
+  changes += [
+    f'{there["count"]} training pictures of {domain.upper()} are not the '
+    f'{pictures[domain]["count"]} of before'
+    for domain, there in now['pictures'].items()
+    if there != pictures[domain]
+  ]
+  if changes:
+    raise UserError(
+      f'{workdir} (--workdir) holds a run of other settings '
+      f'({"; ".join(changes)}): use those, or another --workdir'
+    )
+
+
+def _pictures(source):
+  """{domain: count and checksum of the names} of the training pictures."""
+  names = {
+    domain: [pathlib.PurePath(p.name).name for p in pictures]
+    for domain, pictures in source.train.items()
+  }
+  return {
+    domain: {'count': len(x), 'names': zlib.crc32('/'.join(x).encode())}
+    for domain, x in names.items()
+  }
+
+
+def _read(path):
+  """The contents of a JSON file; nothing if there is none that can be read."""
+  try:
+    return json.loads(path.read_text())
+  except (OSError, ValueError):
+    return {}
+
+
+def _flat(config, prefix=''):
+  """{'section.key': value} of a nested dict."""
+  flat = {}
+  for key, value in config.items():
+    nested = isinstance(value, dict)
+    flat |= _flat(value, f'{prefix}{key}.') if nested else {prefix + key: value}
+  return flat
+
+
+def _environment():
+  return {
     'git_commit': _git_commit(),
     'python': platform.python_version(),
     'platform': platform.platform(),
@@ -45,9 +149,6 @@ def write(workdir, config):
       )
     },
   }
-  (workdir / 'environment.json').write_text(
-    json.dumps(environment, indent=2) + '\n'
-  )
 
 
 def _git_commit():

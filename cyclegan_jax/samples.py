@@ -42,12 +42,20 @@ class Sampler:
       return [image, fake, run(fake, back), *identity]
 
     back = {'a2b': 'b2a', 'b2a': 'a2b'}
-    sides = [
-      [columns(image, there, back[there]) for image in self._inputs[there[0]]]
+    return {
+      there: [
+        columns(image, there, back[there]) for image in self._inputs[there[0]]
+      ]
       for there in self._directions
-    ]
-    return [sum(row, []) for row in zip(*sides)]
+    }
 
   def grid(self, pictures):
-    """What `start` gave as a uint8 picture [height, width, 3]."""
-    return images.grid(jax.device_get(pictures))
+    """What `start` gave, on the host, as a uint8 picture [height, width, 3]."""
+    return images.grid([sum(row, []) for row in zip(*pictures.values())])
+
+  def pairs(self, pictures):
+    """The same as {direction: (inputs, translations)}."""
+    return {
+      there: tuple(list(column) for column in zip(*(row[:2] for row in rows)))
+      for there, rows in pictures.items()
+    }

@@ -1,30 +1,24 @@
 """The training loop, for any method."""
 
-import collections
 import contextlib
 import json
 import pathlib
 import signal
-import time
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from clu import parameter_overview
 
-from cyclegan_jax import (
-  data,
-  evaluation,
-  optim,
-  parallel,
-  train_state,
-  train_step,
-)
+from cyclegan_jax import data, evaluation, files, optim, parallel, train_state
 from cyclegan_jax.checkpoint import Checkpoints
+from cyclegan_jax.dispatch import Device, SickTraining
 from cyclegan_jax.errors import UserError
-from cyclegan_jax.log import Log, Progress
+from cyclegan_jax.log import Log, NoLog, Progress
 from cyclegan_jax.methods.method import Method
+from cyclegan_jax.monitors import Monitors
 from cyclegan_jax.samples import Sampler
+from cyclegan_jax.stopping import StopSignals
 
 
 class Rhythm(NamedTuple):
@@ -36,6 +30,13 @@ class Rhythm(NamedTuple):
   log: int = 100
   sample: int = 1000
   checkpoint: int = 1000
+
+
+class Keep(NamedTuple):
+  """Which checkpoints stay: the newest, and every so many steps; 0: no more."""
+
+  newest: int = 3
+  every: int = 0
 
 
 class Run(NamedTuple):
@@ -56,8 +57,10 @@ class Run(NamedTuple):
     devices: devices to use; 0 for all.
     map: a name of `parallel.MAPS`.
     rhythm: a `Rhythm`.
-    keep: checkpoints kept.
+    keep: a `Keep`.
     samples: test pictures in a sample grid.
+    skip_nonfinite: whether to pass over steps with NaN or infinity in a loss or
+      a gradient; else they stop the run.
   """
 
   method: Method
@@ -74,8 +77,9 @@ class Run(NamedTuple):
   devices: int = 0
   map: str = 'shard_map'
   rhythm: Rhythm = Rhythm()
-  keep: int = 3
+  keep: Keep = Keep()
   samples: int = 4
+  skip_nonfinite: bool = False
 
 
 class Result(NamedTuple):
@@ -107,6 +111,11 @@ class Workdir:
     self.test_json = self.path / 'test_metrics.json'
     self.test_markdown = self.path / 'test_metrics.md'
 
+  def forget_test(self):
+    """Removes the test figures, which will be measured anew."""
+    for path in (self.test_json, self.test_markdown):
+      path.unlink(missing_ok=True)
+
   def last_sample(self):
     """The newest sample grid, or None."""
     return max(self.samples.glob('*.png'), default=None)
@@ -126,8 +135,11 @@ def train(run, workdir, *, stop_at=None, say=print):
 
   Raises:
     UserError: batch and devices don't fit, a picture can't be used (what was
-      trained before it is saved), `workdir` holds another kind of run.
+      trained before it is saved), a step gave NaN or infinity, `workdir` holds
+      another kind of run, or it can't be written (what was saved stays).
   """
+  if not parallel.writes():
+    say = _silent
   work = Workdir(workdir)
   work.path.mkdir(parents=True, exist_ok=True)
   mesh = parallel.make_mesh(run.devices)
@@ -138,12 +150,15 @@ def train(run, workdir, *, stop_at=None, say=print):
   sampler = Sampler(
     run.method, {d: run.data.test_images(d, run.samples) for d in 'ab'}
   )
-  checkpoints = Checkpoints(work.checkpoints, run.keep)
+  checkpoints = Checkpoints(work.checkpoints, *run.keep)
   with contextlib.closing(checkpoints):
     if checkpoints.latest_step() is not None:
-      state = checkpoints.restore(state)
+      state = checkpoints.restore(state, say)
       say(f'continuing {work.path} from step {int(state.step)}')
-    with contextlib.closing(Log(work.path, int(state.step))) as log:
+    if int(state.step) < run.schedule.steps:
+      work.forget_test()
+    log = Log(work.path, int(state.step)) if parallel.writes() else NoLog()
+    with contextlib.closing(log):
       state, number = _steps(
         run, state, mesh, share, sampler, log, checkpoints, stop_at, say
       )
@@ -151,6 +166,10 @@ def train(run, workdir, *, stop_at=None, say=print):
   if step < run.schedule.steps:
     return Result(step, state, number)
   return Result(step, state, None, _test(run, state, sampler, work))
+
+
+def _silent(line):
+  """Says nothing: the first process speaks for all."""
 
 
 def _initial_state(run, mesh, work, say):
@@ -166,9 +185,9 @@ def _initial_state(run, mesh, work, say):
     for name, params in nets.items():
       count = parameter_overview.count_parameters(params)
       say(f'{group}/{name}: {count:,} parameters')
-  work.parameters.write_text(
-    parameter_overview.get_parameter_overview(state.params) + '\n'
-  )
+  if parallel.writes():
+    overview = parameter_overview.get_parameter_overview(state.params)
+    files.write(work.parameters, overview + '\n')
   return parallel.replicate(state, mesh)
 
 
@@ -184,55 +203,23 @@ def _check_rhythm(run):
       )
 
 
-class _Device:
-  """Calls the compiled step, at most two calls ahead of the device.
-
-  So the device always has work, and what is logged as waiting for input is
-  time that it lacked some.
-  """
-
-  def __init__(self, run, mesh, batches):
-    step = train_step.make_step(
-      run.method, run.optimizers, ema_decay=run.ema_decay, parts=run.parts
-    )
-    self._one = parallel.map_step(step, mesh, run.map)
-    self._several = parallel.map_step(step, mesh, run.map, several=True)
-    self._batches = batches
-    self._running = collections.deque()
-    self.waited = 0.0
-
-  def __call__(self, state, count):
-    """Starts `count` steps; the state and metrics they will give."""
-    while len(self._running) >= 2:
-      jax.block_until_ready(self._running.popleft())
-    start = time.monotonic()
-    batches = [next(self._batches) for _ in range(count)]
-    self.waited += time.monotonic() - start
-    if count == 1:
-      state, metrics = self._one(state, batches[0])
-    else:
-      stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
-      state, metrics = self._several(state, stacked)
-    self._running.append(metrics)
-    return state, metrics
-
-
 def _steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
   """Steps up to the last one, or until something stops it."""
   last = run.schedule.steps
-  step = int(state.step)
-  batches = run.data.batches(run.seed, run.batch_size, step, share)
-  device = _Device(run, mesh, batches)
+  step, number = int(state.step), None
+  device = Device(run, mesh, share, state, say)
   progress = Progress(step, last, run.batch_size)
   later = []  # what waits for results, done while the next step runs
+  monitors = Monitors(run.method.won, lambda line: say(f'warning: {line}'))
 
   def every(rhythm):
     return bool(rhythm) and (step % rhythm == 0 or step == last)
 
   def finish():
     while later:
-      work, *args = later.pop(0)
-      work(*args)
+      work, step, *args = later.pop(0)
+      device.settle(step)
+      work(step, *args)
 
   def numbers(step, metrics, speed):
     metrics = jax.device_get(metrics)
@@ -242,19 +229,34 @@ def _steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
     }
     log.numbers(step, metrics | rates, speed)
     say(progress.line(step, metrics, speed))
+    monitors.numbers(step, metrics)
 
   def sample(step, pictures):
+    pictures = jax.device_get(pictures)
     log.sample(step, sampler.grid(pictures))
+    monitors.pictures(step, sampler.pairs(pictures))
 
-  with _StopSignals() as stop:
-    while step < last and not stop.number and step != stop_at:
+  def save(step, state):
+    log.flush()  # a checkpoint counts on the lines before it
+    checkpoints.save(step, state)
+
+  def stopped():
+    if jax.process_count() > 1:
+      return signal.SIGTERM if checkpoints.preempted(step) else None
+    return stop.number
+
+  with StopSignals() as stop:
+    while step < last and not (number := stopped()) and step != stop_at:
       # The steps that fill no call at the end come singly.
       count = run.steps_per_call if step + run.steps_per_call <= last else 1
       try:
         state, metrics = device(state, count)
+      except SickTraining:
+        raise
       except UserError:
         finish()
-        checkpoints.save(step, state)
+        device.settle(step)
+        save(step, state)
         raise
       step += count
       finish()
@@ -264,34 +266,11 @@ def _steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
       if every(run.rhythm.sample):
         later.append((sample, step, sampler.start(state)))
       if every(run.rhythm.checkpoint):
-        later.append((checkpoints.save, step, checkpoints.copy(state)))
+        later.append((save, step, checkpoints.copy(state)))
     finish()
-    checkpoints.save(step, state)
-  return state, stop.number
-
-
-class _StopSignals:
-  """Takes note of the first SIGINT or SIGTERM; the second acts as usual."""
-
-  def __enter__(self):
-    self.number = None
-    self._before = {}
-    with contextlib.suppress(ValueError):  # not in the main thread: no signals
-      for number in (signal.SIGINT, signal.SIGTERM):
-        self._before[number] = signal.signal(number, self._note)
-    return self
-
-  def _note(self, number, frame):
-    del frame
-    self.number = number
-    self._restore()
-
-  def _restore(self):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def __exit__(self, *error):
-    self._restore()
+    device.settle(step)
+    save(step, state)
+  return state, number
 
 
 def _test(run, state, sampler, work):
@@ -309,6 +288,7 @@ def _test(run, state, sampler, work):
     run.method.directions,
     run.data.source.labels,
   )
-  work.test_markdown.write_text(evaluation.markdown(rows))
-  work.test_json.write_text(json.dumps(rows, indent=2) + '\n')
+  if parallel.writes():
+    files.write(work.test_markdown, evaluation.markdown(rows))
+    files.write(work.test_json, json.dumps(rows, indent=2) + '\n')
   return rows

@@ -16,6 +16,7 @@ class TrainState(struct.PyTreeNode):
     opt_state: {'gen', 'disc'}.
     pool: an `ImagePool` for each kind of sample the method makes.
     key: the run's random key; step t uses fold_in(key, t).
+    nonfinite: steps so far with NaN or infinity in a loss or a gradient, int32.
     ema: moving average of params['gen'], or None.
   """
 
@@ -24,6 +25,7 @@ class TrainState(struct.PyTreeNode):
   opt_state: dict
   pool: dict
   key: jax.Array
+  nonfinite: jax.Array
   ema: dict | None = None
 
   def translation_params(self):
@@ -56,4 +58,5 @@ def create(method, optimizers, key, batch, *, pool_size=50, ema=False):
     },
     key=key_run,
     ema=jax.tree.map(jnp.copy, params['gen']) if ema else None,
+    nonfinite=jnp.zeros((), jnp.int32),
   )

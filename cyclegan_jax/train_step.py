@@ -1,13 +1,26 @@
 """One step of any method: generators, image pool, discriminators."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from cyclegan_jax import image_pool, parallel
 
+# The metric that counts the steps with NaN or infinity in a loss or gradient.
+NONFINITE = 'nonfinite_steps'
 
-def make_step(method, optimizers, *, ema_decay=0.0, parts=1, platform=None):
+
+def make_step(
+  method,
+  optimizers,
+  *,
+  ema_decay=0.0,
+  parts=1,
+  skip_nonfinite=False,
+  platform=None,
+):
   """The pure step of training, to be compiled as one program.
 
   As in the official code the generators are updated first, all at once, then
@@ -21,6 +34,8 @@ def make_step(method, optimizers, *, ema_decay=0.0, parts=1, platform=None):
     parts: a device goes through its batch in this many parts, one after the
       other, and adds up their gradients: less memory, the same update. (Batch
       norm sees a part at a time.)
+    skip_nonfinite: whether a step with NaN or infinity in a loss or a gradient
+      changes nothing but the counts; else it only counts.
     platform: what it is compiled for; None for the default backend.
 
   Returns:
@@ -33,6 +48,7 @@ def make_step(method, optimizers, *, ema_decay=0.0, parts=1, platform=None):
     key_gen, key_pool, key_disc = jax.random.split(key, 3)
     params = dict(state.params)
     opt_state = dict(state.opt_state)
+    finite = []
 
     def generators(params, batch, key):
       total, (samples, terms) = method.generator_loss(params, batch, key, axis)
@@ -60,6 +76,9 @@ def make_step(method, optimizers, *, ema_decay=0.0, parts=1, platform=None):
       samples, means = _in_parts(part, batch, key, parts, axis, platform)
       # In one go: the devices meet once an update.
       grads, metrics = parallel.mean(means, axis)
+      finite.extend(
+        jnp.isfinite(x).all() for x in jax.tree.leaves((grads, metrics))
+      )
       updates, opt_state[name] = optimizers[name].update(
         grads, opt_state[name], params[name]
       )
@@ -78,13 +97,16 @@ def make_step(method, optimizers, *, ema_decay=0.0, parts=1, platform=None):
     ema = state.ema
     if ema is not None:
       ema = optax.incremental_update(params['gen'], ema, 1 - ema_decay)
-    return state.replace(
-      step=state.step + 1,
-      params=params,
-      opt_state=opt_state,
-      pool=pool,
-      ema=ema,
-    ), metrics_gen | metrics_disc
+    changed = state.replace(
+      params=params, opt_state=opt_state, pool=pool, ema=ema
+    )
+    finite = jnp.stack(finite).all()
+    if skip_nonfinite:
+      changed = jax.tree.map(partial(jnp.where, finite), changed, state)
+    nonfinite = state.nonfinite + ~finite
+    return changed.replace(
+      step=state.step + 1, nonfinite=nonfinite
+    ), metrics_gen | metrics_disc | {NONFINITE: nonfinite}
 
   return step
 

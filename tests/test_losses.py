@@ -57,6 +57,23 @@ def test_only_wgangp_is_penalized():
   assert [n for n, x in ADVERSARIAL_LOSSES.items() if x.penalized] == ['wgangp']
 
 
+@pytest.mark.parametrize(
+  'name, real, fake',
+  # 0.95 and 0.05 of what the loss pulls to; a sigmoid of 3 is 0.953.
+  [('lsgan', 0.96, 0.04), ('vanilla', 3.0, -3.0), ('hinge', 1.1, -1.1)],
+)
+def test_a_discriminator_has_won_when_sure_of_both(name, real, fake):
+  won = ADVERSARIAL_LOSSES[name].won
+  assert won(real, fake)
+  middle = (real + fake) / 2
+  assert not won(real, middle) and not won(middle, fake)
+  assert not won(fake, real) and not won(np.nan, np.nan)
+
+
+def test_a_critic_never_wins():
+  assert not ADVERSARIAL_LOSSES['wgangp'].won(1e3, -1e3)
+
+
 def test_l1_is_the_mean():
   x = jnp.array([[0.0, 1.0], [2.0, -1.0]])
   assert float(l1(x, jnp.zeros((2, 2)))) == 1.0

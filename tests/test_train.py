@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
 
 from cyclegan_jax import build, cli, record
 from cyclegan_jax.checkpoint import Checkpoints
+from cyclegan_jax.dispatch import SickTraining
 from cyclegan_jax.errors import UserError
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.train import Workdir, train
@@ -171,6 +172,7 @@ def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
     'identity_a',
     'identity_b',
     'disc_a',
+    'nonfinite_steps',
     'disc_b',
     'score_real_a',
     'score_fake_a',
@@ -239,6 +241,73 @@ def test_a_bad_picture_stops_the_run_and_loses_nothing(tmp_path):
   steps = len((tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines())
   latest = Checkpoints(tmp_path / 'run' / 'checkpoints').latest_step()
   assert latest == steps > 0
+
+
+@pytest.mark.parametrize(
+  'options,what',
+  [({}, 'step 2: '), ({'train__steps_per_call': 2}, 'one of steps 1 to 2: ')],
+)
+def test_nan_stops_the_run_and_keeps_the_last_good_state(
+  options, what, pictures, tmp_path
+):
+  options |= {'log__checkpoint_every': 2 if options else 1}
+  options |= {'log__every': 2} if 'train__steps_per_call' in options else {}
+  run = build_run(pictures, optim__lr=3e38, **options)
+  with pytest.raises(SickTraining) as error:
+    quietly(run, tmp_path)
+  message = str(error.value)
+  assert message.startswith(f'{what}NaN or infinity in ')
+  assert 'loss_gen' in message and 'optim.lr' in message
+  names = run.data.names(0, 1, 1)
+  assert names['a'][0] in message and names['b'][0] in message
+  latest = Checkpoints(tmp_path / 'checkpoints').latest_step()
+  assert latest == (None if 'train__steps_per_call' in options else 1)
+  assert 'null' not in (tmp_path / 'metrics.jsonl').read_text()
+
+
+def test_nan_may_be_skipped_and_counted(pictures, tmp_path):
+  options = {'optim__lr': 3e38, 'train__on_nonfinite': 'skip'}
+  first = quietly(build_run(pictures, **options), tmp_path / '1', stop_at=1)
+  said = []
+  result = train(build_run(pictures, **options), tmp_path, say=said.append)
+  assert result.step == 4 and result.state.nonfinite == 3
+  for part in ('params', 'opt_state', 'pool'):
+    tiny.assert_same(
+      jax.device_get(getattr(result.state, part)),
+      jax.device_get(getattr(first.state, part)),
+    )
+  warnings = [x for x in said if x.startswith('warning: step')]
+  assert len(warnings) == 3 and 'NaN or infinity in ' in warnings[0]
+  assert 'skipped, 3 steps so far' in warnings[-1]
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  counts = [json.loads(x)['nonfinite_steps'] for x in lines]
+  assert counts == [0, 1, 2, 3]
+
+
+def test_a_damaged_checkpoint_costs_some_steps_and_no_bit(pictures, tmp_path):
+  options = RICH | {'log__checkpoint_every': 2}
+  whole = quietly(build_run(pictures, **options), tmp_path / 'whole')
+  quietly(build_run(pictures, **options), tmp_path / 'run', stop_at=6)
+  newest = tmp_path / 'run' / 'checkpoints' / '6'
+  for path in newest.rglob('*'):
+    if path.is_file():
+      path.write_bytes(path.read_bytes()[:40])
+  said = []
+  result = train(
+    build_run(pictures, **options), tmp_path / 'run', say=said.append
+  )
+  assert any('going back to step 4' in line for line in said)
+  tiny.assert_same(jax.device_get(result.state), jax.device_get(whole.state))
+  lines = [
+    (tmp_path / x / 'metrics.jsonl').read_text() for x in ('whole', 'run')
+  ]
+  assert lines[0] == lines[1]
+
+
+def test_more_steps_measure_the_test_pictures_anew(pictures, tmp_path):
+  first = quietly(build_run(pictures), tmp_path)
+  more = quietly(build_run(pictures, schedule__decay=6), tmp_path)
+  assert more.step == 8 and more.rows != first.rows
 
 
 def test_a_run_of_other_networks_is_refused(pictures, tmp_path):

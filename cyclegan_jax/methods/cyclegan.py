@@ -131,4 +131,6 @@ def cyclegan(generator, discriminator, channels, adversarial, weights):
   def translate(params, images, direction):
     return nets.apply(generators[direction], params['gen'][direction], images)
 
-  return Method(init, generator_loss, discriminator_loss, translate)
+  return Method(
+    init, generator_loss, discriminator_loss, translate, adversarial.won
+  )

@@ -20,6 +20,8 @@ class Method(NamedTuple):
       scores)); `scores` are named scalars for the log alone.
     translate: (params, images, direction) -> images, without randomness;
       `params` need only hold 'gen'.
+    won: (mean score of reals, of fakes) -> whether the discriminator can tell
+      them apart for certain, or None where scores have no such limits.
     directions: what `translate` can do, of 'a2b' and 'b2a'.
   """
 
@@ -27,4 +29,5 @@ class Method(NamedTuple):
   generator_loss: Callable
   discriminator_loss: Callable
   translate: Callable
+  won: Callable | None = None
   directions: tuple[str, ...] = ('a2b', 'b2a')
