@@ -5,14 +5,17 @@ import jax.numpy as jnp
 from cyclegan_jax import nets, optim
 from cyclegan_jax.data import Dataset
 from cyclegan_jax.data.preprocess import preprocess
-from cyclegan_jax.data.sources import SOURCES, check
+from cyclegan_jax.data.skip import ON_BAD_IMAGE
+from cyclegan_jax.data.sources import SOURCES
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.errors import UserError, lookup
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.nets.generators import REMATS
-from cyclegan_jax.train import Rhythm, Run
+from cyclegan_jax.train import Keep, Rhythm, Run
 
+# train.on_nonfinite -> whether such steps are passed over.
+_ON_NONFINITE = {'stop': False, 'skip': True}
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
@@ -24,7 +27,7 @@ def build_run(config):
   """
   check_values(config)
   method = build_method(config)
-  data = build_data(config)
+  data = build_data(config).checked()
   schedule = optim.schedule(
     steps_per_epoch=data.steps_per_epoch(config.train.batch_size),
     **config.schedule,
@@ -46,8 +49,11 @@ def build_run(config):
     rhythm=Rhythm(
       config.log.every, config.log.sample_every, config.log.checkpoint_every
     ),
-    keep=config.log.keep,
+    keep=Keep(config.log.keep, config.log.keep_every),
     samples=config.log.samples,
+    skip_nonfinite=lookup(
+      _ON_NONFINITE, config.train.on_nonfinite, 'train.on_nonfinite'
+    ),
   )
 
 
@@ -101,17 +107,18 @@ def build_method(config, platform=None):
 
 
 def build_data(config):
-  """The data a config asks for, every header looked at."""
+  """The data a config asks for, no picture looked at yet."""
   c = config.data
   prepare = preprocess(c.preprocess, c.load_size, c.crop_size, c.flip)
+  skip = lookup(ON_BAD_IMAGE, c.on_bad_image, 'data.on_bad_image')
   source = lookup(SOURCES, c.source, 'data.source')(c.root, c.name)
-  check(source)
   return Dataset(
     source,
     prepare,
     {'a': c.channels_a, 'b': c.channels_b},
     int(c.cache_gb * 2**30),
     c.threads,
+    skip,
   )
 
 
@@ -148,6 +155,7 @@ _RANGES = (
       'log.every',
       'log.sample_every',
       'log.checkpoint_every',
+      'log.keep_every',
       'parallel.devices',
       'data.cache_gb',
       'data.threads',

@@ -36,7 +36,7 @@ def parse(argv, doc):
   config, values = parse_flags(
     argv, doc, {'workdir': ('DIR', '', 'folder of the run; runs/<config name>')}
   )
-  name = f'runs/{_config_path(argv).stem}'
+  name = f'runs/{config_path(argv).stem}'
   return config, pathlib.Path(values['workdir'] or name)
 
 
@@ -68,7 +68,7 @@ def parse_flags(argv, doc, extra):
     if isinstance(default, str):
       define = flags.DEFINE_string
     define(name, default, meaning, flag_values=values)
-  path = _config_path(argv)
+  path = config_path(argv)
   try:
     rest = values(argv)
     config = values.config
@@ -84,7 +84,7 @@ def parse_flags(argv, doc, extra):
   return config, {name: values[name].value for name in extra}
 
 
-def _config_path(argv):
+def config_path(argv):
   """The recipe card named last, which must exist."""
   given = None
   for flag, following in zip(argv, [*argv[1:], '']):

@@ -22,6 +22,10 @@ OPTIONS = {
   'data.channels_b': (3, 'channels of B'),
   'data.cache_gb': (2.0, 'memory for decoded pictures'),
   'data.threads': (0, 'batches prepared at a time; 0: as many as it takes'),
+  'data.on_bad_image': (
+    'stop',
+    'stop | skip: what a picture that cannot be used does to the run',
+  ),
   'generator.name': (
     'resnet_9blocks',
     'resnet_6blocks | resnet_9blocks | resnet | unet_128 | unet_256 | unet',
@@ -72,14 +76,35 @@ OPTIONS = {
   ),
   'train.steps_per_call': (1, 'steps the device does in one go, where tiny'),
   'train.ema_decay': (0.0, "decay of the generators' average; 0: none"),
+  'train.on_nonfinite': (
+    'stop',
+    'stop | skip: what a step with NaN or infinity does to the run',
+  ),
   'log.every': (100, 'steps between logged numbers'),
   'log.sample_every': (1000, 'steps between sample grids'),
   'log.checkpoint_every': (1000, 'steps between checkpoints'),
-  'log.keep': (3, 'checkpoints kept'),
+  'log.keep': (3, 'newest checkpoints kept'),
+  'log.keep_every': (0, 'steps between checkpoints kept for good; 0: none'),
   'log.samples': (4, 'test pictures in a sample grid'),
   'parallel.devices': (0, 'devices to use; 0: all'),
   'parallel.map': ('shard_map', 'shard_map | pmap, which give the same'),
 }
+
+# What may change when a run goes on: where and how it runs, not what it trains.
+# Sections end with a dot. The number of steps bends the schedule's rest.
+MAY_CHANGE = (
+  'log.',
+  'parallel.',
+  'data.root',  # record.py compares the pictures' names
+  'data.cache_gb',
+  'data.threads',
+  'data.on_bad_image',
+  'generator.remat',
+  'schedule.constant',
+  'schedule.decay',
+  'train.on_nonfinite',
+  'train.steps_per_call',
+)
 
 
 def get_config():

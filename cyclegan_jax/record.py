@@ -16,7 +16,6 @@ from cyclegan_jax import evaluation, files
 from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
 from cyclegan_jax.errors import UserError
 
-
 # Counted up when a run of before can no longer be continued.
 FORMAT = 1
 

@@ -12,7 +12,6 @@ from cyclegan_jax import parallel
 from cyclegan_jax.checkpoint import Checkpoints, SaveError
 from cyclegan_jax.errors import UserError
 
-
 # Orbax leaves the other reads of a damaged checkpoint to themselves.
 pytestmark = pytest.mark.filterwarnings(
   'ignore::pytest.PytestUnraisableExceptionWarning'

@@ -2,13 +2,14 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan_jax.data.decode import Picture, check_header, load
+from cyclegan_jax.data.decode import MAX_PIXELS, Picture, check_header, load
 from cyclegan_jax.errors import UserError
 
 WIDTH, HEIGHT = 20, 12
@@ -50,12 +51,13 @@ def chunk(kind, data):
   return struct.pack('>I', len(data)) + kind + data + check
 
 
-def png(width, height, bits, colour_type, rows):
+def png(width, height, bits, colour_type, rows, *extra):
   """A PNG of kinds that Pillow can read and cannot write."""
   header = struct.pack('>IIBBBBB', width, height, bits, colour_type, 0, 0, 0)
   return (
     b'\x89PNG\r\n\x1a\n'
     + chunk(b'IHDR', header)
+    + b''.join(chunk(*e) for e in extra)
     + chunk(b'IDAT', zlib.compress(b''.join(b'\0' + r for r in rows)))
     + chunk(b'IEND', b'')
   )
@@ -261,6 +263,84 @@ def test_gray_with_alpha_of_16_bits_over_white():
   np.testing.assert_allclose(read(png(8, 8, 16, 4, rows)), 177.5, atol=1)
 
 
+@pytest.mark.parametrize('kind', ['tiff_lzw', None])
+def test_gray_of_16_bits_where_white_is_zero(kind):
+  values = noise(dtype=np.uint16)[..., 0]
+  options = {'compression': kind} if kind else {}
+  for photometric in (0, 1):
+    data = encode(
+      Image.fromarray(values), 'TIFF', tiffinfo={262: photometric}, **options
+    )
+    expected = values / 257 if photometric else 255 - values / 257
+    np.testing.assert_allclose(read(data, 1)[..., 0], expected, atol=1e-4)
+
+
+def gray_tiff(values, bits, packed, photometric=1, sample_format=1):
+  height, width = values.shape
+  tags = [
+    (256, 4, 1, width),
+    (257, 4, 1, height),
+    (258, 3, 1, bits),
+    (259, 3, 1, 1),  # not compressed
+    (262, 3, 1, photometric),
+    (273, 4, 1, 8),
+    (278, 4, 1, height),
+    (279, 4, 1, len(packed)),
+    (339, 3, 1, sample_format),
+  ]
+  return (
+    struct.pack('<2sHI', b'II', 42, 8 + len(packed))
+    + packed
+    + struct.pack('<H', len(tags))
+    + b''.join(struct.pack('<HHII', *tag) for tag in tags)
+    + struct.pack('<I', 0)
+  )
+
+
+def test_gray_of_12_bits():
+  values = np.linspace(0, 4095, WIDTH * HEIGHT).astype(int)
+  first, second = values[::2], values[1::2]  # two of them in three bytes
+  packed = [first >> 4, (first & 15) << 4 | second >> 8, second & 255]
+  packed = np.stack(packed, -1).astype(np.uint8).tobytes()
+  values = values.reshape(HEIGHT, WIDTH)
+  array = read(gray_tiff(values, 12, packed), 1)
+  np.testing.assert_allclose(array[..., 0], values * 255 / 4095, atol=1e-4)
+
+
+def test_gray_of_16_bits_with_a_transparent_value():
+  values = np.full((8, 9), 1000, np.uint16)
+  values[:, 3:6] = 1001
+  data = encode(Image.fromarray(values), 'PNG', transparency=1001)
+  for channels in (1, 3):
+    array = read(data, channels)
+    assert (array[:, 3:6] == 255).all()
+    np.testing.assert_allclose(array[:, :3], 1000 / 257, atol=1e-4)
+    np.testing.assert_allclose(array[:, 6:], 1000 / 257, atol=1e-4)
+
+
+@pytest.mark.parametrize('bits', [2, 4])
+def test_gray_of_few_bits_with_a_transparent_value(bits):
+  top = 2**bits - 1
+  # The left half of a row is 1 of 3 or of 15, the right half white.
+  row = bytes([0x55 if bits == 2 else 0x11] * bits + [255] * bits)
+  for clear, left in ((1, 255), (2, 255 // top)):
+    data = png(16, 8, bits, 0, [row] * 8, (b'tRNS', struct.pack('>H', clear)))
+    array = read(data, 1)
+    assert (array[:, :8] == left).all()
+    assert (array[:, 8:] == 255).all()
+
+
+def transparent_16_bit_colour():
+  row = struct.pack('>24H', *range(24))
+  clear = (b'tRNS', struct.pack('>3H', 1, 2, 3))
+  return png(8, 8, 16, 2, [row] * 8, clear)
+
+
+def signed_tiff(bits):
+  values = np.zeros((8, 8))
+  return gray_tiff(values, bits, bytes(8 * bits), sample_format=2)
+
+
 def test_cmyk_jpeg():
   cmyk = Image.fromarray(ramp()).convert('CMYK')
   data = encode(cmyk, 'JPEG', quality=95)
@@ -365,6 +445,10 @@ def cut(kind, share):
   return data[: int(share * len(data))]
 
 
+def between_pillows_limits():
+  return png(12000, 12000, 8, 2, [])
+
+
 REFUSED = {
   'text.png': lambda: b'these are words, not pixels\n' * 20,
   'empty.png': lambda: b'',
@@ -383,6 +467,13 @@ REFUSED = {
   'float.tif': float_tiff,
   'deep.tif': deep_tiff,
   'bomb.png': bomb,
+  'large.png': between_pillows_limits,
+  'signed 8.tif': lambda: signed_tiff(8),
+  'signed 16.tif': lambda: signed_tiff(16),
+  'unsigned 32.tif': lambda: gray_tiff(np.zeros((8, 8)), 32, bytes(256)),
+  'transparent 16.png': transparent_16_bit_colour,
+  'ppm.png': lambda: encode(Image.new('RGB', (9, 9)), 'PPM'),
+  'eps.png': lambda: encode(Image.new('RGB', (9, 9)), 'EPS'),
 }
 
 
@@ -397,13 +488,45 @@ def test_refused_by_name(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-  'name', ['text.png', 'empty.png', 'dot.png', 'thin.png', 'bomb.png']
+  'name',
+  ['text.png', 'empty.png', 'dot.png', 'thin.png', 'bomb.png', 'large.png'],
 )
 def test_refused_by_its_header(tmp_path, name):
   file = tmp_path / name
   file.write_bytes(REFUSED[name]())
   with pytest.raises(UserError, match=name):
     check_header(Picture(str(file), file))
+
+
+def test_the_limit_of_pixels_holds_without_pillows_warning():
+  side = int(MAX_PIXELS**0.5) + 1
+  picture = Picture('large.png', png(side, side, 8, 2, []))
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    for use in (check_header, lambda p: load(p, 3, same)):
+      with pytest.raises(UserError, match=f'large.png: {side}x{side} is too'):
+        use(picture)
+
+
+def test_no_picture_is_resized_beyond_the_limit():
+  data = encode(Image.new('L', (8, 4000)), 'PNG')
+  tall = Picture('tall.png', data)
+  with pytest.raises(UserError, match='tall.png.*800x400000'):
+    load(tall, 1, lambda w, h: (100 * w, 100 * h))
+
+
+def test_a_gif_of_another_name_is_read():
+  pixels = palette_image()
+  assert (read(encode(pixels, 'GIF'))[:, :8] == [250, 20, 30]).all()
+
+
+def test_the_header_says_whether_it_is_gray():
+  for mode, gray in (('L', True), ('1', True), ('LA', True), ('RGB', False)):
+    data = encode(Image.new(mode, (9, 9)), 'PNG')
+    assert check_header(Picture('some.png', data)) == gray
+  deep = encode(Image.fromarray(np.zeros((9, 9), np.uint16)), 'PNG')
+  assert check_header(Picture('deep.png', deep))
+  assert not check_header(Picture('p.png', encode(palette_image(), 'PNG')))
 
 
 def test_a_file_that_is_gone_is_refused_by_name(tmp_path):

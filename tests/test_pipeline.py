@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan_jax.data import Dataset, pipeline
+from cyclegan_jax.data import Dataset, pipeline, skip
 from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.preprocess import Preprocess
-from cyclegan_jax.data.sources import Source
+from cyclegan_jax.data.sources import Labels, Source
 from cyclegan_jax.errors import UserError
 
 SIDE = 8
@@ -500,3 +500,152 @@ def test_domains_do_not_share_a_place_in_the_cache():
   for batch in itertools.islice(dataset.batches(seed=0, batch_size=1), 3):
     assert batch['a'].shape[-1] == 1
     assert batch['b'].shape[-1] == 3
+
+
+@pytest.fixture
+def no_warnings_yet(monkeypatch):
+  monkeypatch.setattr(skip, '_warned', set())
+
+
+def spoil(pictures, *places):
+  """The pictures with some that can't be read; the first not by its header."""
+  random = np.random.RandomState(0)
+  jpeg = encode(random.randint(0, 256, (64, 64, 3)), 'JPEG')[:2000]
+  bad = list(pictures)
+  for i in places:
+    bad[i] = Picture(f'bad {i}', jpeg if i == places[0] else b'no picture')
+  return bad
+
+
+def test_skip_takes_the_next_picture_for_a_bad_one(no_warnings_yet, capsys):
+  a, b = numbered(6), numbered(4, 100)
+  good = take(24, a, b, batch_size=2)
+  a_bad, b_bad = spoil(a, 5, 2, 3), spoil(b, 1)
+  options = {'batch_size': 2, 'skip': True}
+  taken = take(24, a_bad, b_bad, **options)
+  used = {0: 0, 1: 1, 2: 4, 3: 4, 4: 4, 5: 0, 100: 100, 101: 102}
+  for domain in ('a', 'b'):
+    expected = [
+      [used.get(i, i) for i in row] for row in numbers(good, domain).tolist()
+    ]
+    assert numbers(taken, domain).tolist() == expected
+
+  warnings = capsys.readouterr().err.splitlines()
+  assert len(warnings) == 4  # though each is met again and again
+  for name in ('bad 1:', 'bad 2:', 'bad 3:', 'bad 5:'):
+    assert sum(line.startswith(f'warning: {name}') for line in warnings) == 1
+
+  # It does not matter who meets them first, or when.
+  assert_same(take(24, a_bad, b_bad, threads=3, **options), taken)
+  assert_same(take(24, a_bad, b_bad, cache_bytes=0, **options), taken)
+  assert_same(take(5, a_bad, b_bad, start_step=19, **options), taken[19:])
+  assert capsys.readouterr().err == ''
+
+
+def test_skip_reads_a_bad_picture_once(reads):
+  take(40, spoil(numbered(3), 1), numbered(2, 100), skip=True, threads=1)
+  assert reads.pop('bad 1') == 1
+
+
+def test_skip_stops_where_no_picture_is_left():
+  with pytest.raises(UserError, match='bad 0: neither.*of the 2 pictures'):
+    take(1, spoil(numbered(2), 0, 1), numbered(2, 100), skip=True)
+
+
+def test_skip_leaves_out_what_is_smaller_than_the_crop():
+  a = numbered(2)
+  a[0] = Picture('large.png', encode(np.full((12, 12), 50)))
+  prepare = Preprocess('crop', crop_size=10, flip=False)
+  with pytest.raises(UserError, match='1.png: 8x8 is smaller'):
+    take(4, a, a, prepare)
+  taken = take(4, a, a, prepare, skip=True)
+  assert (numbers(taken, 'a') == 50).all()
+
+
+def test_skip_does_not_choose_between_sizes():
+  a = numbered(2)
+  a[0] = Picture('large.png', encode(np.full((12, 12), 50)))
+  with pytest.raises(UserError, match='does not crop to one size'):
+    take(4, a, numbered(1), skip=True)
+
+
+def test_skip_leaves_out_bad_test_pictures(no_warnings_yet, capsys):
+  test = {'a': spoil(numbered(5), 2), 'b': spoil(numbered(2, 100), 0, 1)}
+  source = Source(train=test, test=test)
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, skip=True)
+  assert dataset.checked() is not None
+
+  def shown(count):
+    return [to_gray(i)[0, 0, 0] for i in dataset.test_images('a', count)]
+
+  assert shown(None) == [0, 1, 3, 4]
+  assert shown(3) == [0, 3, 4]
+  assert capsys.readouterr().err.count('bad 2') == 1
+  with pytest.raises(UserError, match='bad 0'):
+    dataset.test_images('b')
+  with pytest.raises(UserError, match='bad 2'):
+    dataset._replace(skip=False).test_images('a')
+
+
+def test_skip_keeps_pairs_and_labels_together(no_warnings_yet, capsys):
+  train = {'a': numbered(1), 'b': numbered(1)}
+  test = {
+    'a': spoil(numbered(6), 1),
+    'b': spoil(numbered(6, 100), 4),
+  }
+  labels = Labels(spoil(numbered(6, 200), 2), ['sea'], [[[0, 0, 255]]])
+  source = Source(train, test, paired=True, labels=labels)
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, skip=True).checked()
+  kept = dataset.source
+  for pictures, first in (
+    (kept.test['a'], 0),
+    (kept.test['b'], 100),
+    (kept.labels.pictures, 200),
+  ):
+    assert [p.name for p in pictures] == [f'{first + i}.png' for i in (0, 3, 5)]
+  assert (kept.labels.classes, kept.train) == (['sea'], train)
+  assert capsys.readouterr().err.count('its test pair is left out') == 3
+
+  test['b'] = spoil(test['b'], 0, 3, 5)
+  with pytest.raises(UserError, match='nor any other'):
+    Dataset(source, PLAIN, {'a': 1, 'b': 1}, skip=True).checked()
+
+
+def test_headers_are_checked_before_a_run():
+  good, bad = numbered(2), spoil(numbered(2), 0, 1)
+  some, channels = [good[0], bad[1]], {'a': 1, 'b': 1}
+  for train, stops, stops_in_spite in (
+    (good, False, False),
+    (some, True, False),
+    ([bad[1]] * 2, True, True),
+  ):
+    source = Source({'a': good, 'b': train}, {'a': good, 'b': good})
+    for skipping, expected in ((False, stops), (True, stops_in_spite)):
+      dataset = Dataset(source, PLAIN, channels, skip=skipping)
+      if expected:
+        with pytest.raises(UserError, match='bad 1'):
+          dataset.checked()
+      else:
+        assert dataset.checked() is dataset
+
+
+def test_names_are_those_of_the_batch():
+  a, b = numbered(7), numbered(4, 100)
+  source = Source({'a': a, 'b': b}, {})
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1})
+  steps = itertools.islice(dataset.batches(3, 3, start_step=5), 4)
+  for step, batch in enumerate(steps, 5):
+    shown = {d: [f'{i}.png' for i in numbers([batch], d)[0]] for d in 'ab'}
+    assert dataset.names(3, 3, step) == shown
+    share = dataset.names(3, 3, step, share=(1, 2))
+    assert share == {d: names[1:] for d, names in shown.items()}
+
+
+def test_names_are_those_of_the_pictures_taken_for_bad_ones():
+  a = spoil(numbered(3), 1)
+  dataset = Dataset(Source({'a': a, 'b': a}, {}), PLAIN, {'a': 1, 'b': 1})
+  for step, batch in enumerate(take(6, a, a, skip=True)):
+    names = dataset._replace(skip=True).names(0, 1, step)
+    assert names == {d: [f'{numbers([batch], d)[0, 0]}.png'] for d in 'ab'}
+  asked = [dataset.names(0, 1, step)['a'] for step in range(3)]
+  assert ['bad 1'] in asked

@@ -1,11 +1,12 @@
 """Pictures of two domains: where from, how prepared, in which order."""
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax.data import pipeline
+from cyclegan_jax.data import pipeline, skip, sources
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Source
 
@@ -19,6 +20,7 @@ class Dataset(NamedTuple):
     channels: {'a': int, 'b': int}.
     cache_bytes: memory for decoded pictures.
     threads: how many batches to prepare at the same time; 0: tf.data decides.
+    skip: whether to do without pictures that can't be used, with a warning.
   """
 
   source: Source
@@ -26,6 +28,18 @@ class Dataset(NamedTuple):
   channels: Mapping[str, int]
   cache_bytes: int = 2**31
   threads: int = 0
+  skip: bool = False
+
+  def checked(self):
+    """The same, every header looked at; with `skip` without bad test pairs.
+
+    Raises:
+      UserError: a picture that won't do; with `skip` a split of such only.
+    """
+    sources.check(self.source, self.skip)
+    if not (self.skip and self.source.paired):
+      return self
+    return self._replace(source=skip.good_pairs(self.source, self._test_image))
 
   def batches(self, seed, batch_size, start_step=0, share=None):
     """See `pipeline.batches`."""
@@ -39,6 +53,20 @@ class Dataset(NamedTuple):
       share=share,
       cache_bytes=self.cache_bytes,
       threads=self.threads,
+      skip=self.skip,
+    )
+
+  def names(self, seed, batch_size, step, share=None):
+    """{'a', 'b'}: names of the pictures in the batch of a step."""
+    return pipeline.names(
+      self.source,
+      self.preprocess,
+      self.channels,
+      seed=seed,
+      batch_size=batch_size,
+      step=step,
+      share=share,
+      skip=self.skip,
     )
 
   def steps_per_epoch(self, batch_size):
@@ -54,9 +82,14 @@ class Dataset(NamedTuple):
     pictures = self.source.test[domain]
     count = min(count or len(pictures), len(pictures))
     places = np.linspace(0, len(pictures) - 1, count).round().astype(int)
-    return [
-      pipeline.load_test_image(
-        pictures[i], self.preprocess, self.channels[domain]
-      )
-      for i in places
-    ]
+    read = functools.partial(self._test_image, domain)
+    if not self.skip:
+      return [read(i) for i in places]
+    bad = set()
+    found = dict(skip.stand_in(read, pictures, i, bad) for i in places)
+    return list(found.values())
+
+  def _test_image(self, domain, index):
+    return pipeline.load_test_image(
+      self.source.test[domain][index], self.preprocess, self.channels[domain]
+    )

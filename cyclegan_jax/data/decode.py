@@ -5,6 +5,7 @@ Pillow reads and resizes, so sizes come out as the official code makes them.
 
 import io
 import pathlib
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +14,15 @@ from PIL import Image, ImageOps
 from cyclegan_jax.errors import UserError
 
 MIN_SIDE = 8
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # 89 million; Pillow itself stops at twice
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+# Whatever the file is called. Of Pillow's others some start a program.
+_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'GIF')
 _MODES = {1: 'L', 3: 'RGB'}
-_UNREADABLE = (
-  OSError,
-  ValueError,
-  SyntaxError,  # Pillow's for some broken PNGs
-  Image.DecompressionBombError,
-)
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _TILE = 258, 262, 339, (322, 323)  # TIFF's
+_WHITE_IS_ZERO = 0
+
+warnings.simplefilter('error', Image.DecompressionBombWarning)
 
 
 class Picture(NamedTuple):
@@ -39,20 +41,38 @@ class Picture(NamedTuple):
 
 
 def _open(picture):
+  """The file with its header read; the size it declares is checked."""
   data = picture.data
   try:
-    return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
-  except _UNREADABLE as e:
+    image = Image.open(
+      io.BytesIO(data) if isinstance(data, bytes) else data, formats=_FORMATS
+    )
+  except Exception as e:  # Pillow raises all kinds
     raise _unreadable(picture, e) from e
+  try:
+    _check_size(picture, *image.size)
+  except UserError:
+    image.close()
+    raise
+  return image
 
 
 def check_header(picture):
-  """Raises `UserError` if the header alone shows that it won't do."""
+  """Looks at a header: whether it declares a gray picture.
+
+  Raises:
+    UserError: the header alone shows that the picture won't do.
+  """
   with _open(picture) as image:
-    _check_size(picture, *image.size)
+    return Image.getmodebase(image.mode) == 'L'
 
 
 def _check_size(picture, width, height):
+  if width * height > MAX_PIXELS:
+    raise UserError(
+      f'{picture.name}: {width}x{height} is too large, pictures may have '
+      f'{MAX_PIXELS:,} pixels: remove it or make it smaller'
+    )
   if picture.half is not None:
     width //= 2
   if min(width, height) < MIN_SIDE:
@@ -62,10 +82,20 @@ def _check_size(picture, width, height):
     )
 
 
+def check_resized(picture, width, height):
+  """Raises `UserError` for a size that is too large to resize a picture to."""
+  if width * height > MAX_PIXELS:
+    raise UserError(
+      f'{picture.name}: it would be resized to {width}x{height}, more than '
+      f'{MAX_PIXELS:,} pixels: remove it or cut it'
+    )
+
+
 def _unreadable(picture, error):
   reason = 'no image format known here'
   if not isinstance(error, Image.UnidentifiedImageError):
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    lines = str(error).strip().splitlines()
+    reason = lines[0] if lines else type(error).__name__
   return UserError(
     f'{picture.name}: cannot be read as a picture ({reason}): '
     'remove it or save it anew'
@@ -77,6 +107,7 @@ def load(picture, channels, new_size):
 
   Palettes are looked up, transparency is composited over white, CMYK becomes
   RGB, EXIF orientation is applied, of an animation the first frame is taken.
+  Gray of 12 or 16 bits keeps them; of colours with 16 bits Pillow gives 8.
 
   Args:
     picture: a `Picture`.
@@ -92,19 +123,21 @@ def load(picture, channels, new_size):
     UserError: the file can't be read, or holds what can't be converted.
   """
   with _open(picture) as image:
-    _check_size(picture, *image.size)
     try:
+      black, white = _range(image)
+      _mend_transparency(image)
       image = ImageOps.exif_transpose(image)
       if picture.half is not None:
         width, height = image.size
         left = picture.half * (width // 2)
         image = image.crop((left, 0, left + width // 2, height))
-      image = _convert(image, channels)
-      size = new_size(*image.size)
-      if size != image.size:
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    except _UNREADABLE as e:
+      image = _convert(image, channels, black, white)
+    except Exception as e:  # Pillow raises all kinds
       raise _unreadable(picture, e) from e
+  size = new_size(*image.size)
+  check_resized(picture, *size)
+  if size != image.size:
+    image = image.resize(size, Image.Resampling.BICUBIC)
   array = np.asarray(image)
   if array.dtype != np.uint8:
     array = np.clip(array, 0, 255)
@@ -113,17 +146,53 @@ def load(picture, channels, new_size):
   return array
 
 
-def _convert(image, channels):
-  """To mode L, RGB, or F in [0, 255] for 16-bit gray."""
+def _range(image):
+  """The integers that stand for black and white in a file of deep gray.
+
+  Raises:
+    ValueError: it is a TIFF that Pillow would misread, or whose tiles are
+      larger than a picture may be.
+  """
+  tags = getattr(image, 'tag_v2', None)
+  if tags is None:
+    return 0, 65535
+  if np.prod([tags.get(side, 0) for side in _TILE], dtype=float) > MAX_PIXELS:
+    raise ValueError('its tiles are too large')
+  if set(tags.get(_SAMPLE_FORMAT, (1,))) != {1}:
+    raise ValueError('signed or floating point pixels: it needs 8 or 16 bits')
+  bits = tags.get(_BITS, (1,))[0]
+  if bits > 16:
+    raise ValueError('integers beyond 16 bits')
+  # Pillow takes a missing photometric tag for white-is-zero too.
+  inverted = tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+  return (2**bits - 1, 0) if inverted else (0, 2**bits - 1)
+
+
+def _mend_transparency(image):
+  """Makes a PNG's transparent colour one of the pixels Pillow will give.
+
+  Raises:
+    ValueError: the pixels lose the bits that tell it.
+  """
+  clear = image.info.get('transparency')
+  if image.format != 'PNG' or clear is None:
+    return
+  stored = image.tile[0][3]
+  if stored == 'RGB;16B':
+    raise ValueError('a transparent colour of 16 bits: use an alpha channel')
+  image.info['transparency'] = clear * {'L;2': 85, 'L;4': 17}.get(stored, 1)
+
+
+def _convert(image, channels, black, white):
+  """To mode L, RGB, or F in [0, 255] for deep gray."""
   if image.mode.startswith('I'):
     array = np.asarray(image).astype(np.float32)
-    if array.min() < 0 or array.max() > 65535:
-      raise ValueError('integers beyond 16 bits')
-    return Image.fromarray(array / 257)
-  if image.mode == 'F':
-    raise ValueError('floating point pixels: save it with 8 or 16 bits')
+    clear = array == image.info.get('transparency', -1)
+    array = (array - black) / ((white - black) / 255)
+    array[clear] = 255
+    return Image.fromarray(array)
   if image.has_transparency_data:
     image = image.convert('RGBA')
-    white = Image.new('RGBA', image.size, 'white')
-    image = Image.alpha_composite(white, image)
+    paper = Image.new('RGBA', image.size, 'white')
+    image = Image.alpha_composite(paper, image)
   return image.convert(_MODES[channels])

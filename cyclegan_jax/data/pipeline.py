@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from cyclegan_jax.data.decode import load
+from cyclegan_jax.data.skip import stand_in
 from cyclegan_jax.errors import UserError
 
 
@@ -35,14 +36,16 @@ class Cache:
 
 
 class _Reader:
-  """Reads the training images of a domain."""
+  """Reads the training images of a domain; with `skip` others for bad ones."""
 
-  def __init__(self, pictures, channels, preprocess, cache):
+  def __init__(self, pictures, channels, preprocess, cache, skip=False):
     self.error = None
     self._pictures = pictures
     self._channels = channels
     self._preprocess = preprocess
     self._cache = cache
+    self._skip = skip
+    self._bad = set()
     self._size = None
 
   def __call__(self, indices, corners, flips):
@@ -70,12 +73,28 @@ class _Reader:
 
   def _read(self, index):
     """[height, width, channels] in [0, 255], resized, not augmented."""
+    index, pixels = self._find(index)
+    self._check_size(self._pictures[index], pixels)
+    return pixels
+
+  def name(self, index):
+    """Name of the picture that is read at an index."""
+    index = self._find(index)[0] if self._skip else index
+    return self._pictures[index].name
+
+  def _find(self, index):
+    if self._skip:
+      return stand_in(self._decode, self._pictures, index, self._bad)
+    return index, self._decode(index)
+
+  def _decode(self, index):
     picture = self._pictures[index]
     pixels = self._cache.get(
       (id(self), index),
       lambda: load(picture, self._channels, self._preprocess.train_size),
     )
-    self._check_size(picture, pixels)
+    height, width = pixels.shape[:2]
+    self._preprocess.check_crop(picture.name, width, height)
     return pixels
 
   def _crop(self, pixels, corner, flip):
@@ -93,16 +112,10 @@ class _Reader:
     return rows[:, left : left + width]
 
   def _check_size(self, picture, array):
-    height, width = array.shape[:2]
-    crop = self._preprocess.crop_size
     if self._preprocess.crops:
-      if min(height, width) < crop:
-        raise UserError(
-          f'{picture.name}: {width}x{height} is smaller than '
-          f'data.crop_size={crop}: use a smaller crop or '
-          'data.preprocess=resize_and_crop'
-        )
-    elif self._size is None:
+      return
+    height, width = array.shape[:2]
+    if self._size is None:
       self._size = (height, width)
     elif self._size != (height, width):
       raise UserError(
@@ -130,6 +143,7 @@ def batches(
   share=None,
   cache_bytes=2**31,
   threads=0,
+  skip=False,
 ):
   """Endless training batches from a step on, at no cost for those before it.
 
@@ -146,26 +160,20 @@ def batches(
     share: (first, count), this process's part of each batch; None for all.
     cache_bytes: memory for decoded pictures.
     threads: how many batches to prepare at the same time; 0: tf.data decides.
+    skip: whether to use other pictures for bad ones, with a warning.
 
   Returns:
     An iterator of {'a', 'b'}: float32 [count, height, width, channels] in
     [-1, 1].
 
   Raises:
-    UserError: a picture that can't be used, named.
+    UserError: a picture that can't be used, named; with `skip` if no other can.
   """
   cache = Cache(cache_bytes)
   readers = [
-    _Reader(source.train[d], channels[d], preprocess, cache) for d in 'ab'
+    _Reader(source.train[d], channels[d], preprocess, cache, skip) for d in 'ab'
   ]
-  sizes = {d: len(source.train[d]) for d in ('a', 'b')}
-  draw = _draw(
-    sizes,
-    seed,
-    batch_size,
-    steps_per_epoch(source, batch_size),
-    *(share or (0, batch_size)),
-  )
+  draw = _draw(source, seed, batch_size, share)
 
   def read(*draws):
     return [reader(*args) for reader, args in zip(readers, zip(*draws))]
@@ -199,13 +207,39 @@ def _steps(running, readers):
     yield batch
 
 
-def _draw(sizes, seed, batch_size, steps, first, count):
+def names(
+  source,
+  preprocess,
+  channels,
+  *,
+  seed,
+  batch_size,
+  step,
+  share=None,
+  skip=False,
+):
+  """{'a', 'b'}: names of the pictures in the batch of a step of `batches`."""
+  draw = _draw(source, seed, batch_size, share)
+  indices, *_ = draw(tf.constant(step, tf.int64))
+  found = {}
+  for domain, row in zip('ab', indices.numpy().tolist()):
+    reader = _Reader(
+      source.train[domain], channels[domain], preprocess, Cache(0), skip
+    )
+    found[domain] = [reader.name(index) for index in row]
+  return found
+
+
+def _draw(source, seed, batch_size, share):
   """step -> all that is random in this share of its batch.
 
   Of [2, count] images, A's and B's: indices, corners [2, count, 2] and flips,
   as `_Reader` takes them.
   """
+  sizes = {d: len(source.train[d]) for d in ('a', 'b')}
   size = max(sizes.values())
+  steps = steps_per_epoch(source, batch_size)
+  first, count = share or (0, batch_size)
 
   def draw(step):
     position = tf.range(first, first + count, dtype=tf.int64)

@@ -33,6 +33,15 @@ class Preprocess(NamedTuple):
     load = self.crop_size if self.crops else self.load_size
     return MODES[self.mode](width, height, load, self.crop_size)
 
+  def check_crop(self, name, width, height):
+    """Raises `UserError` if a picture of this `train_size` is below a crop."""
+    if self.crops and min(width, height) < self.crop_size:
+      raise UserError(
+        f'{name}: {width}x{height} is smaller than data.crop_size='
+        f'{self.crop_size}: use a smaller crop or '
+        'data.preprocess=resize_and_crop'
+      )
+
 
 def _width(width, height, load, crop):
   # Never lower than a crop, in the official code even where none is cut.

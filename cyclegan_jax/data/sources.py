@@ -55,7 +55,13 @@ def _pictures(folder):
     raise UserError(
       f'no pictures in {folder}: it needs {" ".join(EXTENSIONS)} files'
     )
-  return [Picture(str(f), f) for f in files]
+  return [_picture(f) for f in files]
+
+
+def _picture(file):
+  """A picture called by its path, on one line whatever that holds."""
+  name = str(file)
+  return Picture(name if name.isprintable() else repr(name), file)
 
 
 def folder(root, name=''):
@@ -88,7 +94,7 @@ def _labels(root, stems):
     if missing:
       raise UserError(f'no label map {missing[0]} beside its test picture')
     return Labels(
-      [Picture(str(p), p) for p in pictures],
+      [_picture(p) for p in pictures],
       list(classes),
       [np.reshape(c, (-1, 3)).astype(float).tolist() for c in classes.values()],
     )
@@ -193,13 +199,28 @@ SOURCES = {
 }
 
 
-def check(source):
+def check(source, skip=False):
   """Reads every header once, so a wrong file stops a run before it starts.
 
+  Args:
+    source: a `Source`.
+    skip: whether a run does without bad pictures.
+
   Raises:
-    UserError: names the first picture that is none or is too small.
+    UserError: names the first picture that is none or is too small; with `skip`
+      only where a split has no other.
   """
   labels = source.labels.pictures if source.labels else []
   for pictures in (*source.train.values(), *source.test.values(), labels):
+    bad = []
     for picture in pictures:
-      check_header(picture)
+      try:
+        check_header(picture)
+      except UserError as e:
+        if not skip:
+          raise
+        bad.append(e)
+    if bad and len(bad) == len(pictures):
+      raise UserError(
+        f'none of {len(bad)} pictures can be used, the first is {bad[0]}'
+      )

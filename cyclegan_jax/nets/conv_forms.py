@@ -297,8 +297,7 @@ def _few_outputs(fine, coarse, width, size):
   runs = jnp.pad(runs, ((reach * width, 0), (0, 0)))
   runs = lax.optimization_barrier(runs)
   products = [
-    _product(runs[(reach - top) * width :][:count], fine)
-    for top in range(size)
+    _product(runs[(reach - top) * width :][:count], fine) for top in range(size)
   ]
   gradient = jnp.stack(products).reshape(size, size, -1, fine.shape[-1])
   return gradient.swapaxes(2, 3)

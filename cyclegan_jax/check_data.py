@@ -1,0 +1,87 @@
+"""Looks at every picture of a data set before a run does:
+
+    python -m cyclegan_jax.check_data --config=configs/NAME.py
+
+Decodes all of them and reports what cannot be used, sizes, duplicates and files
+that are converted; a full report and a contact sheet a domain are in --output.
+Exit codes: 0 every picture can be used, 2 some cannot, or something given
+doesn't fit.
+"""
+
+import json
+import pathlib
+import sys
+
+from cyclegan_jax import cli
+from cyclegan_jax.errors import UserError
+
+FLAGS = {'output': ('DIR', '', 'folder it writes; data_check/<config name>')}
+
+
+def main(argv):
+  config, values = cli.parse_flags(argv, __doc__, FLAGS)
+  default = f'data_check/{cli.config_path(argv).stem}'
+  folder = pathlib.Path(values['output'] or default)
+  cli.quiet()
+  from cyclegan_jax import build, data_report
+
+  build.check_values(config)
+  dataset = build.build_data(config)
+  seen = data_report.scan(dataset)
+  facts = data_report.report(dataset, seen)
+  print(data_report.text(facts))
+  sheets = {
+    d: data_report.contact_sheet(seen[f'train{d.upper()}'], dataset.channels[d])
+    for d in ('a', 'b')
+  }
+  write(folder, facts, sheets)
+  print(f'\nreport.json and contact sheets are in {folder}')
+  conclude(facts, config.data.preprocess)
+
+
+def write(folder, facts, sheets):
+  """Writes report.json and contact_a.png, contact_b.png.
+
+  Args:
+    folder: where to; made if missing.
+    facts: a `data_report.report`.
+    sheets: {'a', 'b'}: uint8 [h, w, 3], or None for none.
+
+  Raises:
+    UserError: it can't be written.
+  """
+  from cyclegan_jax import files, images
+
+  try:
+    files.write(folder / 'report.json', json.dumps(facts, indent=2) + '\n')
+    for domain, sheet in sheets.items():
+      path = folder / f'contact_{domain}.png'
+      path.unlink(missing_ok=True)
+      if sheet is not None:
+        files.write(path, images.png(sheet))
+  except OSError as e:
+    raise UserError(f'cannot write to {folder} (--output): {e.strerror}') from e
+
+
+def conclude(facts, mode):
+  """Raises `UserError` if a run could not use every picture."""
+  bad = len(facts['unusable'])
+  if bad:
+    splits = facts['splits']
+    empty = [name for name, x in splits.items() if not x['usable']]
+    hint = 'or train without them: --config.data.on_bad_image=skip'
+    if empty:
+      hint = f'and add others to {", ".join(empty)}'
+    count = sum(x['pictures'] for x in splits.values())
+    raise UserError(
+      f'{bad} of {count} pictures cannot be used: remove them, {hint}'
+    )
+  for split, sizes in facts['mixed_sizes'].items():
+    raise UserError(
+      f'{split} has pictures of {sizes} sizes, and data.preprocess={mode} does '
+      'not crop to one size: use a mode that does'
+    )
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

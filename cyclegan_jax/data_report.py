@@ -1,0 +1,238 @@
+"""What check_data finds out about a data set, as facts and as text."""
+
+import collections
+import concurrent.futures
+import hashlib
+import itertools
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from cyclegan_jax import images
+from cyclegan_jax.data.decode import Picture, check_header, check_resized, load
+from cyclegan_jax.errors import UserError
+
+_AHEAD = 256  # pictures handed to the threads at a time
+_SHOWN = 20  # lines a list has on the terminal
+_BAR = 40  # characters of the longest bar of a histogram
+
+
+class Seen(NamedTuple):
+  """What is known of a picture.
+
+  Attributes:
+    split: 'trainA', 'trainB', 'testA', 'testB' or 'testLabels'.
+    picture: the `Picture`.
+    problem: why it can't be used, as a `UserError` says it; None if it can,
+      and then there are:
+    size: (width, height).
+    prepared: (width, height) as resized for training.
+    gray: whether the file declares a gray picture.
+    digest: equal for pictures of the same pixels.
+  """
+
+  split: str
+  picture: Picture
+  problem: str | None
+  size: tuple | None = None
+  prepared: tuple | None = None
+  gray: bool = False
+  digest: bytes = b''
+
+
+def scan(dataset):
+  """Decodes every picture of a `Dataset`, some at the same time.
+
+  Returns:
+    {split: [Seen]}; no test splits where the training pictures are the test's.
+  """
+  source = dataset.source
+  parts = {'train': source.train}
+  if source.test is not source.train:
+    parts['test'] = source.test
+  splits = {
+    f'{part}{domain.upper()}': (pictures, domain)
+    for part, domains in parts.items()
+    for domain, pictures in domains.items()
+  }
+  if source.labels:
+    splits['testLabels'] = (source.labels.pictures, None)
+  threads = min(8, os.cpu_count() or 1)  # a large picture takes a gigabyte
+  with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+    return {
+      split: list(_look_at_all(pool, dataset, split, *rest))
+      for split, rest in splits.items()
+    }
+
+
+def _look_at_all(pool, dataset, split, pictures, domain):
+  pictures = iter(pictures)
+  while some := list(itertools.islice(pictures, _AHEAD)):
+    yield from pool.map(lambda p: _look_at(dataset, split, domain, p), some)
+
+
+def _look_at(dataset, split, domain, picture):
+  prepare = dataset.preprocess
+  try:
+    gray = check_header(picture)
+    pixels = load(picture, dataset.channels.get(domain, 1), lambda w, h: (w, h))
+    size = prepared = pixels.shape[1::-1]
+    if split.startswith('train'):
+      prepared = prepare.train_size(*size)
+      prepare.check_crop(picture.name, *prepared)
+    elif domain:
+      prepared = prepare.test_size(*size)
+    check_resized(picture, *prepared)
+  except UserError as e:
+    return Seen(split, picture, str(e))
+  digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+  digest.update(np.ascontiguousarray(pixels))
+  return Seen(split, picture, None, size, prepared, gray, digest.digest())
+
+
+def report(dataset, seen):
+  """The facts of what `scan` saw, in plain values.
+
+  Returns:
+    {'splits': {split: {'pictures', 'usable', 'sizes': {'WxH': count}}},
+    'unusable': [{'split', 'picture', 'problem'}],
+    'duplicates': [[{'split', 'picture'} of the same pixels]],
+    'converted': {what: [picture]},
+    'mixed_sizes': {split: sizes of training pictures, where no crop makes them
+    one}}.
+  """
+  usable = {s: [x for x in found if not x.problem] for s, found in seen.items()}
+  mixed = {}
+  if not dataset.preprocess.crops:
+    for split in ('trainA', 'trainB'):
+      sizes = len({x.prepared for x in usable[split]})
+      if sizes > 1:
+        mixed[split] = sizes
+  return {
+    'splits': {
+      split: {
+        'pictures': len(seen[split]),
+        'usable': len(found),
+        'sizes': _sizes(found),
+      }
+      for split, found in usable.items()
+    },
+    'unusable': [
+      {'split': x.split, 'picture': x.picture.name, 'problem': x.problem}
+      for found in seen.values()
+      for x in found
+      if x.problem
+    ],
+    'duplicates': _duplicates(usable),
+    'converted': _converted(dataset.channels, usable),
+    'mixed_sizes': mixed,
+  }
+
+
+def _sizes(found):
+  sizes = collections.Counter(x.size for x in found)
+  return {f'{w}x{h}': count for (w, h), count in sizes.most_common()}
+
+
+def _pictures(usable):
+  """All that are no label maps."""
+  return [x for split in usable if split != 'testLabels' for x in usable[split]]
+
+
+def _duplicates(usable):
+  groups = collections.defaultdict(list)
+  for x in _pictures(usable):
+    groups[x.digest].append({'split': x.split, 'picture': x.picture.name})
+  return [group for group in groups.values() if len(group) > 1]
+
+
+def _converted(channels, usable):
+  """Gray files among colours, and colours among gray, by what happens there."""
+  names = collections.defaultdict(list)
+  for x in _pictures(usable):
+    gray = channels[x.split[-1].lower()] == 1
+    if x.gray != gray:
+      what = 'colour files, used as gray' if gray else 'gray files, used as RGB'
+      names[f'{x.split}: {what}'].append(x.picture.name)
+  return dict(names)
+
+
+def contact_sheet(found, channels, count=64, columns=8, side=128):
+  """Small pictures, `count` of them spread evenly, as uint8 [h, w, 3].
+
+  Args:
+    found: [Seen], of which those are shown that can be used.
+    channels: of their domain.
+    count: at most so many.
+    columns: of the sheet.
+    side: pixels of the longer side; smaller pictures are not resized.
+
+  Returns:
+    The sheet; None where no picture can be used.
+  """
+  pictures = [x.picture for x in found if not x.problem]
+  if not pictures:
+    return None
+  places = np.linspace(0, len(pictures) - 1, min(count, len(pictures)))
+
+  def small(width, height):
+    scale = min(1, side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+  shown = [
+    load(pictures[i], channels, small).astype(np.float32) / 127.5 - 1
+    for i in places.round().astype(int)
+  ]
+  return images.grid(
+    [shown[i : i + columns] for i in range(0, len(shown), columns)]
+  )
+
+
+def text(facts):
+  """What `report` gives, in lines to read."""
+  lines = [f'{"split":<12}{"pictures":>9}{"usable":>9}  sizes']
+  for split, x in facts['splits'].items():
+    sizes = list(x['sizes'])
+    range_ = f'all {sizes[0]}' if sizes else 'none'
+    if len(sizes) > 1:
+      range_ = f'{len(sizes)} sizes, most often {sizes[0]}'
+    lines.append(f'{split:<12}{x["pictures"]:>9}{x["usable"]:>9}  {range_}')
+  for split, x in facts['splits'].items():
+    if len(x['sizes']) > 1:
+      lines += ['', f'short sides of {split}, in pixels:']
+      lines += _histogram(x['sizes'])
+  lines += _listed(
+    'cannot be used',
+    [f'{x["split"]}: {x["problem"]}' for x in facts['unusable']],
+  )
+  groups = facts['duplicates']
+  across = sum(len({x['split'][:4] for x in group}) > 1 for group in groups)
+  lines += _listed(
+    f'groups of equal pictures, {across} of them over train and test',
+    [' = '.join(f'{x["split"]}: {x["picture"]}' for x in g) for g in groups],
+  )
+  for what, names in facts['converted'].items():
+    lines += _listed(f'of {what}', names)
+  return '\n'.join(lines)
+
+
+def _histogram(sizes):
+  """A line for each power of two, with a bar; `sizes` is {'WxH': count}."""
+  counts = collections.Counter()
+  for size, count in sizes.items():
+    counts[min(map(int, size.split('x'))).bit_length()] += count
+  most = max(counts.values())
+  for bits in range(min(counts), max(counts) + 1):
+    bar = '#' * -(-counts[bits] * _BAR // most)
+    span = f'{2 ** (bits - 1)}-{2**bits - 1}'
+    yield f'  {span:>12} {counts[bits]:>8} {bar}'.rstrip()
+
+
+def _listed(what, items):
+  if not items:
+    return []
+  lines = ['', f'{len(items)} {what}:', *(f'  {x}' for x in items[:_SHOWN])]
+  if len(items) > _SHOWN:
+    lines.append(f'  and {len(items) - _SHOWN} more, see report.json')
+  return lines
