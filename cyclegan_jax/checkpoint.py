@@ -40,6 +40,7 @@ class Checkpoints:
         max_to_keep=keep,
         keep_period=keep_every or None,
         enable_async_checkpointing=True,
+        cleanup_tmp_directories=True,  # of killed processes
       ),
     )
 

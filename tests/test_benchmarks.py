@@ -254,3 +254,47 @@ def test_torch_networks_have_the_published_parameter_counts():
     ]
   counts = [sum(p.numel() for p in net.parameters()) for net in nets]
   assert counts == [7_837_699, 11_378_179, 2_764_737]
+
+
+TABLE = """
+| contender | s/step | range | peak GiB |
+| --- | --- | --- | --- |
+| cyclegan_jax | {} | 0.1 - 0.3 | {} |
+"""
+
+
+def test_growth_reads_what_the_benchmark_prints(monkeypatch):
+  import growth
+
+  calls = []
+
+  def answer(command, **options):
+    del options
+    calls.append(command)
+    return SimpleNamespace(returncode=0, stdout=TABLE.format(0.2, 1.5))
+
+  monkeypatch.setattr(growth.subprocess, 'run', answer)
+  assert growth.measure(['--size=64']) == (0.2, 1.5)
+  assert calls[0][1].name == 'train_step.py' and '--size=64' in calls[0]
+
+
+def test_growth_says_why_a_point_failed(monkeypatch):
+  import growth
+
+  failed = SimpleNamespace(returncode=2, stdout='', stderr='error: no memory')
+  monkeypatch.setattr(growth.subprocess, 'run', lambda *args, **kw: failed)
+  with pytest.raises(SystemExit, match='no memory'):
+    growth.measure([])
+
+
+def test_growth_plots_every_series(monkeypatch, tmp_path, capsys):
+  pytest.importorskip('matplotlib')  # an extra of the benchmarks alone
+  import growth
+
+  monkeypatch.setattr(growth, 'measure', lambda flags: (len(flags), 1.0))
+  plot = tmp_path / 'growth.png'
+  monkeypatch.setattr(sys, 'argv', ['growth', f'--output={plot}'])
+  growth.main()
+  assert plot.stat().st_size > 1000
+  points = sum(len(values) for _, _, values in growth.SERIES.values())
+  assert capsys.readouterr().out.count('\n') == points + 2

@@ -149,8 +149,10 @@ def test_none_whole_is_a_refusal_and_moves_nothing(state, tmp_path):
 
 def test_half_written_ones_are_cleared(state, tmp_path):
   folder = saved(tmp_path / 'c', state)
-  (folder / '4.orbax-checkpoint-tmp').mkdir()
+  half = folder / '4.orbax-checkpoint-tmp'
+  (half / 'state').mkdir(parents=True)
   assert restored(folder, state)[0].step == 3
+  assert not half.exists()
 
 
 def test_the_newest_and_every_so_many_are_kept(state, tmp_path):

@@ -54,6 +54,16 @@ def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
   assert code == 0 and 'finished: all 4 steps' in out and 'step 4/4' not in out
 
 
+def test_a_workdir_keeps_to_its_settings(pictures, tmp_path, capsys):
+  first = tiny.command('folder', tmp_path / 'run', pictures)
+  assert run(first, capsys)[0] == 0
+  before = (tmp_path / 'run' / 'config.json').read_text()
+  other = tiny.command('folder', tmp_path / 'run', pictures, seed=3)
+  code, _, err = run(other, capsys)
+  assert_one_line(code, err, 'seed was 0, is 3', '--workdir')
+  assert (tmp_path / 'run' / 'config.json').read_text() == before
+
+
 def test_help_lists_every_flag_and_option(capsys):
   with pytest.raises(SystemExit) as stop:
     cli.run(main.main, ['main', '--help'])
