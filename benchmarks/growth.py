@@ -73,6 +73,8 @@ def main():
 
 def _plot(axis, name, values, points, power):
   """Time and memory over one flag, with proportional growth beside them."""
+  from matplotlib.ticker import LogLocator
+
   seconds, memory = zip(*points)
   axis.loglog(values, seconds, 'o-', label='s/step')
   axis.loglog(values, memory, 's-', label='peak GiB')
@@ -81,6 +83,8 @@ def _plot(axis, name, values, points, power):
     axis.loglog(values, line, ':', color='gray', label='proportional')
   axis.set_xticks(values, [str(v) for v in values])
   axis.minorticks_off()
+  axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+  axis.yaxis.set_major_formatter('{x:g}')
   axis.set_xlabel(name)
   axis.legend()
 
