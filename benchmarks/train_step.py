@@ -108,6 +108,7 @@ def _build(config, size, mesh):
     train_step.make_step(method, optimizers, ema_decay=ema_decay),
     mesh,
     config.parallel.map,
+    save_memory=config.generator.remat != 'none',
   )
   return parallel.replicate(state, mesh), step, batch
 

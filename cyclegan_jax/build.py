@@ -51,6 +51,7 @@ def build_run(config):
     ),
     keep=Keep(config.log.keep, config.log.keep_every),
     samples=config.log.samples,
+    save_memory=config.generator.remat != 'none',
     skip_nonfinite=lookup(
       _ON_NONFINITE, config.train.on_nonfinite, 'train.on_nonfinite'
     ),

@@ -40,7 +40,8 @@ OPTIONS = {
   ),
   'generator.remat': (
     'none',
-    'none | blocks | all: what is computed twice, to save memory',
+    'none | blocks | all: what is computed twice, to save memory; what is not '
+    'none also makes a CPU save it at the cost of time',
   ),
   'generator.init_type': ('normal', 'normal | xavier | kaiming | orthogonal'),
   'generator.init_gain': (0.02, 'standard deviation or gain of the init'),

@@ -9,6 +9,7 @@ import numpy as np
 
 from cyclegan_jax import parallel, train_step
 from cyclegan_jax.errors import UserError
+from cyclegan_jax.train_step import NONFINITE
 
 
 class SickTraining(UserError):
@@ -18,11 +19,11 @@ class SickTraining(UserError):
 class Device:
   """Calls the compiled step, at most two calls ahead of the device.
 
-  So the device always has work, and what is logged as waiting for input is
-  time that it lacked some.
+  So the device always has work, unless it has to wait for input.
 
   Attributes:
-    waited: seconds spent waiting for input so far.
+    waited: seconds so far in which input was read and the device, at the end of
+      them, had nothing more to do.
   """
 
   def __init__(self, run, mesh, share, state, say):
@@ -42,8 +43,12 @@ class Device:
       parts=run.parts,
       skip_nonfinite=run.skip_nonfinite,
     )
-    self._one = parallel.map_step(step, mesh, run.map)
-    self._several = parallel.map_step(step, mesh, run.map, several=True)
+    self._one, self._several = (
+      parallel.map_step(
+        step, mesh, run.map, several=several, save_memory=run.save_memory
+      )
+      for several in (False, True)
+    )
     self._run = run
     self._share = share
     self._say = say
@@ -66,7 +71,8 @@ class Device:
       self._finish()
     start = time.monotonic()
     batches = [next(self._batches) for _ in range(count)]
-    self.waited += time.monotonic() - start
+    if all(metrics[NONFINITE].is_ready() for *_, metrics in self._running):
+      self.waited += time.monotonic() - start
     if count == 1:
       state, metrics = self._one(state, batches[0])
     else:
@@ -87,7 +93,7 @@ class Device:
 
   def _finish(self):
     last, count, metrics = self._running.popleft()
-    nonfinite = int(metrics[train_step.NONFINITE])  # waits for it
+    nonfinite = int(metrics[NONFINITE])  # waits for it
     if nonfinite == self._nonfinite:
       return
     self._nonfinite = nonfinite

@@ -59,6 +59,7 @@ class Run(NamedTuple):
     rhythm: a `Rhythm`.
     keep: a `Keep`.
     samples: test pictures in a sample grid.
+    save_memory: whether the device may take longer to use less memory.
     skip_nonfinite: whether to pass over steps with NaN or infinity in a loss or
       a gradient; else they stop the run.
   """
@@ -79,6 +80,7 @@ class Run(NamedTuple):
   rhythm: Rhythm = Rhythm()
   keep: Keep = Keep()
   samples: int = 4
+  save_memory: bool = False
   skip_nonfinite: bool = False
 
 

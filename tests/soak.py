@@ -1,0 +1,204 @@
+"""Trains for a long time, and looks for what grows.
+
+  python tests/soak.py --steps=20000
+
+Trains a tiny network in one process, which logs, samples and saves as a real
+run does. Behind the first tenth of the steps its memory has to stay within 2%,
+its steps within 20% of their time, its threads and open files within their
+number. Prints readings and a verdict; exit code 0 if all holds, 1 if not. For
+Linux, where nothing else is running: that would change the steps' time. It
+runs on the CPU unless JAX_PLATFORMS says otherwise.
+"""
+
+import argparse
+import multiprocessing
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+import tiny
+
+MEMORY_GROWTH = 0.02
+STEP_TIME_CHANGE = 0.2
+
+
+class Reading(NamedTuple):
+  """Of the process, at a logged step.
+
+  Attributes:
+    step: steps done.
+    seconds: a step since the reading before, or None for the first.
+    memory: bytes of memory it holds, without its libraries' files, which the
+      system drops and reads anew as it likes.
+    threads: how many it has.
+    handles: how many files and the like it has open.
+  """
+
+  step: int
+  seconds: float | None
+  memory: int
+  threads: int
+  handles: int
+
+
+def read(pid):
+  """(memory, threads, handles) of a process."""
+  process = pathlib.Path(f'/proc/{pid}')
+  status = dict(
+    line.split(':', 1) for line in (process / 'status').read_text().splitlines()
+  )
+  memory = int(status['RssAnon'].split()[0]) * 1024
+  return memory, int(status['Threads']), len(list((process / 'fd').iterdir()))
+
+
+def train(workdir, steps, every, pipe):
+  """The process that trains; sends (step, time) of every logged step."""
+  from cyclegan_jax import build, cli
+  from cyclegan_jax import train as training
+
+  def say(line):
+    word, _, rest = line.partition(' ')
+    if word == 'step':
+      pipe.send((int(rest.partition('/')[0]), time.monotonic()))
+
+  cli.quiet()
+  tiny.write_pictures(workdir / 'pictures')
+  command = tiny.command(
+    'folder',
+    workdir / 'run',
+    workdir / 'pictures',
+    schedule__constant=steps // 2,
+    schedule__decay=steps - steps // 2,
+    train__ema_decay=0.9,
+    train__batch_size=2,
+    generator__dropout=0.5,
+    log__every=every,
+    log__sample_every=10 * every,
+    log__checkpoint_every=10 * every,
+  )
+  config, run_folder = cli.parse(command, '')
+  training.train(build.build_run(config), run_folder, say=say)
+  pipe.close()
+
+
+def readings(steps, every, say=print):
+  """Trains in a process of its own, and reads how it fares.
+
+  Args:
+    steps: how many to train.
+    every: steps between two readings.
+    say: prints a line, now and then.
+
+  Returns:
+    A list of `Reading`.
+
+  Raises:
+    RuntimeError: the training failed.
+  """
+  spawn = multiprocessing.get_context('spawn')
+  receiver, sender = spawn.Pipe(duplex=False)
+  found, before = [], None
+  with tempfile.TemporaryDirectory(prefix='soak_') as folder:
+    process = spawn.Process(
+      target=train, args=(pathlib.Path(folder), steps, every, sender)
+    )
+    process.start()
+    sender.close()
+    try:
+      while True:
+        step, now = receiver.recv()
+        passed = before and (now - before[1]) / (step - before[0])
+        found.append(Reading(step, passed, *read(process.pid)))
+        before = step, now
+        if len(found) % max(1, steps // every // 20) == 0:
+          say(row(found[-1]))
+    except EOFError:  # it has closed its end
+      process.join()
+    finally:
+      process.kill()
+      process.join()
+  if process.exitcode:
+    raise RuntimeError(f'the training failed: exit code {process.exitcode}')
+  return found
+
+
+HEADER = (
+  '|   step | ms/step | memory MB | threads | handles |\n' + '|--:' * 5 + '|'
+)
+
+
+def row(reading):
+  """A line of the table."""
+  milliseconds = 1000 * (reading.seconds or 0)
+  return (
+    f'| {reading.step:6} | {milliseconds:7.2f} | {reading.memory / 1e6:9.1f} '
+    f'| {reading.threads:7} | {reading.handles:7} |'
+  )
+
+
+def judge(found):
+  """What is judged, in lines, and whether all of it holds.
+
+  Args:
+    found: readings, of at least 20 steps behind the first tenth.
+
+  Returns:
+    [(whether it holds, line)].
+  """
+  warm = [r for r in found if r.step > found[-1].step / 10]
+  parts = [warm[i * len(warm) // 4 :][: len(warm) // 4] for i in range(4)]
+  # Medians: a checkpoint being saved needs memory, which it gives back.
+  # Against the least: memory that is freed late would hide what grows.
+  memory = [statistics.median(r.memory for r in part) for part in parts]
+  least = min(range(3), key=lambda i: memory[i])
+  growth = memory[3] / memory[least] - 1
+  seconds = [statistics.median(r.seconds for r in part) for part in parts]
+  change = seconds[3] / seconds[1] - 1
+  lines = [
+    (
+      growth < MEMORY_GROWTH,
+      f'memory: {memory[least] / 1e6:.1f} MB in quarter {least + 1}, '
+      f'{memory[3] / 1e6:.1f} MB in the last: {growth:+.2%}',
+    ),
+    (
+      abs(change) < STEP_TIME_CHANGE,
+      f'time: {1000 * seconds[1]:.2f} ms a step in the second quarter, '
+      f'{1000 * seconds[3]:.2f} ms in the last: {change:+.1%}',
+    ),
+  ]
+  for name in ('threads', 'handles'):
+    most = [max(getattr(r, name) for r in part) for part in parts]
+    line = f'{name}: at most {most[0]} in the first quarter, {most[3]} in the'
+    lines.append((most[3] <= most[0], f'{line} last'))
+  return lines
+
+
+def main(argv=None):
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+  )
+  parser.add_argument('--steps', type=int, default=20000, help='steps (20000)')
+  args = parser.parse_args(argv)
+  if args.steps < 50:
+    parser.error(f'--steps={args.steps}: at least 50 make a judgement')
+  every = min(100, args.steps // 50)
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  # As the real program has it: its memory in large pages (cli.large_pages).
+  os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
+  print(HEADER)
+  lines = judge(readings(args.steps, every))
+  print()
+  for holds, line in lines:
+    print(f'{"good" if holds else "BAD ":<5} {line}')
+  well = all(holds for holds, _ in lines)
+  print('PASSED: nothing grows' if well else 'FAILED')
+  return 0 if well else 1
+
+
+if __name__ == '__main__':
+  sys.exit(main())
