@@ -170,10 +170,12 @@ def judge(found):
       f'{1000 * seconds[3]:.2f} ms in the last: {change:+.1%}',
     ),
   ]
-  for name in ('threads', 'handles'):
-    most = [max(getattr(r, name) for r in part) for part in parts]
-    line = f'{name}: at most {most[0]} in the first quarter, {most[3]} in the'
-    lines.append((most[3] <= most[0], f'{line} last'))
+  # Pools have a thread more or less at any moment: the fewest tell a growth.
+  for name, pick in (('threads', min), ('handles', max)):
+    first = max(getattr(r, name) for r in parts[0])
+    last = pick(getattr(r, name) for r in parts[3])
+    line = f'{name}: up to {first} in the first quarter, {last} in the last'
+    lines.append((last <= first, line))
   return lines
 
 
