@@ -13,6 +13,7 @@ from clu import metric_writers
 from cyclegan_jax.checkpoint import Checkpoints
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_trace(tmp_path):
   said = []
   well = chaos.check(tmp_path, kills=2, steps=40, seed=1, say=said.append)

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from cyclegan_jax.checkpoint import Checkpoints
 
 TESTS = pathlib.Path(__file__).parent
@@ -60,6 +62,7 @@ def endings(processes):
   return [output.splitlines()[-1] for output in outputs]
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_all_at_the_same_step(pictures, tmp_path):
   processes = start(pictures, tmp_path, 100000)
   for line in processes[0].stdout:

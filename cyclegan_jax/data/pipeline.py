@@ -258,7 +258,8 @@ def _draw(source, seed, batch_size, share):
     return (
       tf.stack([shuffled % sizes['a'], index_b]),
       tf.transpose(corners, [1, 0, 2]),
-      tf.transpose(flips),
+      # As numbers: TensorFlow complains of transposed booleans on some CPUs.
+      tf.transpose(tf.cast(flips, tf.int32)),
     )
 
   def draw_pair(number):
