@@ -93,7 +93,12 @@ def test_options_of_a_newer_version_count_as_their_defaults(pictures, tmp_path):
   written = json.loads(path.read_text())
   del written['loss']['identity_b'], written['train']['ema_decay']
   path.write_text(json.dumps(written))
-  begin(tmp_path, pictures)
+  begin(tmp_path, pictures)  # which writes all of them again
+  assert json.loads(path.read_text())['loss']['identity_b'] == 5.0
+  del written['loss']['cycle_a']
+  path.write_text(json.dumps(written))
+  with pytest.raises(UserError, match='loss.cycle_a was 10.0, is 1.0'):
+    begin(tmp_path, pictures, loss__cycle_a=1.0)
 
 
 def hold(workdir, opened):
