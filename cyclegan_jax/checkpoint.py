@@ -137,11 +137,7 @@ class Checkpoints:
       ),
     )
     state = restored['state']
-    expected = restored['record']['checksums']
-    actual = _checksums(jax.device_get(state))
-    wrong = [name for name in actual if actual[name] != expected.get(name)]
-    if wrong:
-      raise ValueError(f'checksum of {wrong[0]} differs')
+    _compare(jax.device_get(state), restored['record']['checksums'])
     return state
 
   def _set_aside(self, step):
@@ -164,6 +160,62 @@ class Checkpoints:
       'make it writable, then run the same command; it continues from step '
       f'{self._manager.latest_step() or 0}'
     )
+
+
+def read_params(folder, step=None):
+  """What a run has learned, read beside the run, which may go on.
+
+  Args:
+    folder: the checkpoints of a run, absolute.
+    step: a step saved; None for the newest that is whole.
+
+  Returns:
+    The step, and {'gen', 'disc'}: parameters as numpy arrays, those of the
+    generators averaged where the run averages them.
+
+  Raises:
+    UserError: there is no such step, or it can't be read.
+  """
+  steps = sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
+  if not steps:
+    raise UserError(f'no checkpoint in {folder}: train first')
+  if step is not None and step not in steps:
+    there = ', '.join(map(str, steps))
+    raise UserError(f'no checkpoint of step {step} in {folder}: it has {there}')
+  reasons = []
+  for number in reversed(steps) if step is None else [step]:
+    try:
+      state = _read_raw(folder / str(number))
+    except Exception as e:  # file systems, tensorstore, orbax: all kinds
+      reasons.append(f'{number}: {" ".join(str(e).split())[:80]}')
+      continue
+    return number, {
+      'gen': state.get('ema') or state['params']['gen'],
+      'disc': state['params']['disc'],
+    }
+  raise UserError(
+    f'no checkpoint in {folder} can be read ({"; ".join(reasons)}): train on '
+    'from one that is whole'
+  )
+
+
+def _read_raw(folder):
+  """The arrays of a checkpoint as it was saved; raises what goes wrong."""
+  with ocp.StandardCheckpointer() as checkpointer:
+    state = checkpointer.restore(folder / 'state')
+  with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+    expected = checkpointer.restore(folder / 'record')['checksums']
+  state = jax.tree.map(np.asarray, state)
+  _compare(state, expected)
+  return state
+
+
+def _compare(state, expected):
+  """Raises `ValueError` for the first array whose checksum differs."""
+  actual = _checksums(state)
+  wrong = [name for name in actual if actual[name] != expected.get(name)]
+  if wrong:
+    raise ValueError(f'checksum of {wrong[0]} differs')
 
 
 def _checksums(state):

@@ -17,6 +17,7 @@ from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.errors import UserError
 
 USER_ERROR = 2
+_HELP = {'--help', '-h', '-help', '--helpfull'}
 
 
 def parse(argv, doc):
@@ -46,8 +47,8 @@ def parse_flags(argv, doc, extra):
   Args:
     argv: the command line, program first.
     doc: the program's docstring, for --help.
-    extra: {flag: (placeholder, default, meaning)}; the default, a text or an
-      integer, decides what the flag takes.
+    extra: {flag: (placeholder, default, meaning)}; the default, a text, a
+      number or a boolean, decides what the flag takes.
 
   Returns:
     The locked config and {flag: value}.
@@ -56,18 +57,14 @@ def parse_flags(argv, doc, extra):
     UserError: a flag, path, key or value that can't be.
     SystemExit: after --help.
   """
-  if {'--help', '-h', '-help', '--helpfull'} & set(argv):
+  if _HELP & set(argv):
     print(_help(doc, extra))
     raise SystemExit(0)
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
     'config', None, 'recipe card', flag_values=values, sys_argv=argv
   )
-  for name, (_, default, meaning) in extra.items():
-    define = flags.DEFINE_integer
-    if isinstance(default, str):
-      define = flags.DEFINE_string
-    define(name, default, meaning, flag_values=values)
+  _define(values, extra)
   path = config_path(argv)
   try:
     rest = values(argv)
@@ -82,6 +79,52 @@ def parse_flags(argv, doc, extra):
   if len(rest) > 1:
     raise UserError(f'{rest[1]!r} is no flag: see --help')
   return config, {name: values[name].value for name in extra}
+
+
+def parse_plain(argv, doc, extra):
+  """Reads the flags of a program that takes no config.
+
+  Args:
+    argv: the command line, program first.
+    doc: the program's docstring, for --help.
+    extra: as for `parse_flags`.
+
+  Returns:
+    The arguments that are no flags, and {flag: value}.
+
+  Raises:
+    UserError: a flag that is none, or a value of another kind.
+    SystemExit: after --help.
+  """
+  if _HELP & set(argv):
+    print('\n'.join([doc.strip(), '', 'Flags:', *_flag_lines(extra, 28)]))
+    raise SystemExit(0)
+  values = flags.FlagValues()
+  values.set_gnu_getopt(True)  # flags may come behind arguments
+  _define(values, extra)
+  try:
+    rest = values(argv)
+  except flags.Error as e:
+    raise UserError(' '.join(str(e).split())) from e
+  return rest[1:], {name: values[name].value for name in extra}
+
+
+def require(values, *names):
+  """Raises `UserError` for the first flag of `names` that was not given."""
+  for name in names:
+    if values[name] in ('', None):
+      raise UserError(f'no --{name}: it has to be given (see --help)')
+
+
+def _define(values, extra):
+  define = {
+    bool: flags.DEFINE_boolean,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+  }
+  for name, (_, default, meaning) in extra.items():
+    define[type(default)](name, default, meaning, flag_values=values)
 
 
 def config_path(argv):
@@ -129,17 +172,23 @@ def _help(doc, extra):
     'Flags:',
     f'  {"--config=FILE":<{width}} recipe card, one of configs/*.py',
   ]
-  for name, (placeholder, default, meaning) in extra.items():
-    known = f' ({default!r})' if default else ''
-    lines.append(f'  {f"--{name}={placeholder}":<{width}} {meaning}{known}')
+  lines += _flag_lines(extra, width)
   lines += [
-    f'  {"--help":<{width}} this text',
     '',
     'Options of the recipe card, changed by --config.KEY=VALUE (defaults):',
   ]
   for key, (default, meaning) in OPTIONS.items():
     lines.append(f'  {"--config." + key:<{width}} {meaning} ({default!r})')
   return '\n'.join(lines)
+
+
+def _flag_lines(extra, width):
+  lines = []
+  for name, (placeholder, default, meaning) in extra.items():
+    known = f' ({default!r})' if default else ''
+    flag = f'--{name}={placeholder}' if placeholder else f'--{name}'
+    lines.append(f'  {flag:<{width}} {meaning}{known}')
+  return [*lines, f'  {"--help":<{width}} this text']
 
 
 def quiet():

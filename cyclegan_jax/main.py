@@ -13,10 +13,12 @@ def main(argv):
   config, workdir = cli.parse(argv, __doc__)
   # The heavy imports come after the flags: a typo is answered at once.
   cli.quiet()
-  from cyclegan_jax import build, record, train
+  from cyclegan_jax import build, model, record, train
 
   with record.open_workdir(workdir):
     run = build.build_run(config)
+    if config.init_from:
+      run = run._replace(initial=lambda: model.load(config.init_from).params)
     record.begin(workdir, config, run.data.source)
     result = train.train(run, workdir)
     return record.report(result, train.Workdir(workdir), run.schedule.steps)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 import signal
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -62,6 +63,8 @@ class Run(NamedTuple):
     save_memory: whether the device may take longer to use less memory.
     skip_nonfinite: whether to pass over steps with NaN or infinity in a loss or
       a gradient; else they stop the run.
+    initial: () -> {'gen', 'disc'}, trained parameters to begin with, of some
+      or all networks; None to begin with random ones.
   """
 
   method: Method
@@ -82,6 +85,7 @@ class Run(NamedTuple):
   samples: int = 4
   save_memory: bool = False
   skip_nonfinite: bool = False
+  initial: Callable | None = None
 
 
 class Result(NamedTuple):
@@ -157,6 +161,10 @@ def train(run, workdir, *, stop_at=None, say=print):
     if checkpoints.latest_step() is not None:
       state = checkpoints.restore(state, say)
       say(f'continuing {work.path} from step {int(state.step)}')
+    elif run.initial:
+      state = parallel.replicate(
+        train_state.with_params(state, run.initial()), mesh
+      )
     if int(state.step) < run.schedule.steps:
       work.forget_test()
     log = Log(work.path, int(state.step)) if parallel.writes() else NoLog()

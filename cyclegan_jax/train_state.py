@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
+from flax import struct, traverse_util
 
 from cyclegan_jax import image_pool
+from cyclegan_jax.errors import UserError
 
 
 class TrainState(struct.PyTreeNode):
@@ -60,3 +61,37 @@ def create(method, optimizers, key, batch, *, pool_size=50, ema=False):
     ema=jax.tree.map(jnp.copy, params['gen']) if ema else None,
     nonfinite=jnp.zeros((), jnp.int32),
   )
+
+
+def with_params(state, params):
+  """A state that begins with other parameters.
+
+  Args:
+    state: a `TrainState`.
+    params: {'gen': {name: params}, 'disc': {name: params}}, of some or all of
+      its networks; leaves that its networks lack are left out.
+
+  Raises:
+    UserError: there are none, or they are those of other networks.
+  """
+  ours = traverse_util.flatten_dict(state.params)
+  theirs = traverse_util.flatten_dict(params)
+  networks = {path[:2] for path in theirs} & {path[:2] for path in ours}
+  if not networks:
+    raise UserError('init_from holds none of the networks of this config')
+  for path, leaf in ours.items():
+    if path[:2] in networks and (
+      path not in theirs or theirs[path].shape != leaf.shape
+    ):
+      raise UserError(
+        f'init_from: {"/".join(path)} is missing or of another shape than '
+        f'{leaf.shape}: its networks are not those of this config'
+      )
+  params = traverse_util.unflatten_dict(
+    {
+      path: jnp.asarray(theirs[path] if path[:2] in networks else leaf)
+      for path, leaf in ours.items()
+    }
+  )
+  ema = None if state.ema is None else jax.tree.map(jnp.copy, params['gen'])
+  return state.replace(params=params, ema=ema)

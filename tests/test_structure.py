@@ -8,7 +8,17 @@ import cyclegan_jax
 ROOT = pathlib.Path(cyclegan_jax.__file__).parent
 # From the top down; a file may import from its own layer and those below.
 LAYERS = [
-  ['main', 'aot', 'check_data'],
+  [
+    'main',
+    'aot',
+    'check_data',
+    'translate',
+    'torch_weights',
+    'export',
+    'report',
+  ],
+  ['translating', 'video', 'exporting', 'report_page'],
+  ['model'],
   ['build', 'cli', 'record', 'data_report'],
   ['defaults', 'train'],
   [
@@ -23,22 +33,28 @@ LAYERS = [
     'evaluation',
     'samples',
     'optim',
+    'tiled',
   ],
-  ['parallel', 'methods'],
-  ['nets', 'losses', 'image_pool', 'metrics', 'data', 'images'],
+  ['parallel', 'methods', 'picture_files'],
+  ['nets', 'losses', 'image_pool', 'metrics', 'data', 'images', 'pth'],
   ['files'],
   ['errors'],
 ]
-PROGRAMS = {
-  'main',
-  'aot',
-  'check_data',
+PROGRAMS = set(LAYERS[0]) | {
   'build',
   'cli',
   'record',
   'compiled',  # what aot reports
   'data_report',  # what check_data reports
   'defaults',
+  'model',
+  'translating',  # what translate does
+  'video',
+  'picture_files',
+  'tiled',
+  'exporting',  # what export does
+  'report_page',  # what report shows
+  'pth',  # files of another project
 }
 # They look at what comes out, and nothing comes of them.
 OBSERVERS = {'evaluation', 'metrics', 'monitors'}

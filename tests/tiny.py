@@ -6,7 +6,16 @@ import jax
 import numpy as np
 from PIL import Image
 
-from cyclegan_jax import nets, optim, parallel, train_state, train_step
+from cyclegan_jax import (
+  build,
+  model,
+  nets,
+  optim,
+  parallel,
+  train_state,
+  train_step,
+)
+from cyclegan_jax.defaults import get_config
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
 
@@ -181,3 +190,34 @@ def command(card, workdir, root=None, **overrides):
     f'--workdir={workdir}',
     *(f'--config.{key}={value}' for key, value in options.items()),
   ]
+
+
+def save_model(folder, *, names=('a2b', 'b2a'), seed=0, **overrides):
+  """A model folder with random weights large enough to change pictures.
+
+  Args:
+    folder: where to.
+    names: the generators it has.
+    seed: of the weights.
+    **overrides: options of the config, keys with __ for dots.
+
+  Returns:
+    The folder.
+  """
+  config = get_config()
+  options = OVERRIDES | {
+    key.replace('__', '.'): value for key, value in overrides.items()
+  }
+  for key, value in options.items():
+    section, _, name = key.rpartition('.')
+    (config[section] if section else config)[name] = value
+  config.generator.init_gain = 0.2
+  images = {
+    d: np.zeros((1, SIZE, SIZE, config.data[f'channels_{d}'])) for d in 'ab'
+  }
+  params = build.build_method(config).init(
+    jax.random.PRNGKey(seed), jax.tree.map(np.float32, images)
+  )
+  gen = {name: params['gen'][name] for name in names}
+  model.save(folder, config, {'gen': gen, 'disc': params['disc']})
+  return folder

@@ -40,8 +40,18 @@ class Picture(NamedTuple):
   half: int | None = None
 
 
-def _open(picture):
-  """The file with its header read; the size it declares is checked."""
+def named(file):
+  """A picture called by its path, on one line whatever that holds."""
+  name = str(file)
+  return Picture(name if name.isprintable() else repr(name), file)
+
+
+def opened(picture):
+  """The file with its header read; the size it declares is checked.
+
+  Raises:
+    UserError: it is no picture, or of a size that won't do.
+  """
   data = picture.data
   try:
     image = Image.open(
@@ -63,7 +73,7 @@ def check_header(picture):
   Raises:
     UserError: the header alone shows that the picture won't do.
   """
-  with _open(picture) as image:
+  with opened(picture) as image:
     return Image.getmodebase(image.mode) == 'L'
 
 
@@ -122,7 +132,7 @@ def load(picture, channels, new_size):
   Raises:
     UserError: the file can't be read, or holds what can't be converted.
   """
-  with _open(picture) as image:
+  with opened(picture) as image:
     try:
       black, white = _range(image)
       _mend_transparency(image)

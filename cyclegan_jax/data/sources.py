@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cyclegan_jax.data import builtin
-from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header
+from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header, named
 from cyclegan_jax.errors import UserError
 
 
@@ -55,13 +55,7 @@ def _pictures(folder):
     raise UserError(
       f'no pictures in {folder}: it needs {" ".join(EXTENSIONS)} files'
     )
-  return [_picture(f) for f in files]
-
-
-def _picture(file):
-  """A picture called by its path, on one line whatever that holds."""
-  name = str(file)
-  return Picture(name if name.isprintable() else repr(name), file)
+  return [named(f) for f in files]
 
 
 def folder(root, name=''):
@@ -94,7 +88,7 @@ def _labels(root, stems):
     if missing:
       raise UserError(f'no label map {missing[0]} beside its test picture')
     return Labels(
-      [_picture(p) for p in pictures],
+      [named(p) for p in pictures],
       list(classes),
       [np.reshape(c, (-1, 3)).astype(float).tolist() for c in classes.values()],
     )

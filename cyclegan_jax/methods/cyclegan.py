@@ -132,5 +132,10 @@ def cyclegan(generator, discriminator, channels, adversarial, weights):
     return nets.apply(generators[direction], params['gen'][direction], images)
 
   return Method(
-    init, generator_loss, discriminator_loss, translate, adversarial.won
+    init,
+    generator_loss,
+    discriminator_loss,
+    translate,
+    adversarial.won,
+    generators=generators,
   )

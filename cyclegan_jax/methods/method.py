@@ -1,7 +1,9 @@
 """What the engine knows of a method: four pure functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+from cyclegan_jax.nets.layers import Net
 
 
 class Method(NamedTuple):
@@ -23,6 +25,8 @@ class Method(NamedTuple):
     won: (mean score of reals, of fakes) -> whether the discriminator can tell
       them apart for certain, or None where scores have no such limits.
     directions: what `translate` can do, of 'a2b' and 'b2a'.
+    generators: {direction: the network that alone is its translation, with
+      params['gen'][direction]}; empty where translating takes more than that.
   """
 
   init: Callable
@@ -31,3 +35,4 @@ class Method(NamedTuple):
   translate: Callable
   won: Callable | None = None
   directions: tuple[str, ...] = ('a2b', 'b2a')
+  generators: Mapping[str, Net] = {}

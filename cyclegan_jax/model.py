@@ -1,0 +1,263 @@
+"""A trained model, to translate pictures with: `cyclegan_jax.load_model`."""
+
+import json
+import pathlib
+import tempfile
+import zlib
+
+import jax
+import ml_collections
+import numpy as np
+from flax import serialization
+
+from cyclegan_jax import build, checkpoint, files, pth, tiled
+from cyclegan_jax.defaults import OPTIONS, get_config
+from cyclegan_jax.errors import UserError
+
+_CONFIG, _WEIGHTS = 'config.json', 'weights.msgpack'
+# In a norm of the generators: the running averages of PyTorch's batch norm.
+_AVERAGE = 'mean'
+
+
+class Model:
+  """Networks with their weights.
+
+  Attributes:
+    config: the resolved config, a locked ConfigDict.
+    method: the `Method` it asks for.
+    params: {'gen': {'a2b', 'b2a'}, 'disc': {'a', 'b'}}, what there is of them.
+    step: the step of training it is from; None for imported weights.
+    directions: what it can translate, of 'a2b' and 'b2a'.
+    channels: {'a': int, 'b': int}, 1 (gray) or 3 (RGB).
+  """
+
+  def __init__(self, config, params, step=None):
+    self.config = config
+    self.method = build.build_method(config)
+    self.params = {'gen': {}, 'disc': {}} | params
+    self.step = step
+    self.directions = tuple(
+      d for d in self.method.directions if d in self._translatable()
+    )
+    self.channels = {'a': config.data.channels_a, 'b': config.data.channels_b}
+    self._translate = jax.jit(self.method.translate, static_argnums=2)
+
+  def _translatable(self):
+    networks = self.method.generators
+    return self.params['gen'] if networks else self.method.directions
+
+  def network(self, direction):
+    """The generator of a direction, a Flax module, and its parameters.
+
+    Raises:
+      UserError: there is none.
+    """
+    self.check(direction)
+    networks = self.method.generators
+    if direction not in networks:
+      raise UserError(
+        f'method={self.config.method!r} translates by more than one network'
+      )
+    return networks[direction], self.params['gen'][direction]
+
+  def check(self, direction):
+    """Raises `UserError` for a direction the model can't translate."""
+    if direction not in self.directions:
+      raise UserError(
+        f'this model has no direction {direction!r}: it translates '
+        f'{" and ".join(self.directions) or "nothing"}'
+      )
+
+  @property
+  def joins(self):
+    """Whether pictures of a batch leave each other alone."""
+    return self.config.generator.norm != 'batch'
+
+  def checksum(self):
+    """CRC-32 of the generators, which tells one model from another."""
+    crc = 0
+    for leaf in jax.tree.leaves(self.params['gen']):
+      crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
+    return crc
+
+  def translate(
+    self, images, direction, tile=False, progress=lambda fraction: None
+  ):
+    """Translates pictures of any size; compiles once for each size.
+
+    Args:
+      images: [height, width, channels] or [batch, height, width, channels];
+        uint8, or float in [-1, 1].
+      direction: 'a2b' or 'b2a'.
+      tile: whether to go tile by tile, which takes little memory, gives the
+        same to 1e-3 and compiles nothing for another size.
+      progress: with `tile` called with the fraction done of each picture.
+
+    Returns:
+      An array of the same height, width and kind (uint8, or float32 in
+      [-1, 1]) with the other domain's channels.
+
+    Raises:
+      UserError: another direction than the model's, or an array that is no
+        such picture.
+    """
+    self.check(direction)
+    images = np.asarray(images)
+    _check_images(images, self.channels[direction[0]])
+    pixels = images.dtype == np.uint8
+    batch = images[None] if images.ndim == 3 else images
+    if pixels:
+      batch = batch / np.float32(127.5) - 1
+    batch = batch.astype(np.float32)
+    if tile:
+      fakes = self._by_tiles(batch, direction, progress)
+    else:
+      parts = [batch] if self.joins else np.split(batch, len(batch))
+      fakes = np.concatenate(
+        [self._translate(self.params, x, direction) for x in parts]
+      )
+    if pixels:
+      fakes = np.round((fakes + 1) * 127.5).astype(np.uint8)
+    return fakes[0] if images.ndim == 3 else fakes
+
+  def _by_tiles(self, batch, direction, progress):
+    net, params = self.network(direction)
+    with tempfile.TemporaryDirectory() as scratch:
+      return np.stack(
+        [
+          tiled.apply(net, params, x, scratch=scratch, progress=progress)
+          for x in batch
+        ]
+      )
+
+
+def _check_images(images, channels):
+  if images.ndim not in (3, 4) or images.shape[-1] != channels:
+    raise UserError(
+      f'images of shape {images.shape}: the model takes '
+      f'[height, width, {channels}] or [batch, height, width, {channels}]'
+    )
+  if images.dtype != np.uint8 and images.dtype.kind != 'f':
+    raise UserError(
+      f'images of {images.dtype}: the model takes uint8, or float in [-1, 1]'
+    )
+  if 0 in images.shape:
+    raise UserError(f'images of shape {images.shape}: there is nothing in them')
+
+
+def load(path, step=None, batch_norm='picture'):
+  """Reads a model.
+
+  Args:
+    path: a run's folder (--workdir), a folder of imported or saved weights, an
+      official .pth file, or a folder of such files.
+    step: of a run, the checkpoint to take; None for the newest.
+    batch_norm: 'picture': batch norm takes the statistics of each picture, as
+      in training and as the official test.py does; 'average': the running
+      averages of an official file, as the official test.py --eval does.
+
+  Raises:
+    UserError: there is no model, or it can't be read.
+  """
+  path = pathlib.Path(path).expanduser()
+  config, params, step = _read(path.absolute(), path, step)
+  if batch_norm == 'average':
+    if config.generator.norm != 'batch' or not _averages(params['gen']):
+      raise UserError(
+        f'{path} has no running averages of batch norm: use '
+        "batch_norm='picture'"
+      )
+    config.generator.norm = 'batch_frozen'
+  elif batch_norm != 'picture':
+    raise UserError(
+      f"batch_norm={batch_norm!r} is unknown: choose 'picture' or 'average'"
+    )
+  return Model(config, params, step)
+
+
+def _read(path, name, step):
+  if path.is_file():
+    if path.suffix != '.pth':
+      raise UserError(f'{name} is no model: give a .pth file or a folder')
+    return *_official([path]), None
+  if not path.is_dir():
+    raise UserError(f'no file or folder {name}: give a model')
+  if (path / 'checkpoints').is_dir():
+    config = _config(path / _CONFIG)
+    step, params = checkpoint.read_params(path / 'checkpoints', step)
+    return config, params, step
+  if step is not None:
+    raise UserError(f'{name} is no run with checkpoints: leave out the step')
+  if (path / _WEIGHTS).is_file():
+    return _config(path / _CONFIG), _weights(path / _WEIGHTS), None
+  if found := sorted(path.glob('latest_net_*.pth')):
+    return *_official(found), None
+  raise UserError(
+    f'{name} holds no model: neither checkpoints/ of a run nor {_WEIGHTS} nor '
+    'latest_net_*.pth'
+  )
+
+
+def _official(paths):
+  config, params = pth.load(paths)
+  return _complete(config), params
+
+
+def _config(path):
+  try:
+    return _complete(json.loads(path.read_text()))
+  except OSError as e:
+    raise UserError(f'{path} cannot be read ({e.strerror})') from e
+  except (ValueError, AttributeError, KeyError, TypeError) as e:
+    raise UserError(f'{path} is no config of a model ({e})') from e
+
+
+def _complete(saved):
+  """A saved config, with the defaults of what it does not say."""
+  config = get_config()
+  for key in OPTIONS:
+    section, _, name = key.rpartition('.')
+    there = saved.get(section, {}) if section else saved
+    if name in there:
+      (config[section] if section else config)[name] = there[name]
+  return config
+
+
+def _weights(path):
+  try:
+    params = serialization.msgpack_restore(path.read_bytes())
+  except Exception as e:  # msgpack raises all kinds
+    raise UserError(
+      f'{path} cannot be read as weights ({type(e).__name__})'
+    ) from e
+  if not isinstance(params, dict):
+    raise UserError(f'{path} cannot be read as weights')
+  return params
+
+
+def _averages(tree):
+  return isinstance(tree, dict) and (
+    _AVERAGE in tree or any(_averages(x) for x in tree.values())
+  )
+
+
+def save(folder, config, params):
+  """Writes a model folder: config.json and weights.msgpack.
+
+  Args:
+    folder: made if missing.
+    config: a ConfigDict, or a config as nested dicts.
+    params: {'gen': {direction: params}, 'disc': {domain: params}}.
+
+  Raises:
+    UserError: it can't be written.
+  """
+  folder = pathlib.Path(folder)
+  if isinstance(config, ml_collections.ConfigDict):
+    config = config.to_dict()
+  with files.writing(folder):
+    files.write(folder / _CONFIG, json.dumps(config, indent=2) + '\n')
+    files.write(
+      folder / _WEIGHTS,
+      serialization.msgpack_serialize(jax.tree.map(np.asarray, params)),
+    )

@@ -1,0 +1,180 @@
+"""Pictures from files and back to files, nothing of theirs lost on the way."""
+
+import glob
+import io
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from cyclegan_jax import files
+from cyclegan_jax.data import decode
+from cyclegan_jax.errors import UserError
+
+# --format -> what Pillow is told, beside the name.
+FORMATS = {
+  'png': {},
+  'jpg': {'quality': 95, 'subsampling': 0},
+  'webp': {'lossless': True},
+  'tiff': {'compression': 'tiff_deflate'},
+}
+_PILLOW_NAMES = {'jpg': 'JPEG'}
+_DEEP = ('png', 'tiff')  # the formats here that keep 16 bits
+# The space of an ICC profile -> the channels of the pictures it is for.
+_SPACES = {'GRAY': 1, 'RGB': 3}
+
+
+class Job(NamedTuple):
+  """A picture to translate.
+
+  Attributes:
+    picture: a `decode.Picture`.
+    output: where the translation goes, the ending of its format included.
+  """
+
+  picture: decode.Picture
+  output: pathlib.Path
+
+
+class Look(NamedTuple):
+  """What of a picture is not in its pixels.
+
+  Attributes:
+    size: (height, width), upright.
+    bits: 16 for deep gray, else 8.
+    profile: its ICC profile as bytes, or None.
+  """
+
+  size: tuple[int, int]
+  bits: int
+  profile: bytes | None
+
+
+def find(source, output, ending, is_video=lambda path: False):
+  """The pictures a user means, and where their translations go.
+
+  Names and folders are kept: SOURCE/x/1.jpg becomes OUTPUT/x/1.png; where two
+  would collide, both keep their ending too (1.jpg.png).
+
+  Args:
+    source: a file, a folder (with all below it), or a pattern with * ? [].
+    output: the folder of the translations; it is left out of the search.
+    ending: of the translations, such as 'png'.
+    is_video: path -> whether a file is to be taken though it is no picture.
+
+  Returns:
+    [Job], in the order of names.
+
+  Raises:
+    UserError: there is nothing to be found.
+  """
+  root, paths = _search(source)
+  inside = output.resolve()
+  if root.resolve() == inside:
+    raise UserError(
+      f'--output={output} is the folder of the pictures: give another one'
+    )
+  paths = [
+    p
+    for p in paths
+    if inside not in p.resolve().parents
+    and (p.suffix.lower() in decode.EXTENSIONS or is_video(p))
+  ]
+  if not paths:
+    raise UserError(
+      f'no pictures in {source} (--input): it needs '
+      f'{" ".join(decode.EXTENSIONS)} files'
+    )
+  names = [p.relative_to(root) for p in paths]
+  bare = [str(name.with_suffix('')).lower() for name in names]
+  jobs = []
+  for path, name, stem in zip(paths, names, bare):
+    kept = name if bare.count(stem) > 1 else name.with_suffix('')
+    jobs.append(
+      Job(decode.named(path), output / kept.with_name(f'{kept.name}.{ending}'))
+    )
+  return jobs
+
+
+def _search(source):
+  """The folder that names are relative to, and all files."""
+  path = pathlib.Path(source).expanduser()
+  if path.is_file():
+    return path.parent, [path]
+  if path.is_dir():
+    return path, sorted(p for p in path.rglob('*') if p.is_file())
+  if not glob.has_magic(str(path)):
+    raise UserError(f'no file or folder {source} (--input)')
+  parts = path.parts
+  fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+  found = glob.glob(str(path), recursive=True)
+  root = pathlib.Path(*parts[: min(fixed, len(parts) - 1)])
+  return root, sorted(p for p in map(pathlib.Path, found) if p.is_file())
+
+
+def look(picture):
+  """Reads the header: a `Look`.
+
+  Raises:
+    UserError: it is no picture, or too small or too large.
+  """
+  with decode.opened(picture) as image:
+    width, height = image.size
+    turned = image.getexif().get(0x0112, 1) >= 5
+    size = (width, height) if turned else (height, width)
+    bits = 16 if image.mode.startswith('I') else 8
+    return Look(size, bits, image.info.get('icc_profile'))
+
+
+def read(picture, channels):
+  """The pixels, upright: float32 [height, width, channels] in [-1, 1]."""
+  pixels = decode.load(picture, channels, lambda width, height: (width, height))
+  return pixels.astype(np.float32) / 127.5 - 1
+
+
+def write(path, image, bits=8, profile=None):
+  """Writes an image, whole or not at all.
+
+  Args:
+    path: its ending is a name of `FORMATS`.
+    image: [height, width, 1 or 3] in [-1, 1].
+    bits: 16 keeps 16 bits of a gray image where the format can.
+    profile: the ICC profile of the input. It is kept where it fits: the pixels
+      went in as they are, as in training, and come out as they went in.
+  """
+  ending = path.suffix[1:]
+  channels = image.shape[-1]
+  deep = bits == 16 and channels == 1 and ending in _DEEP
+  levels = np.uint16 if deep else np.uint8
+  top = np.iinfo(levels).max
+  pixels = np.clip(np.round((np.asarray(image) + 1) * (top / 2)), 0, top)
+  pixels = pixels.astype(levels)
+  picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+  file = io.BytesIO()
+  picture.save(
+    file,
+    _PILLOW_NAMES.get(ending, ending.upper()),
+    icc_profile=profile if _fits(profile, channels) else None,
+    **FORMATS[ending],
+  )
+  files.write(path, file.getvalue())
+
+
+def _fits(profile, channels):
+  """Whether an ICC profile is one for pictures of so many channels."""
+  if not profile:
+    return False
+  try:
+    space = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+    return _SPACES.get(space.xcolor_space.strip()) == channels
+  except (OSError, ImageCms.PyCMSError):
+    return False
+
+
+def side_by_side(images):
+  """Images of equal heights in a row; gray beside colour becomes colour."""
+  channels = max(image.shape[-1] for image in images)
+  return np.concatenate(
+    [np.broadcast_to(x, (*x.shape[:2], channels)) for x in images], axis=1
+  )

@@ -1,0 +1,184 @@
+"""Translates pictures, or a video, of any size:
+
+    python -m cyclegan_jax.translate --model=runs/NAME --direction=a2b \\
+      --input=FOLDER --output=FOLDER
+
+--model is a run's folder, a folder of imported weights, an official .pth file
+or a folder of such; --input a picture, a folder with all below it, a pattern in
+quotes such as 'photos/*.jpg', or a video (.mp4 .mov .avi .mkv .webm). Names and
+folders are kept, sizes too. Run the same command again to continue where it
+stopped. Exit codes: 0 done, 2 something given doesn't fit (pictures that can't
+be used are named, all others translated), 130 stopped by Ctrl-C.
+"""
+
+import json
+import pathlib
+import sys
+
+from cyclegan_jax import cli
+from cyclegan_jax.errors import UserError, lookup
+
+FLAGS = {
+  'model': ('PATH', '', 'run, folder of weights, or .pth file'),
+  'direction': ('a2b|b2a', '', 'where to; may be left out where there is one'),
+  'input': ('PATH', '', 'picture, folder, pattern in quotes, or video'),
+  'output': ('FOLDER', '', 'folder of the translations'),
+  'reconstruct': ('', False, 'also translates back, NAME.reconstructed.png'),
+  'side-by-side': ('', False, 'input, translation and all in one picture'),
+  'format': ('NAME', 'png', 'png | jpg | webp | tiff'),
+  'batch': ('N', 4, 'pictures of one size at a time, where that fits'),
+  'tile': ('', False, 'goes through every picture by tiles, in little memory'),
+  'memory': (
+    'GIB',
+    0.0,
+    'memory for one translation, beyond which pictures go by tiles; 0: half '
+    'of what is free',
+  ),
+  'step': ('N', -1, 'checkpoint of a run to take; -1: the newest'),
+  'batch-norm': (
+    'NAME',
+    'picture',
+    "picture | average: statistics of each picture, or an official file's "
+    'running averages (test.py --eval)',
+  ),
+  'smooth': (
+    'X',
+    0.0,
+    'for videos: share of the frame before in each frame, in [0, 1)',
+  ),
+  'overwrite': ('', False, 'replaces what is there instead of going on'),
+}
+
+
+def main(argv):
+  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  if rest:
+    raise UserError(f'{rest[0]!r} is no flag: see --help')
+  cli.require(values, 'model', 'input', 'output')
+  _check(values)
+  cli.quiet()
+  from cyclegan_jax import model, picture_files, translating, video
+
+  lookup(picture_files.FORMATS, values['format'], '--format')
+  output = pathlib.Path(values['output']).expanduser()
+  jobs = picture_files.find(
+    values['input'], output, values['format'], video.is_video
+  )
+  step = None if values['step'] < 0 else values['step']
+  loaded = model.load(values['model'], step, values['batch-norm'])
+  direction = _direction(loaded, values)
+  _begin(output, jobs, loaded, direction, values)
+  way = translating.Way(
+    loaded,
+    direction,
+    reconstruct=values['reconstruct'],
+    joined=values['side-by-side'],
+    batch=values['batch'],
+    tile=values['tile'],
+    memory=int(values['memory'] * 2**30) or translating.free_memory() // 2,
+  )
+  videos = [job for job in jobs if video.is_video(job.picture.data)]
+  pictures = [job for job in jobs if job not in videos]
+  result = translating.translate_all(way, pictures)
+  unusable = 0
+  for job in videos:
+    try:
+      video.translate(way, job, values['smooth'])
+    except UserError as e:
+      print(f'skipped: {e}', file=sys.stderr)
+      unusable += 1
+  return _conclude(result, len(videos) - unusable, unusable, output)
+
+
+def _check(values):
+  if values['batch'] < 1:
+    raise UserError(f'--batch={values["batch"]} must be at least 1')
+  if not 0 <= values['smooth'] < 1:
+    raise UserError(f'--smooth={values["smooth"]} must be in [0, 1)')
+  if values['memory'] < 0:
+    raise UserError(f'--memory={values["memory"]} must be 0 or more')
+
+
+def _direction(loaded, values):
+  """The direction asked for, or the model's only one."""
+  direction = values['direction']
+  if not direction and len(loaded.directions) == 1:
+    direction = loaded.directions[0]
+  if direction not in loaded.directions:
+    raise UserError(
+      f'--direction={direction!r}: {values["model"]} translates '
+      f'{" and ".join(loaded.directions) or "nothing"}'
+    )
+  if values['reconstruct'] and len(loaded.directions) < 2:
+    raise UserError(
+      f'--reconstruct needs both directions: {values["model"]} has only '
+      f'{direction}; give the folder that holds the other one too'
+    )
+  return direction
+
+
+def _begin(output, jobs, loaded, direction, values):
+  """Writes what makes the translations, or checks that it is the same.
+
+  So a folder never holds pictures of two models under one look, and nothing
+  else is taken for a translation or replaced by one.
+  """
+  from cyclegan_jax import files
+
+  now = {
+    'weights': f'{loaded.checksum():08x}',
+    'direction': direction,
+    **{
+      name: values[name]
+      for name in ('reconstruct', 'side-by-side', 'batch-norm', 'smooth')
+    },
+  }
+  record = output / 'translate.json'
+  there = [job.output for job in jobs if job.output.exists()]
+  if values['overwrite']:
+    for path in there:
+      path.unlink()
+  elif there:
+    before = _read(record)
+    if not before:
+      raise UserError(
+        f'{there[0]} is there and is no translation: use another --output, or '
+        '--overwrite to replace it'
+      )
+    different = [key for key in now if before.get(key) != now[key]]
+    if different:
+      raise UserError(
+        f'{output} (--output) holds translations by other '
+        f'{" and ".join(different)}: use another folder, or --overwrite'
+      )
+  with files.writing(output):
+    files.write(record, json.dumps(now, indent=2) + '\n')
+
+
+def _read(path):
+  """The contents of a JSON file; nothing if there is none that can be read."""
+  try:
+    return json.loads(path.read_text())
+  except (OSError, ValueError):
+    return {}
+
+
+def _conclude(result, videos, unusable, output):
+  """Says what was done; returns the exit code."""
+  done = f'{result.done} picture{"" if result.done == 1 else "s"}'
+  if videos:
+    done += f', {videos} video{"" if videos == 1 else "s"}'
+  there = f', {result.there} were there' if result.there else ''
+  print(f'translated {done}{there}: in {output}')
+  if bad := result.bad + unusable:
+    print(
+      f'error: {bad} of the files could not be used, named above',
+      file=sys.stderr,
+    )
+    return cli.USER_ERROR
+  return 0
+
+
+if __name__ == '__main__':
+  cli.large_pages()
+  sys.exit(cli.run(main))

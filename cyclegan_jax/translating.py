@@ -1,0 +1,210 @@
+"""From picture files to their translations, batch by batch."""
+
+import concurrent.futures
+import math
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+from tqdm import tqdm
+
+from cyclegan_jax import files, picture_files, tiled
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.model import Model
+
+_BACK = {'a2b': 'b2a', 'b2a': 'a2b'}
+
+
+class Way(NamedTuple):
+  """How pictures are translated.
+
+  Attributes:
+    model: a `Model`.
+    direction: 'a2b' or 'b2a'.
+    reconstruct: whether to translate the translation back, too.
+    joined: whether all goes into one picture, side by side.
+    batch: pictures of one size to translate at a time, where memory allows.
+    tile: whether to go through every picture by tiles.
+    memory: bytes for a translation, beyond which it goes by tiles.
+  """
+
+  model: Model
+  direction: str
+  reconstruct: bool = False
+  joined: bool = False
+  batch: int = 4
+  tile: bool = False
+  memory: int = 2**32
+
+  @property
+  def channels(self):
+    """Channels of the pictures that go in."""
+    return self.model.channels[self.direction[0]]
+
+  def fits(self, size):
+    """Pictures of a size that go at a time; 0 where not even one does."""
+    if self.tile:
+      return 0
+    networks = self.model.method.generators
+    if self.direction not in networks:
+      return self.batch
+    one = tiled.whole_bytes(networks[self.direction], *size)
+    return min(self.batch if self.model.joins else 1, self.memory // one)
+
+  def run(self, images, count=0):
+    """Translates images of one size.
+
+    Args:
+      images: [float32 [height, width, channels] in [-1, 1]].
+      count: how many to translate at a time at least: fewer are filled up, so
+        that nothing is compiled for them.
+
+    Returns:
+      For each the images made: the translation and, if asked for, the
+      reconstruction.
+    """
+    filled = images + images[-1:] * (count - len(images))
+    made = [self._translate(np.stack(filled), self.direction)]
+    if self.reconstruct:
+      made.append(self._translate(made[0], _BACK[self.direction]))
+    return list(zip(*made))[: len(images)]
+
+  def _translate(self, images, direction):
+    if self.fits(images[0].shape[:2]):
+      return self.model.translate(images, direction)
+    with tqdm(
+      total=1,
+      bar_format='{percentage:3.0f}% of a picture',
+      delay=2,
+      leave=False,
+    ) as bar:
+      return self.model.translate(
+        images, direction, tile=True, progress=lambda x: bar.update(x - bar.n)
+      )
+
+
+class Result(NamedTuple):
+  """How many pictures were translated, were there before, can't be used."""
+
+  done: int
+  there: int
+  bad: int
+
+
+def free_memory():
+  """Bytes that the machine can still give to programs."""
+  return psutil.virtual_memory().available
+
+
+def translate_all(way, jobs):
+  """Translates pictures to their files; those that are there are left.
+
+  While one batch is translated, the next one is read and the last one written.
+  What can't be used is named on standard error, the rest goes on.
+
+  Args:
+    way: a `Way`.
+    jobs: [picture_files.Job].
+
+  Returns:
+    A `Result`.
+
+  Raises:
+    UserError: the output can't be written; what was finished stays.
+  """
+  if not jobs:
+    return Result(0, 0, 0)
+  for folder in {job.output.parent for job in jobs}:
+    files.clean(folder)
+  todo = [job for job in jobs if not job.output.exists()]
+  bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit='picture')
+  bad = []
+
+  def fail(error):
+    bad.append(error)
+    bar.write(f'skipped: {error}', file=sys.stderr)
+    bar.update()
+
+  def settle(writes):
+    for future in writes:
+      future.result()
+      bar.update()
+
+  def read(seen):
+    return picture_files.read(seen.job.picture, way.channels)
+
+  with bar, concurrent.futures.ThreadPoolExecutor(4) as pool:
+    writes = []
+    for (chunk, count), futures in _ahead(pool, _chunks(way, todo, fail), read):
+      images = []
+      for seen, future in zip(chunk, futures):
+        try:
+          images.append((seen, future.result()))
+        except UserError as e:
+          fail(e)
+      if not images:
+        continue
+      made = way.run([image for _, image in images], count)
+      settle(writes)
+      writes = [
+        pool.submit(_write, seen, way.joined, [image, *fakes])
+        for (seen, image), fakes in zip(images, made)
+      ]
+    settle(writes)
+  return Result(len(todo) - len(bad), len(jobs) - len(todo), len(bad))
+
+
+class _Seen(NamedTuple):
+  """A job, and what the header of its picture says."""
+
+  job: picture_files.Job
+  look: picture_files.Look
+
+
+def _chunks(way, jobs, fail):
+  """Pictures of one size to translate at a time, and how many at most.
+
+  A size is compiled once: its chunks are as even as they can be, and the last
+  one is filled up.
+  """
+  sizes = {}
+  for job in jobs:
+    try:
+      look = picture_files.look(job.picture)
+    except UserError as e:
+      fail(e)
+      continue
+    sizes.setdefault(look.size, []).append(_Seen(job, look))
+  chunks = []
+  for size, same in sizes.items():
+    turns = math.ceil(len(same) / max(1, way.fits(size)))
+    count = math.ceil(len(same) / turns)
+    chunks += [(same[i : i + count], count) for i in range(0, len(same), count)]
+  return chunks
+
+
+def _ahead(pool, chunks, read):
+  """Each chunk with the futures of its pictures, read one chunk ahead."""
+  waiting = None
+  for chunk in chunks:
+    coming = chunk, [pool.submit(read, seen) for seen in chunk[0]]
+    if waiting:
+      yield waiting
+    waiting = coming
+  if waiting:
+    yield waiting
+
+
+def _write(seen, joined, images):
+  """Writes what was made of a picture: [input, translation, ...]."""
+  _, look = seen
+  path = seen.job.output
+  with files.writing(path):
+    if joined:
+      images = [None, picture_files.side_by_side(images)]
+    elif len(images) > 2:
+      # Before the translation, which says that all is there.
+      back = path.with_name(f'{path.stem}.reconstructed{path.suffix}')
+      picture_files.write(back, images[2], look.bits, look.profile)
+    picture_files.write(path, images[1], look.bits, look.profile)

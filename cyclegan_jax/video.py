@@ -1,0 +1,135 @@
+"""Videos frame by frame, by FFmpeg."""
+
+import warnings
+
+import numpy as np
+from tqdm import tqdm
+
+from cyclegan_jax import files, picture_files
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.images import to_uint8
+
+EXTENSIONS = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v')
+# ITU-R 601, as Pillow turns colours to gray.
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def is_video(path):
+  """Whether a file's name is that of a video."""
+  return path.suffix.lower() in EXTENSIONS
+
+
+def translate(way, job, smooth=0.0):
+  """Translates a video to an .mp4 of its size, speed and sound.
+
+  Args:
+    way: a `translating.Way`.
+    job: a `picture_files.Job`; of the name only the ending changes.
+    smooth: share of the frame before in each frame, in [0, 1). Fades fast
+      changes: against flicker, at the price of ghosts.
+
+  Raises:
+    UserError: FFmpeg is missing, or can't read or write it.
+  """
+  output = job.output.with_suffix('.mp4')
+  if output.exists():
+    return
+  ffmpeg = _ffmpeg()
+  try:
+    frames = ffmpeg.read_frames(str(job.picture.data))
+    facts = next(frames)
+  except (OSError, RuntimeError, StopIteration) as e:
+    raise UserError(
+      f'{job.picture.name}: FFmpeg cannot read it as a video: remove it or '
+      'save it anew'
+    ) from e
+  with files.writing(output.parent):
+    output.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    _write(ffmpeg, output, facts, job, _made(way, frames, facts, smooth))
+  except (OSError, RuntimeError) as e:
+    raise UserError(
+      f'{job.picture.name}: cannot be made into {output} ({_last(e)})'
+    ) from e
+
+
+def _ffmpeg():
+  # JAX warns of processes started from threads; FFmpeg's run none of its code.
+  warnings.filterwarnings('ignore', 'os.fork', RuntimeWarning)
+  try:
+    import imageio_ffmpeg
+  except ImportError as e:
+    raise UserError(
+      "for videos FFmpeg is needed: pip install 'cyclegan_jax[video]'"
+    ) from e
+  return imageio_ffmpeg
+
+
+def _made(way, frames, facts, smooth):
+  """Yields frames, uint8 [height, width, 3]; several made go side by side."""
+  width, height = facts['size']
+  count = max(1, way.fits((height, width)))
+  last = None
+  for chunk in _chunks(frames, count):
+    images = [_image(x, height, width, way.channels) for x in chunk]
+    for image, made in zip(images, way.run(images, count)):
+      if smooth and last is not None:
+        made = [(1 - smooth) * x + smooth * y for x, y in zip(made, last)]
+      last = made
+      shown = [image, *made] if way.joined else made
+      yield to_uint8(picture_files.side_by_side(shown))
+
+
+def _chunks(items, count):
+  chunk = []
+  for item in items:
+    chunk.append(item)
+    if len(chunk) == count:
+      yield chunk
+      chunk = []
+  if chunk:
+    yield chunk
+
+
+def _image(frame, height, width, channels):
+  image = np.frombuffer(frame, np.uint8).reshape(height, width, 3)
+  image = image.astype(np.float32) / 127.5 - 1
+  return image if channels == 3 else (image @ _LUMA)[..., None]
+
+
+def _write(ffmpeg, output, facts, job, made):
+  """Encodes frames to a file beside `output`, which then takes its place."""
+  part = output.with_name(output.stem + '.part.mp4')
+  total = round(facts.get('duration', 0) * facts['fps']) or None
+  first = next(made, None)
+  if first is None:
+    raise RuntimeError('it has no frames')
+  height, width = first.shape[:2]
+  sound = {}
+  if 'audio_codec' in facts:
+    sound = {'audio_path': str(job.picture.data), 'audio_codec': 'copy'}
+  writer = ffmpeg.write_frames(
+    str(part),
+    (width, height),
+    fps=facts['fps'],
+    quality=8,
+    macro_block_size=1,
+    # Every second pixel's colour only, as players expect, where sizes allow.
+    pix_fmt_out='yuv444p' if height % 2 or width % 2 else 'yuv420p',
+    **sound,
+  )
+  writer.send(None)
+  with tqdm(total=total, unit='frame') as bar:
+    frame = first
+    while frame is not None:
+      writer.send(np.ascontiguousarray(frame))
+      bar.update()
+      frame = next(made, None)
+  writer.close()
+  part.replace(output)
+
+
+def _last(error):
+  """The last line of an error, which is what FFmpeg says of it."""
+  lines = str(error).strip().splitlines()
+  return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,214 @@
+"""A model from any place it may lie in, and what it does to arrays."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from test_checkpoint import flip_bit
+
+import cyclegan_jax
+from cyclegan_jax import checkpoint, cli, main, model
+from cyclegan_jax.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tiny.save_model(tmp_path_factory.mktemp('model'))
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory, pictures):
+  """A run of four steps with an average, checkpoints at 2 and 4."""
+  path = tmp_path_factory.mktemp('run')
+  argv = tiny.command(
+    'folder', path, pictures, train__ema_decay=0.5, log__checkpoint_every=2
+  )
+  assert cli.run(main.main, argv) == 0
+  return path
+
+
+@pytest.fixture
+def image(rng):
+  return rng.uniform(-1, 1, (19, 22, 3)).astype(np.float32)
+
+
+def test_what_is_saved_is_loaded(folder, image):
+  loaded = cyclegan_jax.load_model(folder)
+  assert loaded.directions == ('a2b', 'b2a')
+  params = jax.tree.map(np.asarray, loaded.params)
+  expected = loaded.method.translate(params, image[None], 'a2b')[0]
+  fake = loaded.translate(image, 'a2b')
+  assert fake.dtype == np.float32 and fake.shape == image.shape
+  np.testing.assert_allclose(fake, expected, atol=1e-5)
+  assert np.abs(fake - image).max() > 0.1
+
+
+def test_pixels_in_pixels_out(folder, image):
+  loaded = model.load(folder)
+  pixels = np.round((image + 1) * 127.5).astype(np.uint8)
+  fake = loaded.translate(pixels, 'b2a')
+  exact = loaded.translate(pixels / np.float32(127.5) - 1, 'b2a')
+  assert fake.dtype == np.uint8
+  np.testing.assert_array_equal(fake, np.round((exact + 1) * 127.5))
+
+
+@pytest.mark.parametrize('norm', ['instance', 'batch'])
+def test_pictures_of_a_batch_leave_each_other_alone(norm, image, tmp_path):
+  loaded = model.load(tiny.save_model(tmp_path, generator__norm=norm))
+  batch = np.stack([image, image[::-1], 0.5 * image])
+  fakes = loaded.translate(batch, 'a2b')
+  for one, fake in zip(batch, fakes):
+    np.testing.assert_allclose(loaded.translate(one, 'a2b'), fake, atol=1e-5)
+
+
+def test_tiles_give_the_same(folder, image):
+  loaded = model.load(folder)
+  seen = []
+  by_tiles = loaded.translate(image, 'a2b', tile=True, progress=seen.append)
+  np.testing.assert_allclose(
+    by_tiles, loaded.translate(image, 'a2b'), atol=1e-4
+  )
+  assert seen[-1] == 1
+
+
+@pytest.mark.parametrize(
+  ('images', 'words'),
+  [
+    (np.zeros((16, 16)), 'shape'),
+    (np.zeros((16, 16, 1)), r'\[height, width, 3\]'),
+    (np.zeros((2, 3, 16, 16, 3)), 'shape'),
+    (np.zeros((0, 16, 3)), 'nothing'),
+    (np.zeros((16, 16, 3), int), 'int64'),
+  ],
+)
+def test_arrays_that_are_no_pictures(folder, images, words):
+  with pytest.raises(UserError, match=words):
+    model.load(folder).translate(images, 'a2b')
+
+
+def test_a_direction_it_lacks(tmp_path, image):
+  loaded = model.load(tiny.save_model(tmp_path, names=('b2a',)))
+  assert loaded.directions == ('b2a',)
+  assert loaded.translate(image, 'b2a').shape == image.shape
+  with pytest.raises(UserError, match="'a2b': it translates b2a"):
+    loaded.translate(image, 'a2b')
+
+
+def test_a_run_translates_by_its_average(workdir, image):
+  loaded = model.load(workdir)
+  steps = [checkpoint.read_params(workdir / 'checkpoints', s) for s in (2, 4)]
+  assert loaded.step == 4 and model.load(workdir, step=2).step == 2
+  tiny.assert_same(loaded.params, steps[1][1])
+  raw = checkpoint._read_raw(workdir / 'checkpoints' / '4')
+  tiny.assert_same(loaded.params['gen'], raw['ema'])
+  with pytest.raises(AssertionError):
+    tiny.assert_same(raw['ema'], raw['params']['gen'])
+
+
+def test_reading_changes_nothing_in_a_run(workdir):
+  unfinished = workdir / 'checkpoints' / '6.orbax-checkpoint-tmp'
+  unfinished.mkdir()
+  before = sorted(workdir.rglob('*'))
+  model.load(workdir)
+  assert sorted(workdir.rglob('*')) == before
+  unfinished.rmdir()
+
+
+def test_a_damaged_checkpoint_is_passed_over(workdir, tmp_path):
+  copy = tmp_path / 'run'
+  shutil.copytree(workdir, copy)
+  flip_bit(copy / 'checkpoints' / '4')
+  assert model.load(copy).step == 2
+  with pytest.raises(UserError, match='no checkpoint in .* can be read'):
+    model.load(copy, step=4)
+
+
+def test_an_older_config_gets_the_defaults(folder, tmp_path):
+  saved = json.loads((folder / 'config.json').read_text())
+  del saved['generator']['upsampling'], saved['optim']
+  (tmp_path / 'config.json').write_text(json.dumps(saved))
+  (tmp_path / 'weights.msgpack').write_bytes(
+    (folder / 'weights.msgpack').read_bytes()
+  )
+  assert model.load(tmp_path).config.generator.upsampling == 'transpose'
+
+
+@pytest.mark.parametrize(
+  ('spoil', 'words'),
+  [
+    (lambda p: (p / 'config.json').unlink(), 'config.json cannot be read'),
+    (lambda p: (p / 'config.json').write_text('{'), 'is no config'),
+    (lambda p: (p / 'config.json').write_text('[]'), 'is no config'),
+    (lambda p: (p / 'weights.msgpack').write_text('x'), 'as weights'),
+    (lambda p: (p / 'weights.msgpack').write_bytes(b''), 'as weights'),
+    (lambda p: (p / 'weights.msgpack').unlink(), 'holds no model'),
+  ],
+)
+def test_a_broken_model_folder(spoil, words, folder, tmp_path):
+  for name in ('config.json', 'weights.msgpack'):
+    (tmp_path / name).write_bytes((folder / name).read_bytes())
+  spoil(tmp_path)
+  with pytest.raises(UserError, match=words):
+    model.load(tmp_path)
+
+
+def test_what_is_no_model(folder, tmp_path):
+  (tmp_path / 'text.txt').write_text('hello')
+  for path, words in (
+    (tmp_path / 'nowhere', 'no file or folder'),
+    (tmp_path, 'holds no model'),
+    (tmp_path / 'text.txt', 'is no model'),
+  ):
+    with pytest.raises(UserError, match=words):
+      model.load(path)
+  with pytest.raises(UserError, match='leave out the step'):
+    model.load(folder, step=3)
+  with pytest.raises(UserError, match='no running averages'):
+    model.load(folder, batch_norm='average')
+  with pytest.raises(UserError, match='batch_norm'):
+    model.load(folder, batch_norm='best')
+
+
+def test_training_starts_from_a_model(folder, pictures, tmp_path):
+  argv = tiny.command(
+    'folder',
+    tmp_path / 'run',
+    pictures,
+    init_from=folder,
+    optim__lr=0.0,
+    optim__lr_discriminator=0.0,
+    train__ema_decay=0.5,
+  )
+  assert cli.run(main.main, argv) == 0
+  _, params = checkpoint.read_params(tmp_path / 'run' / 'checkpoints')
+  tiny.assert_same(params, model.load(folder).params)
+
+
+def test_training_keeps_the_networks_a_model_lacks(pictures, tmp_path):
+  one = tiny.save_model(tmp_path / 'model', names=('b2a',))
+  argv = tiny.command(
+    'folder', tmp_path / 'run', pictures, init_from=one, optim__lr=0.0
+  )
+  assert cli.run(main.main, argv) == 0
+  _, params = checkpoint.read_params(tmp_path / 'run' / 'checkpoints')
+  tiny.assert_same(params['gen']['b2a'], model.load(one).params['gen']['b2a'])
+  assert set(params['gen']) == {'a2b', 'b2a'}
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'words'),
+  [
+    ({'init_from': 'nowhere'}, 'no file or folder nowhere'),
+    ({'generator__width': 5}, 'gen/a2b/'),
+  ],
+)
+def test_weights_that_do_not_fit(
+  overrides, words, folder, pictures, tmp_path, capsys
+):
+  options = {'init_from': folder} | overrides
+  argv = tiny.command('folder', tmp_path / 'run', pictures, **options)
+  assert cli.run(main.main, argv) == cli.USER_ERROR
+  assert words in capsys.readouterr().err

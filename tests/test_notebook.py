@@ -1,0 +1,33 @@
+"""The notebook runs from top to bottom, here on a short run of the demo."""
+
+import os
+import pathlib
+
+import pytest
+import tiny
+
+from cyclegan_jax import cli, main
+
+nbformat = pytest.importorskip('nbformat')
+nbclient = pytest.importorskip('nbclient')
+NOTEBOOKS = pathlib.Path(__file__).parent.parent / 'notebooks'
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('default')  # of Jupyter's own processes
+def test_the_tour(tmp_path, monkeypatch):
+  argv = tiny.command('satellite2map', tmp_path / 'run')
+  assert cli.run(main.main, argv) == 0
+  monkeypatch.setenv('WORKDIR', str(tmp_path / 'run'))
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(NOTEBOOKS.parent)]))
+  notebook = nbformat.read(NOTEBOOKS / 'tour.ipynb', as_version=4)
+  nbclient.NotebookClient(notebook, timeout=300).execute()
+  outputs = [o for cell in notebook.cells for o in cell.get('outputs', [])]
+  assert sum('image/png' in o.get('data', {}) for o in outputs) == 5
+  assert not [o for o in outputs if o['output_type'] == 'error']
+
+
+def test_the_notebook_is_kept_without_traces_of_a_machine():
+  text = (NOTEBOOKS / 'tour.ipynb').read_text()
+  assert '/home/' not in text and '/root/' not in text and '/tmp/' not in text

@@ -1,0 +1,124 @@
+"""Pictures in and out: names, depth, orientation and profiles are kept."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from tiny import pixels
+
+from cyclegan_jax import picture_files
+from cyclegan_jax.data.decode import named
+from cyclegan_jax.errors import UserError
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+
+
+def save(path, mode='RGB', size=(12, 10), **options):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  random = np.random.default_rng(0)
+  array = random.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+  Image.fromarray(array).convert(mode).save(path, **options)
+  return path
+
+
+def outputs(source, output, ending='png'):
+  jobs = picture_files.find(str(source), output, ending)
+  return [str(job.output.relative_to(output)) for job in jobs]
+
+
+def test_a_folder_keeps_its_structure(tmp_path):
+  for name in ('1.jpg', 'x/2.png', 'x/y/3.bmp', 'notes.txt'):
+    save(tmp_path / 'in' / name, **({'format': 'PNG'} if 'txt' in name else {}))
+  found = outputs(tmp_path / 'in', tmp_path / 'out')
+  assert found == ['1.png', 'x/2.png', 'x/y/3.png']
+
+
+def test_names_that_would_collide_keep_their_endings(tmp_path):
+  for name in ('1.jpg', '1.png', 'x/1.jpg', '2.v1.png'):
+    save(tmp_path / 'in' / name)
+  found = outputs(tmp_path / 'in', tmp_path / 'out', 'webp')
+  assert found == ['1.jpg.webp', '1.png.webp', '2.v1.webp', 'x/1.webp']
+
+
+def test_a_file_and_a_pattern(tmp_path):
+  for name in ('p1/1.jpg', 'p1/2.jpg', 'p2/1.jpg', 'q/1.jpg'):
+    save(tmp_path / name)
+  out = tmp_path / 'out'
+  assert outputs(tmp_path / 'q' / '1.jpg', out) == ['1.png']
+  assert outputs(tmp_path / 'p*' / '1.jpg', out) == ['p1/1.png', 'p2/1.png']
+  assert outputs(tmp_path / 'p1' / '*.jpg', out) == ['1.png', '2.png']
+  assert outputs(tmp_path / '**' / '2.jpg', out) == ['p1/2.png']
+
+
+def test_translations_within_the_input_are_no_input(tmp_path):
+  save(tmp_path / '1.jpg')
+  save(tmp_path / 'out' / '1.png')
+  assert outputs(tmp_path, tmp_path / 'out') == ['1.png']
+
+
+@pytest.mark.parametrize(
+  ('source', 'words'),
+  [
+    ('nowhere', 'no file or folder'),
+    ('*.xyz', 'no pictures in'),
+    ('empty', 'no pictures in'),
+    ('', 'is the folder of the pictures'),
+  ],
+)
+def test_nothing_to_translate(source, words, tmp_path):
+  (tmp_path / 'empty').mkdir()
+  save(tmp_path / '1.jpg')
+  output = tmp_path / 'out' if source else tmp_path
+  with pytest.raises(UserError, match=words):
+    picture_files.find(str(tmp_path / source), output, 'png')
+
+
+def test_the_look_of_an_upright_picture(tmp_path):
+  exif = Image.Exif()
+  exif[0x0112] = 6  # lies on its side
+  path = save(tmp_path / '1.jpg', exif=exif, icc_profile=SRGB)
+  look = picture_files.look(named(path))
+  assert look == ((12, 10), 8, SRGB)
+  assert picture_files.read(named(path), 3).shape == (12, 10, 3)
+
+
+def test_sixteen_bits_come_out_as_they_went_in(tmp_path):
+  levels = np.arange(100, dtype=np.uint16).reshape(10, 10) * 655
+  Image.fromarray(levels).save(tmp_path / 'deep.png')
+  picture = named(tmp_path / 'deep.png')
+  look = picture_files.look(picture)
+  image = picture_files.read(picture, 1)
+  assert look.bits == 16
+  for ending in ('png', 'tiff'):
+    picture_files.write(tmp_path / f'out.{ending}', image, 16)
+    np.testing.assert_array_equal(pixels(tmp_path / f'out.{ending}'), levels)
+  picture_files.write(tmp_path / 'out.jpg', image, 16)
+  assert pixels(tmp_path / 'out.jpg').dtype == np.uint8
+
+
+@pytest.mark.parametrize('ending', picture_files.FORMATS)
+@pytest.mark.parametrize('channels', [1, 3])
+def test_every_format_keeps_pixels_and_the_profile_that_fits(
+  ending, channels, tmp_path
+):
+  image = np.linspace(-1, 1, 32 * 32 * channels).astype(np.float32)
+  image = image.reshape(32, 32, channels)
+  picture_files.write(tmp_path / f'1.{ending}', image, 8, SRGB)
+  with Image.open(tmp_path / f'1.{ending}') as picture:
+    kept = picture.info.get('icc_profile')
+    array = np.asarray(picture.convert('RGB' if channels == 3 else 'L'))
+  expected = np.round((image + 1) * 127.5).reshape(array.shape)
+  assert np.abs(array - expected).max() <= (12 if ending == 'jpg' else 0)
+  assert kept == (SRGB if channels == 3 else None)
+
+
+def test_a_broken_profile_is_left_out(tmp_path):
+  picture_files.write(tmp_path / '1.png', np.zeros((8, 8, 3)), 8, b'nonsense')
+  with Image.open(tmp_path / '1.png') as picture:
+    assert 'icc_profile' not in picture.info
+
+
+def test_gray_beside_colour():
+  gray, colour = np.zeros((4, 5, 1)), np.ones((4, 6, 3))
+  joined = picture_files.side_by_side([gray, colour])
+  assert joined.shape == (4, 11, 3)
+  assert (joined[:, :5] == 0).all() and (joined[:, 5:] == 1).all()

@@ -1,0 +1,262 @@
+"""The program that translates: every picture, its name, its size, once."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from tiny import pixels
+
+from cyclegan_jax import cli, model, picture_files, tiled, translate
+from cyclegan_jax.data.decode import named
+
+SIZES = {'1.png': (20, 20), 'x/2.jpg': (33, 21), 'x/y/3.png': (20, 20)}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tiny.save_model(tmp_path_factory.mktemp('model'))
+
+
+@pytest.fixture
+def source(tmp_path):
+  random = np.random.default_rng(0)
+  for name, (width, height) in SIZES.items():
+    path = tmp_path / 'in' / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(array).save(path)
+  return tmp_path / 'in'
+
+
+@pytest.fixture
+def run(folder, source, tmp_path, capsys):
+  """flags -> (exit code, standard output, standard error)."""
+
+  def call(*switches, **flags):
+    values = {
+      'model': folder,
+      'direction': 'a2b',
+      'input': source,
+      'output': tmp_path / 'out',
+    } | {name.replace('_', '-'): value for name, value in flags.items()}
+    argv = [f'--{k}={v}' for k, v in values.items() if v is not None]
+    code = cli.run(translate.main, ['translate', *argv, *switches])
+    return code, *capsys.readouterr()
+
+  return call
+
+
+def expected(folder, path, direction='a2b'):
+  image = picture_files.read(named(path), 3)
+  return model.load(folder).translate(image, direction)
+
+
+def assert_shows(path, image):
+  """The picture holds this image, to the rounding of a batch."""
+  exact = np.round((image + 1) * 127.5)
+  assert np.abs(pixels(path).astype(int) - exact).max() <= 1
+
+
+def made(folder):
+  return sorted(
+    str(p.relative_to(folder)) for p in folder.rglob('*.*') if p.is_file()
+  )
+
+
+def test_every_picture_keeps_name_folder_and_size(
+  run, folder, source, tmp_path
+):
+  code, out, err = run()
+  assert code == 0 and 'translated 3 pictures' in out, err
+  out = tmp_path / 'out'
+  assert made(out) == ['1.png', 'translate.json', 'x/2.png', 'x/y/3.png']
+  for name in SIZES:
+    assert_shows(
+      (out / name).with_suffix('.png'), expected(folder, source / name)
+    )
+
+
+def test_it_goes_on_where_it_stopped(run, tmp_path):
+  run()
+  out = tmp_path / 'out'
+  kept = (out / '1.png').stat().st_mtime_ns
+  before = (out / 'x' / '2.png').read_bytes()
+  (out / 'x' / '2.png').unlink()
+  (out / 'x' / '2.png.part').write_text('half')
+  code, said, _ = run()
+  assert code == 0 and 'translated 1 picture, 2 were there' in said
+  assert (out / '1.png').stat().st_mtime_ns == kept
+  assert (out / 'x' / '2.png').read_bytes() == before
+  assert not list(out.rglob('*.part'))
+
+
+def test_translations_of_two_models_do_not_mix(run, tmp_path):
+  assert run()[0] == 0
+  before = (tmp_path / 'out' / '1.png').read_bytes()
+  code, _, err = run(direction='b2a')
+  assert code == 2 and 'by other direction' in err and '--overwrite' in err
+  other = tiny.save_model(tmp_path / 'other', seed=1)
+  code, _, err = run(model=other)
+  assert code == 2 and 'by other weights' in err
+  assert (tmp_path / 'out' / '1.png').read_bytes() == before
+  assert run('--overwrite', model=other)[0] == 0
+  assert (tmp_path / 'out' / '1.png').read_bytes() != before
+
+
+def test_a_picture_that_is_no_translation_is_not_touched(run, tmp_path):
+  mine = tmp_path / 'out' / 'x' / '2.png'
+  mine.parent.mkdir(parents=True)
+  mine.write_text('mine')
+  code, _, err = run()
+  assert code == 2 and str(mine) in err and 'is no translation' in err
+  assert made(tmp_path / 'out') == ['x/2.png']
+  assert mine.read_text() == 'mine'
+
+
+def test_bad_pictures_are_named_and_the_others_translated(
+  run, source, tmp_path
+):
+  (source / 'text.png').write_text('no picture')
+  whole = io.BytesIO()
+  noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+  Image.fromarray(noise).save(whole, 'PNG')
+  (source / 'half.png').write_bytes(whole.getvalue()[:700])
+  code, out, err = run()
+  assert code == 2
+  assert 'text.png' in err and 'half.png' in err and '2 of the files' in err
+  assert 'Traceback' not in err
+  assert 'translated 3 pictures' in out
+  assert len(made(tmp_path / 'out')) == 4
+
+
+@pytest.mark.parametrize('switch', ['--tile', '--memory=0.0001'])
+def test_tiles_by_wish_and_for_want_of_memory(
+  switch, run, folder, source, tmp_path, monkeypatch
+):
+  walked = []
+
+  def apply(net, params, image, **options):
+    walked.append(image.shape[:2])
+    return true(net, params, image, **options)
+
+  true = tiled.apply
+  monkeypatch.setattr(tiled, 'apply', apply)
+  assert run(switch)[0] == 0
+  assert sorted(walked) == [(20, 20), (20, 20), (21, 33)]
+  image = expected(folder, source / 'x' / '2.jpg')
+  assert_shows(tmp_path / 'out' / 'x' / '2.png', image)
+
+
+def test_reconstructions(run, folder, source, tmp_path):
+  assert run('--reconstruct')[0] == 0
+  there = expected(folder, source / '1.png')
+  back = model.load(folder).translate(there, 'b2a')
+  assert_shows(tmp_path / 'out' / '1.png', there)
+  assert_shows(tmp_path / 'out' / '1.reconstructed.png', back)
+
+
+def test_side_by_side(run, folder, source, tmp_path):
+  assert run('--reconstruct', '--side-by-side')[0] == 0
+  assert len(made(tmp_path / 'out')) == 4
+  image = picture_files.read(named(source / 'x' / '2.jpg'), 3)
+  there = expected(folder, source / 'x' / '2.jpg')
+  back = model.load(folder).translate(there, 'b2a')
+  assert_shows(
+    tmp_path / 'out' / 'x' / '2.png', np.concatenate([image, there, back], 1)
+  )
+
+
+def test_a_size_is_compiled_once(folder, source, run, monkeypatch):
+  for i in range(4):
+    (source / f'{i}_more.png').write_bytes((source / '1.png').read_bytes())
+  batches = []
+  true = model.Model.translate
+
+  def translate(self, images, *args, **kwargs):
+    batches.append(images.shape[:3])
+    return true(self, images, *args, **kwargs)
+
+  monkeypatch.setattr(model.Model, 'translate', translate)
+  assert run(batch=4)[0] == 0
+  assert sorted(batches) == [(1, 21, 33), (3, 20, 20), (3, 20, 20)]
+
+
+def test_batch_norm_sees_one_picture_at_a_time(source, run, tmp_path):
+  path = tiny.save_model(tmp_path / 'model', generator__norm='batch')
+  assert run(model=path)[0] == 0
+  assert_shows(tmp_path / 'out' / '1.png', expected(path, source / '1.png'))
+
+
+def test_deep_gray_stays_deep(run, tmp_path):
+  path = tiny.save_model(
+    tmp_path / 'model', data__channels_a=1, data__channels_b=1
+  )
+  levels = np.arange(400, dtype=np.uint16).reshape(20, 20) * 160
+  Image.fromarray(levels).save(tmp_path / 'deep.png')
+  assert run(model=path, input=tmp_path / 'deep.png')[0] == 0
+  result = pixels(tmp_path / 'out' / 'deep.png')
+  image = (levels / np.float32(65535) * 2 - 1)[..., None]
+  fake = model.load(path).translate(image, 'a2b')[..., 0]
+  assert result.dtype == np.uint16
+  assert np.abs(result - (fake + 1) * 32767.5).max() < 3
+
+
+def test_the_only_direction_need_not_be_said(run, source, tmp_path):
+  path = tiny.save_model(tmp_path / 'model', names=('b2a',))
+  assert run(model=path, direction=None)[0] == 0
+  assert_shows(
+    tmp_path / 'out' / '1.png', expected(path, source / '1.png', 'b2a')
+  )
+  code, _, err = run('--reconstruct', model=path, direction=None)
+  assert code == 2 and '--reconstruct needs both directions' in err
+
+
+@pytest.mark.parametrize(
+  ('flags', 'words'),
+  [
+    ({'model': 'nowhere'}, 'no file or folder nowhere'),
+    ({'model': None}, 'no --model'),
+    ({'output': None}, 'no --output'),
+    ({'direction': None}, 'translates a2b and b2a'),
+    ({'direction': 'a2c'}, "--direction='a2c'"),
+    ({'input': 'nowhere'}, 'nowhere (--input)'),
+    ({'format': 'bmp'}, 'jpg, png, tiff, webp'),
+    ({'batch': 0}, '--batch=0'),
+    ({'batch': 'x'}, 'batch'),
+    ({'smooth': 1.0}, '--smooth=1.0'),
+    ({'memory': -1}, '--memory=-1'),
+    ({'batch_norm': 'best'}, "batch_norm='best'"),
+    ({'step': 7}, 'leave out the step'),
+    ({'output': '/proc/nowhere'}, 'cannot write to /proc/nowhere'),
+  ],
+)
+def test_wrong_flags(flags, words, run, tmp_path):
+  code, _, err = run(**flags)
+  assert code == 2 and words in err
+  assert err.count('\n') == 1
+  assert not (tmp_path / 'out').exists()
+
+
+def test_help_and_a_stray_word(run, capsys):
+  with pytest.raises(SystemExit):
+    translate.main(['translate', '--help'])
+  text = capsys.readouterr().out
+  assert all(f'--{name}' in text for name in translate.FLAGS)
+  code, _, err = run('photo.jpg')
+  assert code == 2 and "'photo.jpg' is no flag" in err
+
+
+def test_the_program_as_a_user_starts_it(folder, source, tmp_path):
+  result = subprocess.run(
+    [sys.executable, '-m', 'cyclegan_jax.translate', f'--model={folder}']
+    + ['--direction=a2b', f'--input={source}', f'--output={tmp_path / "out"}'],
+    capture_output=True,
+    text=True,
+    env={'PATH': '/usr/bin', 'JAX_PLATFORMS': 'cpu'},
+  )
+  assert result.returncode == 0, result.stderr
+  assert len(made(tmp_path / 'out')) == 4
