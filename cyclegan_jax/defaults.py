@@ -32,7 +32,10 @@ OPTIONS = {
   ),
   'generator.depth': (0, 'blocks of resnet, levels of unet; 0: as named'),
   'generator.width': (64, 'channels of the first layer (ngf)'),
-  'generator.norm': ('instance', 'instance | batch | none'),
+  'generator.norm': (
+    'instance',
+    'instance | instance_affine | batch | batch_frozen | none',
+  ),
   'generator.dropout': (0.0, 'rate of dropout; the official rate is 0.5'),
   'generator.upsampling': (
     'transpose',
@@ -48,7 +51,7 @@ OPTIONS = {
   'discriminator.name': ('patchgan', 'patchgan | pixelgan'),
   'discriminator.depth': (3, 'strided layers of patchgan; 3 sees 70 pixels'),
   'discriminator.width': (64, 'channels of the first layer (ndf)'),
-  'discriminator.norm': ('instance', 'instance | batch | none'),
+  'discriminator.norm': ('instance', 'as for the generator'),
   'discriminator.init_type': ('normal', 'as for the generator'),
   'discriminator.init_gain': (0.02, 'as for the generator'),
   'dtype': ('float32', 'float32 | bfloat16, of the computation'),

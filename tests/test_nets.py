@@ -153,13 +153,44 @@ def test_official_init_is_normal_with_zero_bias():
   assert float(jnp.abs(layer['bias']).max()) == 0
 
 
-@pytest.mark.parametrize('norm, biased', [('instance', True), ('batch', False)])
-def test_bias_stands_where_the_norm_has_none(norm, biased):
+@pytest.mark.parametrize(
+  'norm, biased, weights',
+  [
+    ('instance', True, set()),
+    ('instance_affine', True, {'scale', 'bias'}),
+    ('batch', False, {'scale', 'bias'}),
+    ('batch_frozen', False, {'scale', 'bias', 'mean', 'var'}),
+    ('none', False, set()),
+  ],
+)
+def test_convolutions_have_a_bias_with_instance_norm(norm, biased, weights):
   net = tiny.discriminator(depth=2, norm=norm)()
   params = tiny.init(net, jnp.zeros((1, 16, 16, 3)))
   assert 'bias' in params['conv_0'] and 'bias' in params['last']
   assert ('bias' in params['conv_1']) == biased
-  assert ('scale' in params.get('norm_1', {})) == (not biased)
+  assert set(params.get('norm_1', {})) == weights
+
+
+def test_frozen_averages_are_not_trained(rng):
+  x = rng.normal(2, 3, (2, 4, 4, 2)).astype(np.float32)
+  layer = NORMS['batch_frozen'](Net(), None, None)
+  params = layer.init(jax.random.PRNGKey(0), x)['params']
+  params |= {'mean': x.mean((0, 1, 2)), 'var': x.var((0, 1, 2))}
+
+  def loss(params):
+    return (layer.apply({'params': params}, x) ** 3).sum()
+
+  output = layer.apply({'params': params}, x)
+  batch = NORMS['batch'](Net(), None, None)
+  expected, _ = batch.apply(
+    {'params': {name: params[name] for name in ('scale', 'bias')}},
+    x,
+    mutable=['batch_stats'],
+  )
+  np.testing.assert_allclose(output, expected, atol=1e-5)
+  grads = jax.grad(loss)(params)
+  assert not grads['mean'].any() and not grads['var'].any()
+  assert grads['scale'].all() and grads['bias'].all()
 
 
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])

@@ -23,8 +23,18 @@ BATCH, INPUTS, OUTPUTS, WIDTH = 2, 3, 2, 8
 
 TORCH_NORMS = {
   'instance': nn.InstanceNorm2d,
+  'instance_affine': partial(nn.InstanceNorm2d, affine=True),
   'batch': partial(nn.BatchNorm2d, track_running_stats=False),
+  'batch_frozen': lambda features: nn.BatchNorm2d(features).eval(),
   'none': lambda features: nn.Identity(),
+}
+# What a PyTorch layer calls a Flax layer's parameters.
+TORCH_NAMES = {
+  'kernel': 'weight',
+  'scale': 'weight',
+  'bias': 'bias',
+  'mean': 'running_mean',
+  'var': 'running_var',
 }
 
 
@@ -36,7 +46,7 @@ class Layers(dict):
     self._norm = norm
 
   def conv(self, name, *args, make=nn.Conv2d, bias=None, **options):
-    bias = self._norm == 'instance' if bias is None else bias
+    bias = self._norm.startswith('instance') if bias is None else bias
     self[name] = make(*args, bias=bias, **options)
     return self[name]
 
@@ -212,6 +222,8 @@ def draw_params(net, images):
       # and what goes into tanh have to stay small.
       gain = 0.5 if layer.startswith(('block', 'last')) else 2
       return noise * np.float32(np.sqrt(gain / np.prod(leaf.shape[:-1])))
+    if kind == 'var':
+      return 1 + np.abs(noise)
     return 0.2 * noise + (1 if kind == 'scale' else 0)
 
   shapes = jax.eval_shape(net.init, jax.random.key(0), images)['params']
@@ -238,8 +250,9 @@ def layer_values(layer, values):
       value = value[::-1, ::-1].transpose(2, 3, 0, 1)
     elif name == 'kernel':
       value = value.transpose(3, 2, 0, 1)
-    key = 'bias' if name == 'bias' else 'weight'
-    result[key] = torch.from_numpy(value.copy())
+    result[TORCH_NAMES[name]] = torch.from_numpy(value.copy())
+  if 'running_mean' in result:
+    result['num_batches_tracked'] = torch.tensor(0)
   return result
 
 

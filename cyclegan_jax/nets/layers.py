@@ -4,6 +4,8 @@ Images are float arrays [batch, height, width, channels] in [-1, 1].
 """
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,7 @@ INITS = {
 }
 # What a jax.checkpoint policy knows the outputs of convolutions by.
 CONVOLUTION = 'convolution'
+EPSILON = 1e-5  # of all norms
 
 
 def reflect_pad(x, size):
@@ -65,12 +68,12 @@ def example_keys(key, count, axis):
   )
 
 
-def _instance_norm(net, name, axis):
+def _instance_norm(net, name, axis, affine=False):
   del axis  # statistics of one image: no other device has a part in them
   return nn.InstanceNorm(
-    epsilon=1e-5,
-    use_bias=False,
-    use_scale=False,
+    epsilon=EPSILON,
+    use_bias=affine,
+    use_scale=affine,
     use_fast_variance=False,
     dtype=net.dtype,
     name=name,
@@ -78,24 +81,63 @@ def _instance_norm(net, name, axis):
 
 
 def _batch_norm(net, name, axis):
-  def scale_init(*args):
-    return 1.0 + INITS['normal'](net.init_gain)(*args)
-
   return nn.BatchNorm(
     use_running_average=False,
     use_fast_variance=False,
-    epsilon=1e-5,
-    scale_init=scale_init,
+    epsilon=EPSILON,
+    scale_init=_around_one(net),
     axis_name=axis,
     dtype=net.dtype,
     name=name,
   )
 
 
+def _frozen_batch_norm(net, name, axis):
+  del axis  # no statistics at all
+  return FrozenBatchNorm(_around_one(net), net.dtype, name=name)
+
+
+def _around_one(net):
+  def init(*args):
+    return 1.0 + INITS['normal'](net.init_gain)(*args)
+
+  return init
+
+
+class FrozenBatchNorm(nn.Module):
+  """Batch norm with averages of old batches, as PyTorch's eval() has it.
+
+  Its parameters are scale and bias, and the averages mean and var, which
+  training leaves alone.
+  """
+
+  scale_init: Callable
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    inits = nn.initializers
+    kinds = {
+      'scale': self.scale_init,
+      'bias': inits.zeros,
+      'mean': inits.zeros,
+      'var': inits.ones,
+    }
+    scale, bias, mean, var = (
+      self.param(name, init, (x.shape[-1],)).reshape(1, 1, 1, -1)
+      for name, init in kinds.items()
+    )
+    mean, var = lax.stop_gradient((mean, var))
+    x = (x.astype(jnp.float32) - mean) * (scale * lax.rsqrt(var + EPSILON))
+    return (x + bias).astype(self.dtype)
+
+
 # (network, layer name, device axis) -> layer. Statistics are float32 always.
 NORMS = {
   'instance': _instance_norm,
+  'instance_affine': partial(_instance_norm, affine=True),
   'batch': _batch_norm,
+  'batch_frozen': _frozen_batch_norm,
   'none': lambda net, name, axis: lambda x: x,
 }
 
@@ -123,7 +165,9 @@ class Net(nn.Module):
     width: channels of the first layer (ngf, ndf in the official code).
     norm: a name of `NORMS`. 'batch' uses the statistics of the batch at hand,
       in training and in translation alike, as pix2pix (Isola et al. 2017,
-      Sec. 3.3) does.
+      Sec. 3.3) does; 'batch_frozen' averages that came with the weights;
+      'instance_affine' is instance norm with a scale and a bias, as in the
+      paper's Torch code.
     init_type: a name of `INITS`, for all convolutions; biases start at 0.
     init_gain: standard deviation or gain of the init.
     dtype: dtype of the computation; parameters stay float32.
@@ -174,7 +218,7 @@ class Net(nn.Module):
       (kernel, kernel),
       padding=(padding, padding),
       # As in the official code: with instance norm only, unless asked.
-      use_bias=self.norm == 'instance' if bias is None else bias,
+      use_bias=self.norm.startswith('instance') if bias is None else bias,
       kernel_init=lookup(INITS, self.init_type, 'init_type')(self.init_gain),
       dtype=self.dtype,
       conv_general_dilated=conv_forms.convolution(self.target),
