@@ -1,0 +1,192 @@
+"""Pictures in tiles come out as in one piece, whatever network and size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from cyclegan_jax import nets, tiled
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.nets.layers import NORMS, UPSAMPLINGS
+from cyclegan_jax.tiled import layers, walk
+
+
+def make(name='resnet', *, channels=3, size=16, **options):
+  """A generator and parameters of which every one matters."""
+  net = tiny.generator(name, **options)()
+  side = max(size, 2 ** min(net.depth, 8)) if 'unet' in name else size
+  rng = np.random.default_rng(1)
+  params = tiny.init(net, np.zeros((1, side, side, channels), np.float32))
+
+  def draw(path, leaf):
+    if path[-1].key == 'kernel':
+      return rng.normal(0, leaf[..., 0].size ** -0.5, leaf.shape)
+    return rng.uniform(0.5, 1.5, leaf.shape)
+
+  params = jax.tree_util.tree_map_with_path(draw, params)
+  return net, jax.tree.map(lambda x: x.astype(np.float32), params)
+
+
+def picture(height, width, channels=3, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.uniform(-1, 1, (height, width, channels)).astype(np.float32)
+
+
+def whole(net, params, image):
+  run = jax.jit(lambda params, image: nets.apply(net, params, image[None])[0])
+  return np.asarray(run(params, image))
+
+
+def assert_exact(net, params, image, tolerance=1e-4, **options):
+  expected = whole(net, params, image)
+  made = tiled.apply(net, params, image, **{'tile': 32} | options)
+  assert made.dtype == np.float32 and made.shape == expected.shape
+  assert expected.std() > 0.05  # else any output would do
+  np.testing.assert_allclose(made, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize('norm', NORMS)
+@pytest.mark.parametrize('upsampling', UPSAMPLINGS)
+@pytest.mark.parametrize('name', ['resnet', 'unet'])
+def test_every_layer_is_as_in_one_piece(name, upsampling, norm):
+  net, params = make(name, upsampling=upsampling, norm=norm)
+  assert_exact(net, params, picture(70, 53))
+
+
+@pytest.mark.parametrize('name', [n for n in nets.GENERATORS if '_' in n])
+def test_every_generator_has_a_form(name):
+  assert_exact(*make(name, width=2), picture(30, 41))
+
+
+@pytest.mark.parametrize('size', [(1, 6), (3, 33), (64, 32), (65, 95)])
+def test_sizes_below_at_and_beyond_tiles(size):
+  assert_exact(*make(), picture(*size))
+
+
+@pytest.mark.parametrize('tile', [16, 48])
+def test_any_tile_does(tile):
+  assert_exact(*make(), picture(66, 70), tile=tile)
+
+
+def test_other_channels():
+  net, params = make(channels=1, out_channels=2)
+  assert_exact(net, params, picture(40, 36, channels=1))
+
+
+def test_bfloat16():
+  net, params = make(dtype=jnp.bfloat16)
+  assert_exact(net, params, picture(40, 36), tolerance=0.1)
+
+
+@pytest.mark.parametrize('norm', ['instance', 'instance_affine', 'batch'])
+def test_near_constant_pictures(norm):
+  """Statistics of large, nearly equal numbers, against float64."""
+  net, params = make(norm=norm)
+  params['first']['kernel'] = params['first']['kernel'] + 0.1
+  rng = np.random.default_rng(0)
+  image = (0.9 + 1e-2 * rng.normal(size=(70, 53, 3))).astype(np.float32)
+  with jax.enable_x64(True):
+    double = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+    exact = whole(net.clone(dtype=jnp.float64), double, image.astype(float))
+  np.testing.assert_allclose(
+    tiled.apply(net, params, image, tile=32), exact, rtol=0, atol=5e-3
+  )
+
+
+def test_statistics_are_exact():
+  x = 1000 + 0.01 * picture(64, 48, channels=2)
+  counted = np.arange(64) < 50, np.arange(48) < 48
+  moments = jax.jit(layers._moments)(x, layers._grid(*counted))
+  other = jax.jit(layers._moments)(x[:32, :16] + 1, np.full((32, 16, 1), True))
+  mean, variance = walk._merge([moments, other])
+  both = np.concatenate(
+    [x[:50].reshape(-1, 2), (x[:32, :16] + 1).reshape(-1, 2)]
+  )
+  both = both.astype(np.float64)
+  np.testing.assert_allclose(mean, both.mean(0), rtol=1e-7)
+  np.testing.assert_allclose(variance, both.var(0), rtol=1e-3)
+
+
+def test_a_new_size_compiles_nothing():
+  net, params = make(depth=2)
+  tiled.apply(net, params, picture(40, 36), tile=32)
+  count = layers._convolve._cache_size(), layers._add._cache_size()
+  tiled.apply(net, params, picture(97, 50), tile=32)
+  assert count == (layers._convolve._cache_size(), layers._add._cache_size())
+
+
+@pytest.fixture
+def all_in_scratch(monkeypatch):
+  """Keeps even small activations in files; the files that were made."""
+  made = []
+  true = np.memmap
+
+  def memmap(file, *args, **options):
+    made.append(file)
+    return true(file, *args, **options)
+
+  monkeypatch.setattr(walk, 'SMALL', 0)
+  monkeypatch.setattr(np, 'memmap', memmap)
+  return made
+
+
+def test_scratch_is_used_and_left_empty(tmp_path, all_in_scratch):
+  assert_exact(*make(), picture(70, 53), scratch=tmp_path)
+  assert len(all_in_scratch) == 6  # all but the two of full resolution
+  assert not list(tmp_path.iterdir())
+
+
+def test_scratch_is_left_empty_by_an_exception(tmp_path, all_in_scratch):
+  def stop(fraction):
+    assert fraction < 0.5, 'stopped'
+
+  with pytest.raises(AssertionError, match='stopped'):
+    tiled.apply(
+      *make(), picture(70, 53), tile=32, scratch=tmp_path, progress=stop
+    )
+  assert all_in_scratch
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_line(tmp_path, all_in_scratch, monkeypatch):
+  def full(*args):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(walk.os, 'posix_fallocate', full, raising=False)
+  with pytest.raises(UserError, match='No space left') as e:
+    tiled.apply(*make(), picture(20, 20), scratch=tmp_path)
+  assert str(tmp_path) in str(e.value)
+
+
+def test_progress_goes_up_to_one():
+  seen = []
+  tiled.apply(*make(), picture(70, 53), tile=32, progress=seen.append)
+  assert seen == sorted(seen) and seen[0] > 0 and seen[-1] == 1
+  assert len(seen) > 20
+
+
+def test_memory_of_a_whole_picture():
+  net = nets.GENERATORS['resnet_9blocks']()
+  # Measured in processes of their own: 1.45, 5.42, 2.21 GiB (performance.md).
+  for side, gib in ((1024, 1.45), (2048, 5.42), (1448, 2.21)):
+    estimate = tiled.whole_bytes(net, side, side) / 2**30
+    assert gib <= estimate < 1.5 * gib
+  assert tiled.whole_bytes(net, 61, 62) == tiled.whole_bytes(net, 64, 64)
+  half = net.clone(dtype=jnp.bfloat16)
+  assert tiled.whole_bytes(half, 64, 64) * 2 == tiled.whole_bytes(net, 64, 64)
+
+
+def test_mistakes_are_named(tmp_path):
+  net, params = make()
+  image = picture(20, 20)
+  with pytest.raises(UserError, match='PatchGAN'):
+    tiled.apply(tiny.discriminator()(), params, image)
+  with pytest.raises(UserError, match='tile=40'):
+    tiled.apply(net, params, image, tile=40)
+  with pytest.raises(UserError, match='tile=0'):
+    tiled.apply(net, params, image, tile=0)
+  with pytest.raises(UserError, match='nowhere'):
+    tiled.apply(net, params, image, scratch=tmp_path / 'nowhere')
+  with pytest.raises(UserError, match='1 channels'):
+    tiled.apply(net, params, image[..., :1])
