@@ -21,6 +21,7 @@ FORMATS = {
 }
 _PILLOW_NAMES = {'jpg': 'JPEG'}
 _DEEP = ('png', 'tiff')  # the formats here that keep 16 bits
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of EXIF
 # The space of an ICC profile -> the channels of the pictures it is for.
 _SPACES = {'GRAY': 1, 'RGB': 3}
 
@@ -41,7 +42,7 @@ class Look(NamedTuple):
   """What of a picture is not in its pixels.
 
   Attributes:
-    size: (height, width), upright.
+    size: (height, width), upright as far as the header tells.
     bits: 16 for deep gray, else 8.
     profile: its ICC profile as bytes, or None.
   """
@@ -121,7 +122,9 @@ def look(picture):
   """
   with decode.opened(picture) as image:
     width, height = image.size
-    turned = image.getexif().get(0x0112, 1) >= 5
+    # To look for a PNG's behind its pixels Pillow would decode these.
+    known = image.format != 'PNG' or 'exif' in image.info
+    turned = known and image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
     size = (width, height) if turned else (height, width)
     bits = 16 if image.mode.startswith('I') else 8
     return Look(size, bits, image.info.get('icc_profile'))

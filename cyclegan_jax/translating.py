@@ -1,5 +1,6 @@
 """From picture files to their translations, batch by batch."""
 
+import collections
 import concurrent.futures
 import math
 import sys
@@ -137,20 +138,20 @@ def translate_all(way, jobs):
   with bar, concurrent.futures.ThreadPoolExecutor(4) as pool:
     writes = []
     for (chunk, count), futures in _ahead(pool, _chunks(way, todo, fail), read):
-      images = []
+      same = collections.defaultdict(list)  # but for what headers hid
       for seen, future in zip(chunk, futures):
         try:
-          images.append((seen, future.result()))
+          image = future.result()
+          same[image.shape].append((seen, image))
         except UserError as e:
           fail(e)
-      if not images:
-        continue
-      made = way.run([image for _, image in images], count)
-      settle(writes)
-      writes = [
-        pool.submit(_write, seen, way.joined, [image, *fakes])
-        for (seen, image), fakes in zip(images, made)
-      ]
+      for pairs in same.values():
+        made = way.run([image for _, image in pairs], count)
+        settle(writes)
+        writes = [
+          pool.submit(_write, seen, way.joined, [image, *fakes])
+          for (seen, image), fakes in zip(pairs, made)
+        ]
     settle(writes)
   return Result(len(todo) - len(bad), len(jobs) - len(todo), len(bad))
 

@@ -133,7 +133,7 @@ def test_bad_pictures_are_named_and_the_others_translated(
   assert len(made(tmp_path / 'out')) == 4
 
 
-@pytest.mark.parametrize('switch', ['--tile', '--memory=0.0001'])
+@pytest.mark.parametrize('switch', ['--tile', '--memory=0.000001'])
 def test_tiles_by_wish_and_for_want_of_memory(
   switch, run, folder, source, tmp_path, monkeypatch
 ):
@@ -149,6 +149,25 @@ def test_tiles_by_wish_and_for_want_of_memory(
   assert sorted(walked) == [(20, 20), (20, 20), (21, 33)]
   image = expected(folder, source / 'x' / '2.jpg')
   assert_shows(tmp_path / 'out' / 'x' / '2.png', image)
+
+
+def test_a_picture_turned_by_what_stands_behind_its_pixels(run, tmp_path):
+  """A PNG may say after its pixels that it lies on its side."""
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  source = tmp_path / 'turned'
+  source.mkdir()
+  for name, options in (('1.png', {}), ('2.png', {'exif': exif})):
+    Image.new('RGB', (24, 20), 'red').save(source / name, **options)
+  data = (source / '2.png').read_bytes()
+  start = data.index(b'eXIf') - 4
+  chunk = data[start : start + 12 + int.from_bytes(data[start : start + 4])]
+  end = data.index(b'IEND') - 4
+  moved = data[:start] + data[start + len(chunk) : end] + chunk + data[end:]
+  (source / '2.png').write_bytes(moved)
+  assert run(input=source)[0] == 0
+  assert pixels(tmp_path / 'out' / '1.png').shape == (20, 24, 3)
+  assert pixels(tmp_path / 'out' / '2.png').shape == (24, 20, 3)
 
 
 def test_reconstructions(run, folder, source, tmp_path):
