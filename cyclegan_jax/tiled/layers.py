@@ -223,12 +223,10 @@ def _grid(rows, columns):
 def _moments(x, counted):
   """Count, mean and sum of squared deviations of the pixels counted.
 
-  In two passes, and corrected by what rounding left in the mean: pictures may
-  be nearly constant.
+  In two passes: pictures may be nearly constant.
   """
   x = x.astype(jnp.float32)
   count = counted.sum()
   mean = jnp.where(counted, x, 0).sum((0, 1)) / count
   off = jnp.where(counted, x - mean[None, None], 0)
-  error = off.sum((0, 1)) / count
-  return count, mean + error, (off**2).sum((0, 1)) - count * error**2
+  return count, mean, (off**2).sum((0, 1))
