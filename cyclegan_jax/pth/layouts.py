@@ -163,7 +163,7 @@ def _check_params(weights, layers, net):
   """Raises `UserError` unless these are a network's weights, all of them."""
   places = {(*layer.path, leaf.path) for layer, leaf in _leaves(layers)}
   first, last = (
-    weights.get((*layers[i].path, 'kernel'), np.zeros((0, 0, 0, 0)))
+    weights.get((*layers[i].path, 'kernel'), np.zeros((1, 1, 1, 1)))
     for i in (0, -1)
   )
   if hasattr(net, 'out_channels'):

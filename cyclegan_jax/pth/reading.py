@@ -105,6 +105,8 @@ def _load_old(data):
   order = 'little' if system['little_endian'] else 'big'
   content = opcodes.load(stream, storages)
   keys = opcodes.load(stream, storages)
+  if type(keys) is not list or not all(type(key) is str for key in keys):
+    raise ValueError('keys that are no list of text')
   data, numbers = memoryview(data)[stream.tell() :], {}
   for key in keys:
     storage = storages[key]
