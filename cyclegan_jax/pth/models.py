@@ -4,7 +4,7 @@ import pathlib
 import re
 
 from cyclegan_jax.errors import UserError
-from cyclegan_jax.pth.layouts import recognise
+from cyclegan_jax.pth.layouts import export, recognise
 from cyclegan_jax.pth.reading import read
 
 # What the official code calls a network -> (group, which) of the parameters.
@@ -35,11 +35,38 @@ def load(paths):
   Raises:
     UserError: see `networks`; files that are not of one model.
   """
-  found = networks(paths)
+  return combine(networks(paths))
+
+
+def combine(found):
+  """`load`, of what `networks` found."""
+  config = _config(found)
   params = {'gen': {}, 'disc': {}}
   for (group, which), (_, network) in found.items():
     params[group][which] = network.params
-  return config_of(found), params
+  return config, params
+
+
+def states(config, params):
+  """The official files' contents of a model.
+
+  Args:
+    config: nested dicts, of which 'generator' and 'discriminator' are used.
+    params: {'gen': {direction: params}, 'disc': {domain: params}}.
+
+  Returns:
+    {'G_A', 'G_B', 'D_A', 'D_B': state_dict}, what there is of them.
+
+  Raises:
+    UserError: a network that the official code does not have.
+  """
+  return {
+    name: export(
+      _SECTIONS[group], config[_SECTIONS[group]], params[group][which]
+    )
+    for name, (group, which) in PLACES.items()
+    if len(name) > 1 and which in params.get(group, {})
+  }
 
 
 def networks(paths):
@@ -92,15 +119,8 @@ def _place(path, kind, generators):
   )
 
 
-def config_of(found):
-  """The options that networks determine, as nested dicts like a config.
-
-  Args:
-    found: from `networks`.
-
-  Raises:
-    UserError: two networks that are not of one model.
-  """
+def _config(found):
+  """The options that networks determine, as nested dicts like a config."""
   options, sources = {'data': {}}, {}
   for (group, which), (path, network) in found.items():
     section = _SECTIONS[group]

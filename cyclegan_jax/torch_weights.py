@@ -1,0 +1,156 @@
+"""Weights of the official PyTorch code, to here and back; needs no PyTorch:
+
+    python -m cyclegan_jax.torch_weights import FILES... --output=FOLDER
+    python -m cyclegan_jax.torch_weights export --model=PATH --output=FOLDER
+
+import reads any of latest_net_{G_A,G_B,D_A,D_B}.pth, or net_G and net_D, finds
+out what networks they hold, and writes a model for --model of the other
+programs. export writes such files. Examples:
+
+    python -m cyclegan_jax.torch_weights import latest_net_*.pth \\
+      --output=models/maps
+    python -m cyclegan_jax.torch_weights import horse2zebra.pth \\
+      --output=models/horse2zebra
+    python -m cyclegan_jax.torch_weights export --model=runs/maps \\
+      --output=checkpoints/maps
+
+The official direction AtoB is a2b here; the official D_A judges pictures of B.
+Exit codes: 0 done, 2 something given doesn't fit, said in one line.
+"""
+
+import pathlib
+import sys
+
+from cyclegan_jax import cli, files
+from cyclegan_jax.errors import UserError, lookup
+
+FLAGS = {
+  'output': ('FOLDER', '', 'folder it writes'),
+  'model': ('PATH', '', 'export: run, folder of weights, or .pth file'),
+  'step': ('N', -1, 'export: checkpoint of a run; -1: the newest'),
+  'epoch': ('NAME', 'latest', 'export: what the names of the files begin with'),
+}
+
+# Kept with batch norm, and not trained.
+_AVERAGES = ('mean', 'var', 'count')
+
+
+def main(argv):
+  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  if not rest:
+    raise UserError('nothing to do: give import or export (see --help)')
+  run = lookup(COMMANDS, rest[0], 'what to do')
+  cli.require(values, 'output')
+  cli.quiet()
+  run(rest[1:], values)
+
+
+def import_files(paths, values):
+  """Writes a model folder of official files.
+
+  Raises:
+    UserError: files or flags that don't fit, or an output with other files.
+  """
+  from cyclegan_jax import model, pth
+  from cyclegan_jax.defaults import get_config
+
+  if not paths:
+    raise UserError('no files: give the .pth files to import (see --help)')
+  if values['model']:
+    raise UserError('--model goes with export: give the .pth files alone')
+  folder = pathlib.Path(values['output'])
+  if not _is_free(folder):
+    raise UserError(f'{folder} (--output) holds other files: give a new folder')
+  found = pth.networks(paths)
+  options, params = pth.combine(found)
+  config = get_config()
+  for section, chosen in options.items():
+    config[section].update(chosen)
+  for place, (path, network) in found.items():
+    print(f'{path}: {_describe(place, network)}')
+  model.save(folder, config, params)
+  print(f'the model is in {folder}')
+
+
+def export_files(rest, values):
+  """Writes official files of a model.
+
+  Raises:
+    UserError: a model or flags that don't fit, or files that are there.
+  """
+  from cyclegan_jax import model, pth
+
+  if rest:
+    raise UserError(f'{rest[0]!r} is no flag: give --model=PATH')
+  cli.require(values, 'model', 'epoch')
+  step = None if values['step'] < 0 else values['step']
+  trained = model.load(values['model'], step)
+  folder = pathlib.Path(values['output'])
+  states = {
+    folder / f'{values["epoch"]}_net_{name}.pth': state
+    for name, state in pth.states(
+      trained.config.to_dict(), trained.params
+    ).items()
+  }
+  if there := [path for path in states if path.exists()]:
+    raise UserError(f'{there[0]} exists: give another --output or --epoch')
+  for path, state in states.items():
+    pth.write(path, state)
+    print(path)
+  if _averages_missing(pth, trained):
+    print(
+      f'warning: {values["model"]} has no running averages of batch norm, and '
+      "the files PyTorch's initial ones: run test.py without --eval",
+      file=sys.stderr,
+    )
+
+
+def _is_free(folder):
+  """Whether a folder is new, empty or a model that may be replaced."""
+  if not folder.exists():
+    return True
+  if not folder.is_dir():
+    return False
+  with files.writing(folder):
+    names = {path.name for path in folder.iterdir()}
+  return names <= {'config.json', 'weights.msgpack'}
+
+
+def _describe(place, network):
+  options, (_, which) = network.options, place
+  depth = f' of {options["depth"]}' if options['depth'] else ''
+  facts = (
+    f'{network.kind} {which}',
+    f'{options["name"]}{depth}',
+    f'width {options["width"]}',
+    f'norm {options["norm"]}',
+    f'{network.in_channels} to {network.out_channels} channels',
+    f'{_size(network.params):,} parameters',
+  )
+  return ', '.join(facts)
+
+
+def _size(params):
+  """Parameters that are trained."""
+  if not isinstance(params, dict):
+    return params.size
+  return sum(_size(x) for name, x in params.items() if name not in _AVERAGES)
+
+
+def _averages_missing(pth, trained):
+  sections = {
+    'gen': trained.config.generator,
+    'disc': trained.config.discriminator,
+  }
+  return any(
+    section.norm.startswith('batch')
+    and trained.params[group]
+    and not pth.has_averages(trained.params[group])
+    for group, section in sections.items()
+  )
+
+
+COMMANDS = {'import': import_files, 'export': export_files}
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

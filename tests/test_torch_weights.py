@@ -1,0 +1,178 @@
+"""The program that brings official weights here and back."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import test_pth
+import tiny
+
+from cyclegan_jax import cli, main, model, pth, torch_weights
+
+KINDS = {
+  'G_A': 'generator',
+  'G_B': 'generator',
+  'D_A': 'discriminator',
+  'D_B': 'discriminator',
+}
+
+
+def run(capsys, *arguments):
+  """Exit code, standard output and standard error."""
+  argv = ['torch_weights', *map(str, arguments)]
+  code = cli.run(torch_weights.main, argv)
+  return code, *capsys.readouterr()
+
+
+def official(folder, names=tuple(KINDS), **options):
+  folder.mkdir(exist_ok=True)
+  return [
+    test_pth.write_network(
+      folder / f'latest_net_{name}.pth', KINDS[name], seed=i, **options
+    )
+    for i, name in enumerate(names)
+  ]
+
+
+@pytest.mark.parametrize('norm', ['instance', 'instance_affine', 'batch'])
+def test_there_and_back(norm, tmp_path, capsys):
+  paths = official(tmp_path / 'there', norm=norm)
+  folder = tmp_path / 'model'
+  code, out, err = run(capsys, 'import', *paths, f'--output={folder}')
+  assert (code, err) == (0, '')
+  lines = out.splitlines()
+  assert len(lines) == 5 and lines[-1] == f'the model is in {folder}'
+  for path, line in zip(paths, lines):
+    assert line.startswith(f'{path}: ') and f'norm {norm}' in line
+  assert 'generator a2b, resnet of 1, width 4' in lines[0]
+  assert 'discriminator b, patchgan of 1, width 4' in lines[2]
+  options, params = test_pth.draw('generator', 'resnet', 1, norm)
+  size = sum(x.size for x in jax.tree.leaves(params))
+  assert lines[0].endswith(f'3 to 3 channels, {size:,} parameters')
+  config = json.loads((folder / 'config.json').read_text())
+  assert config['generator']['norm'] == config['discriminator']['norm'] == norm
+  assert config['generator']['name'] == 'resnet'
+  assert config['train']['batch_size'] == 1
+
+  back = tmp_path / 'back'
+  code, out, err = run(
+    capsys, 'export', f'--model={folder}', f'--output={back}', '--epoch=7'
+  )
+  assert (code, err) == (0, '')
+  assert {p.name for p in back.iterdir()} == {
+    f'7_net_{name}.pth' for name in KINDS
+  }
+  for path in paths:
+    other = back / path.name.replace('latest', '7')
+    test_pth.assert_equal(pth.read(other), pth.read(path))
+
+
+def test_an_imported_model_translates(tmp_path, capsys):
+  paths = official(tmp_path / 'there', ['G_B'])
+  assert run(capsys, 'import', *paths, f'--output={tmp_path / "m"}')[0] == 0
+  loaded = model.load(tmp_path / 'm')
+  assert loaded.directions == ('b2a',)
+  pixels = np.zeros((16, 16, 3), np.uint8)
+  assert loaded.translate(pixels, 'b2a').shape == (16, 16, 3)
+  again = model.load(paths[0])
+  np.testing.assert_array_equal(
+    again.translate(pixels, 'b2a'), loaded.translate(pixels, 'b2a')
+  )
+
+
+def test_a_run_is_exported(pictures, tmp_path, capsys):
+  argv = tiny.command(
+    'folder', tmp_path / 'run', pictures, generator__norm='batch'
+  )
+  assert cli.run(main.main, argv) == 0
+  capsys.readouterr()
+  folder = tmp_path / 'official'
+  code, out, err = run(
+    capsys, 'export', f'--model={tmp_path / "run"}', f'--output={folder}'
+  )
+  assert code == 0 and len(out.splitlines()) == 4
+  assert err.count('\n') == 1 and 'warning' in err and '--eval' in err
+  trained, read = model.load(tmp_path / 'run'), model.load(folder)
+  for direction in ('a2b', 'b2a'):
+    expected = jax.tree_util.tree_leaves_with_path(
+      trained.params['gen'][direction]
+    )
+    for path, x in expected:
+      y = read.params['gen'][direction]
+      for key in path:
+        y = y[key.key]
+      np.testing.assert_array_equal(x, y)
+
+
+def test_only_a_model_is_overwritten(tmp_path, capsys):
+  paths = official(tmp_path / 'there', ['G_A'])
+  folder = tmp_path / 'model'
+  flag = f'--output={folder}'
+  for _ in range(2):
+    assert run(capsys, 'import', *paths, flag)[0] == 0
+  (folder / 'notes.txt').touch()
+  code, _, err = run(capsys, 'import', *paths, flag)
+  assert code == 2 and 'holds other files' in err
+  code, _, err = run(
+    capsys, 'import', *paths, f'--output={folder / "notes.txt"}'
+  )
+  assert code == 2 and 'holds other files' in err
+  arguments = ['export', f'--model={paths[0]}', f'--output={paths[0].parent}']
+  code, _, err = run(capsys, *arguments)
+  assert code == 2 and f'{paths[0]} exists: give another' in err
+  assert run(capsys, *arguments, '--epoch=200')[0] == 0
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    ([], 'nothing to do: give import or export'),
+    (['improt'], "what to do='improt' is unknown: did you mean 'import'"),
+    (['import', 'a.pth'], 'no --output'),
+    (['import', '--output=x'], 'no files: give the .pth files'),
+    (
+      ['import', 'a.pth', '--output=x', '--model=y'],
+      '--model goes with export',
+    ),
+    (['import', 'none.pth', '--output=x'], 'none.pth cannot be read'),
+    (['import', 'none.txt', '--output=x'], 'none.txt is no .pth file'),
+    (['export', '--output=x'], 'no --model'),
+    (['export', 'y', '--output=x', '--model=y'], "'y' is no flag"),
+    (['export', '--output=x', '--model=none'], 'no file or folder none'),
+    (['export', '--output=x', '--modl=y'], 'modl'),
+  ],
+)
+def test_mistakes_are_one_line(
+  arguments, message, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  code, out, err = run(capsys, *arguments)
+  assert (code, out) == (2, '') and message in err
+  assert err.startswith('error: ') and err.count('\n') == 1
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_network_without_counterpart_writes_nothing(
+  tmp_path, capsys, monkeypatch
+):
+  paths = official(tmp_path / 'there', ['G_A', 'D_A'])
+  folder = tmp_path / 'm'
+  run(capsys, 'import', *paths, f'--output={folder}')
+  file = folder / 'config.json'
+  config = json.loads(file.read_text())
+  config['generator']['upsampling'] = 'resize'
+  file.write_text(json.dumps(config))
+  code, _, err = run(
+    capsys, 'export', f'--model={folder}', f'--output={tmp_path / "back"}'
+  )
+  assert code == 2 and "generator.upsampling='resize'" in err
+  assert not (tmp_path / 'back').exists()
+
+
+def test_help(capsys):
+  with pytest.raises(SystemExit) as stop:
+    cli.run(torch_weights.main, ['torch_weights', '--help'])
+  assert stop.value.code == 0
+  out = capsys.readouterr().out
+  assert 'import latest_net_*.pth' in out and '--epoch=NAME' in out
