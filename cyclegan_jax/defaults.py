@@ -7,6 +7,10 @@ import ml_collections
 OPTIONS = {
   'method': ('cyclegan', 'what to train'),
   'seed': (0, 'decides parameters, data order, augmentation and pool'),
+  'init_from': (
+    '',
+    'weights to start from: a run, a folder of imported weights, or a .pth',
+  ),
   'data.source': ('tfds', 'folder | aligned | tfds | builtin'),
   'data.root': ('', 'folder of the data set (folder, aligned) or of TFDS'),
   'data.name': ('', 'TFDS data set, such as cycle_gan/horse2zebra'),

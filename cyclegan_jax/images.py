@@ -14,6 +14,28 @@ def to_uint8(image):
   return np.broadcast_to(pixels.astype(np.uint8), (*image.shape[:2], 3))
 
 
+def padded_size(size, multiple):
+  """(height, width), each raised to the next multiple."""
+  return tuple(-(-side // multiple) * multiple for side in size)
+
+
+def pad_to_multiple(image, multiple):
+  """Mirrors [..., h, w, c] up to multiples, as generators do by themselves."""
+  size = image.shape[-3:-1]
+  extra = [to - side for to, side in zip(padded_size(size, multiple), size)]
+  pads = [(e // 2, e - e // 2) for e in extra]
+  if not any(extra):
+    return image
+  return np.pad(image, [(0, 0)] * (image.ndim - 3) + [*pads, (0, 0)], 'reflect')
+
+
+def crop_to(image, height, width):
+  """The middle of [..., h, w, c], where `pad_to_multiple` put it."""
+  top = (image.shape[-3] - height) // 2
+  left = (image.shape[-2] - width) // 2
+  return image[..., top : top + height, left : left + width, :]
+
+
 def grid(rows):
   """Rows of images of any sizes -> one uint8 picture, white between them.
 

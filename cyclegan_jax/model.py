@@ -13,6 +13,7 @@ from flax import serialization
 from cyclegan_jax import build, checkpoint, files, pth, tiled
 from cyclegan_jax.defaults import OPTIONS, get_config
 from cyclegan_jax.errors import UserError
+from cyclegan_jax.images import crop_to, pad_to_multiple
 
 _CONFIG, _WEIGHTS = 'config.json', 'weights.msgpack'
 # In a norm of the generators: the running averages of PyTorch's batch norm.
@@ -41,6 +42,12 @@ class Model:
     )
     self.channels = {'a': config.data.channels_a, 'b': config.data.channels_b}
     self._translate = jax.jit(self.method.translate, static_argnums=2)
+
+  @property
+  def multiple(self):
+    """What heights and widths are padded to a multiple of."""
+    networks = self.method.generators.values()
+    return max((net.multiple for net in networks), default=1)
 
   def _translatable(self):
     networks = self.method.generators
@@ -83,7 +90,10 @@ class Model:
   def translate(
     self, images, direction, tile=False, progress=lambda fraction: None
   ):
-    """Translates pictures of any size; compiles once for each size.
+    """Translates pictures of any size.
+
+    Compiles once for each size, raised to multiples of what the network takes
+    (4 for the ResNet).
 
     Args:
       images: [height, width, channels] or [batch, height, width, channels];
@@ -112,10 +122,12 @@ class Model:
     if tile:
       fakes = self._by_tiles(batch, direction, progress)
     else:
-      parts = [batch] if self.joins else np.split(batch, len(batch))
+      padded = pad_to_multiple(batch, self.multiple)
+      parts = [padded] if self.joins else np.split(padded, len(padded))
       fakes = np.concatenate(
         [self._translate(self.params, x, direction) for x in parts]
       )
+      fakes = crop_to(fakes, *batch.shape[1:3])
     if pixels:
       fakes = np.round((fakes + 1) * 127.5).astype(np.uint8)
     return fakes[0] if images.ndim == 3 else fakes

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from cyclegan_jax import files, picture_files, tiled
+from cyclegan_jax import files, images, picture_files, tiled
 from cyclegan_jax.errors import UserError
 from cyclegan_jax.model import Model
 
@@ -53,11 +53,15 @@ class Way(NamedTuple):
     one = tiled.whole_bytes(networks[self.direction], *size)
     return min(self.batch if self.model.joins else 1, self.memory // one)
 
-  def run(self, images, count=0):
-    """Translates images of one size.
+  def bucket(self, size):
+    """The size that pictures of a size are compiled for."""
+    return images.padded_size(size, self.model.multiple)
+
+  def run(self, pictures, count=0):
+    """Translates pictures of one bucket.
 
     Args:
-      images: [float32 [height, width, channels] in [-1, 1]].
+      pictures: [float32 [height, width, channels] in [-1, 1]].
       count: how many to translate at a time at least: fewer are filled up, so
         that nothing is compiled for them.
 
@@ -65,15 +69,20 @@ class Way(NamedTuple):
       For each the images made: the translation and, if asked for, the
       reconstruction.
     """
-    filled = images + images[-1:] * (count - len(images))
-    made = [self._translate(np.stack(filled), self.direction)]
+    made = [self._translate(pictures, self.direction, count)]
     if self.reconstruct:
-      made.append(self._translate(made[0], _BACK[self.direction]))
-    return list(zip(*made))[: len(images)]
+      made.append(self._translate(made[0], _BACK[self.direction], count))
+    return list(zip(*made))
 
-  def _translate(self, images, direction):
-    if self.fits(images[0].shape[:2]):
-      return self.model.translate(images, direction)
+  def _translate(self, pictures, direction, count):
+    if not self.fits(pictures[0].shape[:2]):
+      return [self._by_tiles(picture, direction) for picture in pictures]
+    padded = [images.pad_to_multiple(x, self.model.multiple) for x in pictures]
+    padded += padded[-1:] * (count - len(padded))
+    fakes = self.model.translate(np.stack(padded), direction)
+    return [images.crop_to(y, *x.shape[:2]) for x, y in zip(pictures, fakes)]
+
+  def _by_tiles(self, picture, direction):
     with tqdm(
       total=1,
       bar_format='{percentage:3.0f}% of a picture',
@@ -81,7 +90,7 @@ class Way(NamedTuple):
       leave=False,
     ) as bar:
       return self.model.translate(
-        images, direction, tile=True, progress=lambda x: bar.update(x - bar.n)
+        picture, direction, tile=True, progress=lambda x: bar.update(x - bar.n)
       )
 
 
@@ -138,19 +147,19 @@ def translate_all(way, jobs):
   with bar, concurrent.futures.ThreadPoolExecutor(4) as pool:
     writes = []
     for (chunk, count), futures in _ahead(pool, _chunks(way, todo, fail), read):
-      same = collections.defaultdict(list)  # but for what headers hid
+      buckets = collections.defaultdict(list)  # one, but for what headers hid
       for seen, future in zip(chunk, futures):
         try:
-          image = future.result()
-          same[image.shape].append((seen, image))
+          picture = future.result()
+          buckets[way.bucket(picture.shape[:2])].append((seen, picture))
         except UserError as e:
           fail(e)
-      for pairs in same.values():
-        made = way.run([image for _, image in pairs], count)
+      for pairs in buckets.values():
+        made = way.run([picture for _, picture in pairs], count)
         settle(writes)
         writes = [
-          pool.submit(_write, seen, way.joined, [image, *fakes])
-          for (seen, image), fakes in zip(pairs, made)
+          pool.submit(_write, seen, way.joined, [picture, *fakes])
+          for (seen, picture), fakes in zip(pairs, made)
         ]
     settle(writes)
   return Result(len(todo) - len(bad), len(jobs) - len(todo), len(bad))
@@ -164,21 +173,21 @@ class _Seen(NamedTuple):
 
 
 def _chunks(way, jobs, fail):
-  """Pictures of one size to translate at a time, and how many at most.
+  """Pictures of one bucket to translate at a time, and how many at most.
 
-  A size is compiled once: its chunks are as even as they can be, and the last
+  A bucket is compiled once: its chunks are as even as they can be, and the last
   one is filled up.
   """
-  sizes = {}
+  buckets = {}
   for job in jobs:
     try:
       look = picture_files.look(job.picture)
     except UserError as e:
       fail(e)
       continue
-    sizes.setdefault(look.size, []).append(_Seen(job, look))
+    buckets.setdefault(way.bucket(look.size), []).append(_Seen(job, look))
   chunks = []
-  for size, same in sizes.items():
+  for size, same in buckets.items():
     turns = math.ceil(len(same) / max(1, way.fits(size)))
     count = math.ceil(len(same) / turns)
     chunks += [(same[i : i + count], count) for i in range(0, len(same), count)]
@@ -197,15 +206,15 @@ def _ahead(pool, chunks, read):
     yield waiting
 
 
-def _write(seen, joined, images):
+def _write(seen, joined, made):
   """Writes what was made of a picture: [input, translation, ...]."""
   _, look = seen
   path = seen.job.output
   with files.writing(path):
     if joined:
-      images = [None, picture_files.side_by_side(images)]
-    elif len(images) > 2:
+      made = [None, picture_files.side_by_side(made)]
+    elif len(made) > 2:
       # Before the translation, which says that all is there.
       back = path.with_name(f'{path.stem}.reconstructed{path.suffix}')
-      picture_files.write(back, images[2], look.bits, look.profile)
-    picture_files.write(path, images[1], look.bits, look.profile)
+      picture_files.write(back, made[2], look.bits, look.profile)
+    picture_files.write(path, made[1], look.bits, look.profile)

@@ -57,7 +57,7 @@ PROGRAMS = set(LAYERS[0]) | {
   'pth',  # files of another project
 }
 # They look at what comes out, and nothing comes of them.
-OBSERVERS = {'evaluation', 'metrics', 'monitors'}
+OBSERVERS = {'evaluation', 'images', 'log', 'metrics', 'monitors', 'samples'}
 LEVEL = {name: i for i, layer in enumerate(LAYERS) for name in layer}
 
 

@@ -200,8 +200,9 @@ def test_a_size_is_compiled_once(folder, source, run, monkeypatch):
     return true(self, images, *args, **kwargs)
 
   monkeypatch.setattr(model.Model, 'translate', translate)
+  Image.new('RGB', (19, 17)).save(source / 'nearly.png')
   assert run(batch=4)[0] == 0
-  assert sorted(batches) == [(1, 21, 33), (3, 20, 20), (3, 20, 20)]
+  assert sorted(batches) == [(1, 24, 36), (4, 20, 20), (4, 20, 20)]
 
 
 def test_batch_norm_sees_one_picture_at_a_time(source, run, tmp_path):

@@ -46,7 +46,7 @@ def frames(path):
 class Negative:
   """Stands for a model: turns light to dark."""
 
-  joins = True
+  joins, multiple = True, 1
   channels = {'a': 3, 'b': 3}
 
   class method:

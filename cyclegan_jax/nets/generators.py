@@ -43,6 +43,11 @@ class Generator(Net):
   upsampling: str = 'transpose'
   remat: str = 'none'
 
+  @property
+  def multiple(self):
+    """What heights and widths are padded to a multiple of."""
+    raise NotImplementedError
+
   def joins(self, shape):
     # The masks of dropout follow a picture's place in the batch.
     return super().joins(shape) and not self.dropout
@@ -70,6 +75,10 @@ class ResidualBlock(Net):
 class ResnetGenerator(Generator):
   """c7s1-64, d128, d256, depth x R256, u128, u64, c7s1-3 (paper, Sec. 7.2)."""
 
+  @property
+  def multiple(self):
+    return 4
+
   def reads_kernels(self, shape):
     batch, height, width, _ = shape
     trunk = (batch, height // 4, width // 4, 4 * self.width)
@@ -78,7 +87,7 @@ class ResnetGenerator(Generator):
   @nn.compact
   def __call__(self, x, train=False, axis=None):
     height, width = x.shape[1:3]
-    x = pad_to_multiple(x, 4)
+    x = pad_to_multiple(x, self.multiple)
     x = self.conv(reflect_pad(x, 3), self.width, 7, 'first')
     x = nn.relu(self.normalize(x, 'first_norm', axis))
     for i in (1, 2):
@@ -138,10 +147,14 @@ class UnetGenerator(Generator):
 
   depth: int = 8
 
+  @property
+  def multiple(self):
+    return 2**self.depth
+
   @nn.compact
   def __call__(self, x, train=False, axis=None):
     height, width = x.shape[1:3]
-    x = pad_to_multiple(x, 2**self.depth)
+    x = pad_to_multiple(x, self.multiple)
     widths = [self.width * min(2**i, 8) for i in range(self.depth)]
     skips = []
     for i, features in enumerate(widths):

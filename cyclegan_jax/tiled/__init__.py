@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cyclegan_jax.errors import UserError
+from cyclegan_jax.images import crop_to, pad_to_multiple, padded_size
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
 from cyclegan_jax.tiled.layers import Part, Stored
 from cyclegan_jax.tiled.walk import Walk
@@ -42,18 +43,18 @@ def apply(
   Raises:
     UserError: a generator, tile, picture or folder that can't be.
   """
-  multiple, walk_network, _ = _form(net)
+  walk_network, _ = _form(net)
   if tile < 16 or tile % 16:
     raise UserError(f'tile={tile} must be a multiple of 16')
   if scratch is not None and not pathlib.Path(scratch).is_dir():
     raise UserError(f'no folder {scratch} (scratch): make it or name another')
   height, width = image.shape[:2]
-  image, top, left = _pad_to_multiple(image, multiple(net))
+  image = pad_to_multiple(image, net.multiple)
   params = jax.tree.map(jnp.asarray, params)
   walk = Walk(net, params, image.shape[0], tile, scratch, progress)
   (last,) = walk_network(net, params, walk, (Part(Stored(image)),))
   output = np.tanh(np.asarray(last.source.array, np.float32))
-  return output[top : top + height, left : left + width]
+  return crop_to(output, height, width)
 
 
 def whole_bytes(net, height, width):
@@ -68,10 +69,8 @@ def whole_bytes(net, height, width):
   Raises:
     UserError: another generator.
   """
-  multiple, _, activations = _form(net)
-  pixels = math.prod(
-    -(-side // multiple(net)) * multiple(net) for side in (height, width)
-  )
+  _, activations = _form(net)
+  pixels = math.prod(padded_size((height, width), net.multiple))
   first = pixels * net.width * np.dtype(net.dtype).itemsize
   return int(first * activations[net.upsampling])
 
@@ -116,15 +115,11 @@ def _then(activation, parts):
   return tuple(part._replace(activation=activation) for part in parts)
 
 
-# class -> (what sides are padded to a multiple of, its layers, {upsampling: how
-# many activations of full resolution and its width whole pictures take}).
+# class -> (its layers, {upsampling: how many activations of full resolution
+# and its width whole pictures take}).
 _FORMS = {
-  ResnetGenerator: (lambda net: 4, _resnet, {'transpose': 6, 'resize': 5}),
-  UnetGenerator: (
-    lambda net: 2**net.depth,
-    _unet,
-    {'transpose': 2, 'resize': 5},
-  ),
+  ResnetGenerator: (_resnet, {'transpose': 6, 'resize': 5}),
+  UnetGenerator: (_unet, {'transpose': 2, 'resize': 5}),
 }
 
 
@@ -135,12 +130,3 @@ def _form(net):
       f'{type(net).__name__} has no form in tiles: or use {names}'
     )
   return _FORMS[type(net)]
-
-
-def _pad_to_multiple(image, multiple):
-  """`layers.pad_to_multiple` for one array, and the first row and column."""
-  extra = [-side % multiple for side in image.shape[:2]]
-  pads = [(e // 2, e - e // 2) for e in extra]
-  if any(extra):
-    image = np.pad(image, (*pads, (0, 0)), 'reflect')
-  return image, pads[0][0], pads[1][0]
