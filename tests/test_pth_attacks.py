@@ -369,6 +369,14 @@ def test_zip_bombs(tmp_path):
     pth.read(path)
 
 
+def test_many_tensors_of_one_storage_are_refused(tmp_path):
+  few, many = ({str(i): TENSOR for i in range(count)} for count in (10, 11))
+  for place in ('zip', 'old'):
+    assert len(pth.read(write(tmp_path / 'a.pth', place, few))) == 10
+    with pytest.raises(UserError, match='share their numbers'):
+      pth.read(write(tmp_path / 'a.pth', place, many))
+
+
 @pytest.mark.parametrize(
   'change',
   [
@@ -444,7 +452,8 @@ def mutant(data, random_):
       data[place:place] = data[place : place + random_.randrange(1, 30)]
     else:
       del data[max(place, 1) :]
-  return bytes(data) or b'\0'
+    data = data or bytearray(1)
+  return bytes(data)
 
 
 def survives(path, data):

@@ -4,6 +4,7 @@ Whatever a file holds, it takes no more memory than a few times its own size.
 """
 
 import io
+import math
 import pathlib
 import sys
 import zipfile
@@ -18,6 +19,9 @@ _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001  # of the old format
 # What a larger checkpoint may hold the state_dict under.
 _WRAPPERS = ('state_dict', 'model')
 _PREFIX = 'module.'  # of torch.nn.DataParallel
+# How many tensors may hold a number, in the mean. Whoever copies them all needs
+# that much more memory than the file has bytes.
+_SHARING = 10
 
 
 def read(path):
@@ -128,6 +132,9 @@ def _numbers(raw, storage, order):
 
 def _arrays(content, numbers):
   tensors = _state_dict(content)
+  there = sum(x.size for x in numbers.values())
+  if sum(math.prod(x.shape) for x in tensors.values()) > _SHARING * there:
+    raise ValueError('too many tensors that share their numbers')
   return {name: view(x, numbers[x.storage.key]) for name, x in tensors.items()}
 
 
