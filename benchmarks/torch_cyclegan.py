@@ -8,9 +8,12 @@ height, width] in [-1, 1].
 import itertools
 import random
 
+import options
 import torch
 from torch import nn
 from torch.nn import functional
+
+from cyclegan_jax.defaults import get_config
 
 
 class Residual(nn.Sequential):
@@ -212,14 +215,33 @@ def trainer(work, channels_last=False, compiled=False, bf16=False):
   return lambda: model.step(a, b), lambda: None, {}
 
 
-def translator(work, channels_last=False, compiled=False, bf16=False):
-  """A contender's setup: one forward pass of the generator."""
+def translator(
+  work, channels_last=False, compiled=False, bf16=False, weights=None
+):
+  """A contender's setup: one forward pass of the generator.
+
+  Args:
+    work: an `options.Work`.
+    channels_last, compiled, bf16: see `options.VARIANTS`.
+    weights: an official .pth file with the generator's weights.
+  """
   prepare = _preparation(channels_last, compiled)
-  net = prepare(generator(work.blocks, work.width).eval())
-  images = _images(work.size, work.batch, channels_last)
+  net = generator(work.blocks, work.width).eval()
+  # Layers here lie in the same order, under shorter names.
+  state = torch.load(weights, weights_only=True).values()
+  net.load_state_dict(dict(zip(net.state_dict(), state, strict=True)))
+  net = prepare(net)
+  pictures = options.random_batch(get_config(), work.batch, work.size)['a']
+  images = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+  if channels_last:
+    images = images.contiguous(memory_format=torch.channels_last)
+
+  facts = {}  # read after the first translation
 
   def translate():
     with torch.inference_mode(), _autocast(bf16):
-      net(images)
+      fake = net(images)
+    if not facts:
+      facts['fake'] = fake.float().permute(0, 2, 3, 1).numpy()
 
-  return translate, lambda: None, {}
+  return translate, lambda: None, facts

@@ -2,12 +2,17 @@
 
   python benchmarks/translate.py --size=256 --vs=torch
 
-One forward pass of a generator; the columns are those of train_step.py.
+One forward pass of a generator; the columns are those of train_step.py. PyTorch
+gets the same weights, in an official file, and the same pictures.
 """
 
+import functools
+import pathlib
 import sys
+import tempfile
 
 import contenders
+import numpy as np
 import options
 import report
 
@@ -17,20 +22,55 @@ from cyclegan_jax import cli
 def main(argv):
   args, work = options.parse(__doc__, argv)
   print(report.header(argv), flush=True)
-  result = contenders.race(args, work, ours, theirs)
+  with tempfile.TemporaryDirectory() as folder:
+    weights = pathlib.Path(folder) / 'latest_net_G_A.pth'
+    if args.vs:
+      _write_weights(args, weights)
+    result = contenders.race(
+      args, work, ours, functools.partial(theirs, weights=weights)
+    )
   print(
     f'Translation at {args.size} px, batch {args.batch}; blocks {args.blocks}, '
     f'width {args.width}, {args.dtype}'
   )
   print('\n' + report.table(result, args.batch))
+  for other in result[1:]:
+    if 'fake' in other.facts:
+      apart = np.abs(other.facts['fake'] - result[0].facts['fake']).max()
+      print(f'{other.name}: pictures differ by at most {apart:.1e}')
   return 1 if result[0].failure else 0
 
 
-def theirs(work, variant):
+def _write_weights(args, path):
+  """Writes the weights that `ours` draws as an official file."""
+  cli.quiet()
+  from cyclegan_jax import pth
+
+  config = options.config(args).generator.to_dict()
+  _, _, params = _drawn(args)
+  state = pth.export('generator', config, params['gen']['a2b'])
+  pth.write(path, state)
+
+
+def _drawn(args):
+  """A method, pictures to translate and weights, the same in each process."""
+  import jax
+
+  from cyclegan_jax import build
+
+  config = options.config(args)
+  # Larger than at the start of training, so that pictures come out.
+  config.generator.init_gain = 0.1
+  method = build.build_method(config)
+  batch = options.random_batch(config, args.batch, args.size)
+  return method, batch['a'], method.init(jax.random.PRNGKey(config.seed), batch)
+
+
+def theirs(work, variant, weights):
   """A contender's setup: PyTorch."""
   import torch_cyclegan
 
-  return torch_cyclegan.translator(work, **variant)
+  return torch_cyclegan.translator(work, **variant, weights=weights)
 
 
 def ours(args):
@@ -38,21 +78,21 @@ def ours(args):
   cli.quiet()
   import jax
 
-  from cyclegan_jax import build
-
-  config = options.config(args)
-  method = build.build_method(config)
-  batch = options.random_batch(config, args.batch, args.size)
-  params = method.init(jax.random.PRNGKey(config.seed), batch)
+  method, pictures, params = _drawn(args)
   translate = jax.jit(method.translate, static_argnums=2)
+  facts = {'platform': jax.devices()[0].platform}
   fake = None
 
   def start():
     nonlocal fake
-    fake = translate(params, batch['a'], 'a2b')
+    fake = translate(params, pictures, 'a2b')
 
-  facts = {'platform': jax.devices()[0].platform}
-  return start, lambda: jax.block_until_ready(fake), facts
+  def wait():
+    jax.block_until_ready(fake)
+    if 'fake' not in facts:  # they are read after the first translation
+      facts['fake'] = np.asarray(fake)
+
+  return start, wait, facts
 
 
 if __name__ == '__main__':

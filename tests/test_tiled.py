@@ -54,6 +54,12 @@ def test_every_layer_is_as_in_one_piece(name, upsampling, norm):
   assert_exact(net, params, picture(70, 53))
 
 
+@pytest.mark.parametrize('norm', ['batch', 'instance_affine'])
+def test_averages_of_official_files_lie_unused(norm):
+  net, params = make(norm='batch_frozen')
+  assert_exact(net.clone(norm=norm), params, picture(40, 36))
+
+
 @pytest.mark.parametrize('name', [n for n in nets.GENERATORS if '_' in n])
 def test_every_generator_has_a_form(name):
   assert_exact(*make(name, width=2), picture(30, 41))

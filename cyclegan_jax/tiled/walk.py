@@ -62,7 +62,8 @@ class Walk:
     weights = None
     if norm is not None and self.net.norm != 'none':
       weights = params.get(norm or f'{name}_norm', {})
-    statistics = weights is not None and 'mean' not in weights
+    frozen = self.net.norm == 'batch_frozen'
+    statistics = weights is not None and not frozen
     stored, moments = None, []
     if keep:
       stored = Stored(self._empty(layer.shape))
@@ -71,7 +72,7 @@ class Walk:
     self.done += 1
     part = Part(stored or layer)
     if weights is not None:
-      part = part._replace(norm=_norm(weights, moments))
+      part = part._replace(norm=_norm(weights, None if frozen else moments))
     return (part,)
 
   def add(self, parts, others):
@@ -118,8 +119,11 @@ class Walk:
 
 
 def _norm(weights, moments):
-  """(mean, factor, shift) of a norm with these parameters."""
-  if 'mean' in weights:
+  """(mean, factor, shift) of a norm, by its averages if there are no moments.
+
+  Official files have averages that only `batch_frozen` uses.
+  """
+  if moments is None:
     mean, variance = (np.asarray(weights[x]) for x in ('mean', 'var'))
   else:
     mean, variance = _merge(moments)
