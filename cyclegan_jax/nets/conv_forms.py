@@ -72,6 +72,8 @@ def loops(platform, x):
   XLA compiles a convolution within a loop to naive code on the CPU; Winograd's
   form has none. Elsewhere a loop costs nothing and compiles once.
   """
+  if platform == ANY:
+    return False
   kernel = (3, 3, x.shape[-1], x.shape[-1])
   return platform != 'cpu' or winograd.suits(x.shape, kernel)
 
@@ -98,9 +100,21 @@ def _tpu(x, kernel, geometry):
   return _tpu_thin(x, kernel)
 
 
+def _any(x, kernel, geometry):
+  # Without Winograd's form, whose rounding is six times as large.
+  return lax.platform_dependent(
+    x,
+    kernel,
+    cpu=partial(one_row_more, geometry=geometry),
+    default=partial(plain, geometry=geometry),
+  )
+
+
 # Channels up to which a picture is cheaper to copy than to multiply.
 _THIN = 8
-FORMS = {'cpu': _cpu, 'tpu': _tpu}
+# For programs to export, of any size: chosen by the platform they meet.
+ANY = 'any'
+FORMS = {'cpu': _cpu, 'tpu': _tpu, ANY: _any}
 
 
 @jax.custom_vjp

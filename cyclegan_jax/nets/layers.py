@@ -35,19 +35,45 @@ EPSILON = 1e-5  # of all norms
 
 def reflect_pad(x, size):
   """Mirrors `size` pixels at every edge, the edge itself not repeated."""
-  return jnp.pad(x, ((0, 0), (size, size), (size, size), (0, 0)), 'reflect')
+  return _mirror(x, (size, size), (size, size))
 
 
 def pad_to_multiple(x, multiple):
   """Mirrors height and width up to the next multiple; `crop_to` undoes it."""
-  extra = [-size % multiple for size in x.shape[1:3]]
-  pads = [(e // 2, e - e // 2) for e in extra]
-  return jnp.pad(x, ((0, 0), *pads, (0, 0)), 'reflect') if any(extra) else x
+  extra = [-(-size // multiple) * multiple - size for size in x.shape[1:3]]
+  return _mirror(x, *((e // 2, e - e // 2) for e in extra))
+
+
+def _mirror(x, rows, columns):
+  """x with pixels mirrored (before, after) it along height and width."""
+  if is_symbolic(x):
+    for axis, pads in ((1, rows), (2, columns)):
+      x = jnp.take(x, _mirrored_places(x.shape[axis], *pads), axis=axis)
+    return x
+  if not any(rows + columns):
+    return x
+  return jnp.pad(x, ((0, 0), rows, columns, (0, 0)), 'reflect')
+
+
+def is_symbolic(x):
+  """Whether height and width are not known yet, in a network to export."""
+  return not all(isinstance(size, int) for size in x.shape[1:3])
+
+
+def _mirrored_places(size, before, after):
+  """What pixel of `size` stands at each place, as `jnp.pad` mirrors them."""
+  period = jnp.maximum(2 * jnp.asarray(size) - 2, 1)
+  place = (jnp.arange(before + size + after) - before) % period
+  return jnp.minimum(place, period - place)
 
 
 def crop_to(x, height, width):
   """The middle [height, width] of x, where `pad_to_multiple` put it."""
   top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
+  if is_symbolic(x):
+    start = (0, jnp.asarray(top), jnp.asarray(left), 0)
+    sizes = (x.shape[0], height, width, x.shape[3])
+    return lax.dynamic_slice(x, start, sizes)
   return x[:, top : top + height, left : left + width]
 
 

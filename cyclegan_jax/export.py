@@ -1,0 +1,114 @@
+"""Writes a trained generator as a program that runs without this package:
+
+    python -m cyclegan_jax.export --model=runs/NAME --direction=a2b \\
+      --format=onnx --output=a2b.onnx
+
+--model is a run's folder, a folder of imported weights, an official .pth file
+or a folder of such; --format is onnx, stablehlo (for jax.export.deserialize) or
+savedmodel (a folder for tf.saved_model.load). It takes any batch, height and
+width, and is run and compared with the model before it takes its place.
+Exit codes: 0 done, 2 something given doesn't fit, or it differs from the model.
+"""
+
+import pathlib
+import re
+import sys
+
+from cyclegan_jax import cli
+from cyclegan_jax.errors import UserError, lookup
+
+FLAGS = {
+  'model': ('PATH', '', 'run, folder of weights, or .pth file'),
+  'direction': ('a2b|b2a', '', 'may be left out where there is one'),
+  'format': ('NAME', '', 'onnx | stablehlo | savedmodel'),
+  'output': ('PATH', '', 'the file; for savedmodel the folder'),
+  'uint8': ('', False, 'takes and gives uint8; else float32 in [-1, 1]'),
+  'layout': ('NAME', 'nhwc', 'nhwc | nchw: where the channels are'),
+  'size': ('HxW', '', 'the only height and width it takes; any'),
+  'batch': ('N', 0, 'the only batch it takes; 0: any'),
+  'step': ('N', -1, 'checkpoint of a run to take; -1: the newest'),
+  'batch-norm': (
+    'NAME',
+    'picture',
+    "picture | average: statistics of each picture, or an official file's "
+    'running averages (test.py --eval)',
+  ),
+  'overwrite': ('', False, 'replaces what is there'),
+}
+
+
+def main(argv):
+  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  if rest:
+    raise UserError(f'{rest[0]!r} is no flag: see --help')
+  cli.require(values, 'model', 'format', 'output')
+  size = _size(values['size'])
+  if values['batch'] < 0:
+    raise UserError(f'--batch={values["batch"]} must be 0 or more')
+  output = pathlib.Path(values['output']).expanduser()
+  cli.quiet()
+  from cyclegan_jax import exporting, model
+
+  lookup(exporting.FORMATS, values['format'], '--format')
+  lookup(exporting.LAYOUTS, values['layout'], '--layout')
+  exporting.check_packages(values['format'])
+  _check_output(output, values['overwrite'])
+  step = None if values['step'] < 0 else values['step']
+  loaded = model.load(values['model'], step, values['batch-norm'])
+  wanted = exporting.Wanted(
+    loaded,
+    _direction(loaded, values),
+    pixels=values['uint8'],
+    layout=values['layout'],
+    batch=values['batch'] or None,
+    size=size,
+  )
+  result = exporting.write(output, values['format'], wanted)
+  print(
+    f'wrote {output}: {result.bytes / 1e6:.3g} MB in {result.seconds:.1f} s'
+  )
+  for (batch, height, width), error in result.trials:
+    print(
+      f'run on {batch} of {height}x{width}: at most {error:.2g} off the model'
+    )
+
+
+def _size(text):
+  """(height, width) of 'HxW'; None of nothing."""
+  match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+  if text and not match:
+    raise UserError(
+      f'--size={text} must be a height and a width, such as 256x256'
+    )
+  return tuple(int(x) for x in match.groups()) if match else None
+
+
+def _direction(loaded, values):
+  """The direction asked for, or the model's only one."""
+  direction = values['direction']
+  if not direction and len(loaded.directions) == 1:
+    direction = loaded.directions[0]
+  if direction not in loaded.directions:
+    raise UserError(
+      f'--direction={direction!r}: {values["model"]} translates '
+      f'{" and ".join(loaded.directions) or "nothing"}'
+    )
+  return direction
+
+
+def _check_output(output, overwrite):
+  """Refuses what would be lost, and folders that are no SavedModel always."""
+  if not output.exists():
+    return
+  if output.is_dir() and not (output / 'saved_model.pb').is_file():
+    raise UserError(
+      f'{output} (--output) is a folder of something else: name another'
+    )
+  if not overwrite:
+    raise UserError(
+      f'{output} (--output) is there: name another, or --overwrite'
+    )
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

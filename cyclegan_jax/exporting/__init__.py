@@ -1,0 +1,142 @@
+"""Trained generators as programs of their own, for use without this package."""
+
+import importlib.util
+import shutil
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from cyclegan_jax import files
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.exporting.formats import FORMATS, LAYOUTS, Wanted
+from cyclegan_jax.model import Model
+
+__all__ = ['FORMATS', 'LAYOUTS', 'Wanted', 'check_packages', 'write']
+# Pictures it is tried with where sizes stay open: (height, width).
+_SIZES = ((67, 93), (64, 48))
+# Largest difference from the model: of [-1, 1], and of 0 to 255.
+_TOLERANCE = {False: 1e-4, True: 1}
+
+
+def check_packages(name):
+  """Raises `UserError` if a format's packages are not installed."""
+  for package in FORMATS[name].packages:
+    if importlib.util.find_spec(package) is None:
+      raise UserError(
+        f'--format={name} needs the package {package}: '
+        f"pip install 'cyclegan_jax[{name}]'"
+      )
+
+
+class Trial(NamedTuple):
+  """How far an exported program is from its model.
+
+  Attributes:
+    shape: (batch, height, width) of the pictures tried.
+    error: largest difference, of [-1, 1] or of 0 to 255.
+  """
+
+  shape: tuple[int, int, int]
+  error: float
+
+
+class Result(NamedTuple):
+  """What was written.
+
+  Attributes:
+    seconds: writing took, the trials not included.
+    bytes: of the file, or of all in the folder.
+    trials: list of `Trial`.
+  """
+
+  seconds: float
+  bytes: int
+  trials: list[Trial]
+
+
+def write(path, name, wanted):
+  """Writes a program and runs it; it is whole and right, or absent.
+
+  Args:
+    path: the file, or for 'savedmodel' the folder; replaced if it is there.
+    name: a name of `FORMATS`.
+    wanted: a `Wanted`.
+
+  Returns:
+    A `Result`.
+
+  Raises:
+    UserError: it can't be written, or translates otherwise than the model.
+  """
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = files.part(path)
+    try:
+      _remove(part)  # of a process that was killed
+      seconds, trials = _write_and_try(part, FORMATS[name], wanted)
+      if path.is_dir():
+        shutil.rmtree(path)
+      part.replace(path)
+    finally:
+      _remove(part)
+  except OSError as e:
+    raise UserError(f'cannot write {path} (--output): {e.strerror or e}') from e
+  return Result(seconds, _bytes(path), trials)
+
+
+def _write_and_try(path, form, wanted):
+  start = time.perf_counter()
+  form.write(path, wanted)
+  seconds = time.perf_counter() - start
+  return seconds, _try(form.open(path), wanted)
+
+
+def _try(program, wanted):
+  """Random pictures, translated by the program and by the model."""
+  forth, back = LAYOUTS[wanted.layout]
+  model = _in_float32(wanted.model)
+  rng = np.random.default_rng(0)
+  trials = []
+  for batch, size in zip((1, 2), _SIZES):
+    shape = (wanted.batch or batch, *(wanted.size or size))
+    images = rng.integers(0, 256, (*shape, wanted.channels), np.uint8)
+    if not wanted.pixels:
+      images = images / np.float32(127.5) - 1
+    expected = model.translate(images, wanted.direction)
+    fakes = program(np.ascontiguousarray(images.transpose(forth)))
+    fakes = np.asarray(fakes).transpose(back)
+    if (fakes.shape, fakes.dtype) != (expected.shape, expected.dtype):
+      raise UserError(
+        f'nothing was written: {shape[1]}x{shape[2]} pictures come out as '
+        f'{fakes.dtype} {fakes.shape}; please report it'
+      )
+    error = float(np.abs(fakes - expected.astype(np.float64)).max())
+    if not error <= _TOLERANCE[wanted.pixels]:
+      raise UserError(
+        f'nothing was written: translations of {shape[1]}x{shape[2]} pictures '
+        f'are {error:.2g} off the model, more than '
+        f'{_TOLERANCE[wanted.pixels]:.0e}; please report it'
+      )
+    trials.append(Trial(shape, error))
+  return trials
+
+
+def _in_float32(model):
+  if model.config.dtype == 'float32':
+    return model
+  config = model.config.copy_and_resolve_references()
+  config.dtype = 'float32'
+  return Model(config, model.params, model.step)
+
+
+def _remove(path):
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
+def _bytes(path):
+  there = path.rglob('*') if path.is_dir() else [path]
+  return sum(x.stat().st_size for x in there if x.is_file())

@@ -1,0 +1,192 @@
+"""What is exported, and the kinds of files it can be written to.
+
+A network is exported in float32, whatever it was trained in, for CPUs and
+accelerators alike, and takes any batch, height and width unless they are fixed.
+Batch norm takes the statistics of each picture, however many come in a batch,
+as `Model.translate` does.
+
+- 'onnx': a graph of common operators for onnxruntime, TensorRT, OpenVINO, ...
+  Pictures for a ResNet are at least 5 pixels high and wide.
+- 'stablehlo': what `jax.export.deserialize` reads: runs with JAX alone.
+- 'savedmodel': a folder that `tf.saved_model.load` reads: runs with TensorFlow
+  alone.
+
+The last two compile anew for each size of pictures.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from cyclegan_jax import nets
+from cyclegan_jax.model import Model
+from cyclegan_jax.nets import conv_forms
+
+_PLATFORMS = ('cpu', 'cuda', 'tpu')
+# name -> where the channels of [batch, height, width, channels] go, and back.
+LAYOUTS = {'nhwc': ((0, 1, 2, 3),) * 2, 'nchw': ((0, 3, 1, 2), (0, 2, 3, 1))}
+
+
+class Wanted(NamedTuple):
+  """What is to be exported.
+
+  Attributes:
+    model: a `Model`.
+    direction: 'a2b' or 'b2a'.
+    pixels: whether it takes and gives uint8, in place of float32 in [-1, 1].
+    layout: a name of `LAYOUTS`, of what it takes and gives.
+    batch: its only batch; None for any.
+    size: its only (height, width); None for any.
+  """
+
+  model: Model
+  direction: str
+  pixels: bool = False
+  layout: str = 'nhwc'
+  batch: int | None = None
+  size: tuple[int, int] | None = None
+
+  @property
+  def shape(self):
+    """(batch, height, width), None for any."""
+    return (self.batch, *(self.size or (None, None)))
+
+  @property
+  def channels(self):
+    """Of the pictures it takes."""
+    return self.model.channels[self.direction[0]]
+
+  @property
+  def dtype(self):
+    """Of the pictures it takes and gives."""
+    return np.dtype(np.uint8 if self.pixels else np.float32)
+
+  def network(self):
+    """The generator for any platform, and its parameters."""
+    net, params = self.model.network(self.direction)
+    net = net.clone(
+      dtype=jnp.float32, platform=conv_forms.ANY, remat='none', parent=None
+    )
+    return net, jax.tree.map(np.asarray, params)
+
+  def function(self):
+    """What is exported: pictures in this layout and dtype -> such pictures."""
+    net, params = self.network()
+    forth, back = LAYOUTS[self.layout]
+
+    def translate(images):
+      x = images.transpose(back)
+      if self.pixels:
+        x = x.astype(jnp.float32) / 127.5 - 1
+      if self.model.joins:
+        x = nets.apply(net, params, x)
+      else:
+        x = jax.vmap(lambda x: nets.apply(net, params, x[None])[0])(x)
+      if self.pixels:
+        x = jnp.round((x + 1) * 127.5).astype(jnp.uint8)
+      return x.transpose(forth)
+
+    return translate
+
+  def input(self, shape):
+    """A shape (batch, height, width) with the channels where they belong."""
+    shape = (*shape, self.channels)
+    return tuple(shape[axis] for axis in LAYOUTS[self.layout][0])
+
+
+class Format(NamedTuple):
+  """A kind of file.
+
+  Attributes:
+    write: (path, `Wanted`) -> None; path does not exist.
+    open: path -> (pictures -> translated pictures), as its users run it.
+    packages: the modules both need beyond the package's own.
+  """
+
+  write: Callable
+  open: Callable
+  packages: tuple[str, ...] = ()
+
+
+def _write_onnx(path, wanted):
+  from cyclegan_jax.exporting import onnx_graph
+
+  model = onnx_graph.build(
+    *wanted.network(),
+    wanted.channels,
+    wanted.shape,
+    layout=wanted.layout,
+    pixels=wanted.pixels,
+  )
+  path.write_bytes(model.SerializeToString())
+
+
+def _open_onnx(path):
+  import onnxruntime
+
+  session = onnxruntime.InferenceSession(
+    path, providers=['CPUExecutionProvider']
+  )
+  return lambda images: session.run(None, {'images': images})[0]
+
+
+def _write_stablehlo(path, wanted):
+  names = export.symbolic_shape('batch, height, width')
+  shape = (known or name for known, name in zip(wanted.shape, names))
+  images = jax.ShapeDtypeStruct(wanted.input(shape), wanted.dtype)
+  program = export.export(jax.jit(wanted.function()), platforms=_PLATFORMS)
+  path.write_bytes(program(images).serialize())
+
+
+def _open_stablehlo(path):
+  return jax.jit(export.deserialize(bytearray(path.read_bytes())).call)
+
+
+def _write_savedmodel(path, wanted):
+  import tensorflow as tf
+  from jax.experimental import jax2tf
+
+  names = (known or name for known, name in zip(wanted.shape, 'bhw'))
+  program = jax2tf.convert(
+    wanted.function(),
+    polymorphic_shapes=[', '.join(str(x) for x in wanted.input(names))],
+    with_gradient=False,
+    native_serialization_platforms=_PLATFORMS,
+  )
+  images = tf.TensorSpec(wanted.input(wanted.shape), wanted.dtype, 'images')
+  module = tf.Module()
+  module.translate = tf.function(
+    lambda images: {'translated': program(images)},
+    input_signature=[images],
+    autograph=False,
+  )
+  path.mkdir()  # says more than TensorFlow where it can't be made
+  try:
+    tf.saved_model.save(
+      module, str(path), signatures={'serving_default': module.translate}
+    )
+  except tf.errors.OpError as e:
+    raise OSError(e.message) from e
+
+
+def _open_savedmodel(path):
+  import tensorflow as tf
+
+  loaded = tf.saved_model.load(str(path))
+
+  def translate(images):
+    call = loaded.signatures['serving_default']
+    return call(images=tf.constant(images))['translated'].numpy()
+
+  return translate
+
+
+FORMATS = {
+  'onnx': Format(_write_onnx, _open_onnx, ('onnx', 'onnxruntime')),
+  'stablehlo': Format(_write_stablehlo, _open_stablehlo),
+  'savedmodel': Format(_write_savedmodel, _open_savedmodel),
+}

@@ -1,0 +1,273 @@
+"""Exported programs against the model, each run by its own runtime."""
+
+import re
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from jax import export as jax_export
+
+from cyclegan_jax import cli, export, exporting, model, nets
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.exporting import FORMATS, Wanted
+from cyclegan_jax.nets import conv_forms, layers
+
+NETWORKS = {
+  'resnet': {},
+  'resnet, resize, batch norm': {
+    'generator__upsampling': 'resize',
+    'generator__norm': 'batch',
+  },
+  'unet': {'generator__name': 'unet', 'generator__depth': 5},
+  'unet, resize, gray': {
+    'generator__name': 'unet',
+    'generator__depth': 3,
+    'generator__upsampling': 'resize',
+    'data__channels_b': 1,
+    'loss__identity_a': 0.0,
+    'loss__identity_b': 0.0,
+  },
+}
+
+
+@pytest.fixture(params=sorted(FORMATS))
+def name(request):
+  """Every format whose packages are installed."""
+  for package in FORMATS[request.param].packages:
+    pytest.importorskip(package)
+  return request.param
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+  """{name: a model}, for every entry of `NETWORKS`."""
+  root = tmp_path_factory.mktemp('models')
+  return {
+    name: model.load(tiny.save_model(root / str(i), **options))
+    for i, (name, options) in enumerate(NETWORKS.items())
+  }
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tiny.save_model(tmp_path_factory.mktemp('model'))
+
+
+def onnx_run(net, params, images):
+  """What the graph of a network makes of images."""
+  onnxruntime = pytest.importorskip('onnxruntime')
+  from cyclegan_jax.exporting import onnx_graph
+
+  channels = images.shape[-1]
+  graph = onnx_graph.build(net, params, channels, (None, None, None))
+  session = onnxruntime.InferenceSession(graph.SerializeToString())
+  return session.run(None, {'images': images})[0]
+
+
+def random(rng, *shape):
+  return rng.uniform(-1, 1, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize('network', sorted(NETWORKS))
+def test_any_size_and_batch_as_the_model(models, network, name, tmp_path, rng):
+  path = tmp_path / 'program'
+  result = exporting.write(path, name, Wanted(models[network], 'a2b'))
+  assert [trial.shape for trial in result.trials] == [(1, 67, 93), (2, 64, 48)]
+  assert result.bytes > 5000
+  images = random(rng, 2, 64, 48, 3)
+  images[1] *= 0.1
+  expected = models[network].translate(images, 'a2b')
+  assert np.abs(expected).max() > 0.5
+  fakes = np.asarray(FORMATS[name].open(path)(images))
+  assert fakes.shape == expected.shape
+  np.testing.assert_allclose(fakes, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('generator', sorted(nets.GENERATORS))
+def test_every_generator_as_onnx(generator, rng):
+  net = tiny.generator(generator, init_gain=0.2)(out_channels=3)
+  images = random(rng, 1, 6, 21, 3)
+  params = tiny.init(net, images)
+  expected = jax.jit(partial(nets.apply, net))(params, images)
+  assert np.abs(expected).max() > 0.1
+  np.testing.assert_allclose(onnx_run(net, params, images), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize('generator', sorted(nets.GENERATORS))
+def test_every_generator_is_traced_without_its_size(generator):
+  net = tiny.generator(generator)(out_channels=2)
+  params = tiny.init(net, np.zeros((1, 16, 16, 3), np.float32))
+  net = net.clone(platform=conv_forms.ANY)
+  shape = jax_export.symbolic_shape('b, h, w')
+  program = jax_export.export(
+    jax.jit(lambda images: nets.apply(net, params, images)),
+    platforms=('cpu', 'cuda', 'tpu'),
+  )(jax.ShapeDtypeStruct((*shape, 3), jnp.float32))
+  (output,) = program.out_avals
+  assert output.shape == (*shape, 2)
+  # A CPU has slow code for convolutions within a loop.
+  assert 'stablehlo.while' not in program.mlir_module()
+
+
+@pytest.mark.parametrize('norm', sorted(layers.NORMS))
+def test_every_norm_by_each_picture(norm, rng):
+  net = tiny.generator(norm=norm, init_gain=0.2)(out_channels=3)
+  images = random(rng, 2, 8, 8, 3) * np.float32([1, 0.1]).reshape(2, 1, 1, 1)
+  params = tiny.init(net, images)
+  params = jax.tree.map(
+    lambda x: (
+      x + rng.uniform(0.1, 0.5, x.shape).astype(np.float32)
+      if x.ndim == 1
+      else x
+    ),
+    params,
+  )
+  apply = jax.jit(partial(nets.apply, net))
+  expected = [apply(params, images[i : i + 1])[0] for i in (0, 1)]
+  np.testing.assert_allclose(
+    onnx_run(net, params, images), np.stack(expected), atol=1e-4
+  )
+
+
+def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
+  path = tmp_path / 'new' / 'program'
+  argv = [
+    'export',
+    f'--model={folder}',
+    '--direction=b2a',
+    f'--format={name}',
+    f'--output={path}',
+    '--uint8',
+    '--layout=nchw',
+    '--size=13x18',
+    '--batch=2',
+  ]
+  assert cli.run(export.main, argv) == 0
+  assert 'run on 2 of 13x18: at most' in capsys.readouterr().out
+  images = rng.integers(0, 256, (2, 13, 18, 3), np.uint8)
+  expected = model.load(folder).translate(images, 'b2a')
+  run = FORMATS[name].open(path)
+  fakes = np.asarray(run(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+  assert fakes.dtype == np.uint8
+  difference = fakes.transpose(0, 2, 3, 1).astype(int) - expected
+  assert np.abs(difference).max() <= 1
+  with pytest.raises(Exception, match='(?i)dim|shape'):
+    run(np.zeros((2, 3, 14, 18), np.uint8))
+  assert [x.name for x in path.parent.iterdir()] == ['program']
+
+
+def test_a_bfloat16_run_is_exported_in_float32(tmp_path):
+  bfloat16 = model.load(tiny.save_model(tmp_path / 'm', dtype='bfloat16'))
+  wanted = Wanted(bfloat16, 'a2b', batch=1, size=(16, 16))
+  exporting.write(tmp_path / 'program', 'stablehlo', wanted)
+
+
+def test_a_savedmodel_needs_no_jax(models, tmp_path):
+  wanted = Wanted(models['resnet'], 'a2b')
+  exporting.write(tmp_path / 'saved', 'savedmodel', wanted)
+  code = (
+    'import sys; sys.modules.update(jax=None, cyclegan_jax=None)\n'
+    'import tensorflow as tf\n'
+    'translate = tf.saved_model.load(sys.argv[1]).signatures'
+    "['serving_default']\n"
+    "print(translate(images=tf.zeros([1, 7, 9, 3]))['translated'].shape)"
+  )
+  command = [sys.executable, '-c', code, str(tmp_path / 'saved')]
+  done = subprocess.run(command, capture_output=True, text=True, check=True)
+  assert done.stdout == '(1, 7, 9, 3)\n'
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 5, 8])
+def test_places_of_an_unknown_size_are_those_of_pad(size):
+  row = jnp.arange(size)
+  places = layers._mirrored_places(size, 7, 9)
+  np.testing.assert_array_equal(places, jnp.pad(row, (7, 9), 'reflect'))
+
+
+@pytest.mark.parametrize(
+  'flags, message',
+  [
+    (['--model='], 'no --model'),
+    (['--format='], 'no --format'),
+    (['--output='], 'no --output'),
+    (['--format=onxx'], "--format='onxx' is unknown: did you mean 'onnx'?"),
+    (['--layout=nhcw'], "--layout='nhcw' is unknown"),
+    (['--size=256'], '--size=256 must be a height and a width'),
+    (['--batch=-1'], '--batch=-1 must be 0 or more'),
+    (['--direction='], "--direction='': .* translates a2b and b2a"),
+    (['--direction=a2a'], "--direction='a2a': .* translates a2b and b2a"),
+    (['--model=nowhere'], 'nowhere'),
+    (['--output=.', '--overwrite'], 'is a folder of something else'),
+    ([f'--output={__file__}'], 'is there: name another, or --overwrite'),
+    ([f'--output={__file__}/x'], r'cannot write .*/x \(--output\)'),
+    (['more'], "'more' is no flag"),
+  ],
+)
+def test_mistakes_are_one_line(folder, flags, message, tmp_path, capsys):
+  argv = [
+    'export',
+    f'--model={folder}',
+    '--direction=a2b',
+    '--format=stablehlo',
+    f'--output={tmp_path / "program"}',
+    *flags,
+  ]
+  assert cli.run(export.main, argv) == cli.USER_ERROR
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith('error: ')
+  assert re.search(message, line), line
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_only_direction_needs_no_name(tmp_path, capsys):
+  model_folder = tiny.save_model(tmp_path / 'm', names=('b2a',))
+  argv = [
+    'export',
+    f'--model={model_folder}',
+    '--format=stablehlo',
+    '--size=16x16',
+    '--batch=1',
+    f'--output={tmp_path / "program"}',
+  ]
+  assert cli.run(export.main, argv) == 0
+
+
+def test_a_missing_package_is_named(monkeypatch):
+  missing = FORMATS['onnx']._replace(packages=('no_such_package',))
+  monkeypatch.setitem(FORMATS, 'onnx', missing)
+  with pytest.raises(UserError, match=r"pip install 'cyclegan_jax\[onnx\]'"):
+    exporting.check_packages('onnx')
+
+
+@pytest.mark.parametrize('off', [1e-3, np.nan])
+def test_what_differs_from_the_model_is_not_kept(
+  models, off, monkeypatch, tmp_path
+):
+  loaded = models['resnet']
+
+  def wrong(path):
+    assert path.is_file()
+    return lambda images: loaded.translate(images, 'a2b') + np.float32(off)
+
+  monkeypatch.setitem(
+    FORMATS, 'stablehlo', FORMATS['stablehlo']._replace(open=wrong)
+  )
+  path = tmp_path / 'program'
+  path.write_text('before')
+  with pytest.raises(UserError, match='nothing was written: .* 67x93'):
+    exporting.write(path, 'stablehlo', Wanted(loaded, 'a2b'))
+  assert [x.name for x in tmp_path.iterdir()] == ['program']
+  assert path.read_text() == 'before'
+
+
+def test_an_unknown_generator_has_no_graph():
+  pytest.importorskip('onnx')
+  from cyclegan_jax.exporting import onnx_graph
+
+  with pytest.raises(UserError, match='no PatchGAN: use --format=stablehlo'):
+    onnx_graph.build(nets.DISCRIMINATORS['patchgan'](), {}, 3, (1, 8, 8))
