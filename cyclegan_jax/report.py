@@ -1,0 +1,213 @@
+"""Makes one page of a run, to look at it and to hand it on:
+
+    python -m cyclegan_jax.report --workdir=DIR [--output=FILE] [--pictures=N]
+
+The page holds all it shows: config, curves, sample grids through time, test
+pictures with their translations, and the test figures. It opens in any browser,
+without a server or a network. Exit codes: 0 done, 2 something given doesn't
+fit.
+"""
+
+import datetime
+import json
+import pathlib
+import sys
+
+from cyclegan_jax import cli
+from cyclegan_jax.errors import UserError
+
+PICTURES = 24
+FLAGS = {
+  'workdir': ('DIR', '', "the run's folder"),
+  'output': ('FILE', '', 'page it writes; DIR/report/index.html'),
+  'pictures': (
+    'N',
+    PICTURES,
+    'test pictures a direction, besides the best and worst; 0: none',
+  ),
+}
+_STAMP = '%Y-%m-%d %H:%M UTC'
+_COLUMNS = (
+  ' From left: a picture of A, its translation, that translated back, where '
+  'channels agree the identity picture; then the same from B.'
+)
+_DEVICES = 8  # named; of more the number is told
+
+
+def main(argv):
+  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  if rest:
+    raise UserError(f'{rest[0]!r} is no flag: see --help')
+  cli.require(values, 'workdir')
+  cli.quiet()
+  path = write(values['workdir'], values['output'], values['pictures'])
+  print(f'report: {path} ({path.stat().st_size / 1e6:.1f} MB)')
+
+
+def write(workdir, output=None, pictures=PICTURES):
+  """Writes the page of a run, finished or not.
+
+  Args:
+    workdir: the run's folder.
+    output: the file to write; workdir/report/index.html if empty.
+    pictures: test pictures a direction, spread evenly, besides the best and
+      worst; 0 translates none.
+
+  Returns:
+    The path of the page.
+
+  Raises:
+    UserError: no run, a file of it that can't be read, or a page that can't be
+      written.
+  """
+  from cyclegan_jax import files, report_page
+  from cyclegan_jax.report_page import curves, gallery, grids
+
+  if pictures < 0:
+    raise UserError(f'--pictures={pictures} must be 0 or more')
+  workdir = pathlib.Path(workdir).expanduser()
+  path = pathlib.Path(output or workdir / 'report' / 'index.html').expanduser()
+  config = _config(workdir)
+  lines = curves.read(workdir / 'metrics.jsonl')
+  shown = gallery.gallery(workdir, pictures)
+  samples = grids.grids(workdir / 'samples')
+  names = [direction['name'] for direction in shown['directions']]
+  if samples['grids'] and names == ['a2b', 'b2a']:
+    samples['note'] += _COLUMNS
+  page = report_page.page(
+    {
+      'name': workdir.absolute().name,
+      'facts': _facts(workdir, config, lines, shown['step']),
+      'config': _options(config),
+      'curves': curves.curves(lines),
+      'samples': samples,
+      'gallery': shown,
+      'tests': _tests(workdir / 'test_metrics.json'),
+    }
+  )
+  try:
+    files.write(path, page)
+  except OSError as e:
+    raise UserError(f'cannot write {path} (--output): {e.strerror or e}') from e
+  return path
+
+
+def _config(workdir):
+  """{'section.key': value} of a run's config.json."""
+  path = workdir / 'config.json'
+  if not workdir.is_dir():
+    raise UserError(f"no folder {workdir} (--workdir): give a run's folder")
+  if not path.is_file():
+    raise UserError(
+      f'{workdir} (--workdir) is no run, it has no config.json: give the '
+      '--workdir of a training'
+    )
+  try:
+    content = json.loads(path.read_text())
+    return _flat(content)
+  except (OSError, ValueError, AttributeError) as e:
+    raise UserError(f'{path} cannot be read as a config ({e})') from e
+
+
+def _flat(config, prefix=''):
+  flat = {}
+  for key, value in config.items():
+    nested = isinstance(value, dict)
+    flat |= _flat(value, f'{prefix}{key}.') if nested else {prefix + key: value}
+  return flat
+
+
+def _options(config):
+  """{'changed', 'same'}: [[option, value, default, meaning]] as texts."""
+  from cyclegan_jax.defaults import OPTIONS
+
+  rows = {'changed': [], 'same': []}
+  for key in [*OPTIONS, *(key for key in config if key not in OPTIONS)]:
+    default, meaning = OPTIONS.get(key, (None, 'no option of this version'))
+    value = config.get(key, default)
+    which = 'same' if key in OPTIONS and value == default else 'changed'
+    rows[which].append([key, _text(value), _text(default), meaning])
+  return rows
+
+
+def _text(value):
+  return value if isinstance(value, str) else json.dumps(value)
+
+
+def _facts(workdir, config, lines, translated):
+  """[[what, value]] of the page's head; what is not known is left out."""
+  environment = _content(workdir / 'environment.json', dict) or {}
+  step = max([line['step'] for line in lines] + [translated or 0])
+  last = _last_step(config, _content(workdir / 'run.json', dict))
+  state = f'{step:,}'
+  if last:
+    done = 'finished' if step >= last else 'not finished'
+    state = f'{step:,} of {last:,}, {done}'
+  packages = environment.get('packages', {})
+  versions = {
+    'JAX': packages.get('jax'),
+    'Flax': packages.get('flax'),
+    'Python': environment.get('python'),
+  }
+  devices = environment.get('devices', [])
+  more = len(devices) - _DEVICES
+  facts = {
+    'Step': state,
+    'Method': _text(config.get('method', '')),
+    'Last written': _written(workdir),
+    'Git commit': environment.get('git_commit'),
+    'Devices': ', '.join(map(str, devices[:_DEVICES]))
+    + (f' and {more} more' if more > 0 else ''),
+    'Versions': ', '.join(f'{what} {x}' for what, x in versions.items() if x),
+    'Platform': environment.get('platform'),
+    'Report made': datetime.datetime.now(datetime.UTC).strftime(_STAMP),
+  }
+  return [[what, str(value)] for what, value in facts.items() if value]
+
+
+def _written(workdir):
+  """When the run wrote last, as text."""
+  names = ('config.json', 'metrics.jsonl', 'test_metrics.json')
+  paths = [workdir / name for name in names]
+  latest = max(path.stat().st_mtime for path in paths if path.exists())
+  return datetime.datetime.fromtimestamp(latest, datetime.UTC).strftime(_STAMP)
+
+
+def _last_step(config, run):
+  """The run's last step; None if its files do not tell."""
+  try:
+    units = config['schedule.constant'] + config['schedule.decay']
+    if config['schedule.unit'] == 'steps':
+      return units
+    # An epoch as data.pipeline.steps_per_epoch counts it.
+    size = max(domain['count'] for domain in run['pictures'].values())
+    return units * -(-size // config['train.batch_size'])
+  except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
+    return None
+
+
+def _content(path, kind):
+  """What a JSON file holds; None if there is none of that kind."""
+  try:
+    content = json.loads(path.read_text())
+  except (OSError, ValueError):
+    return None
+  return content if isinstance(content, kind) else None
+
+
+def _tests(path):
+  """{'heads', 'rows', 'note'}: the table of test_metrics.json."""
+  if not path.exists():
+    return {
+      'note': 'No test figures: they are measured at the end of a run, where '
+      'the test pictures are true pairs.'
+    }
+  rows = _content(path, list)
+  if not rows or not all(isinstance(row, dict) for row in rows):
+    return {'note': f'{path.name} cannot be read.'}
+  heads = list(dict.fromkeys(key for row in rows for key in row))
+  return {'heads': heads, 'rows': [[r.get(h) for h in heads] for r in rows]}
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

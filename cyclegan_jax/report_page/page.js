@@ -1,0 +1,52 @@
+function table(heads, rows, rowClass = () => null) {
+  const cell = (value, i) =>
+    typeof value === 'number'
+      ? make('td', { class: 'number' }, value.toFixed(3))
+      : make('td', { 'data-head': heads[i] }, value ?? '');
+  const number = (i) => rows.some((row) => typeof row[i] === 'number');
+  return make('div', { class: 'scroll', tabindex: 0 },
+    make('table', {},
+      make('thead', {}, make('tr', {},
+        ...heads.map((head, i) =>
+          make('th', { scope: 'col', class: number(i) && 'number' }, head)))),
+      make('tbody', {},
+        ...rows.map((row) =>
+          make('tr', { class: rowClass(row) }, ...row.map(cell))))));
+}
+
+function showTests(section, tests) {
+  if (tests.note) return section.append(note(tests.note));
+  section.append(
+    note('Means over the true pairs, images in [-1, 1]. L1: lower is better; ' +
+      'PSNR, SSIM and pixel accuracy: higher.'),
+    table(tests.heads, tests.rows,
+      (row) => row.includes('translated') && 'strong'));
+}
+
+function showConfig(section, config) {
+  const code = (text) => make('code', {}, text);
+  const changed = config.changed.map(([key, value, standard, meaning]) =>
+    [code(key), code(value), code(standard), meaning]);
+  const same = config.same.map(([key, value, , meaning]) =>
+    [code(key), code(value), meaning]);
+  section.append(note(`${changed.length} options are not at their defaults.`));
+  if (changed.length) {
+    const heads = ['Option', 'Value', 'Default', 'Meaning'];
+    section.append(table(heads, changed));
+  }
+  section.append(make('details', {},
+    make('summary', {}, `${same.length} options at their defaults`),
+    table(['Option', 'Value', 'Meaning'], same)));
+}
+
+const content = JSON.parse(byId('data').textContent);
+byId('name').append(content.name);
+byId('facts').append(...content.facts.map(([what, value]) =>
+  make('div', {}, make('dt', {}, what), make('dd', {}, value))));
+prepareZoom();
+showCurves(byId('curves'), content.curves);
+showSamples(byId('samples'), content.samples);
+showGallery(byId('gallery'), content.gallery);
+showTests(byId('tests'), content.tests);
+showConfig(byId('config'), content.config);
+document.documentElement.dataset.ready = 'yes';

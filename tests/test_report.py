@@ -1,0 +1,462 @@
+"""The page of a run: what it shows, what it says is missing, what it escapes.
+
+Needs Chromium for the test that has a browser draw it.
+"""
+
+import base64
+import io
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from cyclegan_jax import cli, images, main, report, report_page
+from cyclegan_jax.report_page import curves, gallery, grids
+
+NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+needs_browser = pytest.mark.skipif(not BROWSER, reason='needs Chromium')
+VOID = {'meta', 'img', 'input', 'br', 'link', 'hr'}
+SVG = 'http://www.w3.org/2000/svg'
+NASTY = '<img src=x onerror=alert(1)>&amp;"\'<script>'
+
+
+class Page(HTMLParser):
+  """A page as a browser without scripts reads it."""
+
+  def __init__(self, path):
+    super().__init__()
+    self.tags, self.open, self.texts = [], [], {}
+    self.feed(path.read_text())
+    self.close()
+    assert not self.open
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+    if tag not in VOID:
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    tag, attrs = self.tags[-1] if self.tags else ('', {})
+    self.texts.setdefault(attrs.get('id') or tag, data)
+
+  def count(self, name):
+    """Elements of a class."""
+    classes = [attrs.get('class') or '' for _, attrs in self.tags]
+    return sum(name in x.split() for x in classes)
+
+  @property
+  def content(self):
+    return json.loads(self.texts['data'])
+
+
+def line(step, **terms):
+  return json.dumps({'step': step} | terms) + '\n'
+
+
+@pytest.fixture(scope='module')
+def finished(pictures, tmp_path_factory):
+  """A run of 4 steps with true test pairs."""
+  workdir = tmp_path_factory.mktemp('runs') / 'finished'
+  argv = tiny.command('folder', workdir, pictures, log__sample_every=1)
+  assert cli.run(main.main, argv) == 0
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def page(finished):
+  return Page(report.write(finished))
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A run with nothing but its config."""
+  path = tmp_path / 'run'
+  path.mkdir()
+  (path / 'config.json').write_text('{"seed": 3}')
+  return path
+
+
+def pixels(picture):
+  code = picture['src'].removeprefix('data:image/webp;base64,')
+  with Image.open(io.BytesIO(base64.b64decode(code))) as image:
+    assert image.size == (picture['width'], picture['height'])
+    return np.asarray(image)
+
+
+def test_the_program(finished, tmp_path, capsys):
+  output = tmp_path / 'deep' / 'page.html'
+  argv = ['report', f'--workdir={finished}', f'--output={output}']
+  before = {p: p.stat().st_mtime_ns for p in finished.rglob('*')}
+  assert cli.run(report.main, argv) == 0
+  assert capsys.readouterr().out.startswith(f'report: {output} (')
+  assert Page(output).texts['title'] == 'finished: report'
+  assert {p: p.stat().st_mtime_ns for p in finished.rglob('*')} == before
+
+
+def test_it_loads_nothing(finished, page):
+  text = (finished / 'report' / 'index.html').read_text('ascii')
+  assert set(re.findall(r'\w+://[^\'" ]*', text)) == {SVG}
+  for tag, attrs in page.tags:
+    assert tag not in ('link', 'iframe', 'base', 'object')
+    assert not attrs.get('href', '#').startswith(('http', '/'))
+    assert tag != 'script' or 'src' not in attrs
+    assert not any(name.startswith('on') for name in attrs)
+  policy = next(a['content'] for _, a in page.tags if 'http-equiv' in a)
+  assert policy.startswith("default-src 'none'; img-src data:;")
+  assert 'unsafe' not in policy
+
+
+def test_every_term_has_a_curve(finished, page):
+  lines = (finished / 'metrics.jsonl').read_text().splitlines()
+  logged = [json.loads(x) for x in lines]
+  groups = page.content['curves']['groups']
+  terms = {t['name']: t['mean'] for g in groups for t in g['terms']}
+  assert set(terms) == set(logged[0]) - {'step'}
+  for name, values in terms.items():
+    np.testing.assert_allclose(values, [x[name] for x in logged], rtol=1e-4)
+  assert page.content['curves']['last'] == [1, 2, 3, 4]
+  of = {t['name']: g['title'] for g in groups for t in g['terms']}
+  assert of['cycle_a'] == of['adv_b2a'] == of['loss_gen'] == 'Generator terms'
+  assert of['disc_a'] == of['loss_disc'] == 'Discriminator terms'
+  assert of['score_real_a'] == 'Discriminator scores'
+  assert of['lr_gen'] == 'Learning rates'
+  assert of['nonfinite_steps'] == 'Other terms'
+
+
+def test_the_head_and_the_config(finished, page):
+  facts = dict(page.content['facts'])
+  assert facts['Step'] == '4 of 4, finished'
+  environment = json.loads((finished / 'environment.json').read_text())
+  assert facts['Git commit'] == environment['git_commit']
+  for device in environment['devices']:
+    assert device in facts['Devices']
+  rows = {row[0]: row[1:] for row in page.content['config']['changed']}
+  assert rows['pool_size'][:2] == ['3', '50']
+  same = [row[0] for row in page.content['config']['same']]
+  assert 'optim.beta2' in same and not set(rows) & set(same)
+
+
+def test_samples_and_figures(finished, page):
+  shown = page.content['samples']['grids']
+  assert [x['step'] for x in shown] == [1, 2, 3, 4]
+  there = tiny.pixels(finished / 'samples' / 'step_0000003.png').astype(float)
+  assert np.abs(pixels(shown[2]) - there).mean() < 8
+  tests = page.content['tests']
+  rows = json.loads((finished / 'test_metrics.json').read_text())
+  assert [dict(zip(tests['heads'], r)) for r in tests['rows']] == [
+    {head: row.get(head) for head in tests['heads']} for row in rows
+  ]
+
+
+def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
+  from cyclegan_jax import model
+
+  trained = model.load(finished)
+  there, _ = page.content['gallery']['directions']
+  assert there['columns'] == ['real A', 'to B', 'back to A', 'true B']
+  assert [row['name'] for row in there['rows']] == ['0.png', '1.png']
+  row = there['rows'][0]
+  size = (tiny.SIZE, tiny.SIZE)
+  with Image.open(pictures / 'testA' / '0.png') as image:
+    real = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+  fake = trained.translate(real / np.float32(127.5) - 1, 'a2b')
+  back = trained.translate(fake, 'b2a')
+  # To the bit: pictures as small as these are not compressed with loss.
+  np.testing.assert_array_equal(pixels(row['pictures'][0]), real)
+  for shown, image in zip(row['pictures'][1:3], (fake, back)):
+    made = images.to_uint8(image).astype(int)
+    assert np.abs(pixels(shown) - made).max() <= 1
+  error = np.abs(back - (real / np.float32(127.5) - 1)).mean()
+  assert row['l1'] == pytest.approx(error, rel=1e-3)
+  order = sorted(there['rows'], key=lambda row: row['l1'])
+  assert [row['mark'] for row in order] == ['best', 'worst']
+
+
+def test_without_pictures_nothing_is_translated(finished, tmp_path):
+  path = report.write(finished, tmp_path / 'page.html', pictures=0)
+  shown = Page(path).content['gallery']
+  assert not shown['directions'] and 'asked for' in shown['note']
+
+
+def test_one_way_and_gray(tmp_path, monkeypatch):
+  tiny.write_pictures(tmp_path / 'data', test=40)
+  names = {i: f'{NASTY}{i}.png' for i in range(40)}
+  for i, name in names.items():
+    (tmp_path / 'data' / 'testA' / f'{i}.png').rename(
+      tmp_path / 'data' / 'testA' / name
+    )
+  (tmp_path / 'data' / 'testA' / names[9]).write_text('no picture')
+  options = {'data__source': 'folder', 'data__root': str(tmp_path / 'data')}
+  folder = tiny.save_model(
+    tmp_path / 'run',
+    names=['a2b'],
+    data__channels_b=1,
+    loss__identity_a=0.0,
+    loss__identity_b=0.0,
+    **options,
+  )
+  page = Page(report.write(folder, pictures=5))
+  (there,) = page.content['gallery']['directions']
+  assert there['columns'] == ['real A', 'to B']
+  assert len(there['rows']) == 4 and '4 of 40' in there['note']
+  assert '1 cannot be used' in there['note']
+  assert all(row['name'].startswith(NASTY) for row in there['rows'])
+  gray = pixels(there['rows'][0]['pictures'][1])
+  assert np.ptp(gray.astype(int), axis=-1).max() <= 1 and np.ptp(gray) > 1
+
+
+def rows_of(errors):
+  return [{'name': str(i), 'l1': x, 'mark': None} for i, x in enumerate(errors)]
+
+
+def test_the_best_and_worst_are_of_all(monkeypatch):
+  monkeypatch.setattr(gallery, 'MARKED', 2)
+  shown = gallery._chosen(rows_of([5, 1, 5, 4, 9, 5, 3, np.inf, 5]), 3)
+  assert {row['name']: row['mark'] for row in shown} == {
+    '0': None,
+    '1': 'best',
+    '4': 'worst',
+    '6': 'best',
+    '7': 'worst',
+    '8': None,
+  }
+  assert [x['mark'] for x in gallery._chosen(rows_of([2.0]), 3)] == [None]
+
+
+def test_a_run_that_just_began(folder):
+  content = Page(report.write(folder)).content
+  assert dict(content['facts'])['Step'] == '0'
+  for section in ('curves', 'samples', 'gallery', 'tests'):
+    assert content[section]['note'].startswith('No ')
+  assert content['config']['changed'] == [
+    ['seed', '3', '0', 'decides parameters, data order, augmentation and pool']
+  ]
+
+
+def test_a_killed_run(folder):
+  config = {'schedule': {'constant': 3, 'decay': 2, 'unit': 'epochs'}}
+  (folder / 'config.json').write_text(
+    json.dumps(config | {'train': {'batch_size': 4}})
+  )
+  counts = {'a': {'count': 10}, 'b': {'count': 7}}
+  (folder / 'run.json').write_text(json.dumps({'pictures': counts}))
+  path = folder / 'metrics.jsonl'
+  path.write_text(line(2, x=1.0) + line(4, x=None) + '{"step": 6, "x"')
+  content = Page(report.write(folder)).content
+  # 5 epochs of 3 batches.
+  assert dict(content['facts'])['Step'] == '4 of 15, not finished'
+  (term,) = content['curves']['groups'][0]['terms']
+  assert (term['mean'], term['gaps']) == ([1.0, None], 1)
+
+
+def test_many_lines_are_drawn_together():
+  lines = [{'step': i, 'x': float(i), 'y': None} for i in range(1, 1201)]
+  lines[2]['x'] = None
+  shown = curves.curves(lines, points=500)
+  assert (shown['first'][:2], shown['last'][:2]) == ([1, 4], [3, 6])
+  assert len(shown['last']) == 400 and shown['last'][-1] == 1200
+  x, y = shown['groups'][0]['terms']
+  assert [x[key][:2] for key in ('low', 'mean', 'high')] == [
+    [1.0, 4.0],
+    [1.5, 5.0],
+    [2.0, 6.0],
+  ]
+  assert (x['gaps'], y['gaps'], y['mean'][0]) == (1, 1200, None)
+  assert '1,200' in shown['note'] and '400' in shown['note']
+
+
+def test_many_and_large_grids_are_thinned(tmp_path, monkeypatch):
+  monkeypatch.setattr(grids, '_SIDES', (100, 400))
+  for step in range(100):
+    picture = np.full((60, 200, 3), 2 * step, np.uint8)
+    (tmp_path / f'step_{step:07d}.png').write_bytes(images.png(picture))
+  (tmp_path / 'step_0000099.png').write_bytes(b'no picture')
+  (tmp_path / 'other.png').write_bytes(b'no grid')
+  shown = grids.grids(tmp_path, steps=5)
+  steps = [x['step'] for x in shown['grids']]
+  assert steps == [0, 25, 50, 74]
+  for grid in shown['grids']:
+    assert (grid['width'], grid['height']) == (100, 30)
+    assert abs(int(pixels(grid)[10, 10, 0]) - 2 * grid['step']) < 5
+  for words in ('4 of 100', '50% of their size', 'step_0000099.png'):
+    assert words in shown['note']
+
+
+def test_all_grids_together_are_limited(monkeypatch):
+  assert grids._scale((1600, 1000), 10) == 1
+  # 40 million pixels for 40 grids: a million each.
+  assert grids._scale((1600, 2500), 40) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+  'spoil, words',
+  [
+    (lambda f: shutil.rmtree(f), 'no folder'),
+    (lambda f: (f / 'config.json').unlink(), 'no config.json'),
+    (lambda f: (f / 'config.json').write_text('['), 'config.json'),
+    (lambda f: (f / 'config.json').write_text('[]'), 'config.json'),
+    (
+      lambda f: (f / 'metrics.jsonl').write_text('{"st\n' + line(2, x=1.0)),
+      'metrics.jsonl line 1',
+    ),
+    (
+      lambda f: (f / 'metrics.jsonl').write_text(line(1, x='text')),
+      'metrics.jsonl line 1',
+    ),
+    (lambda f: (f / 'report').touch(), '--output'),
+  ],
+)
+def test_what_cannot_be_read_or_written(spoil, words, folder, capsys):
+  spoil(folder)
+  argv = ['report', f'--workdir={folder}', '--pictures=0']
+  assert cli.run(report.main, argv) == 2
+  err = capsys.readouterr().err
+  assert words in err and err.count('\n') == 1 and str(folder) in err
+
+
+@pytest.mark.parametrize(
+  'argv, words',
+  [
+    ([], '--workdir'),
+    (['--workdir=x', '--pictures=-1'], '--pictures'),
+    (['--workdir=x', '--pictures=many'], 'pictures'),
+    (['--workdir=x', 'y'], "'y'"),
+  ],
+)
+def test_wrong_flags(argv, words, capsys):
+  assert cli.run(report.main, ['report', *argv]) == 2
+  err = capsys.readouterr().err
+  assert words in err and err.count('\n') == 1
+
+
+def test_broken_extras_are_said_and_not_fatal(folder):
+  (folder / 'test_metrics.json').write_text('{')
+  (folder / 'environment.json').write_text('[1]')
+  (folder / 'run.json').write_text('{')
+  content = Page(report.write(folder)).content
+  assert 'test_metrics.json' in content['tests']['note']
+
+
+def test_a_missing_data_set_is_said(tmp_path):
+  folder = tiny.save_model(
+    tmp_path / 'run', data__source='folder', data__root=str(tmp_path / 'gone')
+  )
+  shown = Page(report.write(folder)).content['gallery']
+  assert not shown['directions'] and 'gone' in shown['note']
+
+
+def nasty_run(tmp_path):
+  """A folder whose name, options and terms are markup; half of a curve."""
+  folder = tmp_path / f'{NASTY} \udcff'
+  folder.mkdir()
+  tests = [{'direction': NASTY, 'L1': float('nan')}]
+  (folder / 'test_metrics.json').write_text(json.dumps(tests))
+  config = {'data': {'name': f'</script><!--<script>{NASTY}'}, NASTY: NASTY}
+  (folder / 'config.json').write_text(json.dumps(config))
+  rng = np.random.default_rng(0)
+  lines = [
+    line(i, lr_gen=1e-4, loss_gen=None if 9 < i < 500 else rng.normal())
+    for i in range(1, 2000)
+  ]
+  text = ''.join(lines) + line(2000, **{f'</script>{NASTY}': 1.0})
+  (folder / 'metrics.jsonl').write_text(text)
+  return folder
+
+
+def test_names_are_only_text(tmp_path):
+  folder = nasty_run(tmp_path)
+  page = Page(report.write(folder))
+  assert 'img' not in {tag for tag, a in page.tags if 'id' not in a}
+  assert sum(tag == 'script' for tag, _ in page.tags) == 2
+  assert page.content['name'] == f'{NASTY} ?'
+  rows = {row[0]: row[1] for row in page.content['config']['changed']}
+  assert rows == {'data.name': f'</script><!--<script>{NASTY}', NASTY: NASTY}
+
+
+def test_all_files_of_the_page_are_installed():
+  import setuptools.config.setupcfg
+
+  root = pathlib.Path(report_page.__file__).parent
+  config = setuptools.config.setupcfg.read_configuration(
+    tiny.CONFIGS.parent / 'setup.cfg'
+  )
+  patterns = config['options']['package_data']['cyclegan_jax.report_page']
+  kinds = {p.suffix for p in root.iterdir() if p.is_file()} - {'.py'}
+  assert kinds == {pattern.removeprefix('*') for pattern in patterns}
+
+
+def drawn(path, tmp_path, width):
+  """The page as Chromium draws it."""
+  result = subprocess.run(
+    [
+      BROWSER,
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      f'--user-data-dir={tmp_path / "browser"}',
+      f'--window-size={width},900',
+      '--virtual-time-budget=3000',
+      '--dump-dom',
+      path.absolute().as_uri(),
+    ],
+    capture_output=True,
+    timeout=60,
+    check=True,
+  )
+  dom = tmp_path / 'drawn.html'
+  dom.write_bytes(result.stdout)
+  page = Page(dom)
+  state = next(attrs for tag, attrs in page.tags if tag == 'html')
+  # Scripts, pictures and the policy report their errors there.
+  assert 'data-error' not in state, state
+  assert state['data-ready'] == 'yes'
+  return page
+
+
+@needs_browser
+def test_a_browser_draws_it(finished, page, tmp_path):
+  path = finished / 'report' / 'index.html'
+  shown = drawn(path, tmp_path, 1280).count
+  groups = page.content['curves']['groups']
+  assert shown('chart') == len(groups)
+  # A curve in the plot and one in the legend.
+  assert shown('curve') == 2 * sum(len(g['terms']) for g in groups)
+  rows = [x['rows'] for x in page.content['gallery']['directions']]
+  assert shown('row') == sum(map(len, rows))
+  # Four columns a row, and the sample grid.
+  assert shown('picture') == 1 + 4 * shown('row')
+  assert shown('best') == shown('worst') == 2
+  assert shown('strong') == 2
+
+
+@needs_browser
+def test_a_browser_draws_nasty_names_as_text(tmp_path):
+  path = report.write(nasty_run(tmp_path), tmp_path / 'page.html')
+  page = drawn(path, tmp_path, 390)
+  assert not any('onerror' in attrs for _, attrs in page.tags)
+  assert sum(tag == 'script' for tag, _ in page.tags) == 2
+  # A band before the gap of loss_gen and one behind it, one of lr_gen.
+  assert page.count('band') == 3
+
+
+@needs_browser
+def test_the_page_tells_a_script_that_fails(finished, tmp_path):
+  text = (finished / 'report' / 'index.html').read_text()
+  path = tmp_path / 'broken.html'
+  path.write_text(text.replace('"facts": [[', '"facts": [3, ['))
+  with pytest.raises(AssertionError, match='iterable'):
+    drawn(path, tmp_path, 390)
+  path.write_text(text.replace('data:image/webp;base64,', 'data:,'))
+  with pytest.raises(AssertionError, match='a picture fails'):
+    drawn(path, tmp_path, 390)
