@@ -18,6 +18,18 @@ from cyclegan_jax.errors import UserError
 
 USER_ERROR = 2
 _HELP = {'--help', '-h', '-help', '--helpfull'}
+# Flags of the programs that read a model; `model.from_flags` takes them.
+MODEL_FLAGS = {
+  'model': ('PATH', '', 'run, folder of weights, or .pth file'),
+  'direction': ('a2b|b2a', '', 'where to; may be left out where there is one'),
+  'step': ('N', -1, 'checkpoint of a run to take; -1: the newest'),
+  'batch-norm': (
+    'NAME',
+    'picture',
+    "picture | average: statistics of each picture, or an official file's "
+    'running averages (test.py --eval)',
+  ),
+}
 
 
 def parse(argv, doc):

@@ -18,21 +18,13 @@ from cyclegan_jax import cli
 from cyclegan_jax.errors import UserError, lookup
 
 FLAGS = {
-  'model': ('PATH', '', 'run, folder of weights, or .pth file'),
-  'direction': ('a2b|b2a', '', 'may be left out where there is one'),
+  **cli.MODEL_FLAGS,
   'format': ('NAME', '', 'onnx | stablehlo | savedmodel'),
   'output': ('PATH', '', 'the file; for savedmodel the folder'),
   'uint8': ('', False, 'takes and gives uint8; else float32 in [-1, 1]'),
   'layout': ('NAME', 'nhwc', 'nhwc | nchw: where the channels are'),
   'size': ('HxW', '', 'the only height and width it takes; any'),
   'batch': ('N', 0, 'the only batch it takes; 0: any'),
-  'step': ('N', -1, 'checkpoint of a run to take; -1: the newest'),
-  'batch-norm': (
-    'NAME',
-    'picture',
-    "picture | average: statistics of each picture, or an official file's "
-    'running averages (test.py --eval)',
-  ),
   'overwrite': ('', False, 'replaces what is there'),
 }
 
@@ -53,11 +45,10 @@ def main(argv):
   lookup(exporting.LAYOUTS, values['layout'], '--layout')
   exporting.check_packages(values['format'])
   _check_output(output, values['overwrite'])
-  step = None if values['step'] < 0 else values['step']
-  loaded = model.load(values['model'], step, values['batch-norm'])
+  loaded, direction = model.from_flags(values)
   wanted = exporting.Wanted(
     loaded,
-    _direction(loaded, values),
+    direction,
     pixels=values['uint8'],
     layout=values['layout'],
     batch=values['batch'] or None,
@@ -81,19 +72,6 @@ def _size(text):
       f'--size={text} must be a height and a width, such as 256x256'
     )
   return tuple(int(x) for x in match.groups()) if match else None
-
-
-def _direction(loaded, values):
-  """The direction asked for, or the model's only one."""
-  direction = values['direction']
-  if not direction and len(loaded.directions) == 1:
-    direction = loaded.directions[0]
-  if direction not in loaded.directions:
-    raise UserError(
-      f'--direction={direction!r}: {values["model"]} translates '
-      f'{" and ".join(loaded.directions) or "nothing"}'
-    )
-  return direction
 
 
 def _check_output(output, overwrite):

@@ -187,6 +187,26 @@ def load(path, step=None, batch_norm='picture'):
   return Model(config, params, step)
 
 
+def from_flags(values):
+  """The model and direction of `cli.MODEL_FLAGS`.
+
+  Raises:
+    UserError: as `load`, and for a direction that it lacks or that is not
+      given where there are two.
+  """
+  step = None if values['step'] < 0 else values['step']
+  model = load(values['model'], step, values['batch-norm'])
+  direction = values['direction']
+  if not direction and len(model.directions) == 1:
+    direction = model.directions[0]
+  if direction not in model.directions:
+    raise UserError(
+      f'--direction={direction!r}: {values["model"]} translates '
+      f'{" and ".join(model.directions) or "nothing"}'
+    )
+  return model, direction
+
+
 def _read(path, name, step):
   if path.is_file():
     if path.suffix != '.pth':

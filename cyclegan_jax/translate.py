@@ -19,8 +19,7 @@ from cyclegan_jax import cli
 from cyclegan_jax.errors import UserError, lookup
 
 FLAGS = {
-  'model': ('PATH', '', 'run, folder of weights, or .pth file'),
-  'direction': ('a2b|b2a', '', 'where to; may be left out where there is one'),
+  **cli.MODEL_FLAGS,
   'input': ('PATH', '', 'picture, folder, pattern in quotes, or video'),
   'output': ('FOLDER', '', 'folder of the translations'),
   'reconstruct': ('', False, 'also translates back, NAME.reconstructed.png'),
@@ -33,13 +32,6 @@ FLAGS = {
     0.0,
     'memory for one translation, beyond which pictures go by tiles; 0: half '
     'of what is free',
-  ),
-  'step': ('N', -1, 'checkpoint of a run to take; -1: the newest'),
-  'batch-norm': (
-    'NAME',
-    'picture',
-    "picture | average: statistics of each picture, or an official file's "
-    'running averages (test.py --eval)',
   ),
   'smooth': (
     'X',
@@ -64,9 +56,8 @@ def main(argv):
   jobs = picture_files.find(
     values['input'], output, values['format'], video.is_video
   )
-  step = None if values['step'] < 0 else values['step']
-  loaded = model.load(values['model'], step, values['batch-norm'])
-  direction = _direction(loaded, values)
+  loaded, direction = model.from_flags(values)
+  _check_way_back(loaded, values)
   _begin(output, jobs, loaded, direction, values)
   way = translating.Way(
     loaded,
@@ -99,22 +90,12 @@ def _check(values):
     raise UserError(f'--memory={values["memory"]} must be 0 or more')
 
 
-def _direction(loaded, values):
-  """The direction asked for, or the model's only one."""
-  direction = values['direction']
-  if not direction and len(loaded.directions) == 1:
-    direction = loaded.directions[0]
-  if direction not in loaded.directions:
-    raise UserError(
-      f'--direction={direction!r}: {values["model"]} translates '
-      f'{" and ".join(loaded.directions) or "nothing"}'
-    )
+def _check_way_back(loaded, values):
   if values['reconstruct'] and len(loaded.directions) < 2:
     raise UserError(
       f'--reconstruct needs both directions: {values["model"]} has only '
-      f'{direction}; give the folder that holds the other one too'
+      f'{loaded.directions[0]}; give the folder that holds the other one too'
     )
-  return direction
 
 
 def _begin(output, jobs, loaded, direction, values):
