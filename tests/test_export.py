@@ -55,7 +55,9 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  return tiny.save_model(tmp_path_factory.mktemp('model'))
+  """A model without norms, which would hide a brighter input."""
+  path = tmp_path_factory.mktemp('model')
+  return tiny.save_model(path, generator__norm='none')
 
 
 def onnx_run(net, params, images):
@@ -91,7 +93,9 @@ def test_any_size_and_batch_as_the_model(models, network, name, tmp_path, rng):
 @pytest.mark.parametrize('generator', sorted(nets.GENERATORS))
 def test_every_generator_as_onnx(generator, rng):
   net = tiny.generator(generator, init_gain=0.2)(out_channels=3)
-  images = random(rng, 1, 6, 21, 3)
+  # ResNets take 5 pixels and more; the others mirror a row again and again.
+  height = 6 if generator.startswith('resnet') else 1
+  images = random(rng, 1, height, 21, 3)
   params = tiny.init(net, images)
   expected = jax.jit(partial(nets.apply, net))(params, images)
   assert np.abs(expected).max() > 0.1
