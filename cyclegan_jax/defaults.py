@@ -94,6 +94,7 @@ OPTIONS = {
   'log.keep': (3, 'newest checkpoints kept'),
   'log.keep_every': (0, 'steps between checkpoints kept for good; 0: none'),
   'log.samples': (4, 'test pictures in a sample grid'),
+  'log.report': (True, 'makes report/index.html at the end'),
   'parallel.devices': (0, 'devices to use; 0: all'),
   'parallel.map': ('shard_map', 'shard_map | pmap, which give the same'),
 }

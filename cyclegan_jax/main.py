@@ -7,13 +7,14 @@ Run the same command again to continue where it stopped. Exit codes: 0 done,
 import sys
 
 from cyclegan_jax import cli
+from cyclegan_jax.errors import UserError
 
 
 def main(argv):
   config, workdir = cli.parse(argv, __doc__)
   # The heavy imports come after the flags: a typo is answered at once.
   cli.quiet()
-  from cyclegan_jax import build, model, record, train
+  from cyclegan_jax import build, model, parallel, record, report, train
 
   with record.open_workdir(workdir):
     run = build.build_run(config)
@@ -21,7 +22,13 @@ def main(argv):
       run = run._replace(initial=lambda: model.load(config.init_from).params)
     record.begin(workdir, config, run.data.source)
     result = train.train(run, workdir)
-    return record.report(result, train.Workdir(workdir), run.schedule.steps)
+    code = record.report(result, train.Workdir(workdir), run.schedule.steps)
+    if config.log.report and not code and parallel.writes():
+      try:
+        print(f'report:          {report.write(workdir)}')
+      except UserError as e:  # what was trained is saved all the same
+        print(f'warning: no report: {e}')
+    return code
 
 
 if __name__ == '__main__':

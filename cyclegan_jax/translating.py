@@ -88,6 +88,7 @@ class Way(NamedTuple):
       bar_format='{percentage:3.0f}% of a picture',
       delay=2,
       leave=False,
+      disable=None,
     ) as bar:
       return self.model.translate(
         picture, direction, tile=True, progress=lambda x: bar.update(x - bar.n)
@@ -128,7 +129,12 @@ def translate_all(way, jobs):
   for folder in {job.output.parent for job in jobs}:
     files.clean(folder)
   todo = [job for job in jobs if not job.output.exists()]
-  bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), unit='picture')
+  bar = tqdm(
+    total=len(jobs),
+    initial=len(jobs) - len(todo),
+    unit='picture',
+    disable=None,  # where there is no terminal
+  )
   bad = []
 
   def fail(error):

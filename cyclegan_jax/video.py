@@ -119,7 +119,7 @@ def _write(ffmpeg, output, facts, job, made):
     **sound,
   )
   writer.send(None)
-  with tqdm(total=total, unit='frame') as bar:
+  with tqdm(total=total, unit='frame', disable=None) as bar:
     frame = first
     while frame is not None:
       writer.send(np.ascontiguousarray(frame))

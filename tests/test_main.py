@@ -27,7 +27,9 @@ def assert_one_line(code, err, *words):
 
 
 def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
-  argv = tiny.command('folder', tmp_path / 'run', pictures, log__sample_every=4)
+  argv = tiny.command(
+    'folder', tmp_path / 'run', pictures, log__sample_every=4, log__report=True
+  )
   code, out, err = run(argv, capsys)
   assert code == 0 and err == ''
   for line in (
@@ -37,8 +39,10 @@ def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
     'test figures',
     'sample picture',
     'TensorBoard',
+    'report/index.html',
   ):
     assert line in out
+  assert 'cycle_a' in (tmp_path / 'run/report/index.html').read_text()
   config = json.loads((tmp_path / 'run' / 'config.json').read_text())
   assert config['generator']['width'] == 4
   environment = json.loads((tmp_path / 'run' / 'environment.json').read_text())

@@ -173,6 +173,7 @@ OVERRIDES = {
   'log.every': 1,
   'log.sample_every': 0,
   'log.samples': 2,
+  'log.report': False,
   'parallel.devices': 1,
 }
 

@@ -71,7 +71,7 @@ def _direction(trained, data, direction, count):
   )
   rows, bad, sizes = [], [], set()
   for place in tqdm(
-    places, desc=direction, unit='picture', delay=2, leave=False
+    places, desc=direction, unit='picture', leave=False, disable=None
   ):
     try:
       image, *truth = _pictures(data, direction, place)
