@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m cyclegan_jax.main --config=configs/satellite2map.py
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_FLAGS)
 
 lint: $(VENV)/installed
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
