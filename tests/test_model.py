@@ -10,7 +10,7 @@ import tiny
 from test_checkpoint import flip_bit
 
 import cyclegan_jax
-from cyclegan_jax import checkpoint, cli, main, model
+from cyclegan_jax import checkpoint, cli, main, model, nets, pth
 from cyclegan_jax.errors import UserError
 
 
@@ -95,6 +95,26 @@ def test_a_direction_it_lacks(tmp_path, image):
   assert loaded.translate(image, 'b2a').shape == image.shape
   with pytest.raises(UserError, match="'a2b': it translates b2a"):
     loaded.translate(image, 'a2b')
+
+
+def test_a_folder_of_official_files_with_either_reading_of_batch_norm(
+  tmp_path, image
+):
+  ours = model.load(tiny.save_model(tmp_path / 'm', generator__norm='batch'))
+  for name, state in pth.states(ours.config.to_dict(), ours.params).items():
+    pth.write(tmp_path / f'latest_net_{name}.pth', state)
+  official = model.load(tmp_path)
+  assert official.directions == ('a2b', 'b2a')
+  expected = ours.translate(image, 'b2a')
+  np.testing.assert_array_equal(official.translate(image, 'b2a'), expected)
+  average = model.load(tmp_path, batch_norm='average')
+  net, params = average.network('b2a')
+  assert net.norm == 'batch_frozen'
+  frozen = average.translate(image, 'b2a')
+  padded = np.pad(image, ((0, 1), (1, 1), (0, 0)), 'reflect')
+  by_hand = nets.apply(net, params, padded[None])[0, :-1, 1:-1]
+  np.testing.assert_allclose(frozen, by_hand, atol=1e-5)
+  assert np.abs(frozen - expected).max() > 0.1
 
 
 def test_a_run_translates_by_its_average(workdir, image):

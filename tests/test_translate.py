@@ -10,7 +10,14 @@ import tiny
 from PIL import Image
 from tiny import pixels
 
-from cyclegan_jax import cli, model, picture_files, tiled, translate
+from cyclegan_jax import (
+  cli,
+  model,
+  picture_files,
+  tiled,
+  translate,
+  translating,
+)
 from cyclegan_jax.data.decode import named
 
 SIZES = {'1.png': (20, 20), 'x/2.jpg': (33, 21), 'x/y/3.png': (20, 20)}
@@ -92,6 +99,24 @@ def test_it_goes_on_where_it_stopped(run, tmp_path):
   assert (out / '1.png').stat().st_mtime_ns == kept
   assert (out / 'x' / '2.png').read_bytes() == before
   assert not list(out.rglob('*.part'))
+
+
+def test_ctrl_c_keeps_what_is_finished(run, tmp_path, monkeypatch):
+  true, done = translating.Way.run, []
+
+  def interrupted(self, pictures, count=0):
+    if done:
+      raise KeyboardInterrupt
+    done.append(len(pictures))
+    return true(self, pictures, count)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(translating.Way, 'run', interrupted)
+    code, _, err = run(batch=1)
+  assert code == 130 and err == 'stopped at once\n'
+  assert len(made(tmp_path / 'out')) == 2
+  code, said, _ = run(batch=1)
+  assert code == 0 and 'translated 2 pictures, 1 were there' in said
 
 
 def test_translations_of_two_models_do_not_mix(run, tmp_path):
