@@ -31,7 +31,7 @@ FLAGS = {
     'GIB',
     0.0,
     'memory for one translation, beyond which pictures go by tiles; 0: half '
-    'of what is free',
+    'of what is free. What tiles need beyond it goes to files in TMPDIR',
   ),
   'smooth': (
     'X',

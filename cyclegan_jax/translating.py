@@ -6,6 +6,7 @@ import math
 import sys
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import psutil
 from tqdm import tqdm
@@ -104,7 +105,9 @@ class Result(NamedTuple):
 
 
 def free_memory():
-  """Bytes that the machine can still give to programs."""
+  """Bytes that the device, or for a CPU the machine, can still give."""
+  if facts := jax.local_devices()[0].memory_stats():
+    return facts['bytes_limit'] - facts['bytes_in_use']
   return psutil.virtual_memory().available
 
 

@@ -176,6 +176,16 @@ def test_tiles_by_wish_and_for_want_of_memory(
   assert_shows(tmp_path / 'out' / 'x' / '2.png', image)
 
 
+def test_free_memory_is_the_devices_or_the_machines(monkeypatch):
+  class Accelerator:
+    def memory_stats(self):
+      return {'bytes_limit': 100, 'bytes_in_use': 30}
+
+  assert 2**27 < translating.free_memory() < 2**50
+  monkeypatch.setattr(translating.jax, 'local_devices', lambda: [Accelerator()])
+  assert translating.free_memory() == 70
+
+
 def test_a_picture_turned_by_what_stands_behind_its_pixels(run, tmp_path):
   """A PNG may say after its pixels that it lies on its side."""
   exif = Image.Exif()

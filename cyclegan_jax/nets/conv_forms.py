@@ -101,7 +101,7 @@ def _tpu(x, kernel, geometry):
 
 
 def _any(x, kernel, geometry):
-  # Without Winograd's form, whose rounding is six times as large.
+  # Without Winograd's form, which rounds more.
   return lax.platform_dependent(
     x,
     kernel,
