@@ -40,11 +40,11 @@ def build(net, params, channels, shape, *, layout='nhwc', pixels=False):
       f'--format=onnx knows {names} and no {type(net).__name__}: use '
       '--format=stablehlo'
     )
-  multiple, network = _NETWORKS[type(net)]
   graph = Graph()
   images = _incoming(graph, 'images', layout, pixels)
-  padded, corner = graph.pad_to_multiple(images, multiple(net))
-  x = graph.node('Tanh', network(graph, net, params, padded))
+  padded, corner = graph.pad_to_multiple(images, net.multiple)
+  x = _NETWORKS[type(net)](graph, net, params, padded)
+  x = graph.node('Tanh', x)
   _outgoing(graph, graph.crop_to(x, images, corner), layout, pixels)
   kind = onnx.TensorProto.UINT8 if pixels else onnx.TensorProto.FLOAT
   values = '0 to 255' if pixels else '-1 to 1'
@@ -117,11 +117,8 @@ def _normalize(graph, net, params, x, name, norm=None):
   return graph.normalize(x, weights, channels, net.norm)
 
 
-# class -> (what sides are padded to a multiple of, its layers)
-_NETWORKS = {
-  ResnetGenerator: (lambda net: 4, _resnet),
-  UnetGenerator: (lambda net: 2**net.depth, _unet),
-}
+# class -> its layers
+_NETWORKS = {ResnetGenerator: _resnet, UnetGenerator: _unet}
 
 
 def _sizes(shape, channels, layout):
