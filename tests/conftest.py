@@ -6,6 +6,7 @@ import tempfile
 
 # Tests wait for the compiler, not for its code: the fast, plain one will do.
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow's chatter
 
 import jax
 import numpy as np
