@@ -6,11 +6,18 @@ import tempfile
 
 # Tests wait for the compiler, not for its code: the fast, plain one will do.
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # TensorFlow's chatter
 
 import jax
 import numpy as np
 import pytest
+
+from cyclegan_jax import cli
+
+with cli.silent_stderr():  # else pytest's own last line is not the last
+  import tensorflow as tf
+
+  tf.constant(0)
+
 import tiny
 
 jax.config.update('jax_num_cpu_devices', 4)
