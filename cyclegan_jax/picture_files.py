@@ -52,7 +52,7 @@ class Look(NamedTuple):
   profile: bytes | None
 
 
-def find(source, output, ending, is_video=lambda path: False):
+def find(source, output, ending, other=lambda path: None):
   """The pictures a user means, and where their translations go.
 
   Names and folders are kept: SOURCE/x/1.jpg becomes OUTPUT/x/1.png; where two
@@ -62,7 +62,8 @@ def find(source, output, ending, is_video=lambda path: False):
     source: a file, a folder (with all below it), or a pattern with * ? [].
     output: the folder of the translations; it is left out of the search.
     ending: of the translations, such as 'png'.
-    is_video: path -> whether a file is to be taken though it is no picture.
+    other: path -> the ending of what is made of a file that is no picture, or
+      None for files to leave out.
 
   Returns:
     [Job], in the order of names.
@@ -76,25 +77,24 @@ def find(source, output, ending, is_video=lambda path: False):
     raise UserError(
       f'--output={output} is the folder of the pictures: give another one'
     )
-  paths = [
-    p
-    for p in paths
-    if inside not in p.resolve().parents
-    and (p.suffix.lower() in decode.EXTENSIONS or is_video(p))
-  ]
+
+  def made(path):
+    return ending if path.suffix.lower() in decode.EXTENSIONS else other(path)
+
+  paths = [p for p in paths if inside not in p.resolve().parents and made(p)]
   if not paths:
     raise UserError(
       f'no pictures in {source} (--input): it needs '
       f'{" ".join(decode.EXTENSIONS)} files'
     )
   names = [p.relative_to(root) for p in paths]
-  bare = [str(name.with_suffix('')).lower() for name in names]
+  wanted = [name.with_suffix(f'.{made(name)}') for name in names]
+  lower = [str(name).lower() for name in wanted]
   jobs = []
-  for path, name, stem in zip(paths, names, bare):
-    kept = name if bare.count(stem) > 1 else name.with_suffix('')
-    jobs.append(
-      Job(decode.named(path), output / kept.with_name(f'{kept.name}.{ending}'))
-    )
+  for path, name, short in zip(paths, names, wanted):
+    if lower.count(str(short).lower()) > 1:
+      short = name.with_name(f'{name.name}.{made(name)}')
+    jobs.append(Job(decode.named(path), output / short))
   return jobs
 
 

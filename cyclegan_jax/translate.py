@@ -54,7 +54,7 @@ def main(argv):
   lookup(picture_files.FORMATS, values['format'], '--format')
   output = pathlib.Path(values['output']).expanduser()
   jobs = picture_files.find(
-    values['input'], output, values['format'], video.is_video
+    values['input'], output, values['format'], video.ending
   )
   loaded, direction = model.from_flags(values)
   _check_way_back(loaded, values)
@@ -68,7 +68,7 @@ def main(argv):
     tile=values['tile'],
     memory=int(values['memory'] * 2**30) or translating.free_memory() // 2,
   )
-  videos = [job for job in jobs if video.is_video(job.picture.data)]
+  videos = [job for job in jobs if video.ending(job.picture.data)]
   pictures = [job for job in jobs if job not in videos]
   result = translating.translate_all(way, pictures)
   unusable = 0

@@ -14,24 +14,24 @@ EXTENSIONS = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v')
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def is_video(path):
-  """Whether a file's name is that of a video."""
-  return path.suffix.lower() in EXTENSIONS
+def ending(path):
+  """The ending of a video's translation; None for other files."""
+  return 'mp4' if path.suffix.lower() in EXTENSIONS else None
 
 
 def translate(way, job, smooth=0.0):
-  """Translates a video to an .mp4 of its size, speed and sound.
+  """Translates a video to one of its size, speed and sound.
 
   Args:
     way: a `translating.Way`.
-    job: a `picture_files.Job`; of the name only the ending changes.
+    job: a `picture_files.Job`; a video that is there is left.
     smooth: share of the frame before in each frame, in [0, 1). Fades fast
       changes: against flicker, at the price of ghosts.
 
   Raises:
     UserError: FFmpeg is missing, or can't read or write it.
   """
-  output = job.output.with_suffix('.mp4')
+  output = job.output
   if output.exists():
     return
   ffmpeg = _ffmpeg()
@@ -99,7 +99,7 @@ def _image(frame, height, width, channels):
 
 def _write(ffmpeg, output, facts, job, made):
   """Encodes frames to a file beside `output`, which then takes its place."""
-  part = output.with_name(output.stem + '.part.mp4')
+  part = files.part(output)
   total = round(facts.get('duration', 0) * facts['fps']) or None
   first = next(made, None)
   if first is None:
@@ -114,6 +114,7 @@ def _write(ffmpeg, output, facts, job, made):
     fps=facts['fps'],
     quality=8,
     macro_block_size=1,
+    output_params=['-f', 'mp4'],  # the part's name does not tell
     # Every second pixel's colour only, as players expect, where sizes allow.
     pix_fmt_out='yuv444p' if height % 2 or width % 2 else 'yuv420p',
     **sound,

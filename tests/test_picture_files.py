@@ -39,6 +39,18 @@ def test_names_that_would_collide_keep_their_endings(tmp_path):
   assert found == ['1.jpg.webp', '1.png.webp', '2.v1.webp', 'x/1.webp']
 
 
+def test_other_files_are_taken_that_something_is_made_of(tmp_path):
+  for name in ('1.png', '1.mov', '2.txt'):
+    save(tmp_path / 'in' / name, format='PNG')
+  jobs = picture_files.find(
+    str(tmp_path / 'in'),
+    tmp_path / 'out',
+    'png',
+    lambda path: 'mp4' if path.suffix == '.mov' else None,
+  )
+  assert [job.output.name for job in jobs] == ['1.mp4', '1.png']
+
+
 def test_a_file_and_a_pattern(tmp_path):
   for name in ('p1/1.jpg', 'p1/2.jpg', 'p2/1.jpg', 'q/1.jpg'):
     save(tmp_path / name)

@@ -65,7 +65,7 @@ def way():
 def test_frames_keep_order_size_and_speed(size, way, tmp_path):
   source = record(tmp_path / '1.avi', size, pix_fmt_out='yuv444p')
   before, light = frames(source)
-  video.translate(way, Job(named(source), tmp_path / 'out' / '1.png'))
+  video.translate(way, Job(named(source), tmp_path / 'out' / '1.mp4'))
   after, dark = frames(tmp_path / 'out' / '1.mp4')
   assert after['size'] == before['size'] and after['fps'] == RATE
   assert len(dark) == FRAMES
@@ -75,7 +75,7 @@ def test_frames_keep_order_size_and_speed(size, way, tmp_path):
 def test_smoothing_mixes_in_the_frame_before(way, tmp_path):
   source = record(tmp_path / '1.mp4')
   _, light = frames(source)
-  video.translate(way, Job(named(source), tmp_path / 'o' / '1.png'), smooth=0.5)
+  video.translate(way, Job(named(source), tmp_path / 'o' / '1.mp4'), smooth=0.5)
   _, dark = frames(tmp_path / 'o' / '1.mp4')
   level = -light[0].mean()
   for shown, frame in zip(dark[1:], light[1:]):
@@ -93,14 +93,14 @@ def test_sound_is_kept(way, tmp_path):
     [ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-i', silent, *tone, source],
     check=True,
   )
-  video.translate(way, Job(named(source), tmp_path / 'out' / '1.png'))
+  video.translate(way, Job(named(source), tmp_path / 'out' / '1.mp4'))
   facts, _ = frames(tmp_path / 'out' / '1.mp4')
   assert facts['audio_codec'] == 'aac'
 
 
 def test_side_by_side_and_reconstruction(way, tmp_path):
   source = record(tmp_path / '1.mp4')
-  job = Job(named(source), tmp_path / 'out' / '1.png')
+  job = Job(named(source), tmp_path / 'out' / '1.mp4')
   video.translate(way._replace(reconstruct=True, joined=True), job)
   facts, shown = frames(tmp_path / 'out' / '1.mp4')
   assert facts['size'] == (96, 24)
@@ -111,7 +111,7 @@ def test_side_by_side_and_reconstruction(way, tmp_path):
 
 def test_what_is_no_video(way, tmp_path):
   (tmp_path / '1.mp4').write_text('no video')
-  job = Job(named(tmp_path / '1.mp4'), tmp_path / 'out' / '1.png')
+  job = Job(named(tmp_path / '1.mp4'), tmp_path / 'out' / '1.mp4')
   with pytest.raises(UserError, match='1.mp4: FFmpeg cannot read'):
     video.translate(way, job)
 
@@ -120,7 +120,7 @@ def test_ffmpeg_is_missing(way, tmp_path, monkeypatch):
   import sys
 
   monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
-  job = Job(named(tmp_path / '1.mp4'), tmp_path / 'out' / '1.png')
+  job = Job(named(tmp_path / '1.mp4'), tmp_path / 'out' / '1.mp4')
   with pytest.raises(UserError, match=r'cyclegan_jax\[video\]'):
     video.translate(way, job)
 
@@ -143,3 +143,13 @@ def test_the_program_takes_videos_among_pictures(tmp_path, capsys):
   made = (tmp_path / 'out' / '1.mp4').stat().st_mtime_ns
   assert cli.run(translate.main, command) == 2
   assert (tmp_path / 'out' / '1.mp4').stat().st_mtime_ns == made
+  assert not list((tmp_path / 'out').glob('*.part'))
+  capsys.readouterr()
+  back = [x.replace('a2b', 'b2a') for x in command]
+  assert cli.run(translate.main, back) == 2
+  assert 'by other direction' in capsys.readouterr().err
+  assert cli.run(translate.main, [*back, '--overwrite']) == 2
+  _, shown = frames(tmp_path / 'out' / '1.mp4')
+  fakes = model.load(folder).translate(light, 'b2a')
+  means = [x.mean(axis=(1, 2)) for x in (shown, fakes)]
+  assert np.abs(means[0] - means[1]).max() < 0.15
