@@ -86,7 +86,7 @@ def _check_unchanged(workdir, config, now):
       'go on with that one, or use another --workdir'
     )
   defaults = {key: default for key, (default, _) in OPTIONS.items()}
-  old, new = defaults | _flat(before['config']), _flat(config)
+  old, new = defaults | flat(before['config']), flat(config)
   changes = [
     f'{key} was {old.get(key)!r}, is {new.get(key)!r}'
     for key in sorted(old | new)
@@ -126,13 +126,15 @@ def _read(path):
     return {}
 
 
-def _flat(config, prefix=''):
+def flat(config, prefix=''):
   """{'section.key': value} of a nested dict."""
-  flat = {}
+  options = {}
   for key, value in config.items():
     nested = isinstance(value, dict)
-    flat |= _flat(value, f'{prefix}{key}.') if nested else {prefix + key: value}
-  return flat
+    options |= (
+      flat(value, f'{prefix}{key}.') if nested else {prefix + key: value}
+    )
+  return options
 
 
 def _environment():

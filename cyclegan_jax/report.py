@@ -94,6 +94,8 @@ def write(workdir, output=None, pictures=PICTURES):
 
 def _config(workdir):
   """{'section.key': value} of a run's config.json."""
+  from cyclegan_jax import record
+
   path = workdir / 'config.json'
   if not workdir.is_dir():
     raise UserError(f"no folder {workdir} (--workdir): give a run's folder")
@@ -104,17 +106,9 @@ def _config(workdir):
     )
   try:
     content = json.loads(path.read_text())
-    return _flat(content)
+    return record.flat(content)
   except (OSError, ValueError, AttributeError) as e:
     raise UserError(f'{path} cannot be read as a config ({e})') from e
-
-
-def _flat(config, prefix=''):
-  flat = {}
-  for key, value in config.items():
-    nested = isinstance(value, dict)
-    flat |= _flat(value, f'{prefix}{key}.') if nested else {prefix + key: value}
-  return flat
 
 
 def _options(config):
