@@ -11,11 +11,13 @@ from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.errors import UserError, lookup
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
+from cyclegan_jax.methods.method import DIRECTIONS, Choices
 from cyclegan_jax.nets.generators import REMATS
 from cyclegan_jax.train import Keep, Rhythm, Run
 
 # train.on_nonfinite -> whether such steps are passed over.
 _ON_NONFINITE = {'stop': False, 'skip': True}
+_DIRECTIONS = {'both': DIRECTIONS} | {d: (d,) for d in DIRECTIONS}
 _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
@@ -27,7 +29,7 @@ def build_run(config):
   """
   check_values(config)
   method = build_method(config)
-  data = build_data(config).checked()
+  data = build_data(config)._replace(paired=method.paired).checked()
   schedule = optim.schedule(
     steps_per_epoch=data.steps_per_epoch(config.train.batch_size),
     **config.schedule,
@@ -86,7 +88,7 @@ def build_method(config, platform=None):
     weights.pop('adversarial_loss'),
     'loss.adversarial_loss',
   )
-  return lookup(METHODS, config.method, 'method')(
+  choices = Choices(
     nets.constructor(
       nets.GENERATORS,
       what='generator',
@@ -104,7 +106,9 @@ def build_method(config, platform=None):
     {'a': config.data.channels_a, 'b': config.data.channels_b},
     adversarial,
     weights,
+    lookup(_DIRECTIONS, config.directions, 'directions'),
   )
+  return lookup(METHODS, config.method, 'method')(choices)
 
 
 def build_data(config):

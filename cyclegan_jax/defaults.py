@@ -5,7 +5,14 @@ import ml_collections
 # key -> (default, meaning). The defaults are the paper's, or the official
 # code's where the paper is silent.
 OPTIONS = {
-  'method': ('cyclegan', 'what to train'),
+  'method': (
+    'cyclegan',
+    'cyclegan | pix2pix | simgan | feature | bigan | cogan',
+  ),
+  'directions': (
+    'both',
+    'both | a2b | b2a: what pix2pix, simgan and feature train',
+  ),
   'seed': (0, 'decides parameters, data order, augmentation and pool'),
   'init_from': (
     '',
@@ -65,6 +72,12 @@ OPTIONS = {
   'loss.cycle_b': (10.0, 'weight of b -> a -> b'),
   'loss.identity_a': (5.0, 'weight of a -> a; 0.5 * cycle in the paper'),
   'loss.identity_b': (5.0, 'weight of b -> b'),
+  'loss.l1': (100.0, 'pix2pix: weight of the L1 to the true translation'),
+  'loss.self_regularization': (
+    10.0,
+    'simgan: weight of the L1 between a picture and its translation',
+  ),
+  'loss.feature': (10.0, 'feature: weight of the same in VGG-16 relu4_2'),
   'loss.discriminator': (0.5, 'factor of the discriminator loss'),
   'loss.gradient_penalty': (10.0, 'weight of the penalty of wgangp'),
   'pool_size': (50, 'fakes the image pool remembers; 0 switches it off'),

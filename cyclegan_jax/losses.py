@@ -18,6 +18,8 @@ class AdversarialLoss(NamedTuple):
 
   Attributes:
     generator: scores of fakes -> scalar.
+    generator_fake: the same for a generator that wants its pictures to be
+      called fake (BiGAN).
     discriminator: (scores of reals, scores of fakes) -> scalar.
     penalized: whether the discriminator needs the gradient penalty.
     won: (mean score of reals, mean score of fakes), numbers -> whether the
@@ -25,6 +27,7 @@ class AdversarialLoss(NamedTuple):
   """
 
   generator: Callable
+  generator_fake: Callable
   discriminator: Callable
   penalized: bool = False
   won: Callable = lambda real, fake: False
@@ -62,9 +65,10 @@ def gradient_penalty(critic, real, fake, mix):
   return jnp.mean((jnp.sqrt(squares + 1e-16) - 1) ** 2)
 
 
-def _halves(generator, real, fake, **options):
+def _halves(generator, real, fake, swap=jnp.negative, **options):
   return AdversarialLoss(
     generator=lambda scores: jnp.mean(generator(scores)),
+    generator_fake=lambda scores: jnp.mean(generator(swap(scores))),
     discriminator=lambda on_real, on_fake: (
       jnp.mean(real(on_real)) + jnp.mean(fake(on_fake))
     ),
@@ -82,6 +86,7 @@ ADVERSARIAL_LOSSES = {
     generator=lambda s: (s - 1) ** 2,
     real=lambda s: (s - 1) ** 2,
     fake=lambda s: s**2,
+    swap=lambda s: 1 - s,
     won=_beyond(0.95, 0.05),
   ),
   # Goodfellow et al. 2014 on logits; the generator's non-saturating form.

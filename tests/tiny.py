@@ -18,6 +18,7 @@ from cyclegan_jax import (
 from cyclegan_jax.defaults import get_config
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
+from cyclegan_jax.methods.method import DIRECTIONS, Choices
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 SIZE = 16
@@ -30,6 +31,16 @@ WEIGHTS = {
   'identity_b': 5.0,
   'discriminator': 0.5,
   'gradient_penalty': 10.0,
+  'l1': 10.0,
+  'self_regularization': 10.0,
+  'feature': 10.0,
+}
+# What stands in for pretrained networks.
+METHOD_OPTIONS = {
+  'feature': {
+    'network': lambda params, images: images @ params['kernel'],
+    'load': lambda: {'kernel': np.ones((3, 2), np.float32)},
+  }
 }
 
 
@@ -51,22 +62,29 @@ def init(net, images):
   return net.lazy_init(jax.random.PRNGKey(0), shape)['params']
 
 
-def method(
-  name='cyclegan',
+def choices(
   *,
   make_generator=None,
   make_discriminator=None,
   loss='lsgan',
   channels=None,
+  directions=DIRECTIONS,
   **weights,
 ):
-  return METHODS[name](
+  """What a method is made of, networks and all."""
+  return Choices(
     make_generator or generator(),
     make_discriminator or discriminator(),
     channels or CHANNELS,
     ADVERSARIAL_LOSSES[loss],
     WEIGHTS | weights,
+    directions,
   )
+
+
+def method(name='cyclegan', **options):
+  """A method of the `choices` of these options."""
+  return METHODS[name](choices(**options), **METHOD_OPTIONS.get(name, {}))
 
 
 def optimizers(name='sgd', lr=1e-3):

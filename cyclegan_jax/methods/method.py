@@ -3,7 +3,30 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from cyclegan_jax.losses import AdversarialLoss
 from cyclegan_jax.nets.layers import Net
+
+DIRECTIONS = ('a2b', 'b2a')
+
+
+class Choices(NamedTuple):
+  """What a method is made of.
+
+  Attributes:
+    generator: out_channels -> network.
+    discriminator: () -> network.
+    channels: {'a': int, 'b': int}.
+    adversarial: an `AdversarialLoss`.
+    weights: {option of loss.*: float}; each method uses its own.
+    directions: what to train, of 'a2b' and 'b2a'.
+  """
+
+  generator: Callable
+  discriminator: Callable
+  channels: Mapping[str, int]
+  adversarial: AdversarialLoss
+  weights: Mapping[str, float]
+  directions: tuple[str, ...] = DIRECTIONS
 
 
 class Method(NamedTuple):
@@ -13,7 +36,8 @@ class Method(NamedTuple):
   channels] in [-1, 1]. `axis` is the name of the mapped device axis or None.
 
   Attributes:
-    init: (key, batch) -> {'gen': {name: params}, 'disc': {name: params}}.
+    init: (key, batch) -> {'gen': {name: params}, 'disc': {name: params}}, and
+      'frozen', {name: params}, where there are weights that nobody trains.
     generator_loss: (params, batch, key, axis) -> (loss, (samples, terms)).
       `samples` is what the discriminators judge and the image pool replays;
       `terms` is a dict of named scalars, already weighted, whose sum is the
@@ -27,6 +51,8 @@ class Method(NamedTuple):
     directions: what `translate` can do, of 'a2b' and 'b2a'.
     generators: {direction: the network that alone is its translation, with
       params['gen'][direction]}; empty where translating takes more than that.
+    paired: whether it learns from true pairs: batch['b'][i] is what
+      batch['a'][i] should become.
   """
 
   init: Callable
@@ -34,5 +60,6 @@ class Method(NamedTuple):
   discriminator_loss: Callable
   translate: Callable
   won: Callable | None = None
-  directions: tuple[str, ...] = ('a2b', 'b2a')
+  directions: tuple[str, ...] = DIRECTIONS
   generators: Mapping[str, Net] = {}
+  paired: bool = False

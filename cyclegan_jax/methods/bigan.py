@@ -1,0 +1,66 @@
+"""BiGAN / ALI (Donahue et al., Dumoulin et al., ICLR 2017), between domains."""
+
+import jax
+
+from cyclegan_jax.methods import parts
+from cyclegan_jax.methods.method import Method
+
+
+def bigan(choices):
+  """One discriminator tells pairs (x, G(x)) from pairs (F(y), y).
+
+  As in CycleGAN's comparison: (x, G(x)) is labelled 1 and (F(y), y) 0; G wants
+  0 and F wants 1. No cycle, no identity; both kinds of pair have their pool.
+
+  Args:
+    choices: `Choices`; uses the weights adversarial, discriminator,
+      gradient_penalty.
+  """
+  parts.both_ways('bigan', choices)
+  adversarial, weights = choices.adversarial, choices.weights
+  generators, translate = parts.translators(choices)
+  critic = choices.discriminator()
+
+  def init(key, batch):
+    keys = jax.random.split(key, 3)
+    gen = {
+      d: parts.init(net, k, batch[d[0]])
+      for k, (d, net) in zip(keys, generators.items())
+    }
+    pair = parts.join(batch['a'], batch['b'])
+    return {'gen': gen, 'disc': {'pair': parts.init(critic, keys[2], pair)}}
+
+  def judge(params, name, batches, key, axis):
+    return parts.apply(critic, params['disc'][name], batches, key, axis)
+
+  def generator_loss(params, batch, key, axis=None):
+    keys = iter(jax.random.split(key, 4))
+
+    def fake(d):
+      net, images = generators[d], batch[d[0]]
+      return parts.apply(net, params['gen'][d], [images], next(keys), axis)[0]
+
+    samples = {
+      'a2b': parts.join(batch['a'], fake('a2b')),
+      'b2a': parts.join(fake('b2a'), batch['b']),
+    }
+    wants = {'a2b': adversarial.generator_fake, 'b2a': adversarial.generator}
+    terms = {}
+    if weights['adversarial']:
+      for d, want in wants.items():
+        (scores,) = judge(params, 'pair', [samples[d]], next(keys), axis)
+        terms[f'adv_{d}'] = weights['adversarial'] * want(scores)
+    return parts.total(terms), (samples, terms)
+
+  def judged(batch, samples):
+    del batch
+    return {'pair': (samples['a2b'], samples['b2a'])}
+
+  return Method(
+    init,
+    generator_loss,
+    parts.discriminators(judge, judged, choices),
+    translate,
+    adversarial.won,
+    generators=generators,
+  )

@@ -1,0 +1,192 @@
+"""What the methods share: translators, how they are run, discriminators."""
+
+import jax
+import jax.numpy as jnp
+
+from cyclegan_jax import nets
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.losses import gradient_penalty
+from cyclegan_jax.methods.method import DIRECTIONS, Method
+from cyclegan_jax.nets import layers
+
+
+def init(net, key, batch):
+  """Parameters of a network for a batch's shape."""
+  # Shapes alone, so no layer runs; equal layers compile once.
+  shape = jax.ShapeDtypeStruct((1, *batch.shape[1:]), batch.dtype)
+  return net.lazy_init(key, shape)['params']
+
+
+def apply(net, params, batches, key, axis):
+  """A network's results for several batches, in one pass where it can."""
+  if len(batches) > 1 and net.joins(batches[0].shape):
+    joined = nets.apply(
+      net, params, jnp.concatenate(batches), key=key, axis=axis
+    )
+    return jnp.split(joined, len(batches))
+  return [
+    nets.apply(net, params, images, key=jax.random.fold_in(key, i), axis=axis)
+    for i, images in enumerate(batches)
+  ]
+
+
+def join(x, y):
+  """A pair of pictures as one, for a discriminator of pairs."""
+  return jnp.concatenate([x, y], axis=-1)
+
+
+def total(terms):
+  """The sum of a generator loss's terms.
+
+  Raises:
+    UserError: there are none.
+  """
+  if not terms:
+    raise UserError('all weights of loss.* are 0: there is nothing to learn')
+  return sum(terms.values(), 0.0)
+
+
+def both_ways(method, choices):
+  """Refuses to train a single direction of a method that needs both."""
+  if set(choices.directions) != set(DIRECTIONS):
+    raise UserError(
+      f'directions={choices.directions[0]!r}: method={method!r} learns both '
+      "together: use 'both'"
+    )
+
+
+def translators(choices):
+  """{direction: network}, and the translation by them."""
+  networks = {
+    d: choices.generator(out_channels=choices.channels[d[-1]])
+    for d in choices.directions
+  }
+
+  def translate(params, images, direction):
+    return nets.apply(networks[direction], params['gen'][direction], images)
+
+  return networks, translate
+
+
+def discriminators(judge, judged, choices):
+  """The loss of a method's discriminators.
+
+  Args:
+    judge: (params, name, batches, key, axis) -> their scores by the
+      discriminator `name`.
+    judged: (batch, samples) -> {name: (what is to be called real, fake)}.
+    choices: `Choices`; uses the weights discriminator and gradient_penalty.
+
+  Returns:
+    A `Method.discriminator_loss`.
+  """
+  adversarial, weights = choices.adversarial, choices.weights
+
+  def loss(params, batch, samples, key, axis=None):
+    keys = iter(jax.random.split(key, 8))
+    terms, scores = {}, {}
+    pairs = judged(batch, samples) if samples else {}
+    for name, (real, fake) in pairs.items():
+
+      def score(*batches, key, name=name):
+        return judge(params, name, batches, key, axis)
+
+      on_real, on_fake = score(real, fake, key=next(keys))
+      scores[f'score_real_{name}'] = on_real.mean()
+      scores[f'score_fake_{name}'] = on_fake.mean()
+      factor = weights['discriminator']
+      terms[f'disc_{name}'] = factor * adversarial.discriminator(
+        on_real, on_fake
+      )
+      key_mix, key_net = next(keys), next(keys)
+      if adversarial.penalized and weights['gradient_penalty']:
+        mix = jax.vmap(jax.random.uniform)(
+          layers.example_keys(key_mix, len(real), axis)
+        )
+        penalty = gradient_penalty(
+          lambda images, score=score, key=key_net: score(images, key=key)[0],
+          real,
+          fake,
+          mix,
+        )
+        terms[f'penalty_{name}'] = (
+          factor * weights['gradient_penalty'] * penalty
+        )
+    return sum(terms.values(), 0.0), (terms, scores)
+
+  return loss
+
+
+def one_way(
+  choices,
+  *,
+  term,
+  distance,
+  sees=lambda x, image: image,
+  paired=False,
+  frozen=None,
+):
+  """Methods whose directions learn alone: an adversarial loss and a distance.
+
+  Args:
+    choices: `Choices`; uses the weights adversarial, discriminator,
+      gradient_penalty and `term`.
+    term: name of the distance's weight, and in the log.
+    distance: (frozen parameters, x, y, fake) -> scalar, where fake is x's
+      translation and y the picture of the other domain.
+    sees: (x, image) -> what a discriminator is shown of an image to judge.
+    paired: whether y has to be x's true translation.
+    frozen: () -> {name: params} that nobody trains, or None.
+  """
+  networks, translate = translators(choices)
+  critic = choices.discriminator()
+  adversarial, weights = choices.adversarial, choices.weights
+
+  def ends(batch, direction):
+    return batch[direction[0]], batch[direction[-1]]
+
+  def init_all(key, batch):
+    keys = iter(jax.random.split(key, 2 * len(networks)))
+    gen = {
+      d: init(net, next(keys), ends(batch, d)[0]) for d, net in networks.items()
+    }
+    disc = {
+      d[-1]: init(critic, next(keys), sees(*ends(batch, d))) for d in networks
+    }
+    params = {'gen': gen, 'disc': disc}
+    return params | ({'frozen': frozen()} if frozen else {})
+
+  def judge(params, name, batches, key, axis):
+    return apply(critic, params['disc'][name], batches, key, axis)
+
+  def generator_loss(params, batch, key, axis=None):
+    keys = iter(jax.random.split(key, 2 * len(networks)))
+    terms, samples = {}, {}
+    for d, net in networks.items():
+      x, y = ends(batch, d)
+      (fake,) = apply(net, params['gen'][d], [x], next(keys), axis)
+      if weights['adversarial']:
+        samples[d[-1]] = sees(x, fake)
+        (scores,) = judge(params, d[-1], [samples[d[-1]]], next(keys), axis)
+        terms[f'adv_{d}'] = weights['adversarial'] * adversarial.generator(
+          scores
+        )
+      if weights[term]:
+        terms[f'{term}_{d}'] = weights[term] * distance(
+          params.get('frozen'), x, y, fake
+        )
+    return total(terms), (samples, terms)
+
+  def judged(batch, samples):
+    return {d[-1]: (sees(*ends(batch, d)), samples[d[-1]]) for d in networks}
+
+  return Method(
+    init_all,
+    generator_loss,
+    discriminators(judge, judged, choices),
+    translate,
+    adversarial.won,
+    directions=tuple(networks),
+    generators=networks,
+    paired=paired,
+  )
