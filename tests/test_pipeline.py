@@ -1,6 +1,7 @@
 """Batches: repeatable, without replacement, augmented, never mixed up."""
 
 import collections
+import hashlib
 import io
 import itertools
 import subprocess
@@ -45,10 +46,14 @@ def noisy(count, seed):
 
 
 def batches(a, b, prepare=PLAIN, channels=1, **options):
-  options = {'seed': 0, 'batch_size': 1} | options
-  source = Source(train={'a': a, 'b': b}, test={'a': a, 'b': b})
-  channels = {'a': channels, 'b': channels}
-  return pipeline.batches(source, prepare, channels, **options)
+  """Of a `Dataset`; options are its own and those of its batches."""
+  ours = {k: options.pop(k) for k in Dataset._fields if k in options}
+  train = {'a': a, 'b': b}
+  source = Source(train, train, train_pairs=train)
+  if isinstance(channels, int):
+    channels = {'a': channels, 'b': channels}
+  dataset = Dataset(source, prepare, channels, **ours)
+  return dataset.batches(**{'seed': 0, 'batch_size': 1} | options)
 
 
 def take(count, *args, **options):
@@ -114,6 +119,16 @@ def test_a_seed_gives_the_batches_it_always_gave():
     'a': [[56, 49], [16, 23], [41, 34], [70, 77], [55, 48], [10, 3]],
     'b': [[26, 19], [28, 21], [60, 53], [59, 52], [6, 13], [66, 73]],
   }
+
+
+def test_unpaired_batches_are_those_of_before_there_were_pairs():
+  digest = hashlib.sha256()
+  options = {'batch_size': 3, 'seed': 7, 'start_step': 2}
+  prepare = Preprocess('crop', crop_size=SIDE)
+  for batch in take(20, noisy(5, 1), noisy(4, 2), prepare, 3, **options):
+    digest.update(batch['a'].tobytes() + batch['b'].tobytes())
+  recorded = 'd7a4b63207886547bff5735b767292854bf43834ac72dd2500b5bf30eee6102d'
+  assert digest.hexdigest() == recorded
 
 
 def test_slow_files_do_not_change_the_order(monkeypatch):
@@ -203,7 +218,6 @@ def test_steps_per_epoch(sizes, batch_size, steps):
   source = Source(
     train={'a': numbered(sizes[0]), 'b': numbered(sizes[1])}, test={}
   )
-  assert pipeline.steps_per_epoch(source, batch_size) == steps
   dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1})
   assert dataset.steps_per_epoch(batch_size) == steps
 
@@ -328,8 +342,9 @@ def test_16_bits_are_not_rounded():
 
 def test_a_cached_picture_stays_as_it_is():
   """Crops are views of it."""
-  cache = pipeline.Cache(10**6)
-  reader = pipeline._Reader([places(12, 14)], 1, AUGMENTED, cache)
+  source = Source({'a': [places(12, 14)]}, {})
+  dataset = Dataset(source, AUGMENTED, {'a': 1})
+  reader = pipeline._Reader(dataset, 'a', pipeline.Cache(10**6))
   expected = reader._read(0).copy()
   for flip in (False, True):
     reader(np.array([0]), np.array([[0.5, 0.5]]), np.array([flip]))
@@ -368,16 +383,15 @@ def test_corrupt_picture_is_named_when_it_is_reached(tmp_path, domain):
 
 STOPS_EARLY = """
 import time
-from cyclegan_jax.data import pipeline
+from cyclegan_jax.data import Dataset, pipeline
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import folder
 
 load = pipeline.load
 pipeline.load = lambda *args: time.sleep(0.1) or load(*args)
-source, channels = folder({root!r}), {{'a': 3, 'b': 3}}
-steps = pipeline.batches(
-  source, Preprocess('none'), channels, seed=0, batch_size=1, cache_bytes=0
-)
+channels = {{'a': 3, 'b': 3}}
+dataset = Dataset(folder({root!r}), Preprocess('none'), channels, cache_bytes=0)
+steps = dataset.batches(seed=0, batch_size=1)
 next(steps)
 """
 
@@ -649,3 +663,142 @@ def test_names_are_those_of_the_pictures_taken_for_bad_ones():
     assert names == {d: [f'{numbers([batch], d)[0, 0]}.png'] for d in 'ab'}
   asked = [dataset.names(0, 1, step)['a'] for step in range(3)]
   assert ['bad 1'] in asked
+
+
+def pairs(count):
+  """Coloured and gray pictures; the gray one holds the red of its pair."""
+  random = np.random.RandomState(0)
+  pixels = [random.randint(0, 256, (11, 13, 3)) for _ in range(count)]
+  for x in pixels:
+    x[..., 1] = 0  # A's own
+  return (
+    [Picture(f'{i}_A.png', encode(x)) for i, x in enumerate(pixels)],
+    [Picture(f'{i}_B.png', encode(x[..., 0])) for i, x in enumerate(pixels)],
+  )
+
+
+PAIRED = {
+  'prepare': Preprocess('crop', crop_size=SIDE),
+  'channels': {'a': 3, 'b': 1},
+  'paired': True,
+}
+
+
+@pytest.mark.parametrize('cache_bytes', [0, 900, 2**20])
+def test_a_pair_comes_with_the_same_corner_and_flip(cache_bytes):
+  taken = take(30, *pairs(4), batch_size=3, cache_bytes=cache_bytes, **PAIRED)
+  shown = collections.Counter()
+  for batch in taken:
+    assert batch['a'].shape == (3, SIDE, SIDE, 3)
+    assert batch['b'].shape == (3, SIDE, SIDE, 1)
+    np.testing.assert_array_equal(batch['a'][..., :1], batch['b'])
+    assert (batch['a'][..., 1] == -1).all()
+    shown.update(image.tobytes() for image in batch['a'])
+  # Of 4 * 4 * 6 * 2 crops: still augmented, each image in its own way.
+  assert len(shown) > 50
+
+
+def test_an_epoch_goes_through_all_pairs():
+  size, epochs = 7, 4
+  a, b = numbered(size), numbered(size, 100)
+  taken = take(size * epochs, a, b, paired=True)
+  orders = numbers(taken, 'a').reshape(epochs, size)
+  np.testing.assert_array_equal(numbers(taken, 'b').ravel() - 100, orders.flat)
+  assert all(sorted(order) == list(range(size)) for order in orders)
+  assert len({tuple(order) for order in orders}) == epochs
+  # What is drawn for A stays that of an unpaired run.
+  np.testing.assert_array_equal(
+    numbers(take(size, a, b), 'a').ravel(), orders[0]
+  )
+
+
+def test_paired_batches_follow_from_seed_and_step():
+  a, b = pairs(5)
+  options = PAIRED | {'batch_size': 4}
+  whole = take(9, a, b, **options)
+  assert_same(take(9, a, b, threads=3, **options), whole)
+  assert_same(take(4, a, b, start_step=5, **options), whole[5:])
+  parts = [take(9, a, b, share=(first, 2), **options) for first in (0, 2)]
+  joined = [
+    {d: np.concatenate([x[d], y[d]]) for d in 'ab'} for x, y in zip(*parts)
+  ]
+  assert_same(joined, whole)
+  other = take(9, a, b, seed=1, **options)
+  assert any((x['a'] != y['a']).any() for x, y in zip(whole, other))
+
+
+def test_skip_replaces_the_whole_pair(no_warnings_yet, capsys):
+  a, b = spoil(numbered(6), 2), spoil(numbered(6, 100), 3, 5)
+  good = take(12, numbered(6), numbered(6, 100), paired=True)
+  taken = take(12, a, b, paired=True, skip=True)
+  used = {0: 0, 1: 1, 2: 4, 3: 4, 4: 4, 5: 0}
+  expected = [used[i] for i in numbers(good, 'a').ravel()]
+  assert numbers(taken, 'a').ravel().tolist() == expected
+  assert (numbers(taken, 'b').ravel() - 100).tolist() == expected
+  assert len(capsys.readouterr().err.splitlines()) == 3
+
+  train = {'a': a, 'b': b}
+  source = Source(train, {}, train_pairs=train)
+  channels = {'a': 1, 'b': 1}
+  dataset = Dataset(source, PLAIN, channels, skip=True, paired=True)
+  for step, i in enumerate(expected):
+    names = {'a': [f'{i}.png'], 'b': [f'{100 + i}.png']}
+    assert dataset.names(0, 1, step) == names
+  with pytest.raises(UserError, match='bad [235]'):
+    take(6, a, b, paired=True)
+
+
+def test_pictures_of_a_pair_have_the_same_size(no_warnings_yet, capsys):
+  a, b = numbered(3), numbered(3, 100)
+  b[1] = Picture('wide.png', encode(np.full((SIDE, 9), 101)))
+  # Also where both would be resized to the same.
+  for prepare in (PLAIN, AUGMENTED):
+    with pytest.raises(UserError) as error:
+      take(3, a, b, prepare, paired=True)
+    message = '1.png 8x8 and wide.png 9x8: the pictures of a pair need'
+    assert str(error.value).startswith(message)
+  taken = take(6, a, b, AUGMENTED, paired=True, skip=True)
+  assert set(numbers(taken, 'b').ravel()) == {100, 102}
+  assert 'wide.png' in capsys.readouterr().err
+
+
+def test_a_dataset_of_pairs(no_warnings_yet):
+  train = {'a': numbered(3), 'b': numbered(2, 100)}
+  true = {'a': numbered(5, 10), 'b': numbered(5, 110)}
+  labels = Labels(numbered(3, 200), ['sea'], [[[0, 0, 255]]])
+  source = Source(train, train, train_pairs=true, train_labels=labels)
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, paired=True)
+  assert dataset.steps_per_epoch(2) == 3
+  for data in (dataset, dataset.checked()):
+    assert data.train == true
+    batch = data.example_batch()
+    number = to_gray(batch['a']).max()
+    assert number in range(10, 15)
+    assert (to_gray(batch['b']) == 100 + number).all()
+    names = {'a': [f'{number}.png'], 'b': [f'{100 + number}.png']}
+    assert data.names(0, 1, 0) == names
+  # What a run records of its pictures are those it sees.
+  assert dataset.checked().source.train == true
+  assert dataset.checked().source.train_labels is None
+  assert dataset._replace(paired=False).train == train
+
+  true['b'] = spoil(true['b'], 1, 4)
+  with pytest.raises(UserError, match='bad 4'):
+    dataset.checked()
+
+
+def test_pairs_where_the_source_has_none():
+  train = {'a': numbered(2), 'b': numbered(2)}
+  dataset = Dataset(Source(train, train), PLAIN, {'a': 1, 'b': 1}, paired=True)
+  for use in (
+    dataset.checked,
+    dataset.example_batch,
+    lambda: dataset.steps_per_epoch(1),
+    lambda: dataset.names(0, 1, 0),
+  ):
+    with pytest.raises(UserError) as error:
+      use()
+    message = str(error.value)
+    assert '\n' not in message
+    for word in ('pairsA', 'pairsB', 'trainA', '1_B.jpg', 'aligned', 'tfds'):
+      assert word in message

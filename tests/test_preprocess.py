@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan_jax.data import pipeline
+from cyclegan_jax.data import Dataset, pipeline
 from cyclegan_jax.data.decode import Picture, load
 from cyclegan_jax.data.preprocess import MODES, Preprocess, preprocess
 from cyclegan_jax.data.sources import Source
@@ -23,9 +23,8 @@ def picture(name, width, height, channels=3):
 
 def batches(pictures_a, prepare, batch_size=2):
   source = Source(train={'a': pictures_a, 'b': pictures_a[:1]}, test={})
-  return pipeline.batches(
-    source, prepare, {'a': 3, 'b': 3}, seed=0, batch_size=batch_size
-  )
+  dataset = Dataset(source, prepare, {'a': 3, 'b': 3})
+  return dataset.batches(seed=0, batch_size=batch_size)
 
 
 @pytest.mark.parametrize('channels', [1, 3])

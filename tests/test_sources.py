@@ -88,11 +88,37 @@ def test_without_test_folders_training_pictures_are_shown(tmp_path, test):
     (['1.png', '2.png'], ['2.jpg', '1.jpg'], True),
     (['1.png', '2.png'], ['1.png', '3.png'], False),
     (['1.png', '2.png'], ['1.png'], False),
+    # As the official facades, maps and cityscapes are named.
+    (['1_A.jpg', '10_A.jpg'], ['1_B.jpg', '10_B.jpg'], True),
+    (['1_A.jpg', '2_A.jpg'], ['1_B.jpg', '3_B.jpg'], False),
+    (['1_B.jpg'], ['1_A.jpg'], False),
+    (['1_A_A.jpg'], ['1_B.jpg'], False),
   ],
 )
-def test_equal_names_are_pairs(tmp_path, test_a, test_b, paired):
+def test_names_that_agree_are_pairs(tmp_path, test_a, test_b, paired):
   source = sources.folder(folder_set(tmp_path, test_a, test_b))
   assert source.paired is paired
+  # The same goes for training pictures.
+  for domain in 'AB':
+    shutil.rmtree(tmp_path / f'train{domain}')
+    (tmp_path / f'test{domain}').rename(tmp_path / f'train{domain}')
+  source = sources.folder(tmp_path)
+  assert source.train_pairs == (source.train if paired else None)
+  assert not source.paired
+
+
+def test_folders_of_pairs(tmp_path):
+  root = folder_set(tmp_path)
+  assert sources.folder(root).train_pairs is not None
+  save(root / 'pairsA' / '7_A.png')
+  assert sources.folder(root).train_pairs == sources.folder(root).train
+  save(root / 'pairsB' / '7_B.png')
+  source = sources.folder(root)
+  assert names(root, source.train_pairs['a']) == ['pairsA/7_A.png']
+  assert names(root, source.train_pairs['b']) == ['pairsB/7_B.png']
+  assert len(source.train['a']) == 2
+  save(root / 'pairsB' / '8_B.png')
+  assert sources.folder(root).train_pairs is None
 
 
 def labelled_set(root, classes):
@@ -113,7 +139,21 @@ def test_labels(tmp_path):
     'testLabels/1.png',
     'testLabels/2.png',
   ]
+  assert source.train_labels is None
   sources.check(source)
+
+  for value in (1, 2):
+    save(tmp_path / 'trainLabels' / f'{value}.png', value)
+  labels = sources.folder(tmp_path).train_labels
+  expected = ['trainLabels/1.png', 'trainLabels/2.png']
+  assert names(tmp_path, labels.pictures) == expected
+  assert labels[1:] == source.labels[1:]
+  (tmp_path / 'trainLabels' / '1.png').unlink()
+  with pytest.raises(UserError, match='trainLabels/1.png'):
+    sources.folder(tmp_path)
+  (tmp_path / 'classes.json').unlink()
+  source = sources.folder(tmp_path)
+  assert source.labels is None and source.train_labels is None
 
 
 def test_missing_label_map(tmp_path):
@@ -209,6 +249,7 @@ def test_aligned(tmp_path, split):
   assert values(source.test['a']) == [20, 21]
   assert values(source.test['b']) == [120, 121]
   assert source.paired
+  assert source.train_pairs == source.train
 
 
 def test_aligned_prefers_test_to_val(tmp_path):
@@ -222,6 +263,7 @@ def test_aligned_without_test_pictures(tmp_path):
   source = sources.aligned(tmp_path)
   assert source.test == source.train
   assert not source.paired
+  assert source.train_pairs == source.train
 
 
 def spoil_with_text(file):
@@ -326,6 +368,7 @@ def check_set(source, archive):
     expected = {f.read_bytes() for f in files}
     assert {p.data for p in pictures} == expected
   assert not source.paired
+  assert source.train_pairs is None
   assert source.labels is None
   sources.check(source)
 

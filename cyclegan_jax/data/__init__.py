@@ -9,6 +9,7 @@ import numpy as np
 from cyclegan_jax.data import pipeline, skip, sources
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Source
+from cyclegan_jax.errors import UserError
 
 
 class Dataset(NamedTuple):
@@ -21,6 +22,7 @@ class Dataset(NamedTuple):
     cache_bytes: memory for decoded pictures.
     threads: how many batches to prepare at the same time; 0: tf.data decides.
     skip: whether to do without pictures that can't be used, with a warning.
+    paired: whether to train on true pairs, the source's `train_pairs`.
   """
 
   source: Source
@@ -29,49 +31,54 @@ class Dataset(NamedTuple):
   cache_bytes: int = 2**31
   threads: int = 0
   skip: bool = False
+  paired: bool = False
+
+  @property
+  def train(self):
+    """{'a', 'b'}: the pictures to train on, by position if `paired`.
+
+    Raises:
+      UserError: `paired`, and the source has no true pairs.
+    """
+    if not self.paired:
+      return self.source.train
+    if self.source.train_pairs is None:
+      raise UserError(
+        'this method trains on true pairs, and the data has none: '
+        'data.source=folder needs pairsA and pairsB (or trainA and trainB) '
+        'whose names agree, as 1.jpg and 1.jpg or 1_A.jpg and 1_B.jpg, '
+        'data.source=aligned has pairs, tfds does not tell which they are'
+      )
+    return self.source.train_pairs
 
   def checked(self):
     """The same, every header looked at; with `skip` without bad test pairs.
 
+    The source's `train` is what is trained on then: the pairs if `paired`.
+
     Raises:
       UserError: a picture that won't do; with `skip` a split of such only.
     """
-    sources.check(self.source, self.skip)
+    data = self
+    if self.paired:
+      source = self.source._replace(train=self.train, train_labels=None)
+      data = self._replace(source=source)
+    sources.check(data.source, self.skip)
     if not (self.skip and self.source.paired):
-      return self
-    return self._replace(source=skip.good_pairs(self.source, self._test_image))
+      return data
+    return data._replace(source=skip.good_pairs(data.source, self._test_image))
 
   def batches(self, seed, batch_size, start_step=0, share=None):
     """See `pipeline.batches`."""
-    return pipeline.batches(
-      self.source,
-      self.preprocess,
-      self.channels,
-      seed=seed,
-      batch_size=batch_size,
-      start_step=start_step,
-      share=share,
-      cache_bytes=self.cache_bytes,
-      threads=self.threads,
-      skip=self.skip,
-    )
+    return pipeline.batches(self, seed, batch_size, start_step, share)
 
   def names(self, seed, batch_size, step, share=None):
     """{'a', 'b'}: names of the pictures in the batch of a step."""
-    return pipeline.names(
-      self.source,
-      self.preprocess,
-      self.channels,
-      seed=seed,
-      batch_size=batch_size,
-      step=step,
-      share=share,
-      skip=self.skip,
-    )
+    return pipeline.names(self, seed, batch_size, step, share)
 
   def steps_per_epoch(self, batch_size):
     """See `pipeline.steps_per_epoch`."""
-    return pipeline.steps_per_epoch(self.source, batch_size)
+    return pipeline.steps_per_epoch(self.train, batch_size)
 
   def example_batch(self):
     """A batch of one, for its shapes."""

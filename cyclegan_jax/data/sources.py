@@ -13,10 +13,10 @@ from cyclegan_jax.errors import UserError
 
 
 class Labels(NamedTuple):
-  """Label maps of the test pictures, to read translated maps by.
+  """Label maps of pictures of A, to read translated maps by.
 
   Attributes:
-    pictures: one a test picture, class numbers as gray values, 255 ignored.
+    pictures: one a picture of A, class numbers as gray values, 255 ignored.
     classes: names of the classes.
     colours: for each class the RGB colours that stand for it.
   """
@@ -34,12 +34,17 @@ class Source(NamedTuple):
     test: the same; the training pictures where there are no test pictures.
     paired: whether test['a'][i] and test['b'][i] show the same.
     labels: `Labels` of the test pictures, or None.
+    train_pairs: training pictures as `train`, where train_pairs['a'][i] and
+      train_pairs['b'][i] show the same; None where no such are known.
+    train_labels: `Labels` of train['a'], or None.
   """
 
   train: dict
   test: dict
   paired: bool = False
   labels: Labels | None = None
+  train_pairs: dict | None = None
+  train_labels: Labels | None = None
 
 
 def _pictures(folder):
@@ -61,32 +66,53 @@ def _pictures(folder):
 def folder(root, name=''):
   """The official layout: ROOT/{trainA,trainB}, and testA, testB if there.
 
-  Test pictures whose names are the same in A and B are taken for true pairs.
+  Test pictures are taken for true pairs if the names in A and B agree one by
+  one: stems are equal, or without A's `_A` and B's `_B`. So are pictures of
+  pairsA and pairsB, or without these of trainA and trainB, for methods that
+  need pairs. Beside classes.json, testLabels holds label maps of testA, and
+  trainLabels, if there, of trainA, by name.
   """
   del name
   root = _root(root, 'trainA trainB testA testB')
-  train = {d: _pictures(root / f'train{d.upper()}') for d in ('a', 'b')}
-  test = train
-  if all((root / f'test{d}').is_dir() for d in 'AB'):
-    test = {d: _pictures(root / f'test{d.upper()}') for d in ('a', 'b')}
-  stems = {d: [p.data.stem for p in test[d]] for d in ('a', 'b')}
+
+  def split(part):
+    return {d: _pictures(root / f'{part}{d.upper()}') for d in ('a', 'b')}
+
+  def split_if_there(part):
+    there = all((root / f'{part}{d}').is_dir() for d in 'AB')
+    return split(part) if there else train
+
+  train = split('train')
+  test, pairs = split_if_there('test'), split_if_there('pairs')
   return Source(
     train=train,
     test=test,
-    paired=test is not train and stems['a'] == stems['b'],
-    labels=_labels(root, stems['a']),
+    paired=test is not train and _names_agree(test),
+    labels=_labels(root, 'testLabels', test['a']),
+    train_pairs=pairs if _names_agree(pairs) else None,
+    train_labels=_labels(root, 'trainLabels', train['a'])
+    if (root / 'trainLabels').is_dir()
+    else None,
   )
 
 
-def _labels(root, stems):
+def _names_agree(pictures):
+  a, b = (
+    [p.data.stem.removesuffix(f'_{d.upper()}') for p in pictures[d]]
+    for d in ('a', 'b')
+  )
+  return a == b
+
+
+def _labels(root, part, of):
   if not (root / 'classes.json').is_file():
     return None
   try:
     classes = json.loads((root / 'classes.json').read_text())
-    pictures = [root / 'testLabels' / f'{stem}.png' for stem in stems]
+    pictures = [root / part / f'{p.data.stem}.png' for p in of]
     missing = [p for p in pictures if not p.is_file()]
     if missing:
-      raise UserError(f'no label map {missing[0]} beside its test picture')
+      raise UserError(f'no label map {missing[0]} beside its picture')
     return Labels(
       [named(p) for p in pictures],
       list(classes),
@@ -110,8 +136,9 @@ def aligned(root, name=''):
   train = halves(root / 'train')
   for split in ('test', 'val'):
     if (root / split).is_dir():
-      return Source(train=train, test=halves(root / split), paired=True)
-  return Source(train=train, test=train)
+      test = halves(root / split)
+      return Source(train, test, paired=True, train_pairs=train)
+  return Source(train=train, test=train, train_pairs=train)
 
 
 def _root(root, layout):
@@ -128,6 +155,8 @@ def _root(root, layout):
 
 def tfds(root, name):
   """A TensorFlow data set `cycle_gan/NAME`, downloaded if it can be.
+
+  TFDS mixes the pictures and drops their names, so no pairs are known.
 
   Args:
     root: TFDS's data_dir; empty for its default.
@@ -179,9 +208,8 @@ def _first_line(error):
 
 
 def satellite2map(root, name=''):
-  """The built-in set, made in the cache folder on first use."""
-  del name
-  return folder(builtin.satellite2map(root))
+  """The built-in set or a variant of it, made in the cache on first use."""
+  return folder(builtin.satellite2map(root, name))
 
 
 # data.source -> (data.root, data.name) -> Source
