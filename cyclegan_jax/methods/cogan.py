@@ -12,7 +12,7 @@ from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.cogan import CoDiscriminator, CoGenerator
 
 _NOISE = 100  # elements of z
-_STEPS, _RATE = 300, 0.05  # of the search for a picture's z
+_STEPS, _RATE = 500, 0.1  # of the search for a picture's z
 
 
 def cogan(choices):
@@ -96,7 +96,9 @@ def cogan(choices):
       updates, state = search.update(jax.grad(far)(z), state)
       return optax.apply_updates(z, updates), state
 
-    z = jnp.zeros((len(images), 1, 1, _NOISE))
+    # Not from 0, which the norms make nothing of; the same for all pictures.
+    z = jax.random.normal(jax.random.PRNGKey(0), (1, 1, 1, _NOISE))
+    z = jnp.repeat(z, len(images), axis=0)
     z, _ = jax.lax.fori_loop(0, _STEPS, closer, (z, search.init(z)))
     return nets.apply(target, params, z)
 
