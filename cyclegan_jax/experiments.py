@@ -1,0 +1,82 @@
+"""The paper's experiments, each one command:
+
+    python -m cyclegan_jax.experiments --suite=models \
+      --config=configs/satellite2map.py --seeds=3 --workdir=runs/experiments
+
+Trains what is missing, continues what was stopped, evaluates, and writes
+tables.md, tables.csv and figures/ to the work folder; run again, it does what
+is left. Suites: models (the paper's Tables 1 to 3), losses (Tables 4 and 5),
+reconstruction (Figure 4), limits (Sec. 6), all. Exit codes: 0 done, 1 or 2 some
+runs failed, 2 something given doesn't fit, 130 or 143 stopped by Ctrl-C or
+SIGTERM (saved).
+"""
+
+import pathlib
+import shlex
+import sys
+
+from cyclegan_jax import cli
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.experimenting import runs
+
+FLAGS = {
+  'suite': ('NAME', '', 'models | losses | reconstruction | limits | all'),
+  'seeds': ('N', 3, 'runs of each row, from the seed of the config on'),
+  'workdir': ('DIR', '', 'folder of runs and tables; runs/experiments'),
+  'jobs': (
+    'N',
+    1,
+    'runs at a time, each on an accelerator or a share of cores',
+  ),
+  'metrics': (
+    'NAMES',
+    runs.DEFAULT_METRICS,
+    'as cyclegan_jax.evaluate has them',
+  ),
+  'segmenter': (
+    'PATH',
+    '',
+    'reads label maps for fcn; trained here if it can be',
+  ),
+  'inception': ('PATH', '', 'weights of Inception for fid and kid'),
+  'dry-run': ('', False, 'says the commands that are left, and runs none'),
+}
+
+
+def main(argv):
+  config, values = cli.parse_flags(argv, __doc__, FLAGS)
+  cli.require(values, 'suite')
+  for name in ('seeds', 'jobs'):
+    if values[name] < 1:
+      raise UserError(f'--{name}={values[name]} must be at least 1')
+  workdir = pathlib.Path(values['workdir'] or 'runs/experiments')
+  cli.quiet()
+  from cyclegan_jax import build, record
+  from cyclegan_jax.experimenting import calls
+
+  build.check_values(config)
+  experiment = calls.experiment(config, given(argv), workdir, values)
+  if values['dry-run']:
+    for command in calls.commands(experiment, values['suite']):
+      print(shlex.join(command))
+    return 0
+  with record.open_workdir(workdir):
+    return calls.run(experiment, values['suite'], values['jobs'], argv)
+
+
+def given(argv):
+  """The --config and --config.KEY=VALUE of a command line, as they stand."""
+  kept, takes = [], False
+  for word in argv[1:]:
+    name, equals, _ = word.lstrip('-').partition('=')
+    is_flag = word.startswith('-') and (
+      name.removeprefix('no').split('.')[0] == 'config'
+    )
+    if is_flag or (takes and not word.startswith('--')):
+      kept.append(word)
+    takes = is_flag and not equals
+  return kept
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

@@ -1,0 +1,540 @@
+"""The experiments program: suites, tables, and children that are stopped."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from cyclegan_jax import build, cli, experiments, record
+from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.experimenting import (
+  calls,
+  child,
+  figures,
+  jobs,
+  places,
+  results,
+  runs,
+  suites,
+  tables,
+)
+
+FACTS = suites.Facts(True, True, True, True)
+NONE = suites.Facts(False, False, False, False)
+# What stands in for the programs: it writes what they would. SLOW in a
+# command makes training wait for a signal, FAIL makes it fail.
+PROGRAMS = textwrap.dedent("""
+  import json, os, pathlib, signal, sys, time
+  name, flags = sys.argv[1], sys.argv[2:]
+  values = dict(f.lstrip('-').partition('=')[::2] for f in flags)
+  folder = pathlib.Path(values.get('workdir') or values['output'])
+  print(name.rpartition('.')[2], 'began', flush=True)
+  if 'FAIL' in flags and 'seed1' in str(folder):
+    sys.exit('something\\nerror: no such thing')
+  if name == 'cyclegan_jax.main':
+    (folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
+    if 'SLOW' in flags and not (folder / 'checkpoints' / '1').exists():
+      def save(*_):
+        (folder / 'checkpoints' / '1').touch()
+        print('saved', flush=True)
+        sys.exit(143)
+      signal.signal(signal.SIGTERM, save)
+      (folder / 'ready').touch()
+      time.sleep(60)
+  elif name == 'cyclegan_jax.evaluate':
+    seed = int(folder.parent.name.removeprefix('seed'))
+    rows = [{'direction': d, 'candidate': c, 'L1': 0.25 + 0.5 * seed}
+            for d in ('a2b', 'b2a') for c in ('translated', 'true pair')]
+    folder.write_text(json.dumps({'step': 4, 'rows': rows}))
+  else:
+    folder.mkdir(parents=True, exist_ok=True)
+""")
+
+
+def options(card='satellite2map', **changes):
+  argv = ['main', f'--config={tiny.CONFIGS / card}.py']
+  config, _ = cli.parse_flags(argv, '', {})
+  return record.flat(config.to_dict()) | changes
+
+
+def experiment(tmp_path, *words, facts=FACTS, **changes):
+  script = tmp_path / 'programs.py'
+  script.write_text(PROGRAMS)
+  values = {
+    'options': options(),
+    'given': ['--config=card.py', *words],
+    'facts': lambda options: facts,
+    'pretrained': True,
+    'workdir': tmp_path / 'work',
+    'seeds': 2,
+    'python': (sys.executable, str(script)),
+  }
+  return runs.Experiment(**values | changes)
+
+
+def rows(suite, facts=FACTS, pretrained=True, **changes):
+  return suites.rows(suite, options(**changes), facts, pretrained)
+
+
+@pytest.mark.parametrize('card', ['satellite2map', 'cityscapes', 'facades'])
+def test_every_row_changes_options_there_are_to_values_that_can_be(card):
+  before = options(card)
+  for suite in suites.SUITES:
+    kept, left_out = suites.rows(suite, before, FACTS, True)
+    assert kept and not left_out
+    for row in kept:
+      config, _ = cli.parse_flags(
+        ['main', f'--config={tiny.CONFIGS / card}.py']
+        + runs._flags(suites.overrides(row, before) | dict(row.test)),
+        '',
+        {},
+      )
+      for key, value in suites.overrides(row, before).items():
+        assert isinstance(value, type(OPTIONS[key][0])), key
+      build.check_values(config)
+      build.build_method(config)
+
+
+def test_rows_that_come_to_the_same_are_one_run():
+  by_name = {row.name: row.run for row in rows('models')[0]}
+  assert by_name['CycleGAN'] == 'cyclegan'
+  assert [r.run for r in rows('losses')[0]][-2:] == ['no-identity', 'cyclegan']
+  none = {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}
+  plain = rows('losses', **none)[0][-1]
+  assert (plain.name, plain.run) == ('CycleGAN', 'cyclegan')
+  assert len(rows('losses', **none)[0]) == 5
+  assert rows('reconstruction')[0][0].run == 'cyclegan'
+
+
+def test_shifted_pictures_are_a_test_of_the_plain_run(tmp_path):
+  an_experiment = experiment(tmp_path, seeds=1)
+  found = rows('limits')[0]
+  assert len(found) == 8
+  by_name = {job.name: job for job in runs.all_jobs(an_experiment, found)}
+  assert len(by_name) == 6
+  steps = {step.what: step for step in by_name['cyclegan seed 0'].steps}
+  assert set(steps) == {
+    'training',
+    'evaluation',
+    'evaluation-shifted',
+    'pictures',
+    'pictures-shifted',
+  }
+  assert '--config.data.name=shifted' in steps['evaluation-shifted'].command
+  assert '--config.data.name=shifted' not in steps['training'].command
+
+
+def test_the_paper_s_pix2pix_goes_down_to_one_pixel():
+  for card, levels in (('satellite2map', 6), ('cityscapes', 7), ('maps', 8)):
+    before = options(card)
+    (row,) = (r for r in suites.SUITES['models'] if r.run == 'pix2pix-paper')
+    changed = suites.overrides(row, before)
+    assert changed['generator.depth'] == levels
+    assert changed['loss.adversarial_loss'] == 'vanilla'
+
+
+def test_what_cannot_be_is_left_out_with_a_line():
+  kept, lines = rows('models', NONE, pretrained=False)
+  assert [row.run for row in kept] == ['cogan', 'bigan', 'simgan', 'cyclegan']
+  assert len(lines) == 3 and 'true pairs' in lines[-1]
+  assert 'pip install' in lines[0]
+  kept, lines = rows('models', **{'data.channels_b': 1})
+  assert 'simgan' not in [row.run for row in kept] and len(lines) == 2
+
+
+def test_metrics_that_do_not_apply_are_left_out_with_a_line(tmp_path):
+  (row,) = rows('reconstruction')[0]
+  nothing = experiment(tmp_path, facts=NONE, pretrained=False)
+  names, lines = runs.metrics(nothing, row)
+  assert names == '' and len(lines) == 6
+  names, lines = runs.metrics(experiment(tmp_path), row)
+  assert names == runs.DEFAULT_METRICS and not lines
+
+
+def test_limits_are_of_the_built_in_set():
+  folder = options('folder')
+  assert suites.suites('all', options())[0] == list(suites.SUITES)
+  names, lines = suites.suites('all', folder)
+  assert 'limits' not in names and len(lines) == 1
+  with pytest.raises(UserError, match='built-in'):
+    suites.suites('limits', folder)
+  with pytest.raises(UserError, match='choose from all, models'):
+    suites.suites('model', folder)
+
+
+def test_the_user_s_overrides_go_to_the_children_before_the_rows(tmp_path):
+  words = ['--config', 'card.py', '--config.seed=4', '--noconfig.data.flip']
+  argv = ['experiments', '--suite=all', *words, '--jobs', '2', '--seeds=1']
+  assert experiments.given(argv) == words
+  an_experiment = experiment(
+    tmp_path, given=words, options=options(seed=4), seeds=1
+  )
+  job = runs.all_jobs(an_experiment, rows('losses')[0][:1])[0]
+  command = job.steps[0].command
+  assert command[2:7] == ['cyclegan_jax.main', *words]
+  assert command[7] == '--config.loss.identity_a=0.0'
+  assert command[-3] == '--config.seed=4' and job.folder.name == 'seed4'
+
+
+def run(an_experiment, suite='reconstruction', count=1):
+  said = []
+  an_experiment.workdir.mkdir(exist_ok=True)
+  code = calls.run(an_experiment, suite, count, ['x', '--s'], said.append)
+  return code, said
+
+
+def log(an_experiment, seed, name='cyclegan'):
+  path = an_experiment.workdir / 'runs' / name / f'seed{seed}' / 'log.txt'
+  return path.read_text().split('\n')[:-1]
+
+
+def test_a_finished_suite_is_only_written_again(tmp_path):
+  an_experiment = experiment(tmp_path)
+  code, said = run(an_experiment)
+  assert code == 0
+  assert said[-2].startswith('done: cyclegan seed 1')
+  assert '2 of 2 done' in said[-2]
+  assert log(an_experiment, 0) == [
+    'main began',
+    'evaluate began',
+    'pictures began',
+  ]
+  assert log(an_experiment, 1) == ['main began', 'evaluate began']
+  path = an_experiment.workdir / 'tables.md'
+  text = path.read_bytes()
+  path.unlink()
+  code, said = run(an_experiment)
+  assert code == 0 and len(said) == 1
+  assert path.read_bytes() == text
+  assert len(log(an_experiment, 0)) == 3
+
+
+def test_other_metrics_evaluate_anew_without_training(tmp_path):
+  run(experiment(tmp_path))
+  again = experiment(tmp_path, metrics='l1')
+  run(again)
+  assert log(again, 1)[2:] == ['evaluate began']
+  longer = experiment(
+    tmp_path, metrics='l1', options=options(**{'schedule.decay': 9})
+  )
+  run(longer)
+  assert log(longer, 1)[3:] == ['main began', 'evaluate began']
+
+
+def test_one_that_fails_leaves_the_others_and_marks_the_table(tmp_path):
+  failing = experiment(tmp_path, 'FAIL')
+  code, said = run(failing, count=2)
+  assert code == 1
+  (line,) = (x for x in said if x.startswith('failed'))
+  assert 'cyclegan seed 1, training' in line and 'no such thing' in line
+  path = failing.workdir / 'tables.md'
+  run(failing, 'models')
+  text = path.read_text()
+  assert '| CycleGAN | **0.250** | 1 of 2 |' in text
+  (failing.workdir / 'runs/cyclegan/seed0/evaluation.json').unlink()
+  (failing.workdir / 'runs/cyclegan/seed0/done.json').unlink()
+  gone = failing._replace(given=['--config=card.py'], seeds=1)
+  asked = results.Asked(gone, rows('models')[0], [], '')
+  assert '| CycleGAN | missing |' in tables.markdown({'models': asked}, {})
+
+
+def test_a_mistake_of_the_user_is_passed_on_in_one_line(tmp_path):
+  words = [sys.executable, '-c', 'print("x"); print("error: no"); exit(2)']
+  job = jobs.Job('j', tmp_path, [jobs.Step('s', words, {}, tmp_path)])
+  said = []
+  outcome = jobs.run([job], [({}, [])], {}, said.append)
+  assert outcome.code() == 2 and said[-1] == 'failed: j, s: no'
+
+
+DRIVER = textwrap.dedent("""
+  import json, pathlib, sys
+  from cyclegan_jax.experimenting import jobs
+  command, folder = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])
+  all_jobs = [
+    jobs.Job(f'seed{i}', folder / f'seed{i}', [jobs.Step(
+      'training',
+      [*command, f'--workdir={folder}/seed{i}'],
+      {},
+      folder / f'seed{i}' / 'checkpoints',
+    )])
+    for i in range(3)
+  ]
+  def say(line):
+    print(line, flush=True)
+  sys.exit(jobs.run(all_jobs, [({}, [])] * 2, {}, say).code())
+""")
+
+
+def drive(tmp_path):
+  """A process that runs three jobs in two places."""
+  script = tmp_path / 'programs.py'
+  script.write_text(PROGRAMS)
+  command = [sys.executable, str(script), 'cyclegan_jax.main', 'SLOW']
+  return subprocess.Popen(
+    [sys.executable, '-c', DRIVER, json.dumps(command), str(tmp_path)],
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+
+
+def wait(condition, seconds=20):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end
+    time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the kernel has to tell')
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_killed_at_any_time_it_goes_on(tmp_path, number):
+  process = drive(tmp_path)
+  ready = [tmp_path / f'seed{i}/ready' for i in range(3)]
+  wait(lambda: ready[0].exists() and ready[1].exists())
+  process.send_signal(number)
+  said, _ = process.communicate(timeout=20)
+  killed = number == signal.SIGKILL
+  assert process.returncode == (-number if killed else 128 + number)
+  assert killed or 'stopping' in said
+  saved = [tmp_path / f'seed{i}/checkpoints/1' for i in range(3)]
+  wait(lambda: saved[0].exists() and saved[1].exists())
+  assert not ready[2].exists()  # no more were begun
+  saved[2].parent.mkdir(parents=True)
+  saved[2].touch()
+  process = drive(tmp_path)
+  said, _ = process.communicate(timeout=20)
+  assert process.returncode == 0 and '3 of 3 done' in said
+
+
+def test_a_child_waits_for_the_lock_of_one_before(tmp_path):
+  words = [sys.executable, '-c', 'print("began")']
+  with record.open_workdir(tmp_path):
+    process = subprocess.Popen(
+      child.command(words, tmp_path / 'lock', []), stdout=subprocess.PIPE
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+      process.wait(0.5)
+  assert process.communicate(timeout=20)[0] == b'began\n'
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='Linux has affinities')
+def test_children_get_their_share_of_the_cores(tmp_path, monkeypatch):
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1, 4, 5})
+  monkeypatch.setattr(places, '_devices', lambda: [])
+  assert places.places(2, 9) == [({}, [0, 4]), ({}, [1, 5])]
+  assert len(places.places(8, 3)) == 3
+  assert [c for _, c in places.places(5, 9)] == [[0], [1], [4], [5], [0]]
+  assert places.places(1, 9) == [({}, [])]
+  monkeypatch.undo()
+  words = [sys.executable, '-c', 'import os; print(os.sched_getaffinity(0))']
+  core = max(os.sched_getaffinity(0))
+  command = child.command(words, tmp_path / 'lock', [core])
+  assert numbers(subprocess.check_output(command, text=True)) == {core}
+
+
+def numbers(text):
+  return {int(x) for x in text.strip().strip('{}').split(',')}
+
+
+def test_children_get_an_accelerator_each(monkeypatch):
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,7')
+  got = [variables for variables, _ in places.places(2, 9)]
+  assert got == [{'CUDA_VISIBLE_DEVICES': x} for x in '27']
+  with pytest.raises(UserError, match='there are 2 accelerators'):
+    places.places(3, 9)
+
+
+def write_evaluation(an_experiment, row, seed, **columns):
+  folder = an_experiment.folder(row, seed)
+  names = {'translated': 0.0, 'copy the input': 0.5, 'true pair': None}
+  content = [
+    {'direction': 'a2b', 'candidate': name}
+    | ({} if more is None else {k: x + more for k, x in columns.items()})
+    | {'pixel accuracy': 0.75, 'class accuracy': 0.5, 'class IoU': 0.25}
+    for name, more in names.items()
+  ]
+  folder.mkdir(parents=True)
+  (folder / 'evaluation.json').write_text(
+    json.dumps({'step': 40, 'rows': content})
+  )
+  (folder / 'environment.json').write_text(
+    json.dumps({'git_commit': 'abc', 'packages': {'cyclegan_jax': '0.1.0'}})
+  )
+
+
+GOLDEN = """\
+|  | L1 | KD (VGG) | pixel accuracy | class accuracy | class IoU | seeds | \
+the paper on Cityscapes |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| copy the input | 0.900 | 0.8000 | 0.750 | 0.500 | 0.250 |  |  |
+| CoGAN | missing | missing | missing | missing | missing | 0 of 2 |  |
+| BiGAN/ALI | missing | missing | missing | missing | missing | 0 of 2 |  |
+| SimGAN | 0.400 +- 0.000 | 0.3000 +- 0.0000 | **0.750 +- 0.000** | \
+**0.500 +- 0.000** | **0.250 +- 0.000** | 2 of 2 |  |
+| Feature loss + GAN | missing | missing | missing | missing | missing | \
+0 of 2 |  |
+| CycleGAN | **0.300 +- 0.141** | **0.2000 +- 0.1414** | **0.750 +- 0.000** | \
+**0.500 +- 0.000** | **0.250 +- 0.000** | 2 of 2 | 0.58 / 0.22 / 0.16 |
+| pix2pix* | 0.100 | 0.0000 | 0.750 | 0.500 | 0.250 | 1 of 2 | \
+0.85 / 0.40 / 0.32 |
+| pix2pix, CycleGAN's networks* | missing | missing | missing | missing | \
+missing | 0 of 2 |  |
+| ground truth |  |  | 0.750 | 0.500 | 0.250 |  |  |
+"""
+
+
+def made_results(tmp_path):
+  an_experiment = experiment(tmp_path)
+  by_run = {row.run: row for row in rows('models')[0]}
+
+  def write(run, seed, l1):
+    kernel = {f'KD (VGG){x}': l1 - 0.1 for x in ('', ' low', ' high')}
+    write_evaluation(an_experiment, by_run[run], seed, L1=l1, **kernel)
+
+  write('cyclegan', 0, 0.2)
+  write('cyclegan', 1, 0.4)
+  write('simgan', 0, 0.4)
+  write('simgan', 1, 0.4)
+  write('pix2pix-paper', 0, 0.1)
+  asked = results.Asked(an_experiment, list(by_run.values()), [], 'the command')
+  return {'models': asked}
+
+
+def test_a_table_has_the_paper_s_form(tmp_path):
+  text = tables.markdown(made_results(tmp_path), {'models': [('A', 'a.png')]})
+  assert GOLDEN in text
+  assert 'Steps: 40. Seeds: 0, 1. Code: cyclegan_jax 0.1.0 at abc.' in text
+  assert '`--config=card.py`' in text and '\n    the command\n' in text
+  assert '![A](a.png)' in text
+  assert 'trained at 128 px' in text and str(tmp_path) not in text
+
+
+def test_the_long_form_has_every_number(tmp_path):
+  text = tables.long_form(made_results(tmp_path))
+  found = list(csv.DictReader(text.splitlines()))
+  (row,) = (
+    r for r in found if (r['row'], r['metric']) == ('CycleGAN', 'KD (VGG) low')
+  )
+  assert row == {
+    'suite': 'models',
+    'row': 'CycleGAN',
+    'seed count': '2',
+    'direction': 'a2b',
+    'metric': 'KD (VGG) low',
+    'mean': '0.2',
+    'deviation': '0.141421',
+    'values': '0.1 0.3',
+  }
+
+
+def test_more_is_better_in_some_columns_and_limits_has_no_best(tmp_path):
+  an_experiment = experiment(tmp_path, seeds=1)
+  by_run = {row.run: row for row in rows('models')[0]}
+  write_evaluation(an_experiment, by_run['cyclegan'], 0, PSNR=20.0, FID=9.0)
+  write_evaluation(an_experiment, by_run['simgan'], 0, PSNR=10.0, FID=8.0)
+  asked = results.Asked(an_experiment, list(by_run.values()), [], '')
+  text = tables.markdown({'models': asked}, {})
+  assert '**20.000**' in text and '**8.000**' in text
+  assert '**10.000**' not in text and '**9.000**' not in text
+  limits = asked._replace(rows=rows('limits')[0])
+  assert '**' not in tables.markdown({'limits': limits}, {}).split('Sec.')[1]
+
+
+def test_figures_have_a_column_a_row_of_the_suite(tmp_path, rng):
+  an_experiment = experiment(tmp_path)
+  found = {row.run: row for row in rows('models')[0]}
+  for name in ('simgan', 'cyclegan'):
+    folder = an_experiment.folder(found[name], 0) / 'pictures'
+    folder.mkdir(parents=True)
+    for kind in ('a', 'b', 'a2b', 'b2a', 'a2b2a', 'b2a2b'):
+      for i in range(3):
+        pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f'{kind}_{i}.png')
+  asked = {
+    suite: results.Asked(an_experiment, rows(suite)[0], [], '')
+    for suite in ('models', 'reconstruction', 'limits')
+  }
+  figures.write(asked, tmp_path)
+  width = {
+    path.stem: tiny.pixels(path).shape[1] // 130
+    for path in (tmp_path / 'figures').iterdir()
+  }
+  assert width['models_a2b'] == 3 and width['reconstruction_b2a'] == 2
+  there = figures.there(asked, tmp_path)
+  assert len(there['models']) == len(there['reconstruction']) == 2
+  picture = tiny.pixels(tmp_path / 'figures/models_a2b.png')
+  header = len(picture) - (3 * 130 - 2)
+  assert header > 0 and picture[:header].min() < 128  # letters
+  column = picture[header:, 130:258]
+  first = tiny.pixels(
+    an_experiment.folder(found['simgan'], 0) / 'pictures/a2b_0.png'
+  )
+  np.testing.assert_array_equal(column[:128:8, ::8], first)
+
+
+def call(tmp_path, *words, card='folder'):
+  """Calls the real program with a small config."""
+  return cli.run(
+    experiments.main, tiny.command(card, tmp_path / 'work') + list(words)
+  )
+
+
+@pytest.mark.parametrize(
+  'words, line',
+  [
+    ([], 'no --suite'),
+    (['--suite=x'], "--suite='x': choose from"),
+    (['--suite=models', '--seeds=0'], '--seeds=0 must be at least 1'),
+    (['--suite=models', '--config.directions=a2b'], 'both directions'),
+    (['--suite=limits'], 'built-in'),
+  ],
+)
+def test_mistakes_are_said_in_one_line(tmp_path, pictures, capsys, words, line):
+  root = [f'--config.data.root={pictures}']
+  assert call(tmp_path, *root, *words) == 2
+  error = capsys.readouterr().err
+  assert line in error and error.count('\n') == 1
+
+
+def test_a_dry_run_says_the_commands_and_a_second_program_is_refused(
+  tmp_path, pictures, capsys
+):
+  words = [f'--config.data.root={pictures}', '--suite=losses', '--seeds=1']
+  assert call(tmp_path, *words, '--dry-run') == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert sum('cyclegan_jax.main' in line for line in lines) == 6
+  assert not (tmp_path / 'work').exists()
+  with record.open_workdir(tmp_path / 'work'):
+    assert call(tmp_path, *words) == 2
+  assert 'is in use by process' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_suite_from_end_to_end(tmp_path, pictures, capsys):
+  words = [f'--config.data.root={pictures}', '--suite=reconstruction']
+  words += ['--seeds=2', '--jobs=2', '--metrics=l1,psnr']
+  assert call(tmp_path, *words) == 0, capsys.readouterr()
+  work = pathlib.Path(tmp_path / 'work')
+  text = (work / 'tables.md').read_text()
+  assert '| CycleGAN |' in text and '2 of 2' in text and '+-' in text
+  assert 'Steps: 4.' in text
+  assert tiny.pixels(work / 'figures/reconstruction_a2b.png').size
+  before = text, (work / 'tables.csv').read_text()
+  capsys.readouterr()
+  assert call(tmp_path, *words) == 0
+  assert 'start' not in capsys.readouterr().out
+  assert before == (
+    (work / 'tables.md').read_text(),
+    (work / 'tables.csv').read_text(),
+  )
