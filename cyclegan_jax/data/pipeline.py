@@ -38,7 +38,6 @@ class Cache:
 class _Reader:
   """Reads a domain's training images, or pairs of 'ab' alike in all drawn.
 
-  A pair is kept as one picture of more channels, its domains one after another.
   With `skip` others are read for bad ones.
   """
 
@@ -51,6 +50,7 @@ class _Reader:
     self._skip = data.skip
     self._bad = set()
     self._size = None
+    self._file_sizes = {}
 
   def __call__(self, indices, corners, flips):
     """Images of a batch, augmented as drawn.
@@ -68,17 +68,20 @@ class _Reader:
     except UserError as e:
       self.error = e
       raise
+    return [self._augment(x, corners, flips) for x in zip(*pixels)]
+
+  def _augment(self, pixels, corners, flips):
     crops = [self._crop(*args) for args in zip(pixels, corners, flips)]
     images = np.empty((len(crops), *crops[0].shape), np.float32)
     for image, crop in zip(images, crops):
       np.divide(crop, 127.5, out=image, dtype=np.float32)
       image -= 1
-    return np.split(images, np.cumsum(self._channels)[:-1], axis=-1)
+    return images
 
   def _read(self, index):
-    """[height, width, channels] in [0, 255], resized, not augmented."""
+    """For each domain, [height, width, channels] in [0, 255], resized."""
     index, pixels = self._find(index)
-    self._check_size(self._pictures[0][index], pixels)
+    self._check_size(self._pictures[0][index], pixels[0])
     return pixels
 
   def names(self, index):
@@ -92,26 +95,27 @@ class _Reader:
     return index, self._decode(index)
 
   def _decode(self, index):
-    pixels = self._cache.get((id(self), index), lambda: self._load(index))
-    height, width = pixels.shape[:2]
-    self._preprocess.check_crop(self._pictures[0][index].name, width, height)
-    return pixels
+    return [self._decode_one(i, index) for i in range(len(self._pictures))]
 
-  def _load(self, index):
-    sizes = {}
+  def _decode_one(self, domain, index):
+    picture = self._pictures[domain][index]
 
     def new_size(*size):
-      sizes[size] = picture.name
+      first = self._file_sizes.setdefault(index, size)
+      if first != size:
+        raise UserError(
+          f'{picture.name}: {size[0]}x{size[1]}, and {first[0]}x{first[1]} in '
+          f'{self._pictures[0][index].name}: a pair needs one size'
+        )
       return self._preprocess.train_size(*size)
 
-    loaded = []
-    for pictures, channels in zip(self._pictures, self._channels):
-      picture = pictures[index]
-      loaded.append(load(picture, channels, new_size))
-    if len(sizes) > 1:
-      both = ' and '.join(f'{n} {w}x{h}' for (w, h), n in sizes.items())
-      raise UserError(f'{both}: the pictures of a pair need the same size')
-    return np.concatenate(loaded, axis=-1)
+    pixels = self._cache.get(
+      (id(self), domain, index),
+      lambda: load(picture, self._channels[domain], new_size),
+    )
+    height, width = pixels.shape[:2]
+    self._preprocess.check_crop(picture.name, width, height)
+    return pixels
 
   def _crop(self, pixels, corner, flip):
     """What the preprocessing mode shows of a picture, as drawn."""
