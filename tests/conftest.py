@@ -39,3 +39,11 @@ def pictures(tmp_path_factory):
   root = tmp_path_factory.mktemp('pictures')
   tiny.write_pictures(root)
   return pathlib.Path(root)
+
+
+@pytest.fixture(scope='session')
+def pairs(tmp_path_factory):
+  """The same with 6 true pairs to train, as some methods need."""
+  root = tmp_path_factory.mktemp('pairs')
+  tiny.write_pictures(root, train=(6, 6))
+  return pathlib.Path(root)

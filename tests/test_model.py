@@ -128,6 +128,33 @@ def test_a_run_translates_by_its_average(workdir, image):
     tiny.assert_same(raw['ema'], raw['params']['gen'])
 
 
+@pytest.mark.parametrize('method', tiny.EVERY_METHOD)
+def test_a_run_of_every_method_translates_and_reports(
+  method, pairs, tmp_path, monkeypatch
+):
+  tiny.stand_in(monkeypatch, method)
+  argv = tiny.command(
+    'folder',
+    tmp_path,
+    pairs,
+    method=method,
+    schedule__constant=1,
+    schedule__decay=0,
+    data__load_size=tiny.SIZE,
+    log__report=True,
+    log__sample_every=1,
+  )
+  assert cli.run(main.main, argv) == 0
+  page = (tmp_path / 'report' / 'index.html').read_text()
+  assert 'adv_a2b' in page or 'adv_a' in page
+  loaded = model.load(tmp_path)
+  assert loaded.directions == ('a2b', 'b2a')
+  images = np.zeros((2, tiny.SIZE, tiny.SIZE, 3), np.uint8)
+  for direction in loaded.directions:
+    fakes = loaded.translate(images, direction)
+    assert fakes.shape == images.shape and fakes.dtype == np.uint8
+
+
 def test_reading_changes_nothing_in_a_run(workdir):
   unfinished = workdir / 'checkpoints' / '6.orbax-checkpoint-tmp'
   unfinished.mkdir()

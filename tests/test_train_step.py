@@ -83,12 +83,11 @@ def test_that_check_fails_when_an_average_is_missing(monkeypatch):
     test_every_output_is_averaged('method cyclegan')
 
 
-# One run each of what differs between devices: the whole, dropout, batch
-# statistics, the mix of the gradient penalty; these without identity losses,
-# which leaves a third less to compile.
+# One run each of what differs between devices: dropout, batch statistics, the
+# mix of the gradient penalty; without identity losses, which leaves a third
+# less to compile.
 _plain = partial(tiny.method, identity_a=0.0, identity_b=0.0)
 COMPARED = {
-  'whole': tiny.method,
   'dropout': partial(_plain, make_generator=tiny.generator(dropout=0.5)),
   'batch norm': partial(
     _plain,
@@ -108,14 +107,22 @@ def test_the_device_count_is_invisible(variant):
   tiny.assert_close(four, one, 1e-5)
 
 
-@pytest.mark.parametrize('name', sorted(METHODS))
+@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
+def test_the_device_count_is_invisible_to_every_method(name):
+  one, metrics_one = tiny.run(tiny.method(name), devices=1)
+  four, metrics_four = tiny.run(tiny.method(name), devices=4)
+  tiny.assert_close(metrics_four, metrics_one, 1e-4)
+  tiny.assert_close(four, one, 1e-5)
+
+
+@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
 def test_pmap_is_equal(name):
   shard_map, _ = tiny.run(tiny.method(name), devices=4)
   pmap, _ = tiny.run(tiny.method(name), devices=4, how='pmap')
   tiny.assert_close(pmap, shard_map, 1e-6)
 
 
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
 @pytest.mark.parametrize('devices', [1, 2])
 def test_a_batch_in_parts_gives_the_same_update(name, devices, monkeypatch):
   # What is random is so for each part, so here all of it is the same.
@@ -125,7 +132,8 @@ def test_a_batch_in_parts_gives_the_same_update(name, devices, monkeypatch):
   monkeypatch.setattr(layers, 'example_keys', same)
   whole = tiny.run(tiny.method(name), devices=devices)
   halves = tiny.run(tiny.method(name), devices=devices, parts=2)
-  tiny.assert_close(halves, whole, 1e-5)
+  tiny.assert_close(halves[0], whole[0], 1e-5)
+  tiny.assert_close(halves[1], whole[1], 1e-4)
 
 
 @pytest.mark.parametrize('how', parallel.MAPS)
@@ -135,7 +143,7 @@ def test_several_steps_in_one_call_are_the_same_steps(how):
   tiny.assert_close(several, singly, 1e-6)
 
 
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
 def test_batches_joined_in_one_pass_give_the_same(name):
   def steps(platform):
     return tiny.run(
@@ -161,7 +169,7 @@ def test_batches_are_joined_only_where_that_changes_nothing():
   assert not joins(generator, dropout=0.5)
 
 
-@pytest.mark.parametrize('name', sorted(METHODS))
+@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
 def test_the_same_seed_gives_the_same_bits(name):
   options = {'opts': tiny.optimizers('adam'), 'steps': 5}
   first, metrics_first = tiny.run(tiny.method(name), **options)

@@ -1,9 +1,11 @@
 """Networks and runs small enough for a test, for any entry of the tables."""
 
 import pathlib
+from functools import partial
 
 import jax
 import numpy as np
+import pytest
 from PIL import Image
 
 from cyclegan_jax import (
@@ -85,6 +87,20 @@ def choices(
 def method(name='cyclegan', **options):
   """A method of the `choices` of these options."""
   return METHODS[name](choices(**options), **METHOD_OPTIONS.get(name, {}))
+
+
+# In a test of every method: the first says all there is to say of the engine,
+# so the others, which take long to compile, are for the long run of tests.
+EVERY_METHOD = [
+  name if name == 'cyclegan' else pytest.param(name, marks=pytest.mark.slow)
+  for name in sorted(METHODS)
+]
+
+
+def stand_in(monkeypatch, name):
+  """Has configs of a method use what stands in for pretrained networks."""
+  options = METHOD_OPTIONS.get(name, {})
+  monkeypatch.setitem(METHODS, name, partial(METHODS[name], **options))
 
 
 def optimizers(name='sgd', lr=1e-3):
