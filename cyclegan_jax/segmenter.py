@@ -1,0 +1,160 @@
+"""Trains the network that reads the FCN score's label maps from pictures of A:
+
+    python -m cyclegan_jax.segmenter --config=configs/satellite2map.py \\
+      --workdir=runs/segmenter
+
+It learns from the real training pictures of A and their label maps, and says
+how well it reads the real test pictures: the score's ground-truth row. The data
+set needs, beside trainA and testA, trainLabels and testLabels (PNG files of the
+same names, class numbers as gray values, 255 for what does not count) and
+classes.json; the built-in set has them. A finished one is not trained again.
+Exit codes: 0 done, 2 something given doesn't fit, 130 stopped by Ctrl-C.
+"""
+
+import json
+import pathlib
+import sys
+import time
+import zlib
+
+from cyclegan_jax import cli
+from cyclegan_jax.errors import UserError
+
+FLAGS = {
+  'workdir': ('DIR', '', 'folder it writes; runs/segmenter_<config name>'),
+  'steps': ('N', 600, 'steps of training'),
+  'batch': ('N', 8, 'pictures a step'),
+  'width': ('N', 16, "channels of the network's first layer"),
+  'seed': ('N', 0, 'decides parameters, data order and augmentation'),
+}
+# Counted up when the same settings would train another network.
+_VERSION = 1
+_MISSING = (
+  'this data set has no label maps to learn from: it needs trainLabels and '
+  'testLabels (class numbers as gray values, PNG files named as in trainA and '
+  'testA) and classes.json, with --config.data.source=folder'
+)
+
+
+def main(argv):
+  config, values = cli.parse_flags(argv, __doc__, FLAGS)
+  default = f'runs/segmenter_{cli.config_path(argv).stem}'
+  folder = pathlib.Path(values['workdir'] or default)
+  for name in ('steps', 'batch', 'width'):
+    if values[name] < 1:
+      raise UserError(f'--{name}={values[name]} must be at least 1')
+  if values['seed'] < 0:
+    raise UserError(f'--seed={values["seed"]} must be 0 or more')
+  cli.quiet()
+  from cyclegan_jax import build, evaluation, record
+  from cyclegan_jax.metrics import segmenters
+
+  build.check_values(config)
+  dataset = build.build_data(config)
+  source = dataset.source
+  if source.train_labels is None or source.labels is None:
+    raise UserError(_MISSING)
+  wanted = _wanted(dataset, values)
+  with record.open_workdir(folder):
+    results = _finished(folder, wanted)
+    if results is None:
+      dataset = dataset.checked()
+      params = _train(dataset, wanted)
+      results = _test(dataset, wanted, params)
+      segmenters.save(folder, wanted, params, results)
+  row = {'direction': 'a', 'candidate': 'ground truth'} | results
+  print('\nReal test pictures, as this network reads them:')
+  print(evaluation.markdown([row]))
+  print(f'segmenter: {folder}')
+
+
+def _wanted(dataset, values):
+  """All that decides what is trained, as config.json keeps it."""
+  pictures = dataset.source.train['a']
+  names = '/'.join(pathlib.PurePath(p.name).name for p in pictures)
+  return {
+    'version': _VERSION,
+    'classes': list(dataset.source.train_labels.classes),
+    **{name: values[name] for name in ('width', 'steps', 'batch', 'seed')},
+    **dataset.preprocess._asdict(),
+    'pictures': {'count': len(pictures), 'names': zlib.crc32(names.encode())},
+  }
+
+
+def _finished(folder, wanted):
+  """The test figures of a finished segmenter; None if there is none yet.
+
+  Raises:
+    UserError: it was made with other settings, or its files are damaged.
+  """
+  from cyclegan_jax.metrics.segmenters import CONFIG
+
+  if not (folder / CONFIG).exists():
+    return None
+  try:
+    there = json.loads((folder / CONFIG).read_text())
+    results = json.loads((folder / 'scores.json').read_text())
+    changes = [
+      f'{key} was {there.get(key)!r}, is {value!r}'
+      for key, value in wanted.items()
+      if there.get(key) != value
+    ]
+  except (OSError, ValueError, AttributeError) as e:
+    raise UserError(
+      f'{folder} (--workdir) holds no segmenter that can be read: remove it or '
+      'use another --workdir'
+    ) from e
+  if changes:
+    raise UserError(
+      f'{folder} (--workdir) holds a segmenter of other settings '
+      f'({"; ".join(changes)}): use those, or another --workdir'
+    )
+  print('already trained')
+  return results
+
+
+def _train(dataset, wanted):
+  """The trained network's parameters."""
+  from cyclegan_jax.metrics import segmenter_training
+
+  started = time.perf_counter()
+  params = segmenter_training.train(
+    _network(wanted),
+    segmenter_training.Batches(
+      dataset.source.train['a'],
+      dataset.source.train_labels,
+      dataset.preprocess,
+      wanted['batch'],
+      wanted['seed'],
+      dataset.cache_bytes,
+    ),
+    wanted['steps'],
+    wanted['seed'],
+    lambda step, loss: print(
+      f'step {step} of {wanted["steps"]}: loss {loss:.3f}', flush=True
+    ),
+  )
+  print(f'trained in {time.perf_counter() - started:.0f} s')
+  return params
+
+
+def _network(wanted):
+  from cyclegan_jax.metrics.segmenters import Segmenter
+
+  return Segmenter(len(wanted['classes']), wanted['width'])
+
+
+def _test(dataset, wanted, params):
+  """The scores of the network on the real test pictures."""
+  from cyclegan_jax.metrics import segmenter_training, segmenters
+
+  return segmenter_training.ground_truth(
+    segmenters.function(_network(wanted), params),
+    dataset.source.test['a'],
+    dataset.source.labels,
+    dataset.preprocess,
+  )
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))

@@ -1,0 +1,248 @@
+"""The segmenter's program: learns real label maps, ends whole or not at all."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from cyclegan_jax import cli, segmenter
+from cyclegan_jax.data import decode
+from cyclegan_jax.data.preprocess import Preprocess
+from cyclegan_jax.data.sources import Labels
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.metrics import segmentation, segmenter_training, segmenters
+
+COLOURS = {'sea': [[30, 60, 160]], 'land': [[110, 140, 60]]}
+
+
+def made(rng, size=24):
+  """A picture of one coast, and its label map with a lake that is left out."""
+  labels = np.zeros((size, size), np.uint8)
+  labels[:, int(rng.integers(6, size - 6)) :] = 1
+  if rng.random() < 0.5:
+    labels = labels.T
+  colours = np.array([c[0] for c in COLOURS.values()])[labels]
+  picture = np.clip(colours + rng.normal(0, 10, colours.shape), 0, 255)
+  labels[2:5, 2:5] = 255
+  return picture.astype(np.uint8), labels
+
+
+@pytest.fixture(scope='module')
+def coasts(tmp_path_factory):
+  """A folder with label maps of 12 training and 3 test pictures."""
+  root = tmp_path_factory.mktemp('coasts')
+  rng = np.random.default_rng(0)
+  for split, count in (('train', 12), ('test', 3)):
+    folders = [root / f'{split}{part}' for part in ('A', 'B', 'Labels')]
+    for folder in folders:
+      folder.mkdir()
+    for i in range(count):
+      picture, labels = made(rng)
+      for folder, array in zip(folders, (picture, picture, labels)):
+        Image.fromarray(array).save(folder / f'{i}.png')
+  (root / 'classes.json').write_text(json.dumps(COLOURS))
+  return root
+
+
+def run(root, workdir, *flags):
+  """Exit code of a small training."""
+  return cli.run(
+    segmenter.main,
+    [
+      'segmenter',
+      f'--config={tiny.CONFIGS / "folder.py"}',
+      f'--workdir={workdir}',
+      f'--config.data.root={root}',
+      '--config.data.preprocess=crop',
+      '--config.data.crop_size=16',
+      '--steps=80',
+      '--batch=4',
+      '--width=4',
+      *flags,
+    ],
+  )
+
+
+@pytest.fixture(scope='module')
+def trained(coasts, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('trained') / 'segmenter'
+  assert run(coasts, folder) == 0
+  return folder
+
+
+def weights(folder):
+  return (folder / segmenters.WEIGHTS).read_bytes()
+
+
+def test_it_learns_what_it_is_shown(trained):
+  scores = json.loads((trained / 'scores.json').read_text())
+  assert set(scores) == {'pixel accuracy', 'class accuracy', 'class IoU'}
+  assert scores['pixel accuracy'] > 0.9 and scores['class accuracy'] > 0.9
+  config = json.loads((trained / 'config.json').read_text())
+  assert config['classes'] == ['sea', 'land'] and config['steps'] == 80
+  assert not list(trained.glob('*.part'))
+
+
+def test_it_reads_pictures_of_any_size(trained):
+  segment = segmentation.segmenter(trained, 2)
+  rng = np.random.default_rng(5)
+  for height, width in ((24, 24), (21, 30)):
+    picture, labels = made(rng, 30)
+    image = (picture / np.float32(127.5) - 1)[:height, :width]
+    found = segment(image)
+    assert found.shape == (height, width) and found.dtype == np.int64
+    counts = segmentation.confusion(found, labels[:height, :width], 2)
+    assert segmentation.scores(counts)['pixel accuracy'] > 0.85
+  assert segment(image[..., :1]).shape == (21, 30)  # gray
+
+
+def test_a_seed_gives_the_same_bits(coasts, trained, tmp_path):
+  assert run(coasts, tmp_path / 'again') == 0
+  assert weights(tmp_path / 'again') == weights(trained)
+  assert run(coasts, tmp_path / 'other', '--seed=1') == 0
+  assert weights(tmp_path / 'other') != weights(trained)
+
+
+def test_a_finished_one_is_kept(coasts, trained, monkeypatch, capsys):
+  monkeypatch.setattr(segmenter, '_train', None)  # would fail if called
+  before = weights(trained)
+  assert run(coasts, trained) == 0
+  out = capsys.readouterr().out
+  assert 'already trained' in out and 'ground truth' in out
+  assert weights(trained) == before
+
+
+def test_other_settings_are_refused(coasts, trained, capsys):
+  assert run(coasts, trained, '--steps=81') == 2
+  err = capsys.readouterr().err
+  assert 'steps was 80, is 81' in err and '--workdir' in err
+  assert err.count('\n') == 1
+
+
+def test_killed_before_its_end_it_is_trained_anew(
+  coasts, trained, tmp_path, monkeypatch
+):
+  """The config comes last: without it nothing that is there counts."""
+  write, config = segmenters.files.write, segmenters.CONFIG
+
+  def killed(path, data):
+    if path.name == config:
+      raise KeyboardInterrupt
+    write(path, data)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(segmenters.files, 'write', killed)
+    assert run(coasts, tmp_path) == 130
+  assert (tmp_path / segmenters.WEIGHTS).exists()
+  with pytest.raises(UserError, match='no finished segmenter'):
+    segmentation.segmenter(tmp_path, 2)
+  assert run(coasts, tmp_path) == 0
+  assert weights(tmp_path) == weights(trained)
+
+
+def test_damaged_files_are_named(coasts, trained, tmp_path, capsys):
+  folder = tmp_path / 'damaged'
+  folder.mkdir()
+  for name in (segmenters.CONFIG, segmenters.WEIGHTS, 'scores.json'):
+    (folder / name).write_bytes((trained / name).read_bytes()[:20])
+  assert run(coasts, folder) == 2
+  assert 'holds no segmenter that can be read' in capsys.readouterr().err
+  (folder / segmenters.CONFIG).write_text('{"classes": ["a", "b"]}')
+  with pytest.raises(UserError, match='no finished segmenter'):
+    segmentation.segmenter(folder, 2)
+
+
+def test_another_number_of_classes(trained):
+  with pytest.raises(UserError, match='2 classes apart, the data set has 19'):
+    segmentation.segmenter(trained, 19)
+
+
+def test_no_label_maps(pictures, tmp_path, capsys):
+  assert run(pictures, tmp_path) == 2
+  err = capsys.readouterr().err
+  assert 'trainLabels' in err and 'classes.json' in err
+  assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+  'flag, named',
+  [
+    ('--steps=0', '--steps=0'),
+    ('--seed=-1', '--seed=-1'),
+    ('--config.data.crop_size=7', 'data.crop_size=7'),
+    ('--config.data.crop_size=32', 'data.crop_size=32'),
+    ('--wat=1', 'wat'),
+  ],
+)
+def test_wrong_values_give_one_line(coasts, tmp_path, capsys, flag, named):
+  assert run(coasts, tmp_path, flag) == 2
+  err = capsys.readouterr().err
+  assert named in err and err.count('\n') == 1
+
+
+def test_help(capsys):
+  with pytest.raises(SystemExit) as stop:
+    cli.run(segmenter.main, ['segmenter', '--help'])
+  assert stop.value.code == 0
+  out = capsys.readouterr().out
+  assert '--steps=N' in out and 'trainLabels' in out and 'Exit codes' in out
+
+
+def batches(tmp_path, picture, labels, flip=True, side=16):
+  Image.fromarray(picture).save(tmp_path / 'picture.png')
+  Image.fromarray(labels).save(tmp_path / 'labels.png')
+  return segmenter_training.Batches(
+    [decode.named(tmp_path / 'picture.png')],
+    Labels([decode.named(tmp_path / 'labels.png')], ['sea', 'land'], []),
+    Preprocess('crop', 16, side, flip),
+    batch_size=8,
+    seed=0,
+  )
+
+
+def test_crops_and_mirrors_are_of_both_alike(tmp_path, rng):
+  labels = rng.integers(0, 2, (24, 20)).astype(np.uint8)
+  picture = np.repeat(labels[..., None] * 255, 3, axis=-1)
+  batch = batches(tmp_path, picture, labels)
+  images, maps = batch(3)
+  assert images.shape == (8, 16, 16, 3) and maps.shape == (8, 16, 16)
+  np.testing.assert_array_equal(images[..., 0], maps * 2 - 1)
+  assert len({x.tobytes() for x in maps}) == 8
+  np.testing.assert_array_equal(batch(3)[1], maps)
+  assert (batch(4)[1] != maps).any()
+
+
+def test_nothing_is_mirrored_unless_asked(tmp_path):
+  labels = np.zeros((16, 16), np.uint8)
+  labels[:, 8:] = 1
+  picture = np.repeat(labels[..., None], 3, axis=-1)
+  left = [
+    {int(x[0, 0]) for x in batches(tmp_path, picture, labels, flip)(0)[1]}
+    for flip in (False, True)
+  ]
+  assert left == [{0}, {0, 1}]
+
+
+@pytest.mark.parametrize(
+  'labels, named',
+  [
+    (np.full((16, 16), 2, np.uint8), 'a pixel is 2'),
+    (np.zeros((16, 17), np.uint8), '17x16, its picture is 16x16'),
+  ],
+)
+def test_label_maps_that_do_not_fit(tmp_path, labels, named):
+  batch = batches(tmp_path, np.zeros((16, 16, 3), np.uint8), labels)
+  with pytest.raises(UserError, match=named) as error:
+    batch(0)
+  assert 'labels.png' in str(error.value) and '\n' not in str(error.value)
+
+
+def test_the_loss_leaves_out_what_does_not_count():
+  scores = np.log(np.array([[[[0.25, 0.75], [0.5, 0.5], [0.1, 0.9]]]]))
+  labels = np.array([[[1, 0, 255]]])
+  loss = segmenter_training.loss(scores.astype(np.float32), labels)
+  assert float(loss) == pytest.approx(-(np.log(0.75) + np.log(0.5)) / 2, 1e-5)
+  nothing = np.full_like(labels, 255)
+  assert segmenter_training.loss(scores.astype(np.float32), nothing) == 0
