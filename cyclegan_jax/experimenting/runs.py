@@ -14,8 +14,13 @@ _NEEDS = {
   'lpips': 'pairs',
   'lpips_vgg': 'pairs',
   'fcn': 'labels',
+  'palette': 'labels',
 }
 _PRETRAINED = ('lpips', 'lpips_vgg', 'kd_vgg', 'fd_vgg', 'kd_alex', 'fd_alex')
+_NO_SEGMENTER = (
+  'but its pixel accuracy of label maps, as there is no --segmenter, nor label '
+  'maps of training pictures to train one'
+)
 DEFAULT_METRICS = 'l1,psnr,ssim,lpips,kd_vgg,fcn'
 
 
@@ -31,6 +36,7 @@ class Experiment(NamedTuple):
     seeds: how many of each run, from the config's seed on.
     metrics: names with commas between them.
     segmenter: where it is; '' for one that is trained here if it can be.
+    palette: whose colours tell the classes of B's test pictures, or ''.
     inception: where its weights are, or ''.
     python: what a command begins with, up to the name of the program.
   """
@@ -43,6 +49,7 @@ class Experiment(NamedTuple):
   seeds: int = 3
   metrics: str = DEFAULT_METRICS
   segmenter: str = ''
+  palette: str = ''
   inception: str = ''
   python: tuple = (sys.executable, '-m')
 
@@ -54,7 +61,12 @@ class Experiment(NamedTuple):
     """The folder of a run."""
     return self.workdir / 'runs' / row.run / f'seed{seed}'
 
+  def names(self):
+    """The names of the metrics."""
+    return list(dict.fromkeys(self.metrics.replace(',', ' ').split()))
+
   def seed_numbers(self):
+    """The seeds of a row's runs."""
     first = self.options['seed']
     return range(first, first + self.seeds)
 
@@ -110,8 +122,9 @@ def _evaluation(experiment, row, folder, trained):
     segmenter := _segmenter(experiment)
   ):
     flags['segmenter'] = segmenter
-  if experiment.inception:
-    flags['inception'] = experiment.inception
+  for name in ('palette', 'inception'):
+    if value := getattr(experiment, name):
+      flags[name] = value
   return jobs.Step(
     row.evaluation,
     experiment.program(
@@ -157,24 +170,36 @@ def metrics(experiment, row):
     experiment.options | experiment.changed(row, test=True)
   )
   kept, lines = [], []
-  for name in experiment.metrics.split(','):
-    need = _NEEDS.get(name)
-    if need and not getattr(facts, need):
-      what = 'label maps' if need == 'labels' else 'true pairs'
-      lines.append(f'left out: {name}, as the test pictures have no {what}')
-    elif name in _PRETRAINED and not experiment.pretrained:
-      lines.append(
-        f"left out: {name}, as it needs pip install 'cyclegan_jax[metrics]'"
-      )
+  for name in experiment.names():
+    reason = _reason(experiment, name, facts)
+    if reason:
+      lines.append(f'{name}, {reason}')
     else:
       kept.append(name)
-  return ','.join(kept), lines
+    if reason == _NO_SEGMENTER:
+      kept.append('palette')
+  return ','.join(dict.fromkeys(kept)), lines
+
+
+def _reason(experiment, name, facts):
+  """Why a metric can't be; None if it can."""
+  need = _NEEDS.get(name)
+  labels = facts.labels or bool(experiment.palette)
+  if need == 'labels' and not labels:
+    return 'as the test pictures have no label maps'
+  if need == 'pairs' and not facts.pairs:
+    return 'as the test pictures have no true pairs'
+  if name in _PRETRAINED and not experiment.pretrained:
+    return "as it needs pip install 'cyclegan_jax[metrics]'"
+  if name == 'fcn' and facts.pairs and not _segmenter(experiment):
+    return _NO_SEGMENTER
+  return None
 
 
 def segmenter_job(experiment):
   """The job that trains a segmenter; None where it can't be or is given."""
   facts = experiment.facts(experiment.options)
-  wanted = 'fcn' in experiment.metrics.split(',') and facts.labels
+  wanted = 'fcn' in experiment.names() and facts.labels
   if experiment.segmenter or not wanted or not facts.train_labels:
     return None
   folder = experiment.workdir / 'segmenter'

@@ -73,11 +73,11 @@ def markdown(suites, pictures):
   """
   parts = ['# Experiments', _READING]
   for name, asked in suites.items():
-    parts += [f'## {name}', _CAPTIONS[name]]
-    for direction, lines in results.suite(name, asked).items():
+    found = results.suite(name, asked)
+    parts += [f'## {name}', _CAPTIONS[name], _facts(asked, found)]
+    for direction, lines in found.items():
       parts.append(f'### {name}: {_DIRECTIONS[direction]} ({direction})')
       parts.append(_table(asked.experiment, name, direction, lines))
-      parts.append(_facts(asked.experiment, lines, asked.command))
     if asked.left_out:
       parts.append('\n'.join(f'- {line}' for line in asked.left_out))
     for title, path in pictures.get(name, ()):
@@ -85,28 +85,35 @@ def markdown(suites, pictures):
   return '\n\n'.join(parts) + '\n'
 
 
-def _facts(experiment, lines, command):
+def _facts(asked, found):
+  """What the tables of a suite were made of, and how to make them again."""
+  experiment = asked.experiment
+  lines = sum(found.values(), [])
   steps = sorted({n for line in lines for n in line.steps})
-  versions = ' '.join(code_versions(experiment, lines)) or 'unknown'
-  seeds = ', '.join(map(str, experiment.seed_numbers()))
   return (
-    f'Steps: {", ".join(map(str, steps)) or "none yet"}. Seeds: {seeds}. '
-    f'Code: cyclegan_jax {versions}. Config and overrides: '
-    f'`{" ".join(experiment.given)}`. Command:\n\n    {command}'
+    f'- steps: {", ".join(map(str, steps)) or "none yet"}\n'
+    f'- seeds: {", ".join(map(str, experiment.seed_numbers()))}\n'
+    f'- config: `{" ".join(experiment.given)}`\n'
+    f'- code: {", ".join(_versions(asked)) or "unknown"}\n'
+    f'- command: `{asked.command}`'
   )
 
 
-def code_versions(experiment, lines):
-  """Versions and git commits that the runs of some lines were trained with."""
+def _versions(asked):
+  """Versions and git commits that a suite's runs were trained with."""
   found = set()
-  for line in lines:
-    for seed in experiment.seed_numbers() if line.row else ():
-      path = experiment.folder(line.row, seed) / 'environment.json'
+  for row in asked.rows:
+    for seed in asked.experiment.seed_numbers():
+      path = asked.experiment.folder(row, seed) / 'environment.json'
       known = results.read(path) or {}
       version = known.get('packages', {}).get('cyclegan_jax')
-      commit = known.get('git_commit')
+      commit, _, changes = (known.get('git_commit') or '').partition('+')
       if version:
-        found.add(version + (f' at {commit}' if commit else ''))
+        found.add(
+          f'cyclegan_jax {version}'
+          + (f' at {commit[:12]}' if commit else '')
+          + (f' + {changes}' if changes else '')
+        )
   return sorted(found)
 
 
@@ -150,7 +157,7 @@ def _shown(lines):
 def _best(lines, column):
   """The best mean of the trained rows without pairs; None of fewer than two."""
   means = [
-    round(line.numbers[column].mean, 4)
+    round(line.numbers[column].mean, _digits(column))
     for line in lines
     if line.row and not line.row.paired and column in line.numbers
   ]
@@ -165,12 +172,18 @@ def _cell(line, column, best):
   if column not in line.numbers:
     return ''
   number = line.numbers[column]
-  digits = 4 if column.startswith(('KD', 'KID')) else 3
+  digits = _digits(column)
   text = f'{number.mean:.{digits}f}'
   if number.deviation is not None:
     text += f' +- {number.deviation:.{digits}f}'
   trained = line.row and not line.row.paired
-  return f'**{text}**' if trained and round(number.mean, 4) == best else text
+  return (
+    f'**{text}**' if trained and round(number.mean, digits) == best else text
+  )
+
+
+def _digits(column):
+  return 4 if column.startswith(('KD', 'KID')) else 3
 
 
 _HEADS = (
