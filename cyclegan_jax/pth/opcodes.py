@@ -35,14 +35,27 @@ def load(stream, storages):
     Refused: an instruction or a name that a state_dict has no use for.
     Exception: of almost any kind, where the pickle is damaged.
   """
-  machine = _Machine(storages)
+  return run(stream, Machine(_NAMES, storages), ACTIONS)
+
+
+def run(stream, machine, actions):
+  """What a pickle leaves on the stack of a machine.
+
+  Args:
+    stream: a binary file of which no more than the pickle is read.
+    machine: a `Machine`.
+    actions: {instruction: (machine, argument) -> None}.
+
+  Raises:
+    As `load`.
+  """
   for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
     if count > _INSTRUCTIONS:
       raise ValueError('a pickle too long for a state_dict')
-    if opcode.name not in _ACTIONS:
+    if opcode.name not in actions:
       what = opcode.name if argument is None else f'{opcode.name} {argument}'
       refuse(what)
-    _ACTIONS[opcode.name](machine, argument)
+    actions[opcode.name](machine, argument)
   return machine.stack.pop()
 
 
@@ -55,10 +68,16 @@ def refuse(what):
   )
 
 
-class _Machine:
-  """A stack of objects, those below a mark, and a memory."""
+class Machine:
+  """A stack of objects, those below a mark, and a memory.
 
-  def __init__(self, storages):
+  Args:
+    names: {"module name": what stands in for it}; functions may be called.
+    storages: {key: `Storage`}, to which those met are added.
+  """
+
+  def __init__(self, names, storages):
+    self.names = names
     self.storages = storages
     self.stack = []
     self.below = []
@@ -100,9 +119,9 @@ class _Machine:
     self.memory[len(self.memory) if place is None else place] = self.stack[-1]
 
   def name(self, name):
-    if name not in _NAMES:
+    if name not in self.names:
       refuse(name)
-    self.push(_NAMES[name])
+    self.push(self.names[name])
 
   def name_on_stack(self):
     module, name = self.pop(2)
@@ -188,14 +207,14 @@ _NAMES = {
 }
 
 # Instruction -> (machine, argument) -> None.
-_ACTIONS = (
+ACTIONS = (
   dict.fromkeys(
     (
       *('BININT', 'BININT1', 'BININT2', 'LONG1', 'LONG4', 'BINFLOAT'),
       *('BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8'),
       *('BINSTRING', 'SHORT_BINSTRING'),
     ),
-    _Machine.push,
+    Machine.push,
   )
   | {
     'NONE': lambda machine, _: machine.push(None),
@@ -221,7 +240,7 @@ _ACTIONS = (
     'BUILD': lambda machine, _: machine.build(),
     'BINPERSID': lambda machine, _: machine.storage(),
   }
-  | dict.fromkeys(('BINPUT', 'LONG_BINPUT', 'MEMOIZE'), _Machine.remember)
-  | {'MARK': _Machine.mark}
+  | dict.fromkeys(('BINPUT', 'LONG_BINPUT', 'MEMOIZE'), Machine.remember)
+  | {'MARK': Machine.mark}
   | dict.fromkeys(('PROTO', 'FRAME', 'STOP'), lambda machine, _: None)
 )
