@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from cyclegan_jax import nets, optim
+from cyclegan_jax import evaluation, metrics, nets, optim
 from cyclegan_jax.data import Dataset
 from cyclegan_jax.data.preprocess import preprocess
 from cyclegan_jax.data.skip import ON_BAD_IMAGE
@@ -13,7 +13,7 @@ from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.method import DIRECTIONS, Choices
 from cyclegan_jax.nets.generators import REMATS
-from cyclegan_jax.train import Keep, Rhythm, Run
+from cyclegan_jax.train import Keep, Rhythm, Run, Workdir
 
 # train.on_nonfinite -> whether such steps are passed over.
 _ON_NONFINITE = {'stop': False, 'skip': True}
@@ -49,7 +49,10 @@ def build_run(config):
     devices=config.parallel.devices,
     map=config.parallel.map,
     rhythm=Rhythm(
-      config.log.every, config.log.sample_every, config.log.checkpoint_every
+      config.log.every,
+      config.log.sample_every,
+      config.log.checkpoint_every,
+      config.evaluate.every * data.steps_per_epoch(config.train.batch_size),
     ),
     keep=Keep(config.log.keep, config.log.keep_every),
     samples=config.log.samples,
@@ -57,6 +60,40 @@ def build_run(config):
     skip_nonfinite=lookup(
       _ON_NONFINITE, config.train.on_nonfinite, 'train.on_nonfinite'
     ),
+  )
+
+
+def build_evaluation(config, run, workdir, save):
+  """What measures the test pictures during training; None if nothing does.
+
+  Args:
+    config: the config.
+    run: the `Run` it asks for.
+    workdir: the run's folder; the best weights go into `best` there.
+    save: (folder, params) -> None, writes a model.
+
+  Raises:
+    UserError: a metric that can't be had, or `evaluate.best` is none of them.
+  """
+  c = config.evaluate
+  if not c.every:
+    if c.best:
+      raise UserError(f'evaluate.best={c.best!r} needs evaluate.every=EPOCHS')
+    return None
+  tests, directions = evaluation.truth(run.data), run.method.directions
+  needs = metrics.Needs(
+    tests.paired,
+    directions,
+    tests.colours,
+    c.segmenter,
+    inception=c.inception,
+    prefix='evaluate.',
+  )
+  chosen = metrics.make(metrics.names(c.metrics), needs)
+  best = evaluation.ranking(c.best, chosen, directions)
+  evaluation.check(tests, directions, chosen)
+  return evaluation.Tracker(
+    tests, directions, chosen, best, Workdir(workdir).best, save
   )
 
 
@@ -161,6 +198,7 @@ _RANGES = (
       'log.sample_every',
       'log.checkpoint_every',
       'log.keep_every',
+      'evaluate.every',
       'parallel.devices',
       'data.cache_gb',
       'data.threads',

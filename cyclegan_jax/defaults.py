@@ -108,6 +108,19 @@ OPTIONS = {
   'log.keep_every': (0, 'steps between checkpoints kept for good; 0: none'),
   'log.samples': (4, 'test pictures in a sample grid'),
   'log.report': (True, 'makes report/index.html at the end'),
+  'evaluate.every': (0, 'epochs between measuring the test pictures; 0: never'),
+  'evaluate.metrics': (
+    'l1,ssim',
+    'what by: l1 psnr ssim lpips lpips_vgg fid kid fd_vgg kd_vgg fd_alex '
+    'kd_alex fcn palette',
+  ),
+  'evaluate.best': (
+    '',
+    'METRIC or METRIC DIRECTION, as "lpips b2a": keeps the best weights by it '
+    'in best/',
+  ),
+  'evaluate.segmenter': ('', 'what fcn reads pictures with'),
+  'evaluate.inception': ('', "PyTorch-FID's weights, for fid and kid"),
   'parallel.devices': (0, 'devices to use; 0: all'),
   'parallel.map': ('shard_map', 'shard_map | pmap, which give the same'),
 }
@@ -116,6 +129,7 @@ OPTIONS = {
 # Sections end with a dot. The number of steps bends the schedule's rest.
 MAY_CHANGE = (
   'log.',
+  'evaluate.',
   'parallel.',
   'data.root',  # record.py compares the pictures' names
   'data.cache_gb',

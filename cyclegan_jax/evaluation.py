@@ -1,72 +1,238 @@
-"""Translations of the test pictures against their true pairs."""
+"""How good the translations of a model are, at the end and on the way."""
+
+import json
+import shutil
+from collections.abc import Sequence
 
 import numpy as np
 
-from cyclegan_jax.data.decode import load
-from cyclegan_jax.metrics import PAIRED_METRICS, pixel_accuracy
+from cyclegan_jax import files, metrics, parallel
+from cyclegan_jax.data import skip
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.metrics import labels as label_maps
+from cyclegan_jax.metrics.tables import CANDIDATES, Truth, table
+
+__all__ = ['CANDIDATES', 'Truth', 'table']
 
 
-def paired_table(translate, tests, directions, labels=None):
-  """How close translations come, beside what needs no training.
+class Lazy(Sequence):
+  """A sequence whose items are read each time they are asked for."""
+
+  def __init__(self, read, places):
+    """Takes a function of a place, and the places to call it with."""
+    self._read = read
+    self._places = places
+
+  def __len__(self):
+    return len(self._places)
+
+  def __getitem__(self, index):
+    return self._read(self._places[index])
+
+
+def truth(data):
+  """The `Truth` of a `Dataset`; nothing is kept in memory."""
+  source = data.source
+  pictures = {}
+  for domain in ('a', 'b'):
+    read, places = _reader(data, domain), range(len(source.test[domain]))
+    if data.skip and not source.paired:
+      places = [place for place in places if _usable(read, place)]
+    pictures[domain] = Lazy(read, places)
+  if source.labels is None:
+    return Truth(pictures, source.paired)
+  labels = Lazy(
+    lambda picture: label_maps.test_labels(picture, data.preprocess),
+    source.labels.pictures,
+  )
+  return Truth(pictures, source.paired, labels, source.labels.colours)
+
+
+def _reader(data, domain):
+  def read(place):
+    # Read alone: not all at once, and none in the place of one that is bad.
+    one = {domain: [data.source.test[domain][place]]}
+    alone = data._replace(source=data.source._replace(test=one), skip=False)
+    return alone.test_images(domain)[0]
+
+  return read
+
+
+def _usable(read, place):
+  try:
+    read(place)
+  except UserError as e:
+    skip.warn_once(f'{e} (data.on_bad_image=skip: goes on without it)')
+    return False
+  return True
+
+
+def final_table(translate, data, directions):
+  """The `table` of a training's end: L1, PSNR, SSIM, classes of the maps.
 
   Args:
-    translate: (image [h, w, c], direction) -> image, float in [-1, 1].
-    tests: {'a': [image], 'b': [image]}, true pairs by position.
+    translate: (images [1, h, w, c], direction) -> images.
+    data: a `Dataset`, its test pictures true pairs.
     directions: of 'a2b' and 'b2a'.
-    labels: `Labels` of the same pictures to read translated maps by, or None.
+  """
+  there = truth(data)
+  names = ['l1', 'psnr', 'ssim'] + ['palette'] * (there.labels is not None)
+  chosen = metrics.make(
+    names, metrics.Needs(there.paired, colours=there.colours)
+  )
+  return table(translate, there, directions, chosen, CANDIDATES[:4])
+
+
+def check(there, directions, chosen):
+  """Measures a picture of each domain, so that a mistake is met early.
+
+  Raises:
+    UserError: pictures that are too small for a metric.
+  """
+  for metric in chosen:
+    if metric.features is not None and set(metric.directions) & set(directions):
+      for pictures in there.pictures.values():
+        metric.features(pictures[0][None])
+
+
+class Tracker:
+  """Measures the test pictures during training, and keeps the best weights."""
+
+  def __init__(self, there, directions, chosen, best, folder, save):
+    """Measures nothing yet.
+
+    Args:
+      there: `Truth`.
+      directions: of 'a2b' and 'b2a'.
+      chosen: a list of `Metric`.
+      best: what to keep the best by, from `ranking`, or None.
+      folder: where the best is kept: a link to a folder beside it.
+      save: (folder, params) -> None, writes a model.
+    """
+    self._tests = there
+    self._directions = directions
+    self._metrics = chosen
+    self._best = best
+    self._folder = folder
+    self._save = save
+    self._reals = {}
+
+  def __call__(self, step, translate, params):
+    """{'test/a2b/L1': number}; the best so far is written.
+
+    Args:
+      step: the step it is.
+      translate: (images [1, h, w, c], direction) -> images.
+      params: {'gen'}, what is kept if it is the best.
+    """
+    rows = table(
+      translate,
+      self._tests,
+      self._directions,
+      self._metrics,
+      CANDIDATES[:1],
+      reals=self._reals,
+    )
+    if self._best and parallel.writes():
+      with files.writing(self._folder):
+        self._keep(step, rows, params)
+    return {
+      f'test/{row["direction"]}/{column}': value
+      for row in rows
+      for column, value in row.items()
+      if isinstance(value, float)
+    }
+
+  def _keep(self, step, rows, params):
+    name, column, directions, sign = self._best
+    values = [
+      row[column]
+      for row in rows
+      if row['direction'] in directions and column in row
+    ]
+    if len(values) < len(directions):  # not a number
+      return
+    value = float(np.mean(values))
+    before = best_so_far(self._folder)
+    if before.get('best') == name and sign * value >= sign * before['value']:
+      self._clean()
+      return
+    place = self._folder.with_name(f'{self._folder.name}_at_{step}')
+    if place == self._target():  # the best of another metric
+      place = place.with_name(f'{place.name}_again')
+    shutil.rmtree(place, ignore_errors=True)
+    self._save(place, params)
+    content = {'step': step, 'best': name, 'value': value, 'rows': rows}
+    files.write(place / 'evaluation.json', json.dumps(content, indent=2) + '\n')
+    # A link takes another's place at once, a folder does not.
+    link = files.part(self._folder)
+    link.unlink(missing_ok=True)
+    link.symlink_to(place.name)
+    link.replace(self._folder)
+    self._clean()
+
+  def _target(self):
+    return self._folder.resolve()
+
+  def _clean(self):
+    """Removes what was the best before, and what was left half written."""
+    for place in self._folder.parent.glob(f'{self._folder.name}_at_*'):
+      if place.resolve() != self._target():
+        shutil.rmtree(place)
+
+
+def best_so_far(folder):
+  """What is said of the best weights kept: {'step', 'best', 'value', 'rows'}.
+
+  Nothing if there are none.
+  """
+  try:
+    return json.loads((folder / 'evaluation.json').read_text())
+  except (OSError, ValueError):
+    return {}
+
+
+def ranking(text, chosen, directions):
+  """What `Tracker` keeps the best by.
+
+  Args:
+    text: 'METRIC DIRECTION', or 'METRIC': the mean over its directions.
+    chosen: the list of `Metric` that are measured.
+    directions: those the model has.
 
   Returns:
-    A row a direction and candidate: {'direction', 'candidate', 'L1', 'PSNR',
-    'SSIM', 'pixel accuracy' (a2b only, where there are labels)}. Candidates
-    are 'translated', 'copy the input' (where channels agree), 'another
-    picture' (a true picture of another pair) and 'true pair'.
+    (text, column, directions, sign), where a lower sign * value is better;
+    None for ''.
+
+  Raises:
+    UserError: it is not measured.
   """
-  maps = None
-  if labels:
-    maps = [load(p, 1, lambda w, h: (w, h))[..., 0] for p in labels.pictures]
-  rows = []
-  for direction in directions:
-    inputs, truths = (tests[d] for d in direction.split('2'))
-    candidates = {'translated': [translate(x, direction) for x in inputs]}
-    if inputs[0].shape == truths[0].shape:
-      candidates['copy the input'] = inputs
-    half = max(1, len(truths) // 2)
-    candidates['another picture'] = truths[half:] + truths[:half]
-    candidates['true pair'] = truths
-    for name, images in candidates.items():
-      row = {'direction': direction, 'candidate': name}
-      if name != 'true pair':
-        row |= _means(images, truths)
-      if maps and direction == 'a2b':
-        row['pixel accuracy'] = _accuracy(images, maps, labels.colours)
-      if len(row) > 2:
-        rows.append(row)
-  return rows
-
-
-def _means(images, truths):
-  pairs = [(x, y) for x, y in zip(images, truths) if x.shape == y.shape]
-  return {
-    name: float(np.mean([metric(x, y) for x, y in pairs]))
-    for name, metric in PAIRED_METRICS.items()
-    if pairs
+  if not text:
+    return None
+  name, _, direction = text.strip().partition(' ')
+  found = {
+    d: metric
+    for metric in chosen
+    for d in metric.directions
+    if metric.name == name and d in directions
   }
-
-
-def _accuracy(images, maps, colours):
-  counts = [
-    pixel_accuracy(image, labels, colours)
-    for image, labels in zip(images, maps)
-    if image.shape[:2] == labels.shape
-  ]
-  right, counted = np.sum(counts, axis=0) if counts else (0, 0)
-  return float(right / counted) if counted else float('nan')
+  wanted = [direction.strip()] if direction else list(found)
+  if not found or not set(wanted) <= set(found):
+    names = ', '.join(dict.fromkeys(metric.name for metric in chosen))
+    raise UserError(
+      f'evaluate.best={text!r} is not measured: give one of evaluate.metrics '
+      f'({names}) and, if you like, a direction: "{chosen[0].name} '
+      f'{directions[0]}"'
+    )
+  metric = found[wanted[0]]
+  sign = {'low': 1, 'high': -1}[metric.best]
+  return text, metric.columns[0], wanted, sign
 
 
 def markdown(rows):
   """The rows as a table, in columns that also line up as plain text."""
   heads = list(dict.fromkeys(key for row in rows for key in row))
-  cells = [heads] + [[_cell(row.get(h, '')) for h in heads] for row in rows]
+  cells = [heads] + [[_cell(h, row.get(h, '')) for h in heads] for row in rows]
   widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
   cells.insert(1, ['-' * width for width in widths])
   return ''.join(
@@ -75,5 +241,6 @@ def markdown(rows):
   )
 
 
-def _cell(value):
-  return f'{value:.3f}' if isinstance(value, float) else value
+def _cell(head, value):
+  digits = 5 if head.startswith(('KID', 'KD')) else 3
+  return f'{value:.{digits}f}' if isinstance(value, float) else value

@@ -20,6 +20,11 @@ def main(argv):
     run = build.build_run(config)
     if config.init_from:
       run = run._replace(initial=lambda: model.load(config.init_from).params)
+    run = run._replace(
+      evaluate=build.build_evaluation(
+        config, run, workdir, lambda *args: model.save(args[0], config, args[1])
+      )
+    )
     record.begin(workdir, config, run.data.source)
     result = train.train(run, workdir)
     code = record.report(result, train.Workdir(workdir), run.schedule.steps)

@@ -181,6 +181,11 @@ def report(result, work, last_step):
     print('\nTest pictures against their true pairs, on [-1, 1]:')
     print(evaluation.markdown(result.rows))
     print(f'test figures:    {work.test_markdown}')
+  if best := evaluation.best_so_far(work.best):
+    print(
+      f'best weights:    {work.best} ({best["best"]} {best["value"]:.4f} at '
+      f'step {best["step"]})'
+    )
   if work.last_sample():
     print(f'sample picture:  {work.last_sample()}')
   print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')

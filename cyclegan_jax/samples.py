@@ -1,6 +1,7 @@
 """Sample grids: what the networks make of fixed test pictures."""
 
 import jax
+import numpy as np
 
 from cyclegan_jax import images
 
@@ -19,9 +20,15 @@ class Sampler:
     self._translate = jax.jit(method.translate, static_argnums=2)
     self._inputs = inputs
 
-  def translate(self, params, image, direction):
-    """One image [h, w, c]; compiled once for each size and direction."""
-    return self._translate(params, image[None], direction)[0]
+  def translate(self, params, images, direction):
+    """Images [b, h, w, c]; compiled once for each shape and direction."""
+    return self._translate(params, images, direction)
+
+  def translation(self, params):
+    """The same as (images [b, h, w, c], direction) -> images, on the host."""
+    return lambda images, direction: np.asarray(
+      self.translate(params, images, direction)
+    )
 
   def start(self, state):
     """Starts to compute the pictures of a `TrainState`, waiting for nothing.
@@ -31,7 +38,7 @@ class Sampler:
     params = state.translation_params()
 
     def run(image, direction):
-      return self.translate(params, image, direction)
+      return self.translate(params, image[None], direction)[0]
 
     def columns(image, there, back):
       fake = run(image, there)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from clu import parameter_overview
 
 from cyclegan_jax import data, evaluation, files, optim, parallel, train_state
@@ -31,6 +30,7 @@ class Rhythm(NamedTuple):
   log: int = 100
   sample: int = 1000
   checkpoint: int = 1000
+  evaluate: int = 0
 
 
 class Keep(NamedTuple):
@@ -65,6 +65,8 @@ class Run(NamedTuple):
       a gradient; else they stop the run.
     initial: () -> {'gen', 'disc'}, trained parameters to begin with, of some
       or all networks; None to begin with random ones.
+    evaluate: (step, (images, direction) -> images, {'gen'}) -> {name: number},
+      called in the rhythm to measure the test pictures; None for never.
   """
 
   method: Method
@@ -86,6 +88,7 @@ class Run(NamedTuple):
   save_memory: bool = False
   skip_nonfinite: bool = False
   initial: Callable | None = None
+  evaluate: Callable | None = None
 
 
 class Result(NamedTuple):
@@ -95,7 +98,7 @@ class Result(NamedTuple):
     step: steps done.
     state: the state then.
     signal: the signal that stopped it before the last step, or None.
-    rows: rows of `evaluation.paired_table`, or None if it stopped or the test
+    rows: rows of `evaluation.final_table`, or None if it stopped or the test
       pictures are no pairs.
   """
 
@@ -112,6 +115,7 @@ class Workdir:
     self.path = pathlib.Path(path).absolute()
     self.checkpoints = self.path / 'checkpoints'
     self.samples = self.path / 'samples'
+    self.best = self.path / 'best'
     self.tensorboard = self.path / 'tensorboard'
     self.parameters = self.path / 'parameters.txt'
     self.test_json = self.path / 'test_metrics.json'
@@ -203,12 +207,11 @@ def _initial_state(run, mesh, work, say):
 
 def _check_rhythm(run):
   """Calls of several steps have to end where something happens."""
-  for what, steps in zip(
-    ('every', 'sample_every', 'checkpoint_every'), run.rhythm
-  ):
+  names = 'log.every', 'log.sample_every', 'log.checkpoint_every'
+  for what, steps in zip((*names, 'evaluate.every, in steps,'), run.rhythm):
     if steps % run.steps_per_call:
       raise UserError(
-        f'log.{what}={steps} is not a multiple of train.steps_per_call='
+        f'{what}={steps} is not a multiple of train.steps_per_call='
         f'{run.steps_per_call}: make it one'
       )
 
@@ -246,6 +249,13 @@ def _steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
     log.sample(step, sampler.grid(pictures))
     monitors.pictures(step, sampler.pairs(pictures))
 
+  def evaluate(step, params):
+    numbers = run.evaluate(step, sampler.translation(params), params)
+    log.numbers(step, numbers, {})
+    say(
+      f'step {step}  ' + '  '.join(f'{k} {v:.4f}' for k, v in numbers.items())
+    )
+
   def save(step, state):
     log.flush()  # a checkpoint counts on the lines before it
     checkpoints.save(step, state)
@@ -275,7 +285,10 @@ def _steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
         later.append((numbers, step, metrics, speed))
       if every(run.rhythm.sample):
         later.append((sample, step, sampler.start(state)))
-      if every(run.rhythm.checkpoint):
+      if run.evaluate and every(run.rhythm.evaluate):
+        params = checkpoints.copy(state.translation_params())
+        later.append((evaluate, step, params))
+      if every(run.rhythm.checkpoint):  # behind all that it counts as done
         later.append((save, step, checkpoints.copy(state)))
     finish()
     device.settle(step)
@@ -289,15 +302,8 @@ def _test(run, state, sampler, work):
     return None
   if work.test_json.exists():
     return json.loads(work.test_json.read_text())
-  params = state.translation_params()
-  rows = evaluation.paired_table(
-    lambda image, direction: np.asarray(
-      sampler.translate(params, image, direction)
-    ),
-    {d: run.data.test_images(d) for d in ('a', 'b')},
-    run.method.directions,
-    run.data.source.labels,
-  )
+  translate = sampler.translation(state.translation_params())
+  rows = evaluation.final_table(translate, run.data, run.method.directions)
   if parallel.writes():
     files.write(work.test_markdown, evaluation.markdown(rows))
     files.write(work.test_json, json.dumps(rows, indent=2) + '\n')

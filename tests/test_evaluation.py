@@ -1,12 +1,20 @@
 """Metrics and the test table, against numbers computed by hand."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from cyclegan_jax import evaluation, images
-from cyclegan_jax.data.decode import Picture
-from cyclegan_jax.data.sources import Labels
-from cyclegan_jax.metrics import PAIRED_METRICS, pixel_accuracy
+from cyclegan_jax.errors import UserError
+from cyclegan_jax.evaluation import CANDIDATES, Truth, table
+from cyclegan_jax.metrics import (
+  PAIRED_METRICS,
+  Metric,
+  Needs,
+  make,
+  pixel_accuracy,
+)
 
 
 def flat(value, size=16):
@@ -44,31 +52,290 @@ def test_pixel_accuracy_takes_the_nearest_colour_of_any_class():
   assert pixel_accuracy(image / 127.5 - 1, labels, colours) == (2, 3)
 
 
-def test_table(tmp_path):
-  labels = np.zeros((16, 16), np.uint8)
-  labels[:, 8:] = 1
-  pictures = []
-  for i in range(2):
-    path = tmp_path / f'{i}.png'
-    images.Image.fromarray(labels).save(path)
-    pictures.append(Picture(str(path), path))
-  # Class 0 is black, class 1 white.
-  truth = np.where(labels[..., None] == 1, 1.0, -1.0) * flat(1.0)
-  tests = {'a': [flat(0.0), flat(0.0)], 'b': [truth, -truth]}
-  rows = evaluation.paired_table(
-    lambda image, direction: image + 1.0,
-    tests,
-    ('a2b',),
-    Labels(pictures, ['black', 'white'], [[[0, 0, 0]], [[255, 255, 255]]]),
+LABELS = np.repeat([[0] * 8 + [1] * 8], 16, axis=0)
+BLACK_WHITE = [[[0, 0, 0]], [[255, 255, 255]]]
+
+
+def halves():
+  """Class 0 is black, class 1 white: the map that LABELS shows, its inverse."""
+  truth = np.where(LABELS[..., None] == 1, 1.0, -1.0) * flat(1.0)
+  return Truth(
+    {'a': [flat(0.0), flat(0.0)], 'b': [truth, -truth]},
+    paired=True,
+    labels=[LABELS, LABELS],
+    colours=BLACK_WHITE,
   )
-  by_name = {row['candidate']: row for row in rows}
-  assert by_name['translated']['L1'] == 1.0  # all white: half right
-  assert by_name['translated']['pixel accuracy'] == 0.5
-  assert by_name['copy the input']['L1'] == 1.0
-  assert by_name['another picture']['L1'] == 2.0
-  assert by_name['true pair']['pixel accuracy'] == 0.5
-  table = evaluation.markdown(rows).splitlines()
-  assert len({len(line) for line in table}) == 1 and len(table) == 6
+
+
+def brighter(images, direction):
+  return images + (1.0 if direction == 'a2b' else -1.0)
+
+
+def rows_of(tests, names, translate=brighter, directions=('a2b',), **options):
+  needs = Needs(tests.paired, directions, tests.colours, **options)
+  chosen = make(names, needs)
+  return {
+    (row['direction'], row['candidate']): row
+    for row in table(translate, tests, directions, chosen)
+  }
+
+
+def test_table():
+  rows = rows_of(halves(), ['l1', 'palette'])
+  assert list(rows) == [('a2b', name) for name in CANDIDATES[:4]]
+  numbers = {name: row for (_, name), row in rows.items()}
+  assert numbers['translated']['L1'] == 1.0  # all white: half right
+  assert numbers['translated']['pixel accuracy'] == 0.5
+  assert numbers['copy the input']['L1'] == 1.0
+  assert numbers['another picture']['L1'] == 2.0
+  assert numbers['true pair']['pixel accuracy'] == 0.5
+  assert 'L1' not in numbers['true pair']
+  text = evaluation.markdown(list(rows.values())).splitlines()
+  assert len({len(line) for line in text}) == 1 and len(text) == 6
+
+
+def test_reconstructions_are_held_against_the_input():
+  rows = rows_of(halves(), ['l1'], directions=('a2b', 'b2a'))
+  # The inverse of what went there, but for what left [-1, 1].
+  assert rows['a2b2a', 'reconstructed']['L1'] == 0.0
+  assert rows['b2a2b', 'reconstructed']['L1'] == 0.0
+  once = rows_of(
+    halves(),
+    ['l1'],
+    lambda images, direction: images + 0.25,
+    directions=('a2b', 'b2a'),
+  )
+  assert once['a2b2a', 'reconstructed']['L1'] == 0.5
+  assert ('a2b2a', 'reconstructed') not in rows_of(halves(), ['l1'])
+
+
+def test_the_fcn_score_of_both_directions():
+  tests = halves()
+  right, wrong = LABELS, 1 - LABELS
+  tests = tests._replace(predicted=[right, wrong[::2, ::2]])
+  rows = rows_of(tests, ['fcn'], directions=('a2b', 'b2a'), predicted=True)
+  there = rows['a2b', 'translated']  # all white, class 1
+  assert there['pixel accuracy'] == 0.5
+  assert there['class accuracy'] == 0.5  # of class 0 none, of class 1 all
+  assert there['class IoU'] == 0.25  # 0 and 1/2
+  back = rows['b2a', 'translated']
+  assert back['pixel accuracy'] == 0.5
+  assert back['class IoU'] == pytest.approx(1 / 3)  # both 1 of 3 parts
+  assert ('b2a', 'true pair') not in rows  # nobody has read it
+
+
+def test_labels_255_do_not_count():
+  labels = LABELS.copy()
+  labels[:, :8] = 255
+  rows = rows_of(halves()._replace(labels=[labels, labels]), ['palette'])
+  assert rows['a2b', 'translated']['pixel accuracy'] == 1.0
+  nothing = np.full_like(LABELS, 255)
+  assert not rows_of(halves()._replace(labels=[nothing] * 2), ['palette'])
+
+
+def test_pictures_of_any_sizes_go_together_as_one_by_one(rng):
+  sizes = (16, 16, 16, 20, 20, 16)
+  pictures = {
+    d: [rng.uniform(-1, 1, (s, 16, 3)).astype(np.float32) for s in sizes]
+    for d in 'ab'
+  }
+  tests = Truth(pictures, paired=True)
+  chosen = make(['l1', 'ssim'], Needs(paired=True))
+  shapes = []
+
+  def translate(images, direction):
+    shapes.append(images.shape[:2])
+    return images * 0.5
+
+  alone, joined = (
+    table(translate, tests, ('a2b', 'b2a'), chosen, batch=n) for n in (1, 2)
+  )
+  assert {(2, 16), (1, 16), (2, 20)} <= set(shapes)
+  assert [row.keys() for row in alone] == [row.keys() for row in joined]
+  for one, other in zip(alone, joined):
+    assert one == pytest.approx(other, abs=1e-6)
+
+
+def means(size):
+  """A metric of sets: the distance of mean features, here mean colours."""
+  return Metric(
+    'means',
+    'sets',
+    ('D',),
+    lambda x, y: {'D': float(np.abs(x.mean(0) - y.mean(0)).max())},
+    lambda images: images.mean((1, 2)),
+    size=size,
+  )
+
+
+def test_sets_that_are_no_pairs(rng):
+  shift = np.float32(0.25)
+  a = [rng.uniform(-0.5, 0.5, (16, 16, 3)).astype(np.float32) for _ in range(3)]
+  tests = Truth({'a': a, 'b': [x + shift for x in (*a, *a)]}, paired=False)
+  reals = {}
+  rows = table(
+    lambda images, direction: images + shift,
+    tests,
+    ('a2b', 'b2a'),
+    [means(3)],
+    reals=reals,
+  )
+  found = {(row['direction'], row['candidate']): row['D'] for row in rows}
+  assert found == pytest.approx(
+    {
+      ('a2b', 'translated'): 0.0,
+      ('a2b', 'copy the input'): 0.25,
+      ('b2a', 'translated'): 0.5,
+      ('b2a', 'copy the input'): 0.25,
+    },
+    abs=1e-6,
+  )
+  assert len(reals) == 2  # the true pictures of each domain, once
+
+
+def test_what_is_not_a_number_is_left_out():
+  broken = means(3)._replace(score=lambda x, y: {'D': float('nan')})
+  assert not table(brighter, halves(), ('a2b',), [broken])
+
+
+def test_gray_to_colour_is_not_copied():
+  tests = halves()._replace(labels=None, colours=None)
+  tests.pictures['a'] = [x[..., :1] for x in tests.pictures['a']]
+  rows = rows_of(
+    tests, ['l1'], lambda images, direction: np.repeat(images, 3, -1)
+  )
+  assert [name for _, name in rows] == ['translated', 'another picture']
+
+
+@pytest.mark.parametrize(
+  'names, needs, words',
+  [
+    (['lpip'], Needs(paired=True), "--metrics='lpip'.*mean 'lpips'"),
+    ([], Needs(), '--metrics is empty'),
+    (['l1'], Needs(), 'l1 compares with true translations.*kd_vgg'),
+    (['fid'], Needs(), 'fid needs --inception=FILE.*6726825d.pth'),
+    (
+      ['kid'],
+      Needs(prefix='evaluate.'),
+      'kid needs evaluate.inception=FILE',
+    ),
+    (['kid'], Needs(inception='x', resize='bicubic'), '--resize='),
+    (['fcn'], Needs(paired=True), 'fcn needs label maps.*testLabels'),
+    (
+      ['fcn'],
+      Needs(paired=True, colours=BLACK_WHITE),
+      'fcn of b2a needs --segmenter=PATH',
+    ),
+  ],
+)
+def test_what_cannot_be_measured_is_said(names, needs, words):
+  with pytest.raises(UserError, match=words) as error:
+    make(names, needs)
+  assert '\n' not in str(error.value)
+
+
+def test_fcn_of_maps_needs_no_segmenter():
+  needs = Needs(paired=True, colours=BLACK_WHITE, directions=('a2b',))
+  assert [metric.directions for metric in make(['fcn'], needs)] == [('a2b',)]
+
+
+class Best:
+  """A `Tracker` of numbers made up, in a folder."""
+
+  def __init__(self, folder, best='l1 a2b', metric='l1'):
+    tests = Truth({'a': [flat(0.0)], 'b': [flat(0.0)]}, paired=True)
+    chosen = make([metric], Needs(paired=True))
+    self.folder = folder / 'best'
+    self.saved = []
+    self._tracker = evaluation.Tracker(
+      tests,
+      ('a2b', 'b2a'),
+      chosen,
+      evaluation.ranking(best, chosen, ('a2b', 'b2a')),
+      self.folder,
+      self.save,
+    )
+
+  def save(self, folder, params):
+    self.saved.append(folder.name)
+    folder.mkdir()
+    (folder / 'weights').write_text(params)
+
+  def __call__(self, step, a2b, b2a=0.0):
+    by = {'a2b': a2b, 'b2a': b2a}
+    return self._tracker(
+      step, lambda images, d: images + np.float32(by[d]), f'weights of {step}'
+    )
+
+  def kept(self):
+    content = evaluation.best_so_far(self.folder)
+    weights = (self.folder / 'weights').read_text()
+    assert weights == f'weights of {content["step"]}'
+    others = [x.name for x in self.folder.parent.iterdir() if x.is_dir()]
+    assert len(others) == 2  # the link, and what it leads to
+    return content['step'], content['value']
+
+
+def test_the_best_is_kept(tmp_path):
+  best = Best(tmp_path)
+  numbers = best(1, 0.5, 0.25)
+  assert numbers == {'test/a2b/L1': 0.5, 'test/b2a/L1': 0.25}
+  assert best.kept() == (1, 0.5)
+  best(2, 0.75)
+  assert best.kept() == (1, 0.5)
+  best(3, 0.25)
+  assert best.kept() == (3, 0.25)
+  best(4, 0.25)  # no better
+  assert best.kept() == (3, 0.25)
+  again = Best(tmp_path)  # as a run that goes on from step 2
+  again(3, 0.25)
+  assert again.kept() == (3, 0.25) and not again.saved
+
+
+def test_the_mean_over_directions_and_what_is_better_higher(tmp_path):
+  best = Best(tmp_path, 'psnr', 'psnr')
+  for step, (a2b, b2a) in enumerate([(0.1, 0.4), (0.2, 0.1), (0.1, 0.5)]):
+    best(step, a2b, b2a)
+  assert best.kept()[0] == 1
+
+
+def test_another_metric_begins_anew(tmp_path):
+  Best(tmp_path)(2, 0.125)
+  other = Best(tmp_path, 'l1 b2a')
+  other(2, 0.5, 0.5)  # at the step of the best there is
+  assert other.kept() == (2, 0.5)
+
+
+@pytest.mark.parametrize('dies_in', ['save', 'link'])
+def test_killed_while_it_writes_it_leaves_the_best_before(
+  dies_in, tmp_path, monkeypatch
+):
+  best = Best(tmp_path)
+  best(1, 0.5)
+
+  def die(*args):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    if dies_in == 'save':
+      patch.setattr(evaluation.files, 'write', die)
+    else:
+      patch.setattr(pathlib.Path, 'replace', die)
+    with pytest.raises(KeyboardInterrupt):
+      best(2, 0.25)
+  assert evaluation.best_so_far(best.folder)['step'] == 1
+  assert (best.folder / 'weights').read_text() == 'weights of 1'
+  again = Best(tmp_path)
+  again(2, 0.25)
+  assert again.kept() == (2, 0.25)
+  assert not list(tmp_path.glob('*.part'))
+
+
+@pytest.mark.parametrize('text', ['ssim', 'l1 a2c', 'l1 a2b b2a', 'L1'])
+def test_a_best_that_is_not_measured(text):
+  chosen = make(['l1'], Needs(paired=True))
+  with pytest.raises(UserError, match='evaluate.best=.*"l1 a2b"'):
+    evaluation.ranking(text, chosen, ('a2b', 'b2a'))
 
 
 def test_grid_shows_what_it_is_given():

@@ -1,54 +1,62 @@
 """What a translation is measured by, by name."""
 
-import numpy as np
-import tensorflow as tf
+from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.metrics import makers, pixels
+from cyclegan_jax.metrics.metric import Metric, Needs
+from cyclegan_jax.metrics.pixels import PAIRED_METRICS, pixel_accuracy
+
+__all__ = [
+  'METRICS',
+  'PAIRED_METRICS',
+  'Metric',
+  'Needs',
+  'make',
+  'names',
+  'pixel_accuracy',
+]
 
 
-def l1(fake, real):
-  """Mean absolute difference in [0, 2]; lower is better."""
-  return float(np.abs(fake - real).mean())
+# name -> (name, `Needs`) -> [`Metric`]
+METRICS = {
+  'l1': makers.pairs('L1', 'low', makers.one_by_one(pixels.l1)),
+  'psnr': makers.pairs('PSNR', 'high', makers.one_by_one(pixels.psnr)),
+  'ssim': makers.pairs('SSIM', 'high', makers.one_by_one(pixels.ssim)),
+  'lpips': makers.pairs('LPIPS', 'low', makers.lpips('alexnet')),
+  'lpips_vgg': makers.pairs('LPIPS (VGG)', 'low', makers.lpips('vgg16')),
+  'fid': makers.frechet('FID', makers.inception),
+  'kid': makers.kernel('KID', makers.inception),
+  'fd_vgg': makers.frechet('FD (VGG)', makers.embedding('vgg16', 512)),
+  'kd_vgg': makers.kernel('KD (VGG)', makers.embedding('vgg16', 512)),
+  'fd_alex': makers.frechet('FD (AlexNet)', makers.embedding('alexnet', 256)),
+  'kd_alex': makers.kernel('KD (AlexNet)', makers.embedding('alexnet', 256)),
+  'fcn': makers.fcn,
+  'palette': makers.palette,
+}
 
 
-def psnr(fake, real):
-  """Peak signal-to-noise ratio in dB, at most 100; higher is better."""
-  return min(100.0, float(tf.image.psnr(fake, real, max_val=2.0)))
+def names(text):
+  """The names in a text such as 'l1,ssim'."""
+  return list(dict.fromkeys(text.replace(',', ' ').split()))
 
 
-def ssim(fake, real):
-  """Structural similarity (Wang et al. 2004), gaussian window of 11 pixels.
-
-  Smaller pictures take the largest window that fits.
-  """
-  window = min(11, *real.shape[:2])
-  return float(
-    tf.image.ssim(
-      tf.cast(fake, tf.float32),
-      tf.cast(real, tf.float32),
-      max_val=2.0,
-      filter_size=window,
-    )
-  )
-
-
-# name -> (translated, true) -> number, for images [h, w, c] in [-1, 1]
-PAIRED_METRICS = {'L1': l1, 'PSNR': psnr, 'SSIM': ssim}
-
-
-def pixel_accuracy(image, labels, colours, ignored=255):
-  """Share of pixels whose nearest class colour is of the true class.
+def make(names, needs):
+  """The metrics of some names.
 
   Args:
-    image: [h, w, 3] in [-1, 1].
-    labels: [h, w], class numbers.
-    colours: for each class a list of RGB colours in [0, 255].
-    ignored: the label that does not count.
+    names: of `METRICS`.
+    needs: `Needs`.
 
   Returns:
-    (right, counted) pixels.
+    A list of `Metric`, in the order of the names; of 'fcn' one a direction.
+
+  Raises:
+    UserError: an unknown name, or one that lacks what it needs.
   """
-  palette = np.concatenate([np.reshape(c, (-1, 3)) for c in colours])
-  owner = np.repeat(np.arange(len(colours)), [len(c) for c in colours])
-  pixels = (np.asarray(image)[..., None, :] + 1) * 127.5
-  nearest = owner[np.sum((pixels - palette) ** 2, axis=-1).argmin(-1)]
-  counted = labels != ignored
-  return int((nearest == labels)[counted].sum()), int(counted.sum())
+  if not names:
+    raise UserError(
+      f'{needs.prefix}metrics is empty: choose from {", ".join(METRICS)}'
+    )
+  wanted = [
+    (name, lookup(METRICS, name, f'{needs.prefix}metrics')) for name in names
+  ]
+  return [metric for name, maker in wanted for metric in maker(name, needs)]

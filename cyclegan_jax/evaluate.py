@@ -1,0 +1,209 @@
+"""Measures a model on the test pictures of a data set:
+
+    python -m cyclegan_jax.evaluate --model=runs/NAME --metrics=l1,lpips,kd_vgg
+
+Prints a table and writes it as JSON (--output). Metrics of true pairs: l1 psnr
+ssim lpips lpips_vgg. Of sets of pictures: fid kid, which need --inception, and
+the same statistics on other features, fd_vgg kd_vgg fd_alex kd_alex. Of label
+maps: fcn, which in b2a needs --segmenter or --predictions, and palette, its
+per-pixel accuracy in a2b. The pictures are those of --config, or of the config
+the run was trained with. Exit codes: 0 done, 2 something given doesn't fit.
+"""
+
+import json
+import pathlib
+import sys
+
+from cyclegan_jax import cli
+from cyclegan_jax.errors import UserError, lookup
+
+FLAGS = {
+  **{k: v for k, v in cli.MODEL_FLAGS.items() if k != 'direction'},
+  'metrics': ('NAMES', '', 'what by, with commas; of pairs l1,psnr,ssim'),
+  'segmenter': (
+    'PATH',
+    '',
+    'for fcn: a folder of cyclegan_jax.segmenter, or an .onnx file',
+  ),
+  'predictions': (
+    'FOLDER',
+    '',
+    'for fcn: label maps that were read from the translations of B, class '
+    'numbers as gray values, named as the pictures',
+  ),
+  'palette': (
+    'NAME',
+    '',
+    "cityscapes: label maps are read from the colours of B's test pictures",
+  ),
+  'inception': ('FILE', '', 'for fid and kid: the weights of PyTorch-FID'),
+  'resize': ('NAME', 'clean', 'clean | pytorch-fid: resizing for Inception'),
+  'subsets': ('N', 100, 'for kid, kd_vgg, kd_alex: random subsets'),
+  'subset-size': ('N', 1000, 'and the pictures in each'),
+  'seed': ('N', 0, 'of these subsets'),
+  'output': ('FILE', '', 'JSON file; of a run RUN/evaluation.json'),
+}
+_BATCH = 4
+
+
+def main(argv):
+  config, values = _parse(argv)
+  cli.require(values, 'model')
+  for name, least in (('subsets', 2), ('subset-size', 2), ('seed', 0)):
+    if values[name] < least:
+      raise UserError(f'--{name}={values[name]} must be at least {least}')
+  if values['segmenter'] and values['predictions']:
+    raise UserError('--segmenter and --predictions: give one of them')
+  cli.quiet()
+  from cyclegan_jax import evaluation, model
+
+  step = None if values['step'] < 0 else values['step']
+  loaded = model.load(values['model'], step, values['batch-norm'])
+  if not loaded.directions:
+    raise UserError(f'{values["model"]} (--model) holds no generator')
+  tests = _tests(config, loaded, values)
+  chosen = _metrics(tests, loaded.directions, values)
+  evaluation.check(tests, loaded.directions, chosen)
+  rows = evaluation.table(
+    loaded.translate, tests, loaded.directions, chosen, batch=_BATCH
+  )
+  print(evaluation.markdown(rows), end='')
+  for line in notes(chosen, tests):
+    print(f'note: {line}')
+  _write(values, {'model': values['model'], 'step': loaded.step, 'rows': rows})
+
+
+def _parse(argv):
+  """The config, or None if none is given, and {flag: value}."""
+  words = [word.lstrip('-').partition('=')[0] for word in argv]
+  if 'config' in words or {'help', 'h', 'helpfull'} & set(words):
+    return cli.parse_flags(argv, __doc__, FLAGS)
+  if changed := [word for word in words if word.startswith('config.')]:
+    raise UserError(
+      f'--{changed[0]} changes a recipe card: give one by --config=FILE'
+    )
+  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  if rest:
+    raise UserError(f'{rest[0]!r} is no flag: see --help')
+  return None, values
+
+
+def _tests(config, loaded, values):
+  from cyclegan_jax import build, evaluation
+  from cyclegan_jax.metrics import labels as label_maps
+
+  if config is None:
+    config = loaded.config
+    c = config.data
+    if c.source != 'builtin' and not c.root and not c.name:
+      raise UserError(
+        f'{values["model"]} (--model) does not tell what pictures it is for: '
+        'give --config=configs/NAME.py'
+      )
+  build.check_values(config)
+  data = build.build_data(config)._replace(channels=loaded.channels)
+  if data.skip:
+    data = data.checked()
+  tests = evaluation.truth(data)
+  if values['palette']:
+    palettes = {'cityscapes': label_maps.CITYSCAPES}
+    palette = lookup(palettes, values['palette'], '--palette')
+    tests = tests._replace(
+      labels=coloured_labels(data, palette), colours=palette.colours
+    )
+  if values['predictions'] and tests.labels is not None:
+    names = [picture.name for picture in data.source.test['b']]
+    folder = values['predictions']
+    tests = tests._replace(predicted=label_maps.predicted_labels(folder, names))
+  return tests
+
+
+def coloured_labels(data, palette):
+  """Label maps that B's test pictures show by their colours.
+
+  Args:
+    data: a `Dataset`.
+    palette: a `metrics.labels.Palette`.
+
+  Returns:
+    A sequence of int64 [h, w], scaled and cropped as the test pictures are.
+  """
+  from cyclegan_jax import evaluation
+  from cyclegan_jax.data import decode
+  from cyclegan_jax.metrics import labels as label_maps
+
+  def read(picture):
+    # At the size it has: in between, two colours make a third.
+    pixels = decode.load(picture, 3, lambda width, height: (width, height))
+    labels = label_maps.labels_of_picture(pixels / 127.5 - 1, palette)
+    height, width = labels.shape
+    width, height = data.preprocess.test_size(width, height)
+    labels = label_maps.resize_labels(labels, height, width)
+    if data.preprocess.crops:
+      size = data.preprocess.crop_size
+      top, left = max(0, (height - size) // 2), max(0, (width - size) // 2)
+      labels = labels[top : top + size, left : left + size]
+    return labels
+
+  return evaluation.Lazy(read, data.source.test['b'])
+
+
+def _metrics(tests, directions, values):
+  from cyclegan_jax import metrics
+
+  names = metrics.names(values['metrics'])
+  if not names and tests.paired:
+    names = ['l1', 'psnr', 'ssim']
+  if not names:
+    raise UserError(
+      'no --metrics: the test pictures are no pairs, so give those of sets, '
+      'such as --metrics=kd_vgg'
+    )
+  needs = metrics.Needs(
+    paired=tests.paired,
+    directions=directions,
+    colours=tests.colours,
+    segmenter=values['segmenter'],
+    predicted=tests.predicted is not None,
+    inception=values['inception'],
+    resize=values['resize'],
+    subsets=values['subsets'],
+    subset_size=values['subset-size'],
+    seed=values['seed'],
+  )
+  return metrics.make(names, needs)
+
+
+def notes(chosen, tests):
+  """What has to be known to read the numbers, as lines."""
+  count = min(len(pictures) for pictures in tests.pictures.values())
+  for metric in chosen:
+    column = metric.columns[0]
+    if metric.kind != 'sets':
+      continue
+    if len(metric.columns) > 1:
+      yield f'{column} low and high bound its 95% interval'
+    elif count <= metric.size:
+      yield (
+        f'{column}: {count} pictures have a covariance of {metric.size} '
+        'features that is rank-deficient: compare equal counts only, and see '
+        'KD or KID'
+      )
+
+
+def _write(values, content):
+  from cyclegan_jax import files
+
+  run = pathlib.Path(values['model']).expanduser()
+  path = pathlib.Path(values['output']).expanduser()
+  if not values['output']:
+    if not (run / 'checkpoints').is_dir():
+      return
+    path = run / 'evaluation.json'
+  with files.writing(path):
+    files.write(path, json.dumps(content, indent=2) + '\n')
+  print(f'written to {path}')
+
+
+if __name__ == '__main__':
+  sys.exit(cli.run(main))
