@@ -53,6 +53,7 @@ def test_what_changes_the_training_is_refused(
     {'schedule__constant': 9, 'schedule__decay': 9},
     {'parallel__devices': 4, 'data__threads': 3},
     {'train__steps_per_call': 2, 'generator__remat': 'all'},
+    {'evaluate__every': 2, 'evaluate__best': 'l1'},
   ],
 )
 def test_what_does_not_may_change(overrides, pictures, tmp_path):

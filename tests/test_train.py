@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import threading
 
@@ -15,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
   EventAccumulator,
 )
 
-from cyclegan_jax import build, cli, record
+from cyclegan_jax import build, cli, load_model, model, record
 from cyclegan_jax.checkpoint import Checkpoints
 from cyclegan_jax.dispatch import SickTraining
 from cyclegan_jax.errors import UserError
@@ -66,6 +67,13 @@ def test_a_stopped_run_ends_with_the_same_bits(
     range(1, 9)
   )
   assert parts.rows == whole.rows
+
+
+def test_without_a_pool_a_run_is_saved_and_goes_on(pictures, tmp_path):
+  for stop in (2, None):
+    run = build_run(pictures, pool_size=0, log__checkpoint_every=1)
+    result = quietly(run, tmp_path, stop_at=stop)
+  assert result.step == 4 and not result.state.pool
 
 
 def test_calls_of_several_steps_stop_and_go_on_with_the_same_bits(
@@ -349,3 +357,98 @@ def test_gray_to_colour(tmp_path):
     'another picture',
   }
   assert pathlib.Path(Workdir(tmp_path / 'run').last_sample()).exists()
+
+
+def measured(pictures, workdir, **overrides):
+  """A run that measures every epoch, of 2 steps, and keeps the best weights."""
+  options = RICH | {
+    'train__batch_size': 1,
+    'evaluate__every': 1,
+    'evaluate__metrics': 'l1,ssim',
+    'evaluate__best': 'l1 a2b',
+    'optim__lr': 0.02,  # so that it does not get better all the time
+  }
+  argv = tiny.command('folder', workdir, pictures, **(options | overrides))
+  config, workdir = cli.parse(argv, '')
+  run = build.build_run(config)
+  return run._replace(
+    evaluate=build.build_evaluation(
+      config,
+      run,
+      workdir,
+      lambda folder, params: model.save(folder, config, params),
+    )
+  )
+
+
+def test_the_best_weights_are_kept_whatever_stops_the_run(tmp_path):
+  pictures = tmp_path / 'data'
+  tiny.write_pictures(pictures, train=(2, 2), test=3)
+  said = []
+  train(
+    measured(pictures, tmp_path / 'whole'), tmp_path / 'whole', say=said.append
+  )
+  for stop in (5, None):
+    run = measured(pictures, tmp_path / 'parts')
+    quietly(run, tmp_path / 'parts', stop_at=stop)
+    if stop:  # so it goes on from 3, and measures step 4 again
+      shutil.rmtree(tmp_path / 'parts' / 'checkpoints' / '5')
+  whole, parts = (
+    {
+      path.name: path.read_bytes()
+      for path in [*(tmp_path / x / 'best').iterdir()]
+      + [tmp_path / x / 'metrics.jsonl']
+      if path.name != 'config.json'  # which names the folder of pictures
+    }
+    for x in ('whole', 'parts')
+  )
+  assert whole == parts and 'weights.msgpack' in whole
+  lines = [json.loads(x) for x in whole['metrics.jsonl'].splitlines()]
+  found = {x['step']: x['test/a2b/L1'] for x in lines if 'test/a2b/L1' in x}
+  assert list(found) == [2, 4, 6, 8]
+  kept = json.loads(whole['evaluation.json'])
+  assert kept['step'] == min(found, key=found.get) != 2
+  assert kept['value'] == found[kept['step']]
+  assert any('test/b2a/SSIM' in line for line in said)
+  best = load_model(tmp_path / 'whole' / 'best')
+  there = run.data.test_images('a'), run.data.test_images('b')
+  distances = [
+    np.abs(best.translate(a, 'a2b') - b).mean() for a, b in zip(*there)
+  ]
+  assert np.mean(distances) == pytest.approx(kept['value'], abs=1e-5)
+  folders = [x.name for x in (tmp_path / 'whole').glob('best*')]
+  assert sorted(folders) == ['best', f'best_at_{kept["step"]}']
+
+
+def test_calls_of_several_steps_have_to_end_where_it_is_measured(
+  pictures, tmp_path
+):
+  run = measured(
+    pictures,
+    tmp_path,
+    train__steps_per_call=2,
+    log__every=2,
+    log__checkpoint_every=2,
+  )
+  with pytest.raises(UserError, match='evaluate.every, in steps,=7 is not'):
+    quietly(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+  'options, words',
+  [
+    ({'evaluate__metrics': 'l2x'}, "evaluate.metrics='l2x' is unknown"),
+    ({'evaluate__metrics': 'kid'}, 'needs evaluate.inception=FILE'),
+    ({'evaluate__metrics': 'fcn'}, 'needs label maps'),
+    ({'evaluate__metrics': 'ssim'}, "evaluate.best='l1 a2b' is not measured"),
+    ({'evaluate__every': 0}, "evaluate.best='l1 a2b' needs evaluate.every"),
+    ({'evaluate__every': -1}, 'evaluate.every=-1 must be 0 or more'),
+    ({'evaluate__metrics': 'kd_alex', 'evaluate__best': ''}, 'too small for'),
+  ],
+)
+def test_what_cannot_be_measured_is_said_before_training(
+  options, words, pictures, tmp_path
+):
+  with pytest.raises(UserError, match=words) as error:
+    measured(pictures, tmp_path, **options)
+  assert '\n' not in str(error.value)
