@@ -23,7 +23,7 @@ class ImagePool(struct.PyTreeNode):
 
 
 def empty(size, shape, dtype=jnp.float32):
-  """A pool of `size` images [height, width, channels]; 0 switches it off."""
+  """A pool of `size` images [height, width, channels], at least 1."""
   return ImagePool(jnp.zeros((size, *shape), dtype), jnp.zeros((), jnp.int32))
 
 
@@ -43,8 +43,6 @@ def exchange(pool, images, key):
     The new pool and the images to judge, of the shape of `images`.
   """
   size = pool.images.shape[0]
-  if size == 0:
-    return pool, images
 
   def one(pool, new):
     image, key = new

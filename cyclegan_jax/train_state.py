@@ -15,7 +15,8 @@ class TrainState(struct.PyTreeNode):
     step: steps done, int32.
     params: {'gen': {'a2b', 'b2a'}, 'disc': {'a', 'b'}}, names by the method.
     opt_state: {'gen', 'disc'}.
-    pool: an `ImagePool` for each kind of sample the method makes.
+    pool: an `ImagePool` for each kind of sample the method makes; empty where
+      the pool is off.
     key: the run's random key; step t uses fold_in(key, t).
     nonfinite: steps so far with NaN or infinity in a loss or a gradient, int32.
     ema: moving average of params['gen'], or None.
@@ -47,9 +48,11 @@ def create(method, optimizers, key, batch, *, pool_size=50, ema=False):
   """
   key_init, key_run = jax.random.split(key)
   params = method.init(key_init, batch)
-  _, (samples, _) = jax.eval_shape(
-    method.generator_loss, params, batch, key_run
-  )
+  samples = {}
+  if pool_size:
+    _, (samples, _) = jax.eval_shape(
+      method.generator_loss, params, batch, key_run
+    )
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,

@@ -86,9 +86,10 @@ def make_step(
       return samples, metrics
 
     samples, metrics_gen = update('gen', generators, batch, key_gen)
+    samples = jax.lax.stop_gradient(samples)
     pool = {}
-    for i, (name, images) in enumerate(sorted(samples.items())):
-      everyone = parallel.gather(jax.lax.stop_gradient(images), axis)
+    for i, name in enumerate(sorted(state.pool)):
+      everyone = parallel.gather(samples[name], axis)
       pool[name], judged = image_pool.exchange(
         state.pool[name], everyone, jax.random.fold_in(key_pool, i)
       )

@@ -60,12 +60,6 @@ def test_a_batch_is_the_same_as_its_images_in_turn():
     )
 
 
-def test_size_0_switches_it_off():
-  pool = image_pool.empty(0, (1, 1, 1))
-  after, out = exchange(pool, numbered(1, 2), jax.random.PRNGKey(0))
-  assert shown(out) == [1, 2] and after.images.shape == (0, 1, 1, 1)
-
-
 def test_the_same_key_does_the_same():
   pool = image_pool.empty(2, (1, 1, 1))
   pool, _ = exchange(pool, numbered(1, 2), jax.random.PRNGKey(0))
