@@ -1,0 +1,285 @@
+"""The program that measures a model: its rows, files and one-line mistakes."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from cyclegan_jax import build, cli, evaluate, evaluation, load_model, main
+from cyclegan_jax.defaults import get_config
+from cyclegan_jax.metrics import segmenters
+from cyclegan_jax.metrics.labels import CITYSCAPES
+
+
+def argv(model, root=None, *flags, **overrides):
+  """The command line, with a config where there is a folder of pictures."""
+  config = tiny.command('folder', 'x', root, **overrides) if root else []
+  config = [x for x in config[1:] if not x.startswith('--workdir')]
+  return ['evaluate', *config, f'--model={model}', *flags]
+
+
+def run(arguments, capsys):
+  """Exit code, standard output and standard error of a call."""
+  code = cli.run(evaluate.main, arguments)
+  out, err = capsys.readouterr()
+  return code, out, err
+
+
+def rows(path):
+  """The rows of a JSON file, by direction and candidate."""
+  content = json.loads(path.read_text())
+  return {(x['direction'], x['candidate']): x for x in content['rows']}
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+  return tiny.save_model(tmp_path_factory.mktemp('model'))
+
+
+@pytest.fixture(scope='module')
+def labelled(tmp_path_factory):
+  """Pictures with label maps: the left half of A is dark, class 0."""
+  root = tmp_path_factory.mktemp('labelled')
+  tiny.write_pictures(root, train=(2, 2), test=3, size=16)
+  (root / 'testLabels').mkdir()
+  labels = np.repeat([[0] * 8 + [1] * 8], 16, axis=0).astype(np.uint8)
+  for i in range(3):
+    Image.fromarray(labels).save(root / 'testLabels' / f'{i}.png')
+    shown = np.repeat(labels[..., None] * 255, 3, -1)
+    Image.fromarray(shown).save(root / 'testB' / f'{i}.png')
+  classes = {'dark': [0, 0, 0], 'bright': [255, 255, 255]}
+  (root / 'classes.json').write_text(json.dumps(classes))
+  return root
+
+
+def test_the_rows_are_those_of_the_models_translations(
+  model, pictures, tmp_path, capsys
+):
+  path = tmp_path / 'deep' / 'rows.json'
+  code, out, err = run(argv(model, pictures, f'--output={path}'), capsys)
+  assert code == 0 and err == '' and f'written to {path}' in out
+  content = json.loads(path.read_text())
+  assert content['model'] == str(model) and content['step'] is None
+  found = rows(path)
+  assert list(found) == [
+    *(('a2b', x) for x in ('translated', 'copy the input', 'another picture')),
+    ('a2b2a', 'reconstructed'),
+    *(('b2a', x) for x in ('translated', 'copy the input', 'another picture')),
+    ('b2a2b', 'reconstructed'),
+  ]
+  for row in found.values():
+    assert list(row) == ['direction', 'candidate', 'L1', 'PSNR', 'SSIM']
+  loaded = load_model(model)
+  config, _ = cli.parse(tiny.command('folder', 'x', pictures), '')
+  data = build.build_data(config)
+  a, b = (np.stack(data.test_images(d)) for d in 'ab')
+  there = loaded.translate(a, 'a2b')
+  back = loaded.translate(there, 'b2a')
+  for key, x, y in (
+    (('a2b', 'translated'), there, b),
+    (('a2b', 'copy the input'), a, b),
+    (('a2b', 'another picture'), b[::-1], b),
+    (('a2b2a', 'reconstructed'), back, a),
+  ):
+    assert found[key]['L1'] == pytest.approx(np.abs(x - y).mean(), abs=1e-6)
+  assert '| b2a2b     | reconstructed   |' in out
+
+
+def test_a_run_needs_no_config(pictures, tmp_path, capsys):
+  folder = tmp_path / 'run'
+  overrides = {'loss__identity_a': 0.0, 'loss__identity_b': 0.0}
+  options = {'evaluate__every': 1, 'evaluate__best': 'l1'} | overrides
+  command = tiny.command('folder', folder, pictures, **options)
+  assert cli.run(main.main, command) == 0
+  assert 'best weights:' in capsys.readouterr().out
+  code, out, _ = run(argv(folder), capsys)
+  path = folder / 'evaluation.json'
+  assert code == 0 and f'written to {path}' in out
+  assert json.loads(path.read_text())['step'] == 4
+  found = rows(path)
+  for row in json.loads((folder / 'test_metrics.json').read_text()):
+    assert found[row['direction'], row['candidate']] == pytest.approx(
+      row, abs=1e-4
+    )
+  # The last step is an evaluation's, too.
+  kept = evaluation.best_so_far(folder / 'best')
+  values = [found[d, 'translated']['L1'] for d in ('a2b', 'b2a')]
+  assert kept['step'] == 4
+  assert kept['value'] == pytest.approx(np.mean(values), abs=1e-5)
+  code, out, _ = run(argv(folder / 'best'), capsys)
+  assert code == 0 and 'written' not in out
+  assert evaluation.best_so_far(folder / 'best') == kept
+
+
+def test_label_maps_in_both_directions(model, labelled, tmp_path, capsys):
+  net = segmenters.Segmenter(2, 2)
+  params = net.init(jax.random.PRNGKey(0), np.zeros((1, 16, 16, 3)))['params']
+  config = {'classes': ['dark', 'bright'], 'width': 2}
+  segmenters.save(tmp_path / 'segmenter', config, params, {})
+  path = tmp_path / 'rows.json'
+  flags = '--metrics=fcn', f'--output={path}'
+  code, _, err = run(
+    argv(model, labelled, *flags, f'--segmenter={tmp_path / "segmenter"}'),
+    capsys,
+  )
+  assert code == 0, err
+  found = rows(path)
+  assert found['a2b', 'true pair'] == {
+    'direction': 'a2b',
+    'candidate': 'true pair',
+    'pixel accuracy': 1.0,
+    'class accuracy': 1.0,
+    'class IoU': 1.0,
+  }
+  segment = segmenters.segmenter(tmp_path / 'segmenter', 2)
+  right = []
+  for i in range(3):
+    image = tiny.pixels(labelled / 'testA' / f'{i}.png') / 127.5 - 1
+    labels = tiny.pixels(labelled / 'testLabels' / f'{i}.png')
+    right.append(segment(image) == labels)
+  assert found['b2a', 'true pair']['pixel accuracy'] == np.mean(right)
+  predictions = tmp_path / 'predictions'
+  predictions.mkdir()
+  for i in range(3):  # the left three quarters are called dark
+    labels = np.repeat([[0] * 12 + [1] * 4], 16, axis=0).astype(np.uint8)
+    Image.fromarray(labels).save(predictions / f'{i}.png')
+  code, _, err = run(
+    argv(model, labelled, *flags, f'--predictions={predictions}'), capsys
+  )
+  assert code == 0, err
+  found = rows(path)
+  assert found['b2a', 'translated']['pixel accuracy'] == 0.75
+  assert ('b2a', 'true pair') not in found
+
+
+def test_label_maps_by_the_colours_of_b(tmp_path, capsys):
+  tiny.write_pictures(tmp_path, train=(2, 2), test=2, size=20)
+  road, sky = (
+    CITYSCAPES.colours[CITYSCAPES.classes.index(x)][0] for x in ('road', 'sky')
+  )
+  shown = np.zeros((20, 20, 3), np.uint8)  # black does not count
+  shown[:, 5:10], shown[:, 10:] = road, sky
+  for i in range(2):
+    Image.fromarray(shown).save(tmp_path / 'testB' / f'{i}.png')
+  config, _ = cli.parse(
+    tiny.command('folder', 'x', tmp_path, data__preprocess='crop'), ''
+  )
+  labels = evaluate.coloured_labels(build.build_data(config), CITYSCAPES)
+  assert len(labels) == 2 and labels[0].shape == (16, 16)
+  assert labels[0][0].tolist() == [255] * 3 + [0] * 5 + [10] * 8
+
+
+def test_sets_that_are_no_pairs(model, tmp_path, capsys):
+  tiny.write_pictures(tmp_path / 'data', train=(5, 7), test=0)
+  for part in ('testA', 'testB'):
+    (tmp_path / 'data' / part).rmdir()
+  path = tmp_path / 'rows.json'
+  names = '--metrics=fd_vgg,kd_vgg'
+  code, out, err = run(
+    argv(model, tmp_path / 'data', names, f'--output={path}'), capsys
+  )
+  assert code == 0, err
+  found = rows(path)
+  assert list(found) == [
+    (d, x) for d in ('a2b', 'b2a') for x in ('translated', 'copy the input')
+  ]
+  for row in found.values():
+    assert row['KD (VGG) low'] < row['KD (VGG)'] < row['KD (VGG) high']
+    assert row['FD (VGG)'] > 0
+  assert 'note: FD (VGG): 5 pictures have a covariance of 512' in out
+  assert 'note: KD (VGG) low and high bound its 95% interval' in out
+  code, _, err = run(argv(model, tmp_path / 'data'), capsys)
+  assert code == 2 and err.count('\n') == 1 and '--metrics=kd_vgg' in err
+
+
+def test_gray_and_one_direction(pictures, tmp_path, capsys):
+  gray = tiny.save_model(
+    tmp_path / 'model',
+    names=('a2b',),
+    data__channels_a=1,
+    loss__identity_a=0.0,
+    loss__identity_b=0.0,
+  )
+  path = tmp_path / 'rows.json'
+  # The model, not the config, knows its channels.
+  code, _, err = run(argv(gray, pictures, f'--output={path}'), capsys)
+  assert code == 0, err
+  assert list(rows(path)) == [('a2b', 'translated'), ('a2b', 'another picture')]
+
+
+@pytest.mark.parametrize(
+  'flags, words',
+  [
+    (['--metrics=ssmi'], ["--metrics='ssmi'", "mean 'ssim'"]),
+    (['--metrics=fid'], ['fid needs --inception=FILE', '6726825d.pth']),
+    (['--metrics=fid', '--inception=nowhere.pth'], ['nowhere.pth']),
+    (['--metrics=kid', '--resize=big'], ["--resize='big'", 'clean']),
+    (['--metrics=fcn'], ['fcn needs label maps', 'testLabels']),
+    (['--metrics=lpips'], ['too small for AlexNet']),
+    (['--palette=camvid'], ["--palette='camvid'", 'cityscapes']),
+    (['--palette=cityscapes', '--metrics=fcn'], ['--segmenter=PATH']),
+    (
+      ['--palette=cityscapes', '--metrics=fcn', '--segmenter=nowhere'],
+      ['no folder nowhere'],
+    ),
+    (
+      ['--palette=cityscapes', '--metrics=fcn', '--predictions=nowhere'],
+      ['no folder nowhere'],
+    ),
+    (['--segmenter=x', '--predictions=y'], ['give one of them']),
+    (['--subsets=0'], ['--subsets=0', 'at least 2']),
+    (['--step=3'], ['is no run', 'leave out the step']),
+    (['--direction=a2b'], ['direction']),
+    (['horses'], ['horses', '--help']),
+    (['--config.data.crop_size=0'], ['data.crop_size=0']),
+    (['--config.data.root=nowhere'], ['no folder nowhere']),
+    (['--output=/dev/null/x.json'], ['/dev/null/x.json']),
+  ],
+)
+def test_mistakes(flags, words, model, pictures, capsys):
+  code, _, err = run(argv(model, pictures, *flags), capsys)
+  assert code == 2 and err.startswith('error: ') and err.count('\n') == 1, err
+  for word in words:
+    assert word in err, err
+
+
+@pytest.mark.parametrize(
+  'arguments, words',
+  [
+    ([], ['no --model']),
+    (['--model=nowhere'], ['nowhere', 'give a model']),
+    (
+      ['--model=x', '--config.data.root=y'],
+      ['--config.data.root', '--config='],
+    ),
+    (['--model=x', 'horses'], ['horses', '--help']),
+    (['--modl=x'], ['modl', 'model']),
+    (['--model=x', '--subsets=many'], ['subsets', 'many']),
+  ],
+)
+def test_mistakes_without_a_config(arguments, words, capsys):
+  code, _, err = run(['evaluate', *arguments], capsys)
+  assert code == 2 and err.startswith('error: ') and err.count('\n') == 1, err
+  for word in words:
+    assert word in err, err
+
+
+def test_a_model_that_does_not_know_its_pictures(tmp_path, capsys):
+  folder = tiny.save_model(tmp_path / 'model')
+  assert get_config().data.source == 'tfds'  # what it then says
+  code, _, err = run(argv(folder), capsys)
+  assert code == 2 and err.count('\n') == 1
+  assert str(folder) in err and '--config=configs/NAME.py' in err
+
+
+def test_help(capsys):
+  with pytest.raises(SystemExit) as stop:
+    cli.run(evaluate.main, ['evaluate', '--help'])
+  assert stop.value.code == 0
+  out = capsys.readouterr().out
+  for flag in (*evaluate.FLAGS, 'config', 'help'):
+    assert f'--{flag}' in out
+  assert '--direction' not in out
