@@ -3,42 +3,39 @@
 The variant of SimGAN in CycleGAN's paper (Sec. 5.1.1), with relu4_2 as there.
 """
 
-import jax.numpy as jnp
-
 from cyclegan_jax.losses import l1
 from cyclegan_jax.methods import parts
+from cyclegan_jax.metrics import backbones
+from cyclegan_jax.metrics import weights as pretrained
 
-_LAYER = 'relu4_2'
-
-
-def _vgg16(params, images):
-  from cyclegan_jax.metrics import backbones
-
-  return backbones.vgg16(params, images, until=_LAYER)[_LAYER]
+_LAST = 'conv4_2'
 
 
-def _until_layer():
-  """VGG-16's weights up to the layer, the only ones a checkpoint holds."""
-  from cyclegan_jax.metrics import backbones
-  from cyclegan_jax.metrics import weights as pretrained
-
-  return backbones.until(pretrained.vgg16()['trunk'], _LAYER)
+def _relu4_2(params, images):
+  return backbones.vgg16(params, images, until='relu4_2')['relu4_2']
 
 
-def feature(choices, network=_vgg16, load=_until_layer):
+def _until_relu4_2():
+  """The weights that it takes, the only ones a checkpoint holds."""
+  layers = list(backbones.VGG16.convs)
+  trunk = pretrained.vgg16()['trunk']
+  return {name: trunk[name] for name in layers[: layers.index(_LAST) + 1]}
+
+
+def feature(choices, network=_relu4_2, load=_until_relu4_2):
   """An adversarial loss and the L1 between features of x and G(x).
 
   Args:
     choices: `Choices`; uses the weights adversarial, feature, discriminator,
       gradient_penalty.
-    network: (params, images) -> features.
+    network: (params, images) -> features, of gray and of RGB images.
     load: () -> params, called where training begins.
   """
 
   def distance(frozen, x, y, fake):
     del y
-    seen = [network(frozen['features'], _rgb(images)) for images in (x, fake)]
-    return l1(*seen)
+    params = frozen['features']
+    return l1(network(params, fake), network(params, x))
 
   return parts.one_way(
     choices,
@@ -46,7 +43,3 @@ def feature(choices, network=_vgg16, load=_until_layer):
     distance=distance,
     frozen=lambda: {'features': load()},
   )
-
-
-def _rgb(images):
-  return jnp.broadcast_to(images, (*images.shape[:-1], 3))
