@@ -65,6 +65,7 @@ def test_frechet_keeps_precision_far_from_zero(rng):
   assert frechet(*far) == pytest.approx(frechet(x, y), rel=1e-3)
 
 
+@pytest.mark.filterwarnings('ignore:The `disp` argument:DeprecationWarning')
 @pytest.mark.parametrize('features', [5, 60])
 def test_frechet_against_pytorch_fid(features, rng):
   score = pytest.importorskip('pytorch_fid.fid_score')
