@@ -60,7 +60,7 @@ _NO_IDENTITY = _CYCLEGAN | {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}
 
 
 def _pix2pix_paper(options):
-  """pix2pix as its own paper has it (Isola et al. 2017, Sec. 6.1)."""
+  """pix2pix as its own paper has it (Isola et al. 2017, Sec. 6)."""
   levels = int(math.log2(options['data.crop_size']))
   return _PIX2PIX | {
     'generator.name': 'unet',
@@ -120,7 +120,7 @@ SUITES = {
     _FULL,
   ),
   'reconstruction': (_FULL,),  # Figure 4
-  'limits': tuple(_limits()),  # Section 6, Figure 17
+  'limits': tuple(_limits()),  # Sec. 6
 }
 _SAME_CHANNELS = ('simgan', 'feature')
 _PRETRAINED = ('feature',)
