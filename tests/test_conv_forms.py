@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cyclegan_jax import nets
-from cyclegan_jax.nets import conv_forms, winograd
+from cyclegan_jax import nets, winograd
+from cyclegan_jax.nets import conv_forms
 from cyclegan_jax.nets.conv_forms import Geometry, plain
 
 STRIDED, TRANSPOSED = Geometry(2, (1, 1)), Geometry(1, (1, 2), 2)

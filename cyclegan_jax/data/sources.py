@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax.data import builtin
+from cyclegan_jax import builtin
 from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header, named
 from cyclegan_jax.errors import UserError
 

@@ -20,6 +20,7 @@ def bigan(choices):
   adversarial, weights = choices.adversarial, choices.weights
   generators, translate = parts.translators(choices)
   critic = choices.discriminator()
+  judge = parts.judge_by(critic)
 
   def init(key, batch):
     keys = jax.random.split(key, 3)
@@ -29,9 +30,6 @@ def bigan(choices):
     }
     pair = parts.join(batch['a'], batch['b'])
     return {'gen': gen, 'disc': {'pair': parts.init(critic, keys[2], pair)}}
-
-  def judge(params, name, batches, key, axis):
-    return parts.apply(critic, params['disc'][name], batches, key, axis)
 
   def generator_loss(params, batch, key, axis=None):
     keys = iter(jax.random.split(key, 4))

@@ -30,6 +30,7 @@ def cogan(choices):
   parts.both_ways('cogan', choices)
   adversarial, weights = choices.adversarial, choices.weights
   like, critic = choices.generator(out_channels=3), choices.discriminator()
+  seen = critic.options() | {'depth': critic.depth}
 
   def drawer(domain, shape):
     return CoGenerator(
@@ -41,9 +42,7 @@ def cogan(choices):
     )
 
   def viewer(domain):
-    return CoDiscriminator(
-      **critic.options(), domain=domain, depth=critic.depth
-    )
+    return CoDiscriminator(**seen, domain=domain)
 
   def init(key, batch):
     key_gen, key_disc = jax.random.split(key)
@@ -55,9 +54,8 @@ def cogan(choices):
     return {'gen': {'pair': gen}, 'disc': {'pair': disc}}
 
   def judge(params, domain, batches, key, axis):
-    return parts.apply(
-      viewer(domain), params['disc']['pair'], batches, key, axis
-    )
+    params = params['disc']['pair']
+    return parts.apply(viewer(domain), params, batches, key, axis)
 
   def generator_loss(params, batch, key, axis=None):
     key_z, *keys = jax.random.split(key, 5)
@@ -73,9 +71,6 @@ def cogan(choices):
         loss = weights['adversarial'] * adversarial.generator(scores)
         terms[f'adv_{d}'] = loss
     return parts.total(terms), (samples, terms)
-
-  def judged(batch, samples):
-    return {d: (batch[d], samples[d]) for d in samples}
 
   def translate(params, images, direction):
     params = params['gen']['pair']
@@ -105,7 +100,7 @@ def cogan(choices):
   return Method(
     init,
     generator_loss,
-    parts.discriminators(judge, judged, choices),
+    parts.discriminators(judge, parts.by_domain, choices),
     translate,
     adversarial.won,
   )

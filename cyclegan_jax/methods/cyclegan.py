@@ -29,6 +29,7 @@ def cyclegan(choices):
       )
   generators, translate = parts.translators(choices)
   critic = choices.discriminator()
+  judge = parts.judge_by(critic)
 
   def init(key, batch):
     keys = iter(jax.random.split(key, 4))
@@ -39,9 +40,6 @@ def cyclegan(choices):
       },
       'disc': {d: parts.init(critic, next(keys), batch[d]) for d in 'ab'},
     }
-
-  def judge(params, domain, batches, key, axis):
-    return parts.apply(critic, params['disc'][domain], batches, key, axis)
 
   def generator_loss(params, batch, key, axis=None):
     a, b = batch['a'], batch['b']
@@ -73,13 +71,10 @@ def cyclegan(choices):
       terms['identity_b'] = weights['identity_b'] * l1(same_b[0], b)
     return parts.total(terms), (samples, terms)
 
-  def judged(batch, samples):
-    return {d: (batch[d], samples[d]) for d in samples}
-
   return Method(
     init,
     generator_loss,
-    parts.discriminators(judge, judged, choices),
+    parts.discriminators(judge, parts.by_domain, choices),
     translate,
     adversarial.won,
     generators=generators,

@@ -30,6 +30,16 @@ def apply(net, params, batches, key, axis):
   ]
 
 
+def judge_by(critic):
+  """(params, name, batches, key, axis) -> scores, by one of equal networks."""
+  return lambda params, name, *rest: apply(critic, params['disc'][name], *rest)
+
+
+def by_domain(batch, samples):
+  """What a domain's discriminator tells apart, for `discriminators`."""
+  return {d: (batch[d], samples[d]) for d in samples}
+
+
 def join(x, y):
   """A pair of pictures as one, for a discriminator of pairs."""
   return jnp.concatenate([x, y], axis=-1)
@@ -94,24 +104,20 @@ def discriminators(judge, judged, choices):
       on_real, on_fake = score(real, fake, key=next(keys))
       scores[f'score_real_{name}'] = on_real.mean()
       scores[f'score_fake_{name}'] = on_fake.mean()
-      factor = weights['discriminator']
-      terms[f'disc_{name}'] = factor * adversarial.discriminator(
-        on_real, on_fake
-      )
+      loss = adversarial.discriminator(on_real, on_fake)
+      terms[f'disc_{name}'] = weights['discriminator'] * loss
       key_mix, key_net = next(keys), next(keys)
       if adversarial.penalized and weights['gradient_penalty']:
-        mix = jax.vmap(jax.random.uniform)(
-          layers.example_keys(key_mix, len(real), axis)
-        )
+        keys_mix = layers.example_keys(key_mix, len(real), axis)
+        mix = jax.vmap(jax.random.uniform)(keys_mix)
         penalty = gradient_penalty(
           lambda images, score=score, key=key_net: score(images, key=key)[0],
           real,
           fake,
           mix,
         )
-        terms[f'penalty_{name}'] = (
-          factor * weights['gradient_penalty'] * penalty
-        )
+        factor = weights['discriminator'] * weights['gradient_penalty']
+        terms[f'penalty_{name}'] = factor * penalty
     return sum(terms.values(), 0.0), (terms, scores)
 
   return loss
@@ -140,6 +146,7 @@ def one_way(
   """
   networks, translate = translators(choices)
   critic = choices.discriminator()
+  judge = judge_by(critic)
   adversarial, weights = choices.adversarial, choices.weights
 
   def ends(batch, direction):
@@ -156,9 +163,6 @@ def one_way(
     params = {'gen': gen, 'disc': disc}
     return params | ({'frozen': frozen()} if frozen else {})
 
-  def judge(params, name, batches, key, axis):
-    return apply(critic, params['disc'][name], batches, key, axis)
-
   def generator_loss(params, batch, key, axis=None):
     keys = iter(jax.random.split(key, 2 * len(networks)))
     terms, samples = {}, {}
@@ -168,13 +172,11 @@ def one_way(
       if weights['adversarial']:
         samples[d[-1]] = sees(x, fake)
         (scores,) = judge(params, d[-1], [samples[d[-1]]], next(keys), axis)
-        terms[f'adv_{d}'] = weights['adversarial'] * adversarial.generator(
-          scores
-        )
+        loss = adversarial.generator(scores)
+        terms[f'adv_{d}'] = weights['adversarial'] * loss
       if weights[term]:
-        terms[f'{term}_{d}'] = weights[term] * distance(
-          params.get('frozen'), x, y, fake
-        )
+        far = distance(params.get('frozen'), x, y, fake)
+        terms[f'{term}_{d}'] = weights[term] * far
     return total(terms), (samples, terms)
 
   def judged(batch, samples):

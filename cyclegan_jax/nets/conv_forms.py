@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cyclegan_jax.nets import winograd
+from cyclegan_jax import winograd
 
 
 class Geometry(NamedTuple):
