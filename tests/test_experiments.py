@@ -255,6 +255,23 @@ def test_other_metrics_evaluate_anew_without_training(tmp_path):
   assert log(longer, 1)[3:] == ['main began', 'evaluate began']
 
 
+def test_options_that_do_not_matter_or_were_not_there_leave_it_done(tmp_path):
+  run(experiment(tmp_path))
+  again = experiment(tmp_path, options=options(**{'log.every': 7}))
+  run(again)
+  assert len(log(again, 1)) == 2
+  for path in again.workdir.rglob('done.json'):
+    done = json.loads(path.read_text())
+    for settings in done.values():
+      settings.pop('loss.l1', None)
+    path.write_text(json.dumps(done))
+  run(again)
+  assert len(log(again, 1)) == 2
+  other = experiment(tmp_path, options=options(**{'loss.l1': 7.0}))
+  run(other)
+  assert len(log(other, 1)) == 4
+
+
 def test_one_that_fails_leaves_the_others_and_marks_the_table(tmp_path):
   failing = experiment(tmp_path, 'FAIL')
   code, said = run(failing, count=2)

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from cyclegan_jax import files
 from cyclegan_jax.cli import USER_ERROR
+from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.experimenting import child
 
+_DEFAULTS = {key: default for key, (default, _) in OPTIONS.items()}
 _POLL = 0.1  # seconds
 _LAST_LINES = 5  # of the log of a child that failed
 
@@ -23,7 +25,7 @@ class Step(NamedTuple):
   Attributes:
     what: its name among the steps of a job.
     command: the words of it.
-    settings: all that decides its result, as JSON has it.
+    settings: {name: value}, all that decides its result, as JSON has it.
     output: a file or folder that is there once it is done.
   """
 
@@ -59,13 +61,25 @@ class Job(NamedTuple):
     return [
       step
       for step in self.steps
-      if done.get(step.what) != step.settings or not step.output.exists()
+      if not _same(done.get(step.what), step.settings)
+      or not step.output.exists()
     ]
 
   def note(self, step):
     """Writes down that a step is done."""
     done = self.done() | {step.what: step.settings}
     files.write(self.folder / 'done.json', json.dumps(done, indent=2) + '\n')
+
+
+def _same(before, settings):
+  """Whether a step was done with these settings.
+
+  An option that there was not yet had the effect of its default.
+  """
+  if before is None:
+    return False
+  defaults = {key: x for key, x in _DEFAULTS.items() if key in settings}
+  return defaults | before == settings
 
 
 class _Active(NamedTuple):

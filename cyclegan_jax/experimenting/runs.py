@@ -4,6 +4,7 @@ import pathlib
 import sys
 from typing import NamedTuple
 
+from cyclegan_jax.defaults import MAY_CHANGE
 from cyclegan_jax.experimenting import jobs, suites
 
 # metric -> what a data set has to have for it
@@ -16,6 +17,12 @@ _NEEDS = {
   'fcn': 'labels',
   'palette': 'labels',
 }
+# Options whose change leaves a finished run as it is.
+_NO_MATTER = tuple(
+  key
+  for key in MAY_CHANGE
+  if not key.startswith(('schedule.', 'data.root', 'data.on_bad_image'))
+)
 _PRETRAINED = ('lpips', 'lpips_vgg', 'kd_vgg', 'fd_vgg', 'kd_alex', 'fd_alex')
 _NO_SEGMENTER = (
   'but its pixel accuracy of label maps, as there is no --segmenter, nor label '
@@ -99,7 +106,11 @@ def all_jobs(experiment, rows):
 def _job(experiment, rows, seed):
   row, folder = rows[0], experiment.folder(rows[0], seed)
   changed = experiment.changed(row) | {'seed': seed, 'log.report': False}
-  settings = experiment.options | changed
+  settings = {
+    key: value
+    for key, value in (experiment.options | changed).items()
+    if not key.startswith(_NO_MATTER)
+  }
   train = jobs.Step(
     'training',
     experiment.program('main', *_flags(changed), f'--workdir={folder}'),
@@ -134,7 +145,7 @@ def _evaluation(experiment, row, folder, trained):
       *(f'--{name}={value}' for name, value in flags.items()),
       f'--output={output}',
     ),
-    {'trained': trained, 'test': dict(row.test)} | flags,
+    trained | row.test | flags,
     output,
   )
 
@@ -155,7 +166,7 @@ def _pictures(experiment, row, folder, trained):
       f'--model={folder}',
       f'--output={folder / row.pictures}',
     ),
-    {'trained': trained, 'test': dict(row.test)},
+    trained | row.test,
     folder / row.pictures,
   )
 
