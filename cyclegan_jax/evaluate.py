@@ -43,7 +43,6 @@ FLAGS = {
   'seed': ('N', 0, 'of these subsets'),
   'output': ('FILE', '', 'JSON file; of a run RUN/evaluation.json'),
 }
-_BATCH = 4
 
 
 def main(argv):
@@ -64,9 +63,7 @@ def main(argv):
   tests = _tests(config, loaded, values)
   chosen = _metrics(tests, loaded.directions, values)
   evaluation.check(tests, loaded.directions, chosen)
-  rows = evaluation.table(
-    loaded.translate, tests, loaded.directions, chosen, batch=_BATCH
-  )
+  rows = evaluation.table(loaded.translate, tests, loaded.directions, chosen)
   print(evaluation.markdown(rows), end='')
   for line in notes(chosen, tests):
     print(f'note: {line}')

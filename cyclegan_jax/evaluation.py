@@ -71,7 +71,7 @@ def final_table(translate, data, directions):
   """The `table` of a training's end: L1, PSNR, SSIM, classes of the maps.
 
   Args:
-    translate: (images [1, h, w, c], direction) -> images.
+    translate: (images [b, h, w, c], direction) -> images.
     data: a `Dataset`, its test pictures true pairs.
     directions: of 'a2b' and 'b2a'.
   """
@@ -122,7 +122,7 @@ class Tracker:
 
     Args:
       step: the step it is.
-      translate: (images [1, h, w, c], direction) -> images.
+      translate: (images [b, h, w, c], direction) -> images.
       params: {'gen'}, what is kept if it is the best.
     """
     rows = table(

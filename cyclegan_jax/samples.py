@@ -20,14 +20,14 @@ class Sampler:
     self._translate = jax.jit(method.translate, static_argnums=2)
     self._inputs = inputs
 
-  def translate(self, params, images, direction):
-    """Images [b, h, w, c]; compiled once for each shape and direction."""
-    return self._translate(params, images, direction)
+  def translate(self, params, image, direction):
+    """One image [h, w, c]; compiled once for each size and direction."""
+    return self._translate(params, image[None], direction)[0]
 
   def translation(self, params):
     """The same as (images [b, h, w, c], direction) -> images, on the host."""
-    return lambda images, direction: np.asarray(
-      self.translate(params, images, direction)
+    return lambda images, direction: np.stack(
+      [self.translate(params, image, direction) for image in images]
     )
 
   def start(self, state):
@@ -38,7 +38,7 @@ class Sampler:
     params = state.translation_params()
 
     def run(image, direction):
-      return self.translate(params, image[None], direction)[0]
+      return self.translate(params, image, direction)
 
     def columns(image, there, back):
       fake = run(image, there)

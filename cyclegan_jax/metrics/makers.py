@@ -111,7 +111,7 @@ def _inception_features(path, resize):
 
   from cyclegan_jax.metrics import backbones, weights
 
-  params = weights.inception(path)
+  params = jax.device_put(weights.inception(path))
   net = jax.jit(functools.partial(backbones.inception, resize=resize))
   return lambda images: np.asarray(net(params, images))
 
@@ -131,7 +131,8 @@ def _trunk_features(net):
     'vgg16': (weights.vgg16, backbones.embed_vgg16),
     'alexnet': (weights.alexnet, backbones.embed_alexnet),
   }[net]
-  params, embed = load()['trunk'], jax.jit(embed)
+  # Put there once: each call would copy them anew.
+  params, embed = jax.device_put(load()['trunk']), jax.jit(embed)
   return lambda images: np.asarray(embed(params, images))
 
 

@@ -46,7 +46,7 @@ def table(
   directions,
   metrics,
   candidates=CANDIDATES,
-  batch=1,
+  batch=4,
   reals=None,
 ):
   """How close translations come, beside what needs no training.
