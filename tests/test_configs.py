@@ -38,9 +38,9 @@ def step_once(text):
 
 
 @pytest.mark.parametrize('card', CARDS)
-def test_card(card, pictures):
+def test_card(card, pairs):
   config, _ = cli.parse(tiny.command(card, 'x'), '')
-  config.data.update(source='folder', root=str(pictures), name='')
+  config.data.update(source='folder', root=str(pairs), name='')
   config.data.preprocess = 'resize_and_crop'
   metrics = step_once(json.dumps(config.to_dict(), sort_keys=True))
   assert all(np.isfinite(float(x)) for x in metrics.values())
