@@ -12,7 +12,7 @@ from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.cogan import CoDiscriminator, CoGenerator
 
 _NOISE = 100  # elements of z
-_STEPS, _RATE = 500, 0.1  # of the search for a picture's z
+_STEPS, _RATE = 200, 0.3  # of the search for a picture's z
 
 
 def cogan(choices):
