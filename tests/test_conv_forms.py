@@ -105,6 +105,14 @@ def test_tpu_form_equals_the_plain_one(size, geometry, height, width):
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
+@pytest.mark.parametrize('height,width', SIZES)
+@pytest.mark.parametrize('size,geometry', CASES)
+def test_loop_form_equals_the_plain_one(size, geometry, height, width):
+  x, kernel = operands(size, height, width, 5, 3)
+  form = partial(conv_forms.product, geometry=geometry)
+  assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
+
+
 def test_bfloat16_takes_the_plain_form():
   x, kernel = (a.astype(jnp.bfloat16) for a in operands(3, 34, 34, 4, 4))
   form = partial(conv_forms._cpu, geometry=Geometry())

@@ -328,6 +328,19 @@ def test_cogan_ties_layers_and_finds_its_own_pictures():
     method.translate(params, np.zeros((1, 16, 32, 3), np.float32), 'a2b')
 
 
+def test_cogan_searches_without_a_convolution_in_the_loop():
+  # XLA compiles one there to naive code on a CPU, thirty times as slow.
+  method, batch, params = begin('cogan')
+  program = jax.make_jaxpr(lambda x: method.translate(params, x, 'a2b'))
+  (loop,) = (
+    equation
+    for equation in program(batch['a']).jaxpr.eqns
+    if equation.primitive.name in ('scan', 'while')
+  )
+  search = str(loop)
+  assert 'dot_general' in search and 'conv_general_dilated' not in search
+
+
 @pytest.mark.parametrize('name', sorted(METHODS))
 def test_a_method_learns_one_direction_or_says_that_it_cannot(name):
   try:

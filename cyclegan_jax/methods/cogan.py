@@ -8,11 +8,11 @@ from cyclegan_jax import nets
 from cyclegan_jax.errors import UserError
 from cyclegan_jax.methods import parts
 from cyclegan_jax.methods.method import Method
-from cyclegan_jax.nets import layers
+from cyclegan_jax.nets import conv_forms, layers
 from cyclegan_jax.nets.cogan import CoDiscriminator, CoGenerator
 
 _NOISE = 100  # elements of z
-_STEPS, _RATE = 200, 0.3  # of the search for a picture's z
+_STEPS, _RATE = 200, 0.1  # of the search for a picture's z
 
 
 def cogan(choices):
@@ -32,9 +32,9 @@ def cogan(choices):
   like, critic = choices.generator(out_channels=3), choices.discriminator()
   seen = critic.options() | {'depth': critic.depth}
 
-  def drawer(domain, shape):
+  def drawer(domain, shape, **changes):
     return CoGenerator(
-      **like.options(),
+      **like.options() | changes,
       domain=domain,
       size=shape[1:3],
       out_channels=choices.channels[domain],
@@ -80,6 +80,9 @@ def cogan(choices):
         f'{images.shape[2]}x{images.shape[1]} pictures: method="cogan" '
         'translates pictures of the size it was trained on only'
       )
+
+    looped = conv_forms.in_loop(like.target)
+    source = drawer(direction[0], images.shape, platform=looped)
 
     def far(z):
       return jnp.sum(jnp.square(nets.apply(source, params, z) - images))

@@ -78,6 +78,15 @@ def loops(platform, x):
   return platform != 'cpu' or winograd.suits(x.shape, kernel)
 
 
+def in_loop(platform):
+  """The platform to choose forms for, of a network that runs in a loop.
+
+  At 64 px a step of CoGAN's search took 0.5 s in XLA's naive code, and 0.015 s
+  in matrix products, on a core of a CPU.
+  """
+  return CPU_LOOP if platform == 'cpu' else platform
+
+
 def reads_kernels(shape):
   """Whether 3x3 convolutions of the shape mostly read their kernels.
 
@@ -100,6 +109,21 @@ def _tpu(x, kernel, geometry):
   return _tpu_thin(x, kernel)
 
 
+def product(x, kernel, geometry):
+  """`plain` as a matrix product with what the kernel sees at each place."""
+  size, stride = len(kernel), geometry.stride
+  pads = (*geometry.padding, geometry.dilation - 1)
+  zero = jnp.zeros((), x.dtype)
+  x = lax.pad(x, zero, [(0, 0, 0), pads, pads, (0, 0, 0)])
+  height, width = ((side - size) // stride + 1 for side in x.shape[1:3])
+  seen = [
+    x[:, top:, left:][:, ::stride, ::stride][:, :height, :width]
+    for top in range(size)
+    for left in range(size)
+  ]
+  return jnp.concatenate(seen, -1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
 def _any(x, kernel, geometry):
   # Without Winograd's form, which rounds more.
   return lax.platform_dependent(
@@ -114,7 +138,9 @@ def _any(x, kernel, geometry):
 _THIN = 8
 # For programs to export, of any size: chosen by the platform they meet.
 ANY = 'any'
-FORMS = {'cpu': _cpu, 'tpu': _tpu, ANY: _any}
+# For what runs in a loop on a CPU.
+CPU_LOOP = 'cpu loop'
+FORMS = {'cpu': _cpu, 'tpu': _tpu, ANY: _any, CPU_LOOP: product}
 
 
 @jax.custom_vjp
