@@ -40,7 +40,7 @@ LAYERS = [
   ],
   ['parallel', 'methods', 'picture_files'],
   ['nets', 'losses', 'image_pool', 'metrics', 'data', 'images', 'pth'],
-  ['files', 'builtin', 'winograd'],
+  ['files', 'builtin', 'winograd', 'kernel_gradients'],
   ['errors'],
 ]
 PROGRAMS = set(LAYERS[0]) | {
@@ -62,7 +62,7 @@ PROGRAMS = set(LAYERS[0]) | {
 }
 # What stands beside the core: pictures that are made once, and a convolution's
 # arithmetic, which changes its speed alone.
-BESIDE = {'builtin', 'winograd'}
+BESIDE = {'builtin', 'winograd', 'kernel_gradients'}
 # They look at what comes out, and nothing comes of them but VGG-16's features.
 OBSERVERS = {'evaluation', 'images', 'log', 'metrics', 'monitors', 'samples'}
 LEVEL = {name: i for i, layer in enumerate(LAYERS) for name in layer}
