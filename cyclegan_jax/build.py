@@ -56,6 +56,7 @@ def build_run(config):
     ),
     keep=Keep(config.log.keep, config.log.keep_every),
     samples=config.log.samples,
+    stuck_after=config.log.stuck_after,
     save_memory=config.generator.remat != 'none',
     skip_nonfinite=lookup(
       _ON_NONFINITE, config.train.on_nonfinite, 'train.on_nonfinite'
@@ -198,6 +199,7 @@ _RANGES = (
       'log.sample_every',
       'log.checkpoint_every',
       'log.keep_every',
+      'log.stuck_after',
       'evaluate.every',
       'parallel.devices',
       'data.cache_gb',

@@ -201,13 +201,25 @@ def read_params(folder, step=None):
 
 def _read_raw(folder):
   """The arrays of a checkpoint as it was saved; raises what goes wrong."""
-  with ocp.StandardCheckpointer() as checkpointer:
+  alone = {'multiprocessing_options': _alone()}
+  with ocp.StandardCheckpointer(**alone) as checkpointer:
     state = checkpointer.restore(folder / 'state')
-  with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+  record = ocp.JsonCheckpointHandler(**alone)
+  with ocp.Checkpointer(record, **alone) as checkpointer:
     expected = checkpointer.restore(folder / 'record')['checksums']
   state = jax.tree.map(np.asarray, state)
   _compare(state, expected)
   return state
+
+
+def _alone():
+  """Orbax's options for a process that does not wait for the others."""
+  if not parallel.several():
+    return ocp.options.MultiprocessingOptions()
+  me = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+    primary_host=me, active_processes={me}, barrier_sync_key_prefix=f'read_{me}'
+  )
 
 
 def _compare(state, expected):

@@ -31,6 +31,25 @@ MODEL_FLAGS = {
   ),
 }
 
+# Flags of the programs that run on several processes; `cluster.join` takes
+# them.
+PROCESS_FLAGS = {
+  'distributed': (
+    'auto',
+    '',
+    'several processes, found by Cloud TPU, GKE, Slurm or Open MPI',
+  ),
+  'coordinator': ('HOST:PORT', '', 'the same said by hand: of process 0,'),
+  'num-processes': ('N', -1, 'how many there are,'),
+  'process-id': ('I', -1, 'and which this one is, from 0'),
+  'start-timeout': ('SECONDS', 300, 'to wait for the others at the start'),
+  'heartbeat-timeout': (
+    'SECONDS',
+    100,
+    'without a sign of life from one of them, after which all end',
+  ),
+}
+
 
 def parse(argv, doc):
   """Reads --config, --workdir and --config.KEY=VALUE.
@@ -46,11 +65,19 @@ def parse(argv, doc):
     UserError: a flag, path, key or value that can't be.
     SystemExit: after --help.
   """
-  config, values = parse_flags(
-    argv, doc, {'workdir': ('DIR', '', 'folder of the run; runs/<config name>')}
-  )
+  return parse_run(argv, doc, {})[:2]
+
+
+def parse_run(argv, doc, extra):
+  """The same, with a program's own flags as `parse_flags` takes them.
+
+  Returns:
+    The locked config, the work folder and {flag: value}.
+  """
+  workdir = {'workdir': ('DIR', '', 'folder of the run; runs/<config name>')}
+  config, values = parse_flags(argv, doc, workdir | extra)
   name = f'runs/{config_path(argv).stem}'
-  return config, pathlib.Path(values['workdir'] or name)
+  return config, pathlib.Path(values['workdir'] or name), values
 
 
 def parse_flags(argv, doc, extra):
@@ -197,7 +224,7 @@ def _help(doc, extra):
 def _flag_lines(extra, width):
   lines = []
   for name, (placeholder, default, meaning) in extra.items():
-    known = f' ({default!r})' if default else ''
+    known = f' ({default!r})' if default not in ('', False, 0, -1) else ''
     flag = f'--{name}={placeholder}' if placeholder else f'--{name}'
     lines.append(f'  {flag:<{width}} {meaning}{known}')
   return [*lines, f'  {"--help":<{width}} this text']
@@ -249,13 +276,24 @@ def run(main, argv=None):
   """Runs a program; returns its exit code.
 
   A `UserError` becomes one line on standard error and exit code 2; Ctrl-C where
-  there is nothing to save, or pressed twice, one line and 130.
+  there is nothing to save, or pressed twice, one line and 130. One of several
+  processes ends so without waiting for the others.
   """
   try:
     return main(sys.argv if argv is None else argv) or 0
   except UserError as e:
     print(f'error: {e}', file=sys.stderr)
-    return USER_ERROR
-  except KeyboardInterrupt:
+    return _left(e, USER_ERROR)
+  except KeyboardInterrupt as e:
     print('stopped at once', file=sys.stderr)
-    return 128 + signal.SIGINT
+    return _left(e, 128 + signal.SIGINT)
+  except Exception as e:
+    _left(e, 1)
+    raise
+
+
+def _left(error, code):
+  """The exit code; one of several processes is gone with it at once."""
+  if cluster := sys.modules.get('cyclegan_jax.cluster'):
+    cluster.leave(error, code)
+  return code

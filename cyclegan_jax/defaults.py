@@ -107,6 +107,11 @@ OPTIONS = {
   'log.keep': (3, 'newest checkpoints kept'),
   'log.keep_every': (0, 'steps between checkpoints kept for good; 0: none'),
   'log.samples': (4, 'test pictures in a sample grid'),
+  'log.stuck_after': (
+    900,
+    'seconds without a step after which the stack of every thread is written '
+    'to standard error, again and again; 0: never',
+  ),
   'log.report': (True, 'makes report/index.html at the end'),
   'evaluate.every': (0, 'epochs between measuring the test pictures; 0: never'),
   'evaluate.metrics': (

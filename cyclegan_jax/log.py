@@ -17,6 +17,9 @@ class Log:
 
   metrics.jsonl has a line a logged step, a function of the training alone;
   tensorboard/ has the same, with speeds and pictures; samples/ the pictures.
+
+  Attributes:
+    board: the folder that TensorBoard reads.
   """
 
   def __init__(self, workdir, start_step):
@@ -26,7 +29,7 @@ class Log:
       UserError: it can't be written, here and in all methods.
     """
     self._workdir = workdir
-    board = workdir / 'tensorboard'
+    self.board = board = workdir / 'tensorboard'
     path = workdir / 'metrics.jsonl'
     with files.writing(workdir):
       files.clean(workdir, board, workdir / 'samples')
@@ -34,7 +37,7 @@ class Log:
       for file in sorted(board.glob('*tfevents*')):
         _keep_events(file, start_step)
       self._lines = path.open('a', buffering=1)
-      self._board = metric_writers.AsyncWriter(
+      self._writer = metric_writers.AsyncWriter(
         metric_writers.SummaryWriter(str(board))
       )
 
@@ -45,30 +48,32 @@ class Log:
     line = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
     with files.writing(self._workdir):
       self._lines.write(json.dumps({'step': step} | line) + '\n')
-      self._board.write_scalars(step, metrics | speed)
+      self._writer.write_scalars(step, metrics | speed)
 
   def sample(self, step, picture):
     """A uint8 sample grid."""
     path = self._workdir / 'samples' / f'step_{step:07d}.png'
     with files.writing(self._workdir):
       files.write(path, images.png(picture))
-      self._board.write_images(step, {'samples': picture[None]})
+      self._writer.write_images(step, {'samples': picture[None]})
 
   def flush(self):
     """Sees all of it onto the disk, before a checkpoint counts on it."""
     with files.writing(self._workdir):
       self._lines.flush()
       os.fsync(self._lines.fileno())
-      self._board.flush()
+      self._writer.flush()
 
   def close(self):
     with files.writing(self._workdir):
-      self._board.close()
+      self._writer.close()
       self._lines.close()
 
 
 class NoLog:
   """Stands for a `Log` in processes that write none."""
+
+  board = None
 
   def numbers(self, step, metrics, speed):
     pass

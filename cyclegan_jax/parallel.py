@@ -55,15 +55,27 @@ def own_share(images, axis):
   return lax.dynamic_slice_in_dim(images, start, size)
 
 
+def several():
+  """Whether this process is one of several; takes no device to find out."""
+  return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def writes():
   """Whether this process is the one that writes what they all have."""
-  return jax.process_index() == 0
+  return not several() or jax.process_index() == 0
 
 
 def wait_for_all(what):
   """Waits until every process has got here; `what` names the place."""
-  if jax.process_count() > 1:
+  if several():
     multihost_utils.sync_global_devices(what)
+
+
+def from_all(array):
+  """The arrays of all processes, stacked in their order, on each of them."""
+  if not several():
+    return np.asarray(array)[None]
+  return multihost_utils.process_allgather(array)
 
 
 def make_mesh(devices=0):
@@ -171,7 +183,7 @@ def _shard_map(step, mesh, stacked, save_memory):
 
 def _pmap(step, mesh, stacked, save_memory):
   del save_memory  # pmap takes no compiler options
-  if jax.process_count() > 1:
+  if several():
     raise UserError(
       'parallel.map="pmap" works in one process only: use "shard_map"'
     )

@@ -12,7 +12,7 @@ import zlib
 
 import jax
 
-from cyclegan_jax import evaluation, files
+from cyclegan_jax import cluster, evaluation, files, parallel
 from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
 from cyclegan_jax.errors import UserError
 
@@ -29,6 +29,14 @@ def open_workdir(workdir):
   Raises:
     UserError: it can't be made or written, or another process has it.
   """
+  with contextlib.ExitStack() as stack:
+    with cluster.together():
+      if parallel.writes():  # the first of several keeps it for all
+        stack.enter_context(_lock(workdir))
+    yield
+
+
+def _lock(workdir):
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     lock = (workdir / 'lock').open('a+')
@@ -36,19 +44,20 @@ def open_workdir(workdir):
     raise UserError(
       f'cannot write to {workdir} (--workdir): {e.strerror}'
     ) from e
-  with lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-      lock.seek(0)
-      raise UserError(
-        f'{workdir} (--workdir) is in use by {lock.read() or "another process"}'
-        ': wait until it ends, or use another --workdir'
-      ) from e
-    lock.truncate(0)
-    lock.write(f'process {os.getpid()} on {platform.node()}')
-    lock.flush()
-    yield
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as e:
+    lock.seek(0)
+    holder = lock.read() or 'another process'
+    lock.close()
+    raise UserError(
+      f'{workdir} (--workdir) is in use by {holder}: wait until it ends, or '
+      'use another --workdir'
+    ) from e
+  lock.truncate(0)
+  lock.write(f'process {os.getpid()} on {platform.node()}')
+  lock.flush()
+  return lock
 
 
 def begin(workdir, config, source):
@@ -68,8 +77,12 @@ def begin(workdir, config, source):
   """
   now = {'format': FORMAT, 'pictures': _pictures(source)}
   config = config.to_dict()
-  if any((workdir / 'checkpoints').glob('[0-9]*')):
-    _check_unchanged(workdir, config, now)
+  with cluster.together():
+    if any((workdir / 'checkpoints').glob('[0-9]*')):
+      _check_unchanged(workdir, config, now)
+  cluster.check_same({'training pictures': json.dumps(now)})
+  if not parallel.writes():
+    return
   for name, content in {
     'config': config,
     'run': now,
@@ -170,12 +183,15 @@ def _git_commit():
 
 def report(result, work, last_step):
   """Says how a run ended and where its results are; returns the exit code."""
-  if result.step < last_step:
+  code = 128 + (result.signal or 2) if result.step < last_step else 0
+  if not parallel.writes():
+    return code
+  if code:
     print(
       f'stopped and saved at step {result.step} of {last_step}: '
       'run the same command to continue'
     )
-    return 128 + (result.signal or 2)
+    return code
   print(f'finished: all {last_step} steps are done, in {work.path}')
   if result.rows:
     print('\nTest pictures against their true pairs, on [-1, 1]:')
@@ -189,4 +205,4 @@ def report(result, work, last_step):
   if work.last_sample():
     print(f'sample picture:  {work.last_sample()}')
   print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')
-  return 0
+  return code

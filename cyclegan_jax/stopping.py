@@ -3,7 +3,7 @@
 import contextlib
 import signal
 
-import jax
+from cyclegan_jax import parallel
 
 
 class StopSignals:
@@ -19,7 +19,7 @@ class StopSignals:
   def __enter__(self):
     self.number = None
     self._before = {}
-    alone = jax.process_count() == 1
+    alone = not parallel.several()
     handlers = {signal.SIGINT: self._note if alone else _pass_on}
     if alone:
       handlers[signal.SIGTERM] = self._note

@@ -3,22 +3,26 @@
 import contextlib
 import json
 import pathlib
-import signal
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 from clu import parameter_overview
 
-from cyclegan_jax import data, evaluation, files, optim, parallel, train_state
+from cyclegan_jax import (
+  data,
+  evaluation,
+  files,
+  loop,
+  optim,
+  parallel,
+  train_state,
+)
 from cyclegan_jax.checkpoint import Checkpoints
-from cyclegan_jax.dispatch import Device, SickTraining
-from cyclegan_jax.errors import UserError
-from cyclegan_jax.log import Log, NoLog, Progress
+from cyclegan_jax.log import Log, NoLog
 from cyclegan_jax.methods.method import Method
-from cyclegan_jax.monitors import Monitors
+from cyclegan_jax.profiling import Profile
 from cyclegan_jax.samples import Sampler
-from cyclegan_jax.stopping import StopSignals
 
 
 class Rhythm(NamedTuple):
@@ -65,6 +69,9 @@ class Run(NamedTuple):
       a gradient; else they stop the run.
     initial: () -> {'gen', 'disc'}, trained parameters to begin with, of some
       or all networks; None to begin with random ones.
+    profile: a `profiling.Profile`, or None.
+    stuck_after: seconds without a step after which the stacks of all threads
+      are written to standard error; 0 for never.
     evaluate: (step, (images, direction) -> images, {'gen'}) -> {name: number},
       called in the rhythm to measure the test pictures; None for never.
   """
@@ -89,6 +96,8 @@ class Run(NamedTuple):
   skip_nonfinite: bool = False
   initial: Callable | None = None
   evaluate: Callable | None = None
+  profile: Profile | None = None
+  stuck_after: int = 0
 
 
 class Result(NamedTuple):
@@ -154,7 +163,7 @@ def train(run, workdir, *, stop_at=None, say=print):
   work.path.mkdir(parents=True, exist_ok=True)
   mesh = parallel.make_mesh(run.devices)
   local = parallel.local_batch_size(run.batch_size, mesh, run.parts)
-  _check_rhythm(run)
+  loop.check_rhythm(run)
   share = (jax.process_index() * local, local)
   state = _initial_state(run, mesh, work, say)
   sampler = Sampler(
@@ -169,11 +178,12 @@ def train(run, workdir, *, stop_at=None, say=print):
       state = parallel.replicate(
         train_state.with_params(state, run.initial()), mesh
       )
-    if int(state.step) < run.schedule.steps:
+    if int(state.step) < run.schedule.steps and parallel.writes():
       work.forget_test()
+    parallel.wait_for_all('start')
     log = Log(work.path, int(state.step)) if parallel.writes() else NoLog()
     with contextlib.closing(log):
-      state, number = _steps(
+      state, number = loop.steps(
         run, state, mesh, share, sampler, log, checkpoints, stop_at, say
       )
   step = int(state.step)
@@ -205,102 +215,13 @@ def _initial_state(run, mesh, work, say):
   return parallel.replicate(state, mesh)
 
 
-def _check_rhythm(run):
-  """Calls of several steps have to end where something happens."""
-  names = 'log.every', 'log.sample_every', 'log.checkpoint_every'
-  for what, steps in zip((*names, 'evaluate.every, in steps,'), run.rhythm):
-    if steps % run.steps_per_call:
-      raise UserError(
-        f'{what}={steps} is not a multiple of train.steps_per_call='
-        f'{run.steps_per_call}: make it one'
-      )
-
-
-def _steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
-  """Steps up to the last one, or until something stops it."""
-  last = run.schedule.steps
-  step, number = int(state.step), None
-  device = Device(run, mesh, share, state, say)
-  progress = Progress(step, last, run.batch_size)
-  later = []  # what waits for results, done while the next step runs
-  monitors = Monitors(run.method.won, lambda line: say(f'warning: {line}'))
-
-  def every(rhythm):
-    return bool(rhythm) and (step % rhythm == 0 or step == last)
-
-  def finish():
-    while later:
-      work, step, *args = later.pop(0)
-      device.settle(step)
-      work(step, *args)
-
-  def numbers(step, metrics, speed):
-    metrics = jax.device_get(metrics)
-    rates = {
-      f'lr_{name}': rate * run.schedule.factor(step - 1)
-      for name, rate in run.learning_rates.items()
-    }
-    log.numbers(step, metrics | rates, speed)
-    say(progress.line(step, metrics, speed))
-    monitors.numbers(step, metrics)
-
-  def sample(step, pictures):
-    pictures = jax.device_get(pictures)
-    log.sample(step, sampler.grid(pictures))
-    monitors.pictures(step, sampler.pairs(pictures))
-
-  def evaluate(step, params):
-    numbers = run.evaluate(step, sampler.translation(params), params)
-    log.numbers(step, numbers, {})
-    say(
-      f'step {step}  ' + '  '.join(f'{k} {v:.4f}' for k, v in numbers.items())
-    )
-
-  def save(step, state):
-    log.flush()  # a checkpoint counts on the lines before it
-    checkpoints.save(step, state)
-
-  def stopped():
-    if jax.process_count() > 1:
-      return signal.SIGTERM if checkpoints.preempted(step) else None
-    return stop.number
-
-  with StopSignals() as stop:
-    while step < last and not (number := stopped()) and step != stop_at:
-      # The steps that fill no call at the end come singly.
-      count = run.steps_per_call if step + run.steps_per_call <= last else 1
-      try:
-        state, metrics = device(state, count)
-      except SickTraining:
-        raise
-      except UserError:
-        finish()
-        device.settle(step)
-        save(step, state)
-        raise
-      step += count
-      finish()
-      if every(run.rhythm.log):
-        speed = progress.speed(step, device.waited)
-        later.append((numbers, step, metrics, speed))
-      if every(run.rhythm.sample):
-        later.append((sample, step, sampler.start(state)))
-      if run.evaluate and every(run.rhythm.evaluate):
-        params = checkpoints.copy(state.translation_params())
-        later.append((evaluate, step, params))
-      if every(run.rhythm.checkpoint):  # behind all that it counts as done
-        later.append((save, step, checkpoints.copy(state)))
-    finish()
-    device.settle(step)
-    save(step, state)
-  return state, number
-
-
 def _test(run, state, sampler, work):
   """Measures the test pictures, if they are pairs, and writes the table."""
   if not run.data.source.paired:
     return None
-  if work.test_json.exists():
+  there = work.test_json.exists()
+  parallel.wait_for_all('test')  # the first process is about to write it
+  if there:
     return json.loads(work.test_json.read_text())
   translate = sampler.translation(state.translation_params())
   rows = evaluation.final_table(translate, run.data, run.method.directions)

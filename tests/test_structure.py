@@ -24,8 +24,11 @@ LAYERS = [
   ['model'],
   ['build', 'cli', 'record', 'data_report'],
   ['defaults', 'train'],
+  ['loop'],
   [
+    'cluster',
     'dispatch',
+    'profiling',
     'stopping',
     'monitors',
     'train_step',
@@ -47,6 +50,7 @@ PROGRAMS = set(LAYERS[0]) | {
   'build',
   'cli',
   'record',
+  'cluster',  # how the processes of a program meet
   'compiled',  # what aot reports
   'data_report',  # what check_data reports
   'defaults',
@@ -64,7 +68,15 @@ PROGRAMS = set(LAYERS[0]) | {
 # arithmetic, which changes its speed alone.
 BESIDE = {'builtin', 'winograd', 'kernel_gradients'}
 # They look at what comes out, and nothing comes of them but VGG-16's features.
-OBSERVERS = {'evaluation', 'images', 'log', 'metrics', 'monitors', 'samples'}
+OBSERVERS = {
+  'evaluation',
+  'images',
+  'log',
+  'metrics',
+  'monitors',
+  'profiling',
+  'samples',
+}
 LEVEL = {name: i for i, layer in enumerate(LAYERS) for name in layer}
 
 

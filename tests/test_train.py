@@ -138,9 +138,11 @@ def test_a_run_may_move_to_another_number_of_devices(pictures, tmp_path):
   whole = quietly(one, tmp_path / 'whole')
   quietly(four, tmp_path / 'moved', stop_at=2)
   moved = quietly(one, tmp_path / 'moved')
-  tiny.assert_close(
-    jax.device_get(moved.state), jax.device_get(whole.state), 1e-5
-  )
+  moved, whole = (jax.device_get(result.state) for result in (moved, whole))
+  # Pictures in the pool show tenfold what rounding did to the weights: 2.8e-5
+  # on some CPUs.
+  tiny.assert_close(moved.pool, whole.pool, 1e-4)
+  tiny.assert_close(moved.replace(pool=None), whole.replace(pool=None), 1e-5)
 
 
 def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
