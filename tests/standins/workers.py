@@ -1,0 +1,65 @@
+"""Local processes that stand in for the workers of a slice or a job.
+
+All is below the folder STANDINS: `calls` has every command line, `pids` the
+process groups of the workers that run, `worker-N` is the home of worker N.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+ROOT = pathlib.Path(os.environ['STANDINS'])
+COUNT = int(os.environ.get('STANDIN_WORKERS', '2'))
+
+
+def record():
+  """Notes the command line of this program."""
+  words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+  with open(ROOT / 'calls', 'a') as file:
+    file.write(json.dumps(words) + '\n')
+
+
+def environment(worker):
+  """What tells JAX, by its support of Slurm, that worker's place."""
+  return {
+    **os.environ,
+    'HOME': str(ROOT / f'worker-{worker}'),
+    'SLURM_JOB_ID': '7',
+    'SLURM_STEP_NODELIST': '127.0.0.1',
+    'SLURM_NTASKS': str(COUNT),
+    'SLURM_PROCID': str(worker),
+    'SLURM_LOCALID': str(worker),
+    'SLURM_STEP_NUM_NODES': '1',
+    'JAX_COORDINATOR_PORT': (ROOT / 'port').read_text(),
+  }
+
+
+def run(words, numbers, home=False):
+  """Exit codes of a command on some workers, at the same time."""
+  processes = []
+  for i in numbers:
+    (ROOT / f'worker-{i}').mkdir(exist_ok=True)
+    processes.append(
+      subprocess.Popen(
+        words,
+        env=environment(i),
+        cwd=ROOT / f'worker-{i}' if home else None,
+        start_new_session=True,  # a connection that ends doesn't end it
+      )
+    )
+    with open(ROOT / 'pids', 'a') as file:
+      file.write(f'{processes[-1].pid}\n')
+  codes = [process.wait() for process in processes]
+  return [128 - code if code < 0 else code for code in codes]
+
+
+def kill_all():
+  """The power goes off."""
+  for line in (ROOT / 'pids').read_text().split():
+    try:
+      os.killpg(int(line), signal.SIGKILL)
+    except ProcessLookupError:
+      pass
