@@ -138,7 +138,10 @@ train() {
     wait "$training" || code=$?
   done
   training=''
-  sleep 2 # for the last lines
+  for _ in {1..25}; do # the last lines come
+    kill -0 "$log" 2>/dev/null || break
+    sleep 0.2
+  done
   kill "$log" 2>/dev/null || true
   return "$code"
 }
@@ -169,7 +172,7 @@ for ((try = 0; try <= retries; try++)); do
     crashes=0
   fi
   say "exit code $code, $name is $now: again"
-  sleep "$((try < 2 ? 0 : poll))"
+  sleep "$poll"
 done
 say "exit code $code; $name is left: --delete deletes it"
 exit "$code"

@@ -84,7 +84,7 @@ case "${1:-}" in
       [[ ! -s "$pid_file" ]] || break
       sleep 0.2
     done
-    tail -n +1 --pid="$(cat "$pid_file")" -f "$log"
+    tail -s 0.5 -n +1 --pid="$(cat "$pid_file")" -f "$log"
     ;;
   stop) stop ;;
   --help | -h) usage ;;
