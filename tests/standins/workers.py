@@ -7,7 +7,6 @@ process groups of the workers that run, `worker-N` is the home of worker N.
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -53,12 +52,3 @@ def run(words, numbers, home=False):
       file.write(f'{processes[-1].pid}\n')
   codes = [process.wait() for process in processes]
   return [128 - code if code < 0 else code for code in codes]
-
-
-def kill_all():
-  """The power goes off."""
-  for line in (ROOT / 'pids').read_text().split():
-    try:
-      os.killpg(int(line), signal.SIGKILL)
-    except ProcessLookupError:
-      pass

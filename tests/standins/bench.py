@@ -1,0 +1,142 @@
+"""A repository to launch from, with stand-ins for the engines it needs."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+STANDINS = pathlib.Path(__file__).parent
+REPOSITORY = STANDINS.parent.parent
+LAUNCH = REPOSITORY / 'launch'
+# Stands in for cyclegan_jax.main: its workdir has a plan, what each process
+# does in each try: a number is its exit code, None waits to be told to stop.
+PROGRAM = """
+import json, os, pathlib, signal, sys, time
+
+flags = dict(x[2:].partition('=')[::2] for x in sys.argv[1:])
+number = int(flags.get('process-id') or os.environ['SLURM_PROCID'])
+folder = pathlib.Path(flags['workdir'])
+tries = len(list(folder.glob(f'{number}.*')))
+seen = {'arguments': sys.argv[1:], 'environment': dict(os.environ), 'told': 0}
+file = folder / f'{number}.{tries}'
+
+def told(signum, frame):
+  seen['told'] += 1
+  file.write_text(json.dumps(seen))
+
+for signum in (signal.SIGINT, signal.SIGTERM):
+  signal.signal(signum, lambda *x: (told(*x), sys.exit(128 + x[0])))
+code = json.loads((folder / 'plan').read_text())[tries][number]
+file.write_text(json.dumps(seen))
+print(f'process {number} in try {tries}', flush=True)
+if code is None:
+  for _ in range(600):
+    time.sleep(0.1)
+sys.exit(code)
+"""
+
+
+class Bench:
+  """A repository to launch from, and stand-ins on the PATH."""
+
+  def __init__(self, tmp, program=None):
+    """`program` takes the place of this repository's cyclegan_jax.main."""
+    self.standins = tmp / 'standins'
+    self.standins.mkdir()
+    self.repository = tmp / 'repository'
+    shutil.copytree(LAUNCH, self.repository / 'launch')
+    shutil.copy(REPOSITORY / 'constraints.txt', self.repository)
+    if program is None:
+      for name in ('cyclegan_jax', 'configs'):
+        shutil.copytree(REPOSITORY / name, self.repository / name)
+    else:
+      (self.repository / 'cyclegan_jax').mkdir()
+      (self.repository / 'cyclegan_jax' / 'main.py').write_text(program)
+    for words in (
+      ['init', '-q'],
+      ['add', '-A'],
+      ['-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qm', 'All'],
+    ):
+      subprocess.run(['git', *words], cwd=self.repository, check=True)
+    self.workdir = tmp / 'run'
+    self.workdir.mkdir()
+    with socket.socket() as server:
+      server.bind(('127.0.0.1', 0))
+      (self.standins / 'port').write_text(str(server.getsockname()[1]))
+    self.environment = {
+      **os.environ,
+      'PATH': f'{STANDINS}:{os.environ["PATH"]}',
+      'PYTHON': sys.executable,
+      'STANDINS': str(self.standins),
+      'STANDIN_PYTHON': sys.executable,
+      'JAX_PLATFORMS': 'cpu',
+      'JAX_NUM_CPU_DEVICES': '2',
+      'JAX_CPU_COLLECTIVES_IMPLEMENTATION': 'gloo',
+    }
+
+  def plan(self, *tries):
+    (self.workdir / 'plan').write_text(json.dumps(tries))
+
+  def seen(self, number, attempt=0):
+    return json.loads((self.workdir / f'{number}.{attempt}').read_text())
+
+  def calls(self, *start):
+    """What the stand-ins were called with, as far as it starts so."""
+    file = self.standins / 'calls'
+    lines = file.read_text().splitlines() if file.exists() else []
+    calls = [json.loads(x) for x in lines]
+    return [x for x in calls if x[: len(start)] == list(start)]
+
+  def start(self, script, *words, **environment):
+    return subprocess.Popen(
+      # As from a terminal, also where the tests run with SIGINT ignored.
+      ['env', '--default-signal=INT', self.repository / 'launch' / script]
+      + [*words],
+      env=self.environment | environment,
+      cwd=self.repository,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+      start_new_session=True,
+    )
+
+  def run(self, script, *words, code=0, **environment):
+    """What a script prints to standard output and error."""
+    process = self.start(script, *words, **environment)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, out + err
+    return out, err
+
+  def local(self, *words, **options):
+    return self.run(
+      'local.sh', *words, '--', f'--workdir={self.workdir}', **options
+    )
+
+  POD = ('--name=pod', '--zone=zone-a', '--type=v5litepod-16', '--poll=0')
+
+  def pod(self, *words, **options):
+    return self.run('tpu_pod.sh', *self.pod_words(*words), **options)
+
+  def pod_words(self, *words):
+    return [*self.POD, *words, '--', f'--workdir={self.workdir}']
+
+  def wait_for(self, name, text=''):
+    """Waits until a file below the workdir has a text."""
+    for _ in range(1200):
+      file = self.workdir / name
+      if file.exists() and text in file.read_text():
+        return
+      time.sleep(0.1)
+    raise AssertionError(f'no {text!r} in {name}')
+
+  def preempt(self):
+    (self.standins / 'state').write_text('PREEMPTED')
+    for line in (self.standins / 'pids').read_text().split():
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(int(line), signal.SIGKILL)
