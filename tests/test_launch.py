@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 import tiny
 import yaml
@@ -636,10 +637,13 @@ STEPS = 12
 
 
 @pytest.fixture(scope='module')
-def pictures(tmp_path_factory):
-  root = tmp_path_factory.mktemp('pictures')
-  tiny.write_pictures(root)
-  return root
+def whole():
+  """What starts the whole program: a bench whose runs compile once."""
+  cache = {
+    'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
+  }
+  return lambda tmp: Bench(tmp, **cache)
 
 
 def training(pictures, workdir):
@@ -662,9 +666,9 @@ def steps(workdir):
 
 
 @pytest.fixture(scope='module')
-def undisturbed(pictures, tmp_path_factory):
+def undisturbed(pictures, whole, tmp_path_factory):
   """The losses of the run when nothing happens to it, by local.sh."""
-  bench = Bench(tmp_path_factory.mktemp('undisturbed'))
+  bench = whole(tmp_path_factory.mktemp('undisturbed'))
   words = training(pictures, bench.workdir)
   bench.run('local.sh', '--processes=2', '--cpu-devices=2', '--', *words)
   assert steps(bench.workdir) == list(range(1, STEPS + 1))
@@ -681,9 +685,9 @@ def losses(workdir):
 
 @pytest.mark.slow
 def test_a_slice_trains_is_preempted_and_continues(
-  pictures, undisturbed, tmp_path
+  pictures, undisturbed, whole, tmp_path
 ):
-  bench = Bench(tmp_path)
+  bench = whole(tmp_path)
   words = training(pictures, bench.workdir)
   process = bench.start('tpu_pod.sh', *bench.POD, '--spot', '--', *words)
   bench.wait_for('metrics.jsonl', '"step": 4')
@@ -698,9 +702,9 @@ def test_a_slice_trains_is_preempted_and_continues(
 
 @pytest.mark.slow
 def test_a_slurm_job_saves_is_requeued_and_continues(
-  pictures, undisturbed, tmp_path
+  pictures, undisturbed, whole, tmp_path
 ):
-  bench = Bench(tmp_path)
+  bench = whole(tmp_path)
   (bench.standins / 'job_state').write_text('RUNNING')
   job = training(pictures, bench.workdir)
   process = bench.start('slurm.sbatch', *job, SLURM_JOB_ID='7')
@@ -717,8 +721,10 @@ def test_a_slurm_job_saves_is_requeued_and_continues(
 
 
 @pytest.mark.slow
-def test_a_mistake_in_several_processes_is_exit_code_2(pictures, tmp_path):
-  bench = Bench(tmp_path)
+def test_a_mistake_in_several_processes_is_exit_code_2(
+  pictures, whole, tmp_path
+):
+  bench = whole(tmp_path)
   words = training(pictures, bench.workdir)
   words.append('--config.train.batch_size=5')  # not divisible by 4 devices
   _, err = bench.run('tpu_pod.sh', *bench.POD, '--', *words, code=2)

@@ -45,7 +45,7 @@ sys.exit(code)
 class Bench:
   """A repository to launch from, and stand-ins on the PATH."""
 
-  def __init__(self, tmp, program=None):
+  def __init__(self, tmp, program=None, **environment):
     """`program` takes the place of this repository's cyclegan_jax.main."""
     self.standins = tmp / 'standins'
     self.standins.mkdir()
@@ -78,6 +78,7 @@ class Bench:
       'JAX_PLATFORMS': 'cpu',
       'JAX_NUM_CPU_DEVICES': '2',
       'JAX_CPU_COLLECTIVES_IMPLEMENTATION': 'gloo',
+      **environment,
     }
 
   def plan(self, *tries):
