@@ -25,19 +25,24 @@ folder = pathlib.Path(flags['workdir'])
 tries = len(list(folder.glob(f'{number}.*')))
 seen = {'arguments': sys.argv[1:], 'environment': dict(os.environ), 'told': 0}
 file = folder / f'{number}.{tries}'
+code = json.loads((folder / 'plan').read_text())[tries][number]
 
 def told(signum, frame):
+  global code
+  code = 128 + signum
   seen['told'] += 1
-  file.write_text(json.dumps(seen))
 
 for signum in (signal.SIGINT, signal.SIGTERM):
-  signal.signal(signum, lambda *x: (told(*x), sys.exit(128 + x[0])))
-code = json.loads((folder / 'plan').read_text())[tries][number]
+  signal.signal(signum, told)
 file.write_text(json.dumps(seen))
 print(f'process {number} in try {tries}', flush=True)
-if code is None:
-  for _ in range(600):
-    time.sleep(0.1)
+for _ in range(600):
+  if code is not None:
+    break
+  time.sleep(0.1)
+if seen['told']:
+  time.sleep(0.5)  # saves, and would notice a second signal
+  file.write_text(json.dumps(seen))
 sys.exit(code)
 """
 
