@@ -342,6 +342,7 @@ def test_ctrl_c_saves_and_leaves_the_slice(bench):
   os.killpg(process.pid, signal.SIGINT)
   out, err = process.communicate(timeout=60)
   assert process.returncode == 130, out + err
+  assert out.endswith('saved\n')  # the last lines come too
   assert [bench.seen(i)['told'] for i in range(2)] == [1, 1]
   assert (bench.standins / 'state').read_text() == 'READY'
   assert 'pod is left: --delete' in err

@@ -43,6 +43,7 @@ for _ in range(600):
 if seen['told']:
   time.sleep(0.5)  # saves, and would notice a second signal
   file.write_text(json.dumps(seen))
+  print('saved', flush=True)
 sys.exit(code)
 """
 
@@ -76,7 +77,14 @@ class Bench:
       (self.standins / 'port').write_text(str(server.getsockname()[1]))
     self.environment = {
       **os.environ,
-      'PATH': f'{STANDINS}:{os.environ["PATH"]}',
+      # The stand-ins run by the Python of the tests.
+      'PATH': ':'.join(
+        [
+          str(STANDINS),
+          str(pathlib.Path(sys.executable).parent),
+          os.environ['PATH'],
+        ]
+      ),
       'PYTHON': sys.executable,
       'STANDINS': str(self.standins),
       'STANDIN_PYTHON': sys.executable,
