@@ -275,15 +275,15 @@ def large_pages():
 def run(main, argv=None):
   """Runs a program; returns its exit code.
 
-  A `UserError` becomes one line on standard error and exit code 2; Ctrl-C where
-  there is nothing to save, or pressed twice, one line and 130. One of several
-  processes ends so without waiting for the others.
+  A `UserError` becomes one line on standard error and its exit code; Ctrl-C
+  where there is nothing to save, or pressed twice, one line and 130. One of
+  several processes ends so without waiting for the others.
   """
   try:
     return main(sys.argv if argv is None else argv) or 0
   except UserError as e:
     print(f'error: {e}', file=sys.stderr)
-    return _left(e, USER_ERROR)
+    return _left(e, e.code)
   except KeyboardInterrupt as e:
     print('stopped at once', file=sys.stderr)
     return _left(e, 128 + signal.SIGINT)

@@ -20,17 +20,11 @@ import jax
 import numpy as np
 
 from cyclegan_jax import parallel
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.errors import Temporary, UserError
 
 _EXPLICIT = ('coordinator', 'num-processes', 'process-id')
 # May differ from machine to machine: record.py compares the pictures' names.
 _OWN = 'data.root'
-# A process waits so long for the others at the end, as for a report.
-_SHUTDOWN = 600
-_LOST = (
-  'was killed, or lost another one (see above, and what the others say): run '
-  'the same command to continue'
-)
 
 
 class Agreed(UserError):
@@ -54,19 +48,30 @@ def join(values, stops=False):
   where = _where(values)
   if where is None:
     return
-  atexit.register(take_back)  # runs behind what JAX registers
+  atexit.register(_take_back)  # runs behind what JAX registers
+  not_met = (
+    f'the processes did not meet within --start-timeout='
+    f'{values["start-timeout"]} seconds: start all of them, at about the same '
+    'time, with the same --coordinator and a number each'
+  )
+  _leave_last_words(not_met)
   try:
     jax.distributed.initialize(
       **where,
       initialization_timeout=values['start-timeout'],
       heartbeat_timeout_seconds=values['heartbeat-timeout'],
-      shutdown_timeout_seconds=_SHUTDOWN,
     )
   except (RuntimeError, ValueError) as e:  # jaxlib's and JAX's own
-    raise UserError(_why(values, ' '.join(str(e).split()))) from e
+    reason = ' '.join(str(e).split())
+    if 'should be defined' in reason:
+      raise UserError(
+        '--distributed=auto finds no Cloud TPU, GKE, Slurm or Open MPI here: '
+        f'give {_flags(_EXPLICIT)}'
+      ) from e
+    raise Temporary(f'{not_met} ({reason[:200]})') from e
   if not stops:  # else JAX only takes note of it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-  _leave_last_words()
+  _leave_last_words(_lost())
   check_same({'versions of jax': _versions(), 'code': _code()})
 
 
@@ -114,20 +119,6 @@ def _where(values):
 
 def _flags(names):
   return ', '.join(f'--{name}' for name in names)
-
-
-def _why(values, reason):
-  """What to say of processes that did not meet."""
-  if values['distributed'] and 'should be defined' in reason:
-    return (
-      '--distributed=auto finds no Cloud TPU, GKE, Slurm or Open MPI here: '
-      f'give {_flags(_EXPLICIT)}'
-    )
-  return (
-    f'the processes did not meet within --start-timeout='
-    f'{values["start-timeout"]} seconds: start all of them, at about the same '
-    f'time, with the same --coordinator and a number each ({reason[:300]})'
-  )
 
 
 def check_same_config(config):
@@ -196,35 +187,38 @@ def together():
     raise Agreed(f'process {numbers} cannot go on: its own output says why')
 
 
-def _leave_last_words():
+_last_words = []
+
+
+def _leave_last_words(text):
   """Has a line printed if this process ends without Python having a say.
 
-  When another process is lost, JAX ends this one from a thread of its own.
+  When others do not come, or one is lost, JAX ends this one from a thread of
+  its own.
   """
-  if not parallel.several():
-    return
+  _take_back()
   # Waits for a word on a pipe, which closes when this process is gone.
   _last_words.append(
     subprocess.Popen(
-      ['sh', '-c', 'read -r word || echo "$0" >&2', _last_line()],
+      ['sh', '-c', 'read -r word || echo "$0" >&2', f'error: {text}'],
       stdin=subprocess.PIPE,
       start_new_session=True,
     )
   )
 
 
-_last_words = []
-
-
-def _last_line():
-  return f'error: process {jax.process_index()} {_LOST}'
-
-
-def take_back():
-  """Takes the last words back: this process has said itself how it ended."""
+def _take_back():
+  """Takes the last words back: this process says itself how it ends."""
   while _last_words:
     with contextlib.suppress(OSError):
       _last_words.pop().communicate(b'done\n')
+
+
+def _lost():
+  return (
+    f'process {jax.process_index()} was killed, or lost another one (see '
+    'above, and what the others say): run the same command to continue'
+  )
 
 
 def leave(error, code):
@@ -240,8 +234,8 @@ def leave(error, code):
   if parallel.several() and not isinstance(error, Agreed):
     if not isinstance(error, (UserError, KeyboardInterrupt)):
       traceback.print_exception(error)
-      print(_last_line(), file=sys.stderr)
-    take_back()
+      print(f'error: {_lost()}', file=sys.stderr)
+    _take_back()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -6,8 +6,16 @@ import difflib
 class UserError(ValueError):
   """A mistake in the input: one line that names the file or option.
 
-  The programs print it without a stack trace and exit with code 2.
+  The programs print it without a stack trace and exit with its code.
   """
+
+  code = 2
+
+
+class Temporary(UserError):
+  """What may go away by itself, so that whoever starts a program may retry."""
+
+  code = 1
 
 
 def lookup(table, name, what):

@@ -1,0 +1,248 @@
+"""The program on several real processes: the same results, faults, recovery."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+import tiny
+
+from cyclegan_jax import checkpoint, cli, main
+
+HEARTBEAT = 10  # seconds; the documented time-out of the test
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+  """Compiled programs, for the processes to share."""
+  return tmp_path_factory.mktemp('cache')
+
+
+def free_port():
+  with socket.socket() as server:
+    server.bind(('127.0.0.1', 0))
+    return server.getsockname()[1]
+
+
+def options(workdir, pictures, **changes):
+  """The command line of a run of 8 steps, but for the program."""
+  return tiny.command(
+    'folder',
+    workdir,
+    pictures,
+    **{
+      'train__batch_size': 4,
+      'parallel__devices': 0,
+      'optim__name': 'sgd',
+      'optim__lr': 1e-3,
+      'schedule__constant': 6,
+      'log__checkpoint_every': 2,
+    }
+    | changes,
+  )[1:]
+
+
+class Job:
+  """Processes of one program, each with its output in a file."""
+
+  def __init__(self, folder, cache, count, devices, *commands, program='main'):
+    port = free_port()
+    self.outputs = [folder / f'output_{count}_{i}.txt' for i in range(count)]
+    self.processes = []
+    for i, path in enumerate(self.outputs):
+      words = commands[min(i, len(commands) - 1)]
+      with path.open('w') as output:
+        self.processes.append(
+          subprocess.Popen(
+            [sys.executable, '-m', f'cyclegan_jax.{program}', *words]
+            + [f'--coordinator=127.0.0.1:{port}', f'--process-id={i}']
+            + [f'--num-processes={count}', f'--heartbeat-timeout={HEARTBEAT}'],
+            stdout=output,
+            stderr=output,
+            env=os.environ
+            | {
+              'JAX_PLATFORMS': 'cpu',
+              'JAX_NUM_CPU_DEVICES': str(devices),
+              'JAX_COMPILATION_CACHE_DIR': str(cache),
+              'PYTHONUNBUFFERED': '1',
+            },
+          )
+        )
+
+  def codes(self, timeout=300):
+    """Exit codes, once all have ended."""
+    try:
+      return [process.wait(timeout) for process in self.processes]
+    finally:
+      for process in self.processes:
+        process.kill()
+
+  def text(self, number):
+    return self.outputs[number].read_text()
+
+  def wait_for(self, pattern, number=0, timeout=300):
+    """Waits until a process has said something."""
+    end = time.monotonic() + timeout
+    while not re.search(pattern, self.text(number)):
+      assert time.monotonic() < end, self.text(number)
+      assert self.processes[number].poll() is None, self.text(number)
+      time.sleep(0.05)
+
+
+def results(workdir):
+  """The last parameters, and the losses of every step."""
+  step, params = checkpoint.read_params(workdir / 'checkpoints')
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  return step, params, [json.loads(line) for line in lines]
+
+
+def assert_same_training(ours, theirs, tolerance):
+  assert ours[0] == theirs[0]
+  if tolerance == 0:
+    tiny.assert_same(ours[1], theirs[1])
+    assert ours[2] == theirs[2]
+    return
+  tiny.assert_close(ours[1], theirs[1], tolerance)
+  for one, other in zip(ours[2], theirs[2], strict=True):
+    assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+
+
+@pytest.fixture(scope='module')
+def whole(pictures, tmp_path_factory, cache):
+  """Two processes of two devices that nothing happens to."""
+  folder = tmp_path_factory.mktemp('whole')
+  job = Job(folder, cache, 2, 2, options(folder / 'run', pictures))
+  assert job.codes() == [0, 0], job.text(0) + job.text(1)
+  # The first speaks for both.
+  assert 'finished: all 8 steps are done' in job.text(0)
+  assert 'finished' not in job.text(1) and 'step 1/8' not in job.text(1)
+  return results(folder / 'run')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('count,devices', [(1, 4), (4, 1)])
+def test_the_number_of_processes_is_invisible(
+  count, devices, whole, pictures, tmp_path, cache
+):
+  job = Job(tmp_path, cache, count, devices, options(tmp_path / 'r', pictures))
+  assert job.codes() == [0] * count, job.text(0)
+  assert_same_training(results(tmp_path / 'r'), whole, 1e-5)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_others_and_all_go_on(
+  whole, pictures, tmp_path, cache
+):
+  run = tmp_path / 'run'
+  # Waits at a step that it does not reach, for as long as it takes.
+  endless = options(run, pictures, schedule__constant=10**6)
+  job = Job(tmp_path, cache, 2, 2, endless)
+  job.wait_for('step 5/')
+  job.processes[1].send_signal(signal.SIGKILL)
+  killed = time.monotonic()
+  assert job.processes[0].wait(HEARTBEAT + 20) not in (0, 2)
+  assert time.monotonic() - killed < HEARTBEAT + 15
+  end = time.monotonic() + 10  # the line comes when the process is gone
+  while 'lost another one' not in job.text(0):
+    assert time.monotonic() < end, job.text(0)
+    time.sleep(0.1)
+  assert 'run the same command to continue' in job.text(0).splitlines()[-1]
+  job.codes()
+  # As far as the schedule is the same: its constant part, of 6 steps.
+  for folder in (run / 'checkpoints').glob('[0-9]*'):
+    if int(folder.name) > 4:
+      shutil.rmtree(folder)
+  moved = tmp_path / 'moved'
+  shutil.copytree(run, moved)
+  job = Job(tmp_path, cache, 2, 2, options(run, pictures))
+  assert job.codes() == [0, 0], job.text(0)
+  assert 'continuing' in job.text(0)
+  assert_same_training(results(run), whole, 0)
+  # On another number of processes and devices, the same batches.
+  job = Job(tmp_path, cache, 1, 4, options(moved, pictures))
+  assert job.codes() == [0], job.text(0)
+  assert 'continuing' in job.text(0)
+  assert_same_training(results(moved), whole, 1e-5)
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_ends_all_before_the_first_step(
+  pictures, tmp_path, cache
+):
+  first = options(tmp_path / 'r', pictures)
+  other = options(tmp_path / 'r', pictures, seed=1)
+  job = Job(tmp_path, cache, 2, 2, first, other)
+  assert job.codes() == [2, 2], job.text(0)
+  for number in (0, 1):
+    last = job.text(number).splitlines()[-1]
+    assert last.startswith('error: process 1 has other config than process 0')
+  lacks = options(tmp_path / 'r', tmp_path / 'nowhere')
+  job = Job(tmp_path, cache, 2, 2, first, lacks)
+  assert job.codes() == [2, 2], job.text(0)
+  assert 'error: process 1 cannot go on' in job.text(0)
+  assert 'nowhere' in job.text(1).splitlines()[-1]
+  assert not list((tmp_path / 'r').glob('checkpoints/*'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'flags,code,line',
+  [
+    (
+      '--num-processes=2 --process-id=0 --start-timeout=3 --coordinator=',
+      -signal.SIGABRT,
+      'error: the processes did not meet within --start-timeout=3 seconds',
+    ),
+    ('--distributed=auto', 2, 'error: --distributed=auto finds no Cloud TPU'),
+  ],
+)
+def test_one_that_stays_alone_says_so(flags, code, line, pictures, tmp_path):
+  words = flags.split()
+  if words[-1].endswith('='):
+    words[-1] += f'127.0.0.1:{free_port()}'
+  ended = subprocess.run(
+    [sys.executable, '-m', 'cyclegan_jax.main', *words]
+    + options(tmp_path / 'r', pictures),
+    capture_output=True,
+    text=True,
+    timeout=120,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+  )
+  assert ended.returncode == code
+  assert ended.stderr.splitlines()[-1].startswith(line)
+
+
+@pytest.mark.parametrize(
+  'flags,named',
+  [
+    (['--distributed=yes'], "--distributed='yes'"),
+    (['--distributed=auto', '--process-id=1'], 'give one or the other'),
+    (['--coordinator=a:1'], 'needs --num-processes, --process-id too'),
+    (['--num-processes=2'], 'needs --coordinator, --process-id too'),
+    (
+      ['--coordinator=a', '--num-processes=2', '--process-id=0'],
+      '--coordinator=a must be HOST:PORT',
+    ),
+    (
+      ['--coordinator=a:1', '--num-processes=2', '--process-id=2'],
+      '--process-id=2 must be',
+    ),
+    (['--start-timeout=0'], '--start-timeout=0 must be at least 1'),
+    (['--profile=3'], '--profile=3 must be START:COUNT'),
+    (['--profile=3:0'], '--profile=3:0 must be START:COUNT'),
+  ],
+)
+def test_flags_that_do_not_fit(flags, named, pictures, tmp_path, capsys):
+  argv = ['main', *options(tmp_path / 'r', pictures), *flags]
+  assert cli.run(main.main, argv) == 2
+  error = capsys.readouterr().err
+  assert named in error and len(error.splitlines()) == 1
+  assert not (tmp_path / 'r').exists()
+  assert not jax.distributed.is_initialized()
