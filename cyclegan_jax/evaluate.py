@@ -7,7 +7,9 @@ ssim lpips lpips_vgg. Of sets of pictures: fid kid, which need --inception, and
 the same statistics on other features, fd_vgg kd_vgg fd_alex kd_alex. Of label
 maps: fcn, which in b2a needs --segmenter or --predictions, and palette, its
 per-pixel accuracy in a2b. The pictures are those of --config, or of the config
-the run was trained with. Exit codes: 0 done, 2 something given doesn't fit.
+the run was trained with. Several processes share the translations
+(--distributed=auto, or the three flags behind it). Exit codes: 0 done, 2
+something given doesn't fit.
 """
 
 import json
@@ -42,7 +44,9 @@ FLAGS = {
   'subset-size': ('N', 1000, 'and the pictures in each'),
   'seed': ('N', 0, 'of these subsets'),
   'output': ('FILE', '', 'JSON file; of a run RUN/evaluation.json'),
+  **cli.PROCESS_FLAGS,
 }
+_BATCH = 4  # pictures that a process translates at a time
 
 
 def main(argv):
@@ -54,20 +58,32 @@ def main(argv):
   if values['segmenter'] and values['predictions']:
     raise UserError('--segmenter and --predictions: give one of them')
   cli.quiet()
-  from cyclegan_jax import evaluation, model
+  from cyclegan_jax import cluster, evaluation, model, parallel
 
+  cluster.join(values)
   step = None if values['step'] < 0 else values['step']
-  loaded = model.load(values['model'], step, values['batch-norm'])
-  if not loaded.directions:
-    raise UserError(f'{values["model"]} (--model) holds no generator')
-  tests = _tests(config, loaded, values)
-  chosen = _metrics(tests, loaded.directions, values)
-  evaluation.check(tests, loaded.directions, chosen)
-  rows = evaluation.table(loaded.translate, tests, loaded.directions, chosen)
-  print(evaluation.markdown(rows), end='')
-  for line in notes(chosen, tests):
-    print(f'note: {line}')
-  _write(values, {'model': values['model'], 'step': loaded.step, 'rows': rows})
+  with cluster.together():
+    loaded = model.load(values['model'], step, values['batch-norm'])
+    if not loaded.directions:
+      raise UserError(f'{values["model"]} (--model) holds no generator')
+    tests = _tests(config, loaded, values)
+    chosen = _metrics(tests, loaded.directions, values)
+    evaluation.check(tests, loaded.directions, chosen)
+  rows = evaluation.table(
+    parallel.shared(loaded.translate),
+    tests,
+    loaded.directions,
+    chosen,
+    batch=_BATCH * parallel.processes(),
+  )
+  if parallel.writes():
+    print(evaluation.markdown(rows), end='')
+    for line in notes(chosen, tests):
+      print(f'note: {line}')
+    _write(
+      values, {'model': values['model'], 'step': loaded.step, 'rows': rows}
+    )
+  parallel.wait_for_all('end')
 
 
 def _parse(argv):

@@ -44,6 +44,12 @@ FLAGS = {
     "cityscapes: label maps are read from the colours of B's test pictures",
   ),
   'inception': ('PATH', '', 'weights of Inception for fid and kid'),
+  'num-processes': (
+    'N',
+    1,
+    'machines that share the runs and the work folder, each with this command',
+  ),
+  'process-id': ('I', 0, 'and which this one is; 0 writes the tables'),
   'dry-run': ('', False, 'says the commands that are left, and runs none'),
 }
 
@@ -51,9 +57,15 @@ FLAGS = {
 def main(argv):
   config, values = cli.parse_flags(argv, __doc__, FLAGS)
   cli.require(values, 'suite')
-  for name in ('seeds', 'jobs'):
+  for name in ('seeds', 'jobs', 'num-processes'):
     if values[name] < 1:
       raise UserError(f'--{name}={values[name]} must be at least 1')
+  part = values['process-id'], values['num-processes']
+  if not 0 <= part[0] < part[1]:
+    raise UserError(
+      f'--process-id={part[0]} must be from 0 to --num-processes={part[1]} '
+      'less 1'
+    )
   workdir = pathlib.Path(values['workdir'] or 'runs/experiments')
   cli.quiet()
   from cyclegan_jax import build, record
@@ -62,11 +74,17 @@ def main(argv):
   build.check_values(config)
   experiment = calls.experiment(config, given(argv), workdir, values)
   if values['dry-run']:
-    for command in calls.commands(experiment, values['suite']):
+    for command in calls.commands(experiment, values['suite'], part):
       print(shlex.join(command))
     return 0
+  if part[0]:  # the first keeps the folder, each run has a lock of its own
+    return calls.help_out(
+      experiment, values['suite'], values['jobs'], part, _say
+    )
   with record.open_workdir(workdir):
-    return calls.run(experiment, values['suite'], values['jobs'], argv, _say)
+    return calls.run(
+      experiment, values['suite'], values['jobs'], argv, _say, part
+    )
 
 
 def _say(line):

