@@ -32,7 +32,11 @@ def free_port():
 
 
 def options(workdir, pictures, **changes):
-  """The command line of a run of 8 steps, but for the program."""
+  """The command line of a run of 4 steps, but for the program.
+
+  More would tell less: from the fifth or sixth on some pixel's L1 changes its
+  sign with the last bit, and one device differs from four by 1e-3 of a loss.
+  """
   return tiny.command(
     'folder',
     workdir,
@@ -42,7 +46,7 @@ def options(workdir, pictures, **changes):
       'parallel__devices': 0,
       'optim__name': 'sgd',
       'optim__lr': 1e-3,
-      'schedule__constant': 6,
+      'schedule__constant': 2,
       'log__checkpoint_every': 2,
     }
     | changes,
@@ -121,8 +125,8 @@ def whole(pictures, tmp_path_factory, cache):
   job = Job(folder, cache, 2, 2, options(folder / 'run', pictures))
   assert job.codes() == [0, 0], job.text(0) + job.text(1)
   # The first speaks for both.
-  assert 'finished: all 8 steps are done' in job.text(0)
-  assert 'finished' not in job.text(1) and 'step 1/8' not in job.text(1)
+  assert 'finished: all 4 steps are done' in job.text(0)
+  assert 'finished' not in job.text(1) and 'step 1/4' not in job.text(1)
   return results(folder / 'run')
 
 
@@ -142,7 +146,7 @@ def test_a_killed_process_ends_the_others_and_all_go_on(
 ):
   run = tmp_path / 'run'
   # Waits at a step that it does not reach, for as long as it takes.
-  endless = options(run, pictures, schedule__constant=10**6)
+  endless = options(run, pictures, schedule__constant=10**6, log__keep_every=2)
   job = Job(tmp_path, cache, 2, 2, endless)
   job.wait_for('step 5/')
   job.processes[1].send_signal(signal.SIGKILL)
@@ -155,9 +159,9 @@ def test_a_killed_process_ends_the_others_and_all_go_on(
     time.sleep(0.1)
   assert 'run the same command to continue' in job.text(0).splitlines()[-1]
   job.codes()
-  # As far as the schedule is the same: its constant part, of 6 steps.
+  # As far as the schedule is the same: its constant part, of 2 steps.
   for folder in (run / 'checkpoints').glob('[0-9]*'):
-    if int(folder.name) > 4:
+    if int(folder.name) > 2:
       shutil.rmtree(folder)
   moved = tmp_path / 'moved'
   shutil.copytree(run, moved)

@@ -109,7 +109,12 @@ def test_every_row_changes_options_there_are_to_values_that_can_be(card):
 def test_rows_that_come_to_the_same_are_one_run():
   by_name = {row.name: row.run for row in rows('models')[0]}
   assert by_name['CycleGAN'] == 'cyclegan'
-  assert [r.run for r in rows('losses')[0]][-2:] == ['no-identity', 'cyclegan']
+  assert [r.run for r in rows('losses')[0]][-4:] == [
+    'no-identity',
+    'cycle-identity',
+    'gan-identity',
+    'cyclegan',
+  ]
   none = {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}
   plain = rows('losses', **none)[0][-1]
   assert (plain.name, plain.run) == ('CycleGAN', 'cyclegan')
@@ -577,7 +582,7 @@ def test_a_dry_run_says_the_commands_and_a_second_program_is_refused(
   words = [f'--config.data.root={pictures}', '--suite=losses', '--seeds=1']
   assert call(tmp_path, *words, '--dry-run') == 0
   lines = capsys.readouterr().out.splitlines()
-  assert sum('cyclegan_jax.main' in line for line in lines) == 6
+  assert sum('cyclegan_jax.main' in line for line in lines) == 8
   assert not (tmp_path / 'work').exists()
   with record.open_workdir(tmp_path / 'work'):
     assert call(tmp_path, *words) == 2

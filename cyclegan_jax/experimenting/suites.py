@@ -57,6 +57,9 @@ _MOST_LEVELS = 8
 _CYCLEGAN = {'method': 'cyclegan'}
 _PIX2PIX = {'method': 'pix2pix', 'pool_size': 0}
 _NO_IDENTITY = _CYCLEGAN | {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}
+# What the cycle and the GAN bring on top of the identity loss.
+_CYCLE_IDENTITY = _CYCLEGAN | {'loss.adversarial': 0.0}
+_GAN_IDENTITY = _CYCLEGAN | {'loss.cycle_a': 0.0, 'loss.cycle_b': 0.0}
 
 
 def _pix2pix_paper(options):
@@ -117,6 +120,8 @@ SUITES = {
     Row('GAN + forward cycle', 'gan-forward', _no_identity(cycle_b=0.0)),
     Row('GAN + backward cycle', 'gan-backward', _no_identity(cycle_a=0.0)),
     Row('CycleGAN without identity', 'no-identity', _NO_IDENTITY),
+    Row('Cycle alone, identity', 'cycle-identity', _CYCLE_IDENTITY),
+    Row('GAN alone, identity', 'gan-identity', _GAN_IDENTITY),
     _FULL,
   ),
   'reconstruction': (_FULL,),  # Figure 4

@@ -35,7 +35,8 @@ _CAPTIONS = {
     "Ablation of the losses (the paper's Tables 4 and 5). Forward is a -> b -> "
     'a and backward b -> a -> b; in the paper forward begins with the labels, '
     'which are B here, so its numbers of "GAN + forward" stand beside the '
-    'backward cycle. All rows but CycleGAN are without identity loss.'
+    'backward cycle. Rows are without identity loss, as in the paper, but for '
+    'CycleGAN and those that say so.'
   ),
   'reconstruction': (
     "Pictures translated and translated back (the paper's Figure 4), against "
