@@ -102,6 +102,8 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
       except SickTraining:
         raise
       except UserError:
+        if parallel.several():  # the others can't be asked to save this step
+          raise
         finish()
         device.settle(step)
         save(step, state)

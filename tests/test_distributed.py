@@ -177,6 +177,20 @@ def test_a_killed_process_ends_the_others_and_all_go_on(
 
 
 @pytest.mark.slow
+def test_a_bad_picture_that_one_meets_ends_all(pictures, tmp_path, cache):
+  root = tmp_path / 'pictures'
+  shutil.copytree(pictures, root)
+  path = root / 'trainB' / '3.png'
+  path.write_bytes(path.read_bytes()[:-200])  # its header is whole
+  words = options(tmp_path / 'r', root, schedule__constant=10**6)
+  job = Job(tmp_path, cache, 2, 2, words)
+  codes = job.codes()
+  assert 0 not in codes and 2 in codes
+  met = codes.index(2)
+  assert f'error: {path}' in job.text(met).splitlines()[-1]
+
+
+@pytest.mark.slow
 def test_what_does_not_fit_ends_all_before_the_first_step(
   pictures, tmp_path, cache
 ):
