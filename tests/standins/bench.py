@@ -123,7 +123,12 @@ class Bench:
   def run(self, script, *words, code=0, **environment):
     """What a script prints to standard output and error."""
     process = self.start(script, *words, **environment)
-    out, err = process.communicate(timeout=300)
+    try:
+      out, err = process.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+      # With all it has started, in groups of their own.
+      subprocess.run(['pkill', '-KILL', '-s', str(process.pid)], check=False)
+      raise
     assert process.returncode == code, out + err
     return out, err
 
