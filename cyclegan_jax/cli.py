@@ -76,6 +76,11 @@ def parse_run(argv, doc, extra):
   """
   workdir = {'workdir': ('DIR', '', 'folder of the run; runs/<config name>')}
   config, values = parse_flags(argv, doc, workdir | extra)
+  if '://' in values['workdir']:
+    raise UserError(
+      f'--workdir={values["workdir"]}: only folders can be written to; mount '
+      'the bucket or share, and give the folder'
+    )
   name = f'runs/{config_path(argv).stem}'
   return config, pathlib.Path(values['workdir'] or name), values
 
