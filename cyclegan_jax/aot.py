@@ -31,7 +31,7 @@ def main(argv):
     JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1', ALLOW_MULTIPLE_LIBTPU_LOAD='1'
   )
   cli.quiet()
-  from cyclegan_jax import compiled
+  from cyclegan_jax import chips, compiled
 
   batch_size = values['batch'] or config.train.batch_size
   topology = values['topology']
@@ -46,8 +46,8 @@ def main(argv):
   start = time.monotonic()
   executable = compiled.compile_traced(traced)
   seconds = time.monotonic() - start
-  gib = compiled.hbm_gib(topology)
-  print(report(traced, executable, gib))
+  gib = chips.find(topology).hbm_gib
+  print(report(traced, executable, topology))
   print(f'{"compile time":<28}{seconds:.0f} s')
   fits = compiled.memory(executable)['total'] <= gib * 2**30
   print(f'it {"fits" if fits else "DOES NOT FIT"} the chip')
@@ -79,34 +79,47 @@ def trace(config, mesh, batch_size):
   )
 
 
-def report(traced, executable, gib):
+def report(traced, executable, topology):
   """What a compiled step needs and does, in lines."""
-  from cyclegan_jax import compiled
+  from cyclegan_jax import chips, compiled, hlo
 
+  chip = chips.find(topology)
   used = compiled.memory(executable)
-  lines = [
-    ('HBM a chip', f'{_gib(used.pop("total"))} of {gib} GiB'),
-    *((f'  {part}', _gib(size)) for part, size in used.items()),
-    (
-      'convolutions a step',
-      f'{compiled.convolution_flops(traced.jaxpr) / 1e9:,.1f} GFLOP a chip',
-    ),
-  ]
+  flops = compiled.convolution_flops(traced.jaxpr)
   cost = executable.cost_analysis()
-  lines.append(
+  traffic = cost.get('bytes accessed', 0)
+  text = executable.as_text()
+  collectives = hlo.collectives(text)
+  lines = [
+    ('HBM a chip', f'{_gib(used.pop("total"))} of {chip.hbm_gib} GiB'),
+    *((f'  {part}', _gib(size)) for part, size in used.items()),
+    ('convolutions a step', f'{flops / 1e9:,.1f} GFLOP a chip'),
     (
       "compiler's count",
-      f'{cost.get("flops", 0) / 1e9:,.1f} GFLOP and '
-      f'{cost.get("bytes accessed", 0) / 1e9:,.1f} GB a chip, the body of a '
-      'loop once',
-    )
-  )
-  hlo = executable.as_text()
-  for operation, (count, size) in compiled.collectives(hlo).items():
+      f'{cost.get("flops", 0) / 1e9:,.1f} GFLOP and {traffic / 1e9:,.1f} GB a '
+      'chip, the body of a loop once',
+    ),
+  ]
+  for operation, (count, size) in collectives.items():
     lines.append((operation, f'{count}, of {size / 1e6:,.1f} MB in all'))
-  for dtypes, count in compiled.convolutions(hlo).items():
+  for dtypes, count in hlo.convolutions(text).items():
     lines.append((f'convolutions of {dtypes}', f'{count}'))
+  estimate = chips.estimate(
+    chip, chips.axes(topology), flops, traffic, collectives
+  )
+  lines += _times(estimate)
   return '\n'.join(f'{name:<28}{value}' for name, value in lines)
+
+
+def _times(estimate):
+  """Lines of an estimate."""
+  return [
+    ('a step, estimated', f'{estimate.step * 1e3:.2f} ms'),
+    *(
+      (f'  {part}', f'{seconds * 1e3:.2f} ms')
+      for part, seconds in estimate._asdict().items()
+    ),
+  ]
 
 
 def _gib(size):

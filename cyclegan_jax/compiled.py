@@ -1,6 +1,5 @@
 """What a training step compiled for a TPU needs, with no TPU attached."""
 
-import collections
 import importlib.util
 import math
 import os
@@ -14,17 +13,10 @@ from jax.experimental import topologies
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import Mesh
 
-from cyclegan_jax import parallel, train_state, train_step
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax import chips, parallel, train_state, train_step
+from cyclegan_jax.errors import UserError
 
-# Memory of a chip, by what a topology's name starts with.
-HBM_GIB = {'v4': 32, 'v5e': 16, 'v5p': 95, 'v6e': 32}
 _EXAMPLES = 'v4:2x2x1, v5e:4x4, v5p:2x2x1, v6e:2x2'
-
-
-def hbm_gib(topology):
-  """Memory of a chip of a topology such as 'v5e:4x4'."""
-  return lookup(HBM_GIB, topology.partition(':')[0], '--topology: chip')
 
 
 def make_mesh(topology):
@@ -33,7 +25,7 @@ def make_mesh(topology):
   Raises:
     UserError: libtpu is missing or in use, or knows no such topology.
   """
-  hbm_gib(topology)
+  chips.find(topology)
   library = os.environ.get('TPU_LIBRARY_PATH')
   if not library and importlib.util.find_spec('libtpu') is None:
     raise UserError(
@@ -172,58 +164,3 @@ def convolution_flops(jaxpr):
     for inner in jaxprs_in_params(params):
       total += times * convolution_flops(inner)
   return total
-
-
-_COLLECTIVE = re.compile(
-  r' = (?P<result>.*?) (?P<operation>all-reduce|all-gather|reduce-scatter|'
-  r'all-to-all|collective-permute|collective-broadcast)(?P<start>-start)?\('
-  r'(?P<rest>.*)'
-)
-_ARRAY = re.compile(r'\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]')
-
-
-def collectives(hlo):
-  """Communication between chips in optimised HLO, in a loop counted once.
-
-  Args:
-    hlo: the text, `compiled.as_text()`.
-
-  Returns:
-    {operation: (how often, bytes of the results)}.
-  """
-  found = collections.defaultdict(lambda: (0, 0))
-  chains = set()
-  for match in _COLLECTIVE.finditer(hlo):
-    operation = match['operation']
-    # One that goes on beside other work stands in each of its stages.
-    chain = re.search(r'chain_id="?(\d+)', match['rest'])
-    if chain and (operation, chain[1]) in chains:
-      continue
-    if chain:
-      chains.add((operation, chain[1]))
-    sizes = [
-      int(bits or 8) * math.prod(int(n) for n in shape.split(',') if n) // 8
-      for _, bits, shape in _ARRAY.findall(match['result'])
-    ]
-    if match['start'] and operation != 'all-reduce':  # operands, then results
-      sizes = sizes[len(sizes) // 2 :]
-    count, size = found[operation]
-    found[operation] = (count + 1, size + sum(sizes))
-  return dict(found)
-
-
-def convolutions(hlo):
-  """How many convolutions of which operands optimised HLO has.
-
-  Args:
-    hlo: the text, `compiled.as_text()`.
-
-  Returns:
-    {dtypes: how often}, such as {'bf16': 40, 'bf16 x f32': 1}.
-  """
-  dtypes = dict(re.findall(r'%([\w.-]+) = \(?(\w+)\[', hlo))
-  found = collections.Counter()
-  for operands in re.findall(r' convolution\((.*)', hlo):
-    both = {dtypes[name] for name in re.findall(r'%([\w.-]+)', operands)[:2]}
-    found[' x '.join(sorted(both))] += 1
-  return dict(found)

@@ -12,7 +12,7 @@ import pytest
 import tiny
 from jax import lax
 
-from cyclegan_jax import aot, cli, compiled, parallel
+from cyclegan_jax import aot, cli, compiled, hlo, parallel
 from cyclegan_jax.defaults import get_config
 from cyclegan_jax.errors import UserError
 
@@ -45,7 +45,7 @@ channel_id=3
 
 
 def test_collectives_are_counted_with_the_bytes_they_give():
-  assert compiled.collectives(HLO) == {
+  assert hlo.collectives(HLO) == {
     'all-reduce': (2, 8 * 4 + 8 * 2 + 4),
     'all-gather': (3, 4 * 8 * 4 + 2 * 8 * 4),
   }
@@ -53,7 +53,7 @@ def test_collectives_are_counted_with_the_bytes_they_give():
 
 def test_convolutions_are_told_apart_by_their_operands():
   expected = {'bf16': 1, 'bf16 x f32': 1, 'f32': 1}
-  assert compiled.convolutions(HLO) == expected
+  assert hlo.convolutions(HLO) == expected
 
 
 def test_the_flops_of_convolutions_with_loops_and_dilation():

@@ -34,6 +34,7 @@ LAYERS = [
     'train_step',
     'train_state',
     'compiled',
+    'hlo',
     'checkpoint',
     'log',
     'evaluation',
@@ -43,7 +44,7 @@ LAYERS = [
   ],
   ['parallel', 'methods', 'picture_files'],
   ['nets', 'losses', 'image_pool', 'metrics', 'data', 'images', 'pth'],
-  ['files', 'builtin', 'winograd', 'kernel_gradients'],
+  ['files', 'builtin', 'winograd', 'kernel_gradients', 'chips'],
   ['errors'],
 ]
 PROGRAMS = set(LAYERS[0]) | {
@@ -52,6 +53,8 @@ PROGRAMS = set(LAYERS[0]) | {
   'record',
   'cluster',  # how the processes of a program meet
   'compiled',  # what aot reports
+  'hlo',
+  'chips',
   'data_report',  # what check_data reports
   'defaults',
   'model',
