@@ -83,43 +83,49 @@ def report(traced, executable, topology):
   """What a compiled step needs and does, in lines."""
   from cyclegan_jax import chips, compiled, hlo
 
-  chip = chips.find(topology)
-  used = compiled.memory(executable)
-  flops = compiled.convolution_flops(traced.jaxpr)
-  cost = executable.cost_analysis()
-  traffic = cost.get('bytes accessed', 0)
   text = executable.as_text()
-  collectives = hlo.collectives(text)
+  flops = compiled.convolution_flops(traced.jaxpr)
+  used = compiled.memory(executable)
+  gib = chips.find(topology).hbm_gib
   lines = [
-    ('HBM a chip', f'{_gib(used.pop("total"))} of {chip.hbm_gib} GiB'),
+    ('HBM a chip', f'{_gib(used.pop("total"))} of {gib} GiB'),
     *((f'  {part}', _gib(size)) for part, size in used.items()),
     ('convolutions a step', f'{flops / 1e9:,.1f} GFLOP a chip'),
-    (
-      "compiler's count",
-      f'{cost.get("flops", 0) / 1e9:,.1f} GFLOP and {traffic / 1e9:,.1f} GB a '
-      'chip, the body of a loop once',
-    ),
   ]
-  for operation, (count, size) in collectives.items():
+  for operation, (count, size) in hlo.collectives(text).items():
     lines.append((operation, f'{count}, of {size / 1e6:,.1f} MB in all'))
   for dtypes, count in hlo.convolutions(text).items():
     lines.append((f'convolutions of {dtypes}', f'{count}'))
-  estimate = chips.estimate(
-    chip, chips.axes(topology), flops, traffic, collectives
-  )
-  lines += _times(estimate)
+  lines += _times(topology, flops, text)
   return '\n'.join(f'{name:<28}{value}' for name, value in lines)
 
 
-def _times(estimate):
-  """Lines of an estimate."""
-  return [
-    ('a step, estimated', f'{estimate.step * 1e3:.2f} ms'),
-    *(
-      (f'  {part}', f'{seconds * 1e3:.2f} ms')
-      for part, seconds in estimate._asdict().items()
-    ),
+def _times(topology, flops, text):
+  """Lines of what a step may take, by published figures of the chips."""
+  from cyclegan_jax import chips, hlo, traffic
+
+  chip = chips.find(topology)
+  moved = traffic.count(text)
+  least = chips.estimate(
+    chip, chips.axes(topology), flops, moved, hlo.collectives(text)
+  )
+  lines = [
+    ('a step takes at least', _ms(least.step)),
+    ('  convolutions at the peak', _ms(least.compute)),
+    ('  memory traffic', f'{_ms(least.memory)}, {moved / 1e9:,.1f} GB'),
+    ('  links, after the others', _ms(least.links)),
   ]
+  total, convolutions = hlo.cycles(text)
+  if chip.clock and total:
+    lines += [
+      ('the compiler expects', _ms(total / chip.clock + least.links)),
+      ('  of it in convolutions', _ms(convolutions / chip.clock)),
+    ]
+  return lines
+
+
+def _ms(seconds):
+  return f'{seconds * 1e3:.2f} ms'
 
 
 def _gib(size):

@@ -16,6 +16,7 @@ class Chip(NamedTuple):
     link_speed: bytes a second of one link to a neighbour, each way.
     closed_by: an axis of so many chips, or a multiple, closes to a ring.
     cubes: whether all axes must do so for any to close.
+    clock: cycles a second; None where the figures do not give it.
   """
 
   flops: float
@@ -24,6 +25,7 @@ class Chip(NamedTuple):
   link_speed: float
   closed_by: int
   cubes: bool
+  clock: float | None
 
 
 # By what a topology's name starts with. From docs.cloud.google.com/tpu/docs/v4,
@@ -32,12 +34,14 @@ class Chip(NamedTuple):
 # v6e: 400 and 800 GB/s) or 6 (v5p: 1200 GB/s). For v4 there is the all-reduce
 # bandwidth of a pod, 1.1 PB/s, by 4096 chips and 6 links. Which axes close:
 # jax-ml.github.io/scaling-book/tpus (of v5e and v6e those of 16, of v4 and v5p
-# those of whole cubes of 4x4x4).
+# those of whole cubes of 4x4x4). The clock is the peak by the operations of a
+# cycle, 2 for each place of the matrix units: 4 of 128x128 (v5e), 8 (v4, v5p).
+# For v6e, two of 256x256, that would be 3.5 GHz, which is hard to believe.
 CHIPS = {
-  'v4': Chip(275e12, 32, 1200e9, 45e9, 4, True),
-  'v5e': Chip(197e12, 16, 819e9, 50e9, 16, False),
-  'v5p': Chip(459e12, 95, 2765e9, 100e9, 4, True),
-  'v6e': Chip(918e12, 32, 1638e9, 100e9, 16, False),
+  'v4': Chip(275e12, 32, 1200e9, 45e9, 4, True, 1.05e9),
+  'v5e': Chip(197e12, 16, 819e9, 50e9, 16, False, 1.5e9),
+  'v5p': Chip(459e12, 95, 2765e9, 100e9, 4, True, 1.75e9),
+  'v6e': Chip(918e12, 32, 1638e9, 100e9, 16, False, None),
 }
 # What passes into each of n chips, in results of an operation.
 _PASSES = {

@@ -3,46 +3,93 @@
 import collections
 import math
 import re
+from typing import NamedTuple
 
 _HEADER = re.compile(r'(?:ENTRY )?%([\w.-]+) .*\{$')
-_CALLED = re.compile(r'(?:body|calls|to_apply|computations?)=\{?([^=}]*)')
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-_COLLECTIVE = re.compile(
-  r' = (?P<result>.*?) (?P<operation>all-reduce|all-gather|reduce-scatter|'
-  r'all-to-all|collective-permute|collective-broadcast)(?P<start>-start)?\('
-  r'(?P<rest>.*)'
+_INSTRUCTION = re.compile(
+  r' *(?P<root>ROOT )?%(?P<name>[\w.-]+) = (?P<shape>\(.*?\)|\S+) '
+  r'(?P<operation>[\w-]+)\((?P<rest>.*)'
 )
-_ARRAY = re.compile(r'\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]')
+_CALLED = re.compile(r'(?:body|calls|to_apply|computations?)=\{?([^=}]*)')
+_COLLECTIVE = re.compile(
+  '(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|'
+  'collective-broadcast)(-start)?'
+)
+_ARRAY = re.compile(r'\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\](\{[^}]*\})?')
 
 
-def repeated(hlo):
-  """The instructions of a program, each with how often a step runs it.
+class Instruction(NamedTuple):
+  """A line of HLO: `%name = shape operation(rest`."""
 
-  Loops count times their length where the compiler knows it, else once.
+  root: bool
+  name: str
+  shape: str
+  operation: str
+  rest: str
 
-  Args:
-    hlo: the text, `compiled.as_text()`.
+  @property
+  def operands(self):
+    """Names of what it is given, its attributes left out."""
+    return re.findall(r'%([\w.-]+)', re.split(r'\)(?:,|$)', self.rest)[0])
 
-  Yields:
-    (line, times).
-  """
-  bodies, lines = [], []
+
+def parse(hlo):
+  """{computation: its `Instruction`s}, callees before callers, entry last."""
+  computations, body = {}, []
   for line in hlo.splitlines():
     header = _HEADER.match(line)
     if header:
-      lines = []
-      bodies.append((header[1], lines))
-    elif ' = ' in line:
-      lines.append(line)
-  times = collections.Counter({bodies[-1][0]: 1} if bodies else {})
-  # Whoever calls a computation stands behind it in the text.
-  for name, lines in reversed(bodies):
-    for line in lines:
-      yield line, times[name]
-      trips = _TRIPS.search(line)
-      for called in _CALLED.findall(line):
+      body = computations[header[1]] = []
+      continue
+    match = _INSTRUCTION.match(line)
+    if match:
+      body.append(Instruction(bool(match['root']), *match.groups()[1:]))
+  return computations
+
+
+def runs(computations):
+  """How often a step runs each computation, loops times their length.
+
+  Returns:
+    {computation: (how often, the operation that calls it)}.
+  """
+  found = dict.fromkeys(computations, (0, None))
+  if computations:
+    found[list(computations)[-1]] = (1, 'entry')
+  for name in reversed(computations):
+    for instruction in computations[name]:
+      times = found[name][0] * _trips(instruction, computations)
+      for called in _CALLED.findall(instruction.rest):
         for callee in re.findall(r'%([\w.-]+)', called):
-          times[callee] += times[name] * int(trips[1] if trips else 1)
+          so_far = found.get(callee, (0, None))[0]
+          found[callee] = (so_far + times, instruction.operation)
+  return found
+
+
+def _trips(instruction, computations):
+  """Length of a loop; 1 where it is not known and for all else."""
+  if instruction.operation != 'while':
+    return 1
+  known = re.search(r'"known_trip_count":\{"n":"(\d+)"', instruction.rest)
+  if known:
+    return int(known[1])
+  # A scan counts from 0 up to the one constant of its condition.
+  condition = re.search(r'condition=%([\w.-]+)', instruction.rest)
+  limits = [
+    re.match(r'\d+', i.rest)
+    for i in computations.get(condition[1] if condition else '', [])
+    if i.operation == 'constant' and i.shape.startswith('s32[]')
+  ]
+  return int(limits[0][0]) if len(limits) == 1 and limits[0] else 1
+
+
+def _all(hlo):
+  """Each instruction with how often a step runs it."""
+  computations = parse(hlo)
+  times = runs(computations)
+  for name, body in computations.items():
+    for instruction in body:
+      yield instruction, times[name][0]
 
 
 def collectives(hlo):
@@ -56,31 +103,63 @@ def collectives(hlo):
   """
   found = collections.defaultdict(lambda: (0, 0))
   chains = set()
-  for line, times in repeated(hlo):
-    match = _COLLECTIVE.search(line)
+  for instruction, times in _all(hlo):
+    match = _COLLECTIVE.fullmatch(instruction.operation)
     if not match:
       continue
-    operation = match['operation']
+    operation, start = match.groups()
     # One that goes on beside other work stands in each of its stages.
-    chain = re.search(r'chain_id="?(\d+)', match['rest'])
+    chain = re.search(r'chain_id="?(\d+)', instruction.rest)
     if chain and (operation, chain[1]) in chains:
       continue
     if chain:
       chains.add((operation, chain[1]))
-    sizes = _sizes(match['result'])
-    if match['start'] and operation != 'all-reduce':  # operands, then results
+    sizes = [size for size, _ in arrays(instruction.shape)]
+    if start and operation != 'all-reduce':  # operands, then results
       sizes = sizes[len(sizes) // 2 :]
     count, size = found[operation]
     found[operation] = (count + times, size + times * sum(sizes))
   return dict(found)
 
 
-def _sizes(shapes):
-  """Bytes of each array of a shape, or of a tuple of shapes."""
+def arrays(shape):
+  """(bytes, whether in the chip's memory) of each array of a shape or tuple.
+
+  What the layout puts into another space, `S(1)` and more, is on the chip.
+  """
   return [
-    int(bits or 8) * math.prod(int(n) for n in shape.split(',') if n) // 8
-    for _, bits, shape in _ARRAY.findall(shapes)
+    (
+      int(bits or 8) * math.prod(int(n) for n in sides.split(',') if n) // 8,
+      not re.search(r'S\([1-9]', layout),
+    )
+    for _, bits, sides, layout in _ARRAY.findall(shape)
   ]
+
+
+def cycles(hlo):
+  """What the TPU compiler expects of a step, one operation after the other.
+
+  Args:
+    hlo: the text, `compiled.as_text()`.
+
+  Returns:
+    Cycles of all operations, and of those with convolutions in them.
+  """
+  computations = parse(hlo)
+  convolving = {
+    name
+    for name, body in computations.items()
+    if any(i.operation == 'convolution' for i in body)
+  }
+  total = of_convolutions = 0
+  for instruction, times in _all(hlo):
+    expected = re.search(r'"estimated_cycles":"(\d+)"', instruction.rest)
+    if expected:
+      total += times * int(expected[1])
+      called = re.search(r'calls=%([\w.-]+)', instruction.rest)
+      if called and called[1] in convolving:
+        of_convolutions += times * int(expected[1])
+  return total, of_convolutions
 
 
 def convolutions(hlo):

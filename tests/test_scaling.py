@@ -8,7 +8,7 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from cyclegan_jax import chips, hlo, parallel
+from cyclegan_jax import chips, hlo, parallel, traffic
 from cyclegan_jax.errors import UserError
 
 LOOP = """\
@@ -49,6 +49,110 @@ def test_loops_count_times_their_length():
     'all-reduce': (15 + 1 + 1 + 1, 16 * 40 + 4 * 4 + 2 * 4),
     'all-gather': (5, 5 * 14),
   }
+
+
+# As the TPU compiler writes it: S(1) is memory on the chip, a loop's length
+# stands in its condition, and each operation has the cycles it may take.
+TPU = """\
+%convolved (q.0: bf16[8], q.1: bf16[2]) -> bf16[8] {
+  %q.0 = bf16[8]{0:T(8,128)(2,1)} parameter(0)
+  %q.1 = bf16[2]{0:T(8,128)(2,1)S(1)} parameter(1)
+  ROOT %k = bf16[8]{0:T(8,128)(2,1)} convolution(%q.0, %q.1), window={size=1}
+}
+
+%cut (r.1: s32[], r.0: f32[4,100]) -> f32[100] {
+  %r.1 = s32[] parameter(0)
+  %r.0 = f32[4,100]{1,0} parameter(1)
+  ROOT %s = f32[1,100]{1,0:S(1)} dynamic-slice(%r.0, %r.1), x={1,100}
+}
+
+%paste (t.0: f32[4,100], t.1: f32[1,100]) -> (f32[4,100], f32[4]) {
+  %t.0 = f32[4,100]{1,0} parameter(0)
+  %t.1 = f32[1,100]{1,0:S(1)} parameter(1)
+  %u = f32[4,100]{1,0} dynamic-update-slice(%t.0, %t.1, %z), metadata={a="b"}
+  %bit = f32[4,100]{1,0} bitcast(%u)
+  %v = f32[4]{0:S(1)} reduce(%t.1, %z)
+  ROOT %w = (f32[4,100]{1,0}, f32[4]{0:S(1)}) tuple(%bit, %v)
+}
+
+%more (c.0: (s32[], f32[4,100])) -> pred[] {
+  %c.0 = (s32[]{:T(128)}, f32[4,100]{1,0}) parameter(0)
+  %c.1 = s32[]{:T(128)} constant(4), metadata={op_name="x"}
+  ROOT %c.2 = pred[]{:T(512)} compare(%i, %c.1), direction=LT
+}
+
+%each (d.0: (s32[], f32[4,100])) -> (s32[], f32[4,100]) {
+  %d.0 = (s32[]{:T(128)}, f32[4,100]{1,0}) parameter(0)
+  %d.1 = f32[4,100]{1,0} get-tuple-element(%d.0), index=1
+  %d.2 = f32[1,100]{1,0:S(1)} fusion(%d.3, %d.1), kind=kLoop, calls=%cut, \
+backend_config={"window_config":{"estimated_cycles":"7","x":["1"]}}
+  ROOT %d.4 = (f32[4,100]{1,0}, f32[4]{0:S(1)}) fusion(%d.1, %d.2), \
+kind=kLoop, calls=%paste, backend_config={"estimated_cycles":"10"}
+}
+
+ENTRY %main (e.0: bf16[8], e.1: f32[4,100]) -> bf16[8] {
+  %e.0 = bf16[8]{0:T(8,128)(2,1)} parameter(0)
+  %e.1 = f32[4,100]{1,0} parameter(1)
+  %e.2 = (f32[6]{0:S(1)}, f32[6]{0}, u32[]{:S(2)}) copy-start(%e.9)
+  %e.3 = f32[6]{0:S(1)} copy-done(%e.2)
+  %e.4 = (s32[]{:T(128)}, f32[4,100]{1,0}) while(%t), condition=%more, \
+body=%each
+  %e.5 = bf16[2]{0:T(8,128)(2,1)S(1)} negate(%e.6)
+  ROOT %e.7 = bf16[8]{0:T(8,128)(2,1)} fusion(%e.0, %e.5), kind=kOutput, \
+calls=%convolved, backend_config={"estimated_cycles":"1000"}
+}
+"""
+
+
+def test_cycles_the_compiler_expects():
+  assert hlo.cycles(TPU) == (4 * (7 + 10) + 1000, 1000)
+
+
+def test_traffic_with_memory_is_what_leaves_the_chip():
+  copied, convolved = 6 * 4, 8 * 2 + 8 * 2
+  # A row of the four is cut out, and one is pasted in, in each run of the loop.
+  assert traffic.count(TPU) == copied + convolved + 4 * (400 + 400)
+
+
+# A gather under way is handed through an operation it goes on beside, which
+# cuts a row out of an array in an operation within the operation.
+UNDER_WAY = """\
+%row (a.0: f32[9,100], a.1: s32[]) -> f32[1,100] {
+  %a.0 = f32[9,100]{1,0} parameter(0)
+  %a.1 = s32[] parameter(1)
+  ROOT %a.2 = f32[1,100]{1,0} dynamic-slice(%a.0, %a.1), x={1,100}
+}
+
+%stage (b.0: f32[9,100], b.1: f32[5000], b.2: s32[]) -> (f32[1,100]) {
+  %b.0 = f32[9,100]{1,0} parameter(0)
+  %b.1 = f32[5000]{0} parameter(1)
+  %b.2 = s32[] parameter(2)
+  %b.3 = f32[1,100]{1,0} fusion(%b.0, %b.2), kind=kLoop, calls=%row
+  %b.4 = f32[5000]{0} all-gather(%b.1), frontend_attributes={chain_id="0"}
+  ROOT %b.5 = (f32[1,100]{1,0}, f32[5000]{0}) tuple(%b.3, %b.1)
+}
+
+ENTRY %main {
+  %m.0 = f32[9,100]{1,0} parameter(0)
+  %m.1 = f32[5000]{0} custom-call(), custom_call_target="AllocateBuffer"
+  %m.2 = s32[]{:S(6)} parameter(1)
+  ROOT %m.3 = (f32[1,100]{1,0}, f32[5000]{0}) fusion(%m.0, %m.1, %m.2), \
+kind=kLoop, calls=%stage
+}
+"""
+
+
+def test_communication_under_way_is_no_traffic():
+  assert traffic.count(UNDER_WAY) == 400 + 400  # a row read, and written
+  assert hlo.collectives(UNDER_WAY) == {'all-gather': (1, 4 * 5000)}
+
+
+def test_an_array_read_whole_beside_being_cut_counts_whole():
+  text = TPU.replace(
+    '%v = f32[4]{0:S(1)} reduce(%t.1', '%v = f32[4] reduce(%t.0'
+  )
+  extra = 4 * 1600  # in each run of the loop
+  assert traffic.count(text) == traffic.count(TPU) + extra
 
 
 def test_a_program_without_communication():

@@ -35,6 +35,7 @@ LAYERS = [
     'train_state',
     'compiled',
     'hlo',
+    'traffic',
     'checkpoint',
     'log',
     'evaluation',
@@ -54,6 +55,7 @@ PROGRAMS = set(LAYERS[0]) | {
   'cluster',  # how the processes of a program meet
   'compiled',  # what aot reports
   'hlo',
+  'traffic',
   'chips',
   'data_report',  # what check_data reports
   'defaults',
