@@ -3,11 +3,12 @@
     python -m cyclegan_jax.aot --config=configs/NAME.py \\
       --topology=v5e:4x4 --batch=16
 
-Prints the memory a chip needs, the work, the communication and the precision of
-the convolutions. All chips of the topology take part, whatever
-parallel.devices says; pictures are data.crop_size wide and high. Needs
-libtpu: pip install 'cyclegan_jax[tpu]'. Exit codes: 0 done and it fits the
-chip, 2 it doesn't, or something given doesn't.
+Prints the memory a chip needs, the work, the communication, the precision of
+the convolutions, and what a step takes by the chip's published figures and by
+the compiler's own expectation (docs/scaling.md). All chips of the topology take
+part, whatever parallel.devices says; pictures are data.crop_size wide and high.
+Needs libtpu: pip install 'cyclegan_jax[tpu]'. Exit codes: 0 done and it fits
+the chip, 2 it doesn't, or something given doesn't.
 """
 
 import os

@@ -243,4 +243,8 @@ def test_the_real_compiler():
   (reduced,) = [line.split() for line in lines if line.startswith('all-reduce')]
   assert reduced[1] in ('1,', '2,')
   dtypes = [line for line in lines if line.startswith('convolutions of')]
+  times = [line.split() for line in lines if line.endswith(' ms')]
+  by_name = {' '.join(words[:-2]): float(words[-2]) for words in times}
+  assert by_name['a step takes at least'] <= by_name['the compiler expects']
+  assert 0 < by_name['of it in convolutions'] < by_name['the compiler expects']
   assert dtypes and all('f32' not in line for line in dtypes)
