@@ -3,7 +3,7 @@
     python -m cyclegan_jax.experiments --suite=all --seeds=3 \
       --config=configs/satellite2map_experiments.py
 
-Data and networks: configs/satellite2map.py. Cost and results of the 36 runs on
+Data and networks: configs/satellite2map.py. Cost and results of the runs on
 two cores: docs/results/README.md.
 """
 
