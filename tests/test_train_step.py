@@ -317,6 +317,6 @@ def test_devices_and_batches_that_do_not_fit_are_refused():
 
 
 def test_pmap_is_refused_in_several_processes(monkeypatch):
-  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(parallel, 'processes', lambda: 2)
   with pytest.raises(UserError, match='shard_map'):
     parallel.map_step(lambda s, b: s, parallel.make_mesh(1), 'pmap')
