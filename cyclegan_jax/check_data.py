@@ -9,10 +9,9 @@ doesn't fit.
 """
 
 import json
-import pathlib
 import sys
 
-from cyclegan_jax import cli
+from cyclegan_jax import cli, files
 from cyclegan_jax.errors import UserError
 
 FLAGS = {'output': ('DIR', '', 'folder it writes; data_check/<config name>')}
@@ -21,7 +20,7 @@ FLAGS = {'output': ('DIR', '', 'folder it writes; data_check/<config name>')}
 def main(argv):
   config, values = cli.parse_flags(argv, __doc__, FLAGS)
   default = f'data_check/{cli.config_path(argv).stem}'
-  folder = pathlib.Path(values['output'] or default)
+  folder = files.local(values['output'] or default, '--output')
   cli.quiet()
   from cyclegan_jax import build, data_report
 
@@ -50,7 +49,7 @@ def write(folder, facts, sheets):
   Raises:
     UserError: it can't be written.
   """
-  from cyclegan_jax import files, images
+  from cyclegan_jax import images
 
   try:
     files.write(folder / 'report.json', json.dumps(facts, indent=2) + '\n')

@@ -13,6 +13,7 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from cyclegan_jax import files
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.errors import UserError
 
@@ -76,13 +77,8 @@ def parse_run(argv, doc, extra):
   """
   workdir = {'workdir': ('DIR', '', 'folder of the run; runs/<config name>')}
   config, values = parse_flags(argv, doc, workdir | extra)
-  if '://' in values['workdir']:
-    raise UserError(
-      f'--workdir={values["workdir"]}: only folders can be written to; mount '
-      'the bucket or share, and give the folder'
-    )
   name = f'runs/{config_path(argv).stem}'
-  return config, pathlib.Path(values['workdir'] or name), values
+  return config, files.place(values['workdir'] or name), values
 
 
 def parse_flags(argv, doc, extra):
@@ -293,6 +289,9 @@ def run(main, argv=None):
     print('stopped at once', file=sys.stderr)
     return _left(e, 128 + signal.SIGINT)
   except Exception as e:
+    if reason := files.unreachable(e):
+      print(f'error: {reason}', file=sys.stderr)
+      return _left(e, USER_ERROR)
     _left(e, 1)
     raise
 

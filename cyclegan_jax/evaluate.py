@@ -13,7 +13,6 @@ something given doesn't fit.
 """
 
 import json
-import pathlib
 import sys
 
 from cyclegan_jax import cli
@@ -207,8 +206,7 @@ def notes(chosen, tests):
 def _write(values, content):
   from cyclegan_jax import files
 
-  run = pathlib.Path(values['model']).expanduser()
-  path = pathlib.Path(values['output']).expanduser()
+  run, path = files.place(values['model']), files.place(values['output'])
   if not values['output']:
     if not (run / 'checkpoints').is_dir():
       return

@@ -1,7 +1,6 @@
 """How good the translations of a model are, at the end and on the way."""
 
 import json
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -160,25 +159,21 @@ class Tracker:
     place = self._folder.with_name(f'{self._folder.name}_at_{step}')
     if place == self._target():  # the best of another metric
       place = place.with_name(f'{place.name}_again')
-    shutil.rmtree(place, ignore_errors=True)
+    files.remove(place)
     self._save(place, params)
     content = {'step': step, 'best': name, 'value': value, 'rows': rows}
     files.write(place / 'evaluation.json', json.dumps(content, indent=2) + '\n')
-    # A link takes another's place at once, a folder does not.
-    link = files.part(self._folder)
-    link.unlink(missing_ok=True)
-    link.symlink_to(place.name)
-    link.replace(self._folder)
+    files.link(self._folder, place)
     self._clean()
 
   def _target(self):
-    return self._folder.resolve()
+    return files.resolved(self._folder)
 
   def _clean(self):
     """Removes what was the best before, and what was left half written."""
     for place in self._folder.parent.glob(f'{self._folder.name}_at_*'):
-      if place.resolve() != self._target():
-        shutil.rmtree(place)
+      if files.resolved(place) != self._target():
+        files.remove(place)
 
 
 def best_so_far(folder):
@@ -187,7 +182,7 @@ def best_so_far(folder):
   Nothing if there are none.
   """
   try:
-    return json.loads((folder / 'evaluation.json').read_text())
+    return json.loads((files.resolved(folder) / 'evaluation.json').read_text())
   except (OSError, ValueError):
     return {}
 

@@ -11,11 +11,10 @@ runs failed, 2 something given doesn't fit, 130 or 143 stopped by Ctrl-C or
 SIGTERM (saved).
 """
 
-import pathlib
 import shlex
 import sys
 
-from cyclegan_jax import cli
+from cyclegan_jax import cli, files
 from cyclegan_jax.errors import UserError
 from cyclegan_jax.experimenting import runs
 
@@ -66,7 +65,7 @@ def main(argv):
       f'--process-id={part[0]} must be from 0 to --num-processes={part[1]} '
       'less 1'
     )
-  workdir = pathlib.Path(values['workdir'] or 'runs/experiments')
+  workdir = files.local(values['workdir'] or 'runs/experiments', '--workdir')
   cli.quiet()
   from cyclegan_jax import build, record
   from cyclegan_jax.experimenting import calls

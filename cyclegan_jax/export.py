@@ -10,11 +10,10 @@ width, and is run and compared with the model before it takes its place.
 Exit codes: 0 done, 2 something given doesn't fit, or it differs from the model.
 """
 
-import pathlib
 import re
 import sys
 
-from cyclegan_jax import cli
+from cyclegan_jax import cli, files
 from cyclegan_jax.errors import UserError, lookup
 
 FLAGS = {
@@ -37,7 +36,7 @@ def main(argv):
   size = _size(values['size'])
   if values['batch'] < 0:
     raise UserError(f'--batch={values["batch"]} must be 0 or more')
-  output = pathlib.Path(values['output']).expanduser()
+  output = files.local(values['output'], '--output')
   cli.quiet()
   from cyclegan_jax import exporting, model
 

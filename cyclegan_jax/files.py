@@ -1,8 +1,109 @@
-"""Files that are whole or absent, whenever the process is killed."""
+"""Files that are whole or absent, whenever the process is killed.
+
+Paths of this machine are `pathlib.Path`s; those of a bucket, gs://BUCKET/NAME,
+are `etils.epath.Path`s, with TensorFlow's file system behind them. Objects of a
+bucket are whole or absent by themselves, and nothing is appended to them.
+"""
 
 import contextlib
+import importlib.util
+import os
+import pathlib
+import shutil
 
 from cyclegan_jax.errors import UserError
+
+_BUCKET = 'gs://'
+
+
+def place(path):
+  """A path that a user gave, `~` the home folder.
+
+  Raises:
+    UserError: an address of another kind than gs://BUCKET/NAME, or what runs on
+      buckets need is not installed.
+  """
+  text = os.fspath(path)
+  if not text.startswith(_BUCKET):
+    if '://' in text:
+      raise UserError(
+        f'{text}: of such addresses only gs://BUCKET/NAME is known'
+      )
+    return pathlib.Path(text).expanduser()
+  if not _installed('google.cloud.storage'):
+    raise UserError(
+      f"{text} needs google-cloud-storage: pip install -e '.[gcs]'"
+    )
+  from etils import epath  # slow to import, and rarely needed
+
+  return epath.Path(text)
+
+
+def _installed(module):
+  try:
+    return importlib.util.find_spec(module) is not None
+  except ModuleNotFoundError:  # of what it is in
+    return False
+
+
+def local(path, what):
+  """The same, for what works on files of this machine alone.
+
+  Raises:
+    UserError: it is in a bucket; `what` says what cannot be there.
+  """
+  if os.fspath(path).startswith(_BUCKET):
+    raise UserError(f'{path}: {what} must be on this machine, not in a bucket')
+  return place(path)
+
+
+def remote(path):
+  """Whether a path is in a bucket."""
+  return os.fspath(path).startswith(_BUCKET)
+
+
+def absolute(path):
+  """The path from the root; epath's own takes gs: for a folder here."""
+  return path if remote(path) else path.absolute()
+
+
+def resolved(path):
+  """The path behind all links, those of `link` included."""
+  if not remote(path):
+    return path.resolve()
+  return path.with_name(path.read_text()) if path.is_file() else path
+
+
+def make(folder):
+  """Makes a folder; a bucket has none, and must be there itself.
+
+  Raises:
+    OSError: it can't be made, or there is no such bucket.
+  """
+  if not remote(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return
+  bucket = _BUCKET + str(folder).removeprefix(_BUCKET).split('/')[0]
+  # TensorFlow would look for the folder above a missing bucket for ever.
+  if not place(bucket).exists():
+    raise FileNotFoundError(f'there is no bucket {bucket}')
+
+
+def below(folder):
+  """All files below a folder, in the order of their names."""
+  if not remote(folder):
+    return sorted(path for path in folder.rglob('*') if path.is_file())
+  return sorted(_objects(folder))
+
+
+def _objects(folder):
+  import tensorflow as tf  # epath would ask for each object what it is
+
+  for name in tf.io.gfile.listdir(str(folder)):
+    if name.endswith('/'):
+      yield from _objects(folder / name)
+    else:
+      yield folder / name
 
 
 def write(path, data):
@@ -10,11 +111,42 @@ def write(path, data):
 
   The folders above it are made.
   """
-  path.parent.mkdir(parents=True, exist_ok=True)
   if isinstance(data, str):
     data = data.encode()
+  if remote(path):
+    path.write_bytes(data)
+    return
+  path.parent.mkdir(parents=True, exist_ok=True)
   part(path).write_bytes(data)
   part(path).replace(path)
+
+
+def link(path, target):
+  """Has `path` stand for the folder `target` beside it, at once.
+
+  In a bucket `path` becomes an object that holds the folder's name.
+  """
+  if remote(path):
+    path.write_text(target.name)
+    return
+  # A link takes another's place at once, a folder does not.
+  part(path).unlink(missing_ok=True)
+  part(path).symlink_to(target.name)
+  part(path).replace(path)
+
+
+def remove(folder):
+  """Removes a folder with all below it, if it is there."""
+  if remote(folder):
+    folder.rmtree(missing_ok=True)
+  else:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_below(source, folder):
+  """Copies all files below a folder of this machine to below another one."""
+  for path in below(source):
+    write(folder / path.relative_to(source).as_posix(), path.read_bytes())
 
 
 def part(path):
@@ -25,8 +157,60 @@ def part(path):
 def clean(*folders):
   """Removes what killed processes left half written."""
   for folder in folders:
-    for path in folder.glob('*.part'):
-      path.unlink()
+    if not remote(folder):
+      for path in folder.glob('*.part'):
+        path.unlink()
+
+
+class Lines:
+  """A text file that grows line by line.
+
+  In a bucket it is written anew, as a whole, by each `flush`.
+  """
+
+  def __init__(self, path, text):
+    """Begins with a text, of whole lines."""
+    self._remote = path if remote(path) else None
+    self._texts = [text]
+    if not self._remote:
+      write(path, text)
+      self._file = path.open('a', buffering=1)
+
+  def add(self, line):
+    if self._remote:
+      self._texts.append(line)
+    else:
+      self._file.write(line)
+
+  def flush(self):
+    """Sees all of it onto the disk."""
+    if self._remote:
+      write(self._remote, ''.join(self._texts))
+    else:
+      self._file.flush()
+      os.fsync(self._file.fileno())
+
+  def close(self):
+    if self._remote:
+      self.flush()
+    else:
+      self._file.close()
+
+
+def failed(error):
+  """Why a file system failed, in one line; None for errors of another kind."""
+  known = type(error).__module__.startswith(
+    'tensorflow.python.framework.errors'
+  )
+  if not known and not isinstance(error, OSError):
+    return None
+  return getattr(error, 'strerror', None) or ' '.join(str(error).split())[:300]
+
+
+def unreachable(error):
+  """The same, for errors of buckets alone, which name the path."""
+  reason = failed(error)
+  return reason if reason and _BUCKET in reason else None
 
 
 @contextlib.contextmanager
@@ -38,8 +222,10 @@ def writing(folder):
   """
   try:
     yield
-  except OSError as e:
+  except Exception as e:
+    if not (reason := failed(e)):
+      raise
     raise UserError(
-      f'cannot write to {folder} ({e.strerror or e}): make room or make it '
+      f'cannot write to {folder} ({reason}): make room or make it '
       'writable, then run the same command to continue'
     ) from e

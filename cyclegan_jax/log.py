@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 
 import tensorflow as tf
@@ -33,10 +32,9 @@ class Log:
     path = workdir / 'metrics.jsonl'
     with files.writing(workdir):
       files.clean(workdir, board, workdir / 'samples')
-      _keep_lines(path, start_step)
+      self._lines = files.Lines(path, _kept_lines(path, start_step))
       for file in sorted(board.glob('*tfevents*')):
         _keep_events(file, start_step)
-      self._lines = path.open('a', buffering=1)
       self._writer = metric_writers.AsyncWriter(
         metric_writers.SummaryWriter(str(board))
       )
@@ -47,7 +45,7 @@ class Log:
     # JSON has no NaN.
     line = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
     with files.writing(self._workdir):
-      self._lines.write(json.dumps({'step': step} | line) + '\n')
+      self._lines.add(json.dumps({'step': step} | line) + '\n')
       self._writer.write_scalars(step, metrics | speed)
 
   def sample(self, step, picture):
@@ -61,7 +59,6 @@ class Log:
     """Sees all of it onto the disk, before a checkpoint counts on it."""
     with files.writing(self._workdir):
       self._lines.flush()
-      os.fsync(self._lines.fileno())
       self._writer.flush()
 
   def close(self):
@@ -88,14 +85,13 @@ class NoLog:
     pass
 
 
-def _keep_lines(path, step):
-  """Drops the lines behind a step: the run writes them again."""
-  if path.exists():
-    lines = path.read_text().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith('\n')]
-    files.write(
-      path, ''.join(x for x in whole if json.loads(x)['step'] <= step)
-    )
+def _kept_lines(path, step):
+  """The lines up to a step: the run writes those behind it again."""
+  if not path.exists():
+    return ''
+  lines = path.read_text().splitlines(keepends=True)
+  whole = [line for line in lines if line.endswith('\n')]
+  return ''.join(x for x in whole if json.loads(x)['step'] <= step)
 
 
 def _keep_events(path, step):
@@ -110,11 +106,12 @@ def _keep_events(path, step):
   except tf.errors.DataLossError:
     dropped += 1
   if dropped:
-    part = files.part(path)
+    part = path if files.remote(path) else files.part(path)
     with tf.io.TFRecordWriter(str(part)) as writer:
       for record in kept:
         writer.write(record)
-    part.replace(path)
+    if part != path:
+      part.replace(path)
 
 
 class Progress:

@@ -1,7 +1,6 @@
 """A trained model, to translate pictures with: `cyclegan_jax.load_model`."""
 
 import json
-import pathlib
 import tempfile
 import zlib
 
@@ -171,8 +170,9 @@ def load(path, step=None, batch_norm='picture'):
   Raises:
     UserError: there is no model, or it can't be read.
   """
-  path = pathlib.Path(path).expanduser()
-  config, params, step = _read(path.absolute(), path, step)
+  path = files.place(path)
+  there = files.resolved(path) if files.remote(path) else path.absolute()
+  config, params, step = _read(there, path, step)
   if batch_norm == 'average':
     if config.generator.norm != 'batch' or not _averages(params['gen']):
       raise UserError(
@@ -231,6 +231,8 @@ def _read(path, name, step):
 
 
 def _official(paths):
+  for path in paths:
+    files.local(path, 'an official file')
   config, params = pth.load(paths)
   return _complete(config), params
 
@@ -239,7 +241,7 @@ def _config(path):
   try:
     return _complete(json.loads(path.read_text()))
   except OSError as e:
-    raise UserError(f'{path} cannot be read ({e.strerror})') from e
+    raise UserError(f'{path} cannot be read ({files.failed(e)})') from e
   except (ValueError, AttributeError, KeyError, TypeError) as e:
     raise UserError(f'{path} is no config of a model ({e})') from e
 
@@ -284,7 +286,7 @@ def save(folder, config, params):
   Raises:
     UserError: it can't be written.
   """
-  folder = pathlib.Path(folder)
+  folder = files.place(folder)
   if isinstance(config, ml_collections.ConfigDict):
     config = config.to_dict()
   with files.writing(folder):

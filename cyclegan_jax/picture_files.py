@@ -72,8 +72,8 @@ def find(source, output, ending, other=lambda path: None):
     UserError: there is nothing to be found.
   """
   root, paths = _search(source)
-  inside = output.resolve()
-  if root.resolve() == inside:
+  inside = files.resolved(output)
+  if files.resolved(root) == inside:
     raise UserError(
       f'--output={output} is the folder of the pictures: give another one'
     )
@@ -81,7 +81,7 @@ def find(source, output, ending, other=lambda path: None):
   def made(path):
     return ending if path.suffix.lower() in decode.EXTENSIONS else other(path)
 
-  paths = [p for p in paths if inside not in p.resolve().parents and made(p)]
+  paths = [p for p in paths if inside not in _behind(p).parents and made(p)]
   if not paths:
     raise UserError(
       f'no pictures in {source} (--input): it needs '
@@ -100,18 +100,27 @@ def find(source, output, ending, other=lambda path: None):
 
 def _search(source):
   """The folder that names are relative to, and all files."""
-  path = pathlib.Path(source).expanduser()
+  path = files.place(source)
   if path.is_file():
     return path.parent, [path]
   if path.is_dir():
-    return path, sorted(p for p in path.rglob('*') if p.is_file())
+    return path, files.below(path)
   if not glob.has_magic(str(path)):
     raise UserError(f'no file or folder {source} (--input)')
   parts = path.parts
   fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+  root = type(path)(*parts[: min(fixed, len(parts) - 1)])
+  if files.remote(path):
+    if '**' in parts:
+      raise UserError(f'{source} (--input): ** is not known in a bucket')
+    return root, sorted(root.glob('/'.join(parts[fixed:])))
   found = glob.glob(str(path), recursive=True)
-  root = pathlib.Path(*parts[: min(fixed, len(parts) - 1)])
   return root, sorted(p for p in map(pathlib.Path, found) if p.is_file())
+
+
+def _behind(path):
+  """The path behind all links; a bucket has none among its pictures."""
+  return path if files.remote(path) else path.resolve()
 
 
 def look(picture):

@@ -2,14 +2,16 @@
 
 import contextlib
 import faulthandler
+import pathlib
 import sys
+import tempfile
 import time
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from cyclegan_jax import parallel
+from cyclegan_jax import files, parallel
 from cyclegan_jax.errors import UserError
 
 
@@ -51,7 +53,7 @@ class Profiler:
     """
     self._wanted, self._folder = profile if folder else None, folder
     self._settle, self._say = settle, say
-    self._running = False
+    self._running, self._scratch = False, None
 
   def __call__(self, step):
     """Takes note of the steps done: starts, or stops and writes."""
@@ -62,8 +64,15 @@ class Profiler:
       self.close(step)
     elif not self._running and start <= step < start + count:
       self._settle(step)  # none of before is in it
-      jax.profiler.start_trace(str(self._folder))
+      self._start()
       self._running = True
+
+  def _start(self):
+    folder = self._folder
+    if files.remote(folder):
+      self._scratch = tempfile.TemporaryDirectory()
+      folder = self._scratch.name
+    jax.profiler.start_trace(str(folder))
 
   def close(self, step):
     """Ends a profile under way, with the steps it has."""
@@ -71,6 +80,9 @@ class Profiler:
       return
     self._settle(step)
     jax.profiler.stop_trace()
+    if self._scratch:  # JAX writes no objects of a bucket
+      files.copy_below(pathlib.Path(self._scratch.name), self._folder)
+      self._scratch.cleanup()
     self._running, self._wanted = False, None
     self._say(f'profile up to step {step}: {self._folder}/plugins/profile')
 

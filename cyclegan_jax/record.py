@@ -24,7 +24,8 @@ FORMAT = 1
 def open_workdir(workdir):
   """Makes the folder of a run and keeps it to this process.
 
-  The system frees the lock when the process ends, however that may be.
+  The system frees the lock when the process ends, however that may be. In a
+  bucket there is no lock.
 
   Raises:
     UserError: it can't be made or written, or another process has it.
@@ -38,12 +39,14 @@ def open_workdir(workdir):
 
 def _lock(workdir):
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
+    files.make(workdir)
+    if files.remote(workdir):  # a bucket knows no locks
+      return contextlib.nullcontext()
     lock = (workdir / 'lock').open('a+')
-  except OSError as e:
-    raise UserError(
-      f'cannot write to {workdir} (--workdir): {e.strerror}'
-    ) from e
+  except Exception as e:
+    if not (reason := files.failed(e)):
+      raise
+    raise UserError(f'cannot write to {workdir} (--workdir): {reason}') from e
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as e:

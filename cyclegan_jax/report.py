@@ -10,7 +10,6 @@ fit.
 
 import datetime
 import json
-import pathlib
 import sys
 
 from cyclegan_jax import cli
@@ -41,7 +40,7 @@ def main(argv):
   cli.require(values, 'workdir')
   cli.quiet()
   path = write(values['workdir'], values['output'], values['pictures'])
-  print(f'report: {path} ({path.stat().st_size / 1e6:.1f} MB)')
+  print(f'report: {path} ({len(path.read_bytes()) / 1e6:.1f} MB)')
 
 
 def write(workdir, output=None, pictures=PICTURES):
@@ -65,8 +64,8 @@ def write(workdir, output=None, pictures=PICTURES):
 
   if pictures < 0:
     raise UserError(f'--pictures={pictures} must be 0 or more')
-  workdir = pathlib.Path(workdir).expanduser()
-  path = pathlib.Path(output or workdir / 'report' / 'index.html').expanduser()
+  workdir = files.place(workdir)
+  path = files.place(output or workdir / 'report' / 'index.html')
   config = _config(workdir)
   lines = curves.read(workdir / 'metrics.jsonl')
   shown = gallery.gallery(workdir, pictures)
@@ -76,7 +75,7 @@ def write(workdir, output=None, pictures=PICTURES):
     samples['note'] += _COLUMNS
   page = report_page.page(
     {
-      'name': workdir.absolute().name,
+      'name': files.absolute(workdir).name,
       'facts': _facts(workdir, config, lines, shown['step']),
       'config': _options(config),
       'curves': curves.curves(lines),
@@ -87,8 +86,10 @@ def write(workdir, output=None, pictures=PICTURES):
   )
   try:
     files.write(path, page)
-  except OSError as e:
-    raise UserError(f'cannot write {path} (--output): {e.strerror or e}') from e
+  except Exception as e:
+    if not (reason := files.failed(e)):
+      raise
+    raise UserError(f'cannot write {path} (--output): {reason}') from e
   return path
 
 
@@ -163,8 +164,12 @@ def _written(workdir):
   """When the run wrote last, as text."""
   names = ('config.json', 'metrics.jsonl', 'test_metrics.json')
   paths = [workdir / name for name in names]
-  latest = max(path.stat().st_mtime for path in paths if path.exists())
+  latest = max(_time(path.stat()) for path in paths if path.exists())
   return datetime.datetime.fromtimestamp(latest, datetime.UTC).strftime(_STAMP)
+
+
+def _time(stat):
+  return stat.st_mtime if hasattr(stat, 'st_mtime') else stat.mtime
 
 
 def _last_step(config, run):

@@ -17,7 +17,7 @@ import sys
 import time
 import zlib
 
-from cyclegan_jax import cli
+from cyclegan_jax import cli, files
 from cyclegan_jax.errors import UserError
 
 FLAGS = {
@@ -39,7 +39,7 @@ _MISSING = (
 def main(argv):
   config, values = cli.parse_flags(argv, __doc__, FLAGS)
   default = f'runs/segmenter_{cli.config_path(argv).stem}'
-  folder = pathlib.Path(values['workdir'] or default)
+  folder = files.local(values['workdir'] or default, '--workdir')
   for name in ('steps', 'batch', 'width'):
     if values[name] < 1:
       raise UserError(f'--{name}={values[name]} must be at least 1')

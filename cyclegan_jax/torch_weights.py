@@ -18,7 +18,6 @@ The official direction AtoB is a2b here; the official D_A judges pictures of B.
 Exit codes: 0 done, 2 something given doesn't fit, said in one line.
 """
 
-import pathlib
 import sys
 
 from cyclegan_jax import cli, files
@@ -58,9 +57,11 @@ def import_files(paths, values):
     raise UserError('no files: give the .pth files to import (see --help)')
   if values['model']:
     raise UserError('--model goes with export: give the .pth files alone')
-  folder = pathlib.Path(values['output'])
+  folder = files.local(values['output'], '--output')
   if not _is_free(folder):
     raise UserError(f'{folder} (--output) holds other files: give a new folder')
+  for path in paths:
+    files.local(path, 'an official file')
   found = pth.networks(paths)
   options, params = pth.combine(found)
   config = get_config()
@@ -85,7 +86,7 @@ def export_files(rest, values):
   cli.require(values, 'model', 'epoch')
   step = None if values['step'] < 0 else values['step']
   trained = model.load(values['model'], step)
-  folder = pathlib.Path(values['output'])
+  folder = files.local(values['output'], '--output')
   states = {
     folder / f'{values["epoch"]}_net_{name}.pth': state
     for name, state in pth.states(

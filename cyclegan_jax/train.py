@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -121,7 +120,7 @@ class Workdir:
   """Names of what a run leaves in its folder."""
 
   def __init__(self, path):
-    self.path = pathlib.Path(path).absolute()
+    self.path = files.absolute(files.place(path))
     self.checkpoints = self.path / 'checkpoints'
     self.samples = self.path / 'samples'
     self.best = self.path / 'best'

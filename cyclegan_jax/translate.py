@@ -13,7 +13,6 @@ that can't be used are named, all others translated), 130 stopped by Ctrl-C.
 """
 
 import json
-import pathlib
 import sys
 
 import numpy as np
@@ -55,6 +54,7 @@ def main(argv):
   cli.quiet()
   from cyclegan_jax import (
     cluster,
+    files,
     model,
     parallel,
     picture_files,
@@ -64,7 +64,7 @@ def main(argv):
 
   lookup(picture_files.FORMATS, values['format'], '--format')
   cluster.join(values)
-  output = pathlib.Path(values['output']).expanduser()
+  output = files.place(values['output'])
   with cluster.together():
     jobs = picture_files.find(
       values['input'], output, values['format'], video.ending

@@ -31,7 +31,8 @@ def translate(way, job, smooth=0.0):
   Raises:
     UserError: FFmpeg is missing, or can't read or write it.
   """
-  output = job.output
+  files.local(job.picture.data, 'a video')
+  output = files.local(job.output, 'a video')
   if output.exists():
     return
   ffmpeg = _ffmpeg()

@@ -10,7 +10,7 @@ the log of worker 0. When the slice is taken away it is created again, and the
 same command continues the run:
 
   launch/tpu_pod.sh --name=NAME --zone=us-west4-a --type=v5litepod-16 --spot \
-    -- --config=configs/NAME.py --workdir=/mnt/runs/NAME
+    -- --config=configs/NAME.py --workdir=gs://BUCKET/NAME
 
   --name=NAME        of the slice
   --zone=ZONE        where
@@ -73,9 +73,9 @@ if [[ ! "$delete" ]]; then
   for argument; do
     [[ "$argument" != --workdir=* ]] || workdir="${argument#*=}"
   done
-  [[ "$workdir" == /* ]] ||
-    fail "--workdir=$workdir: all workers share it, give a folder that is" \
-      'mounted on all of them'
+  [[ "$workdir" == gs://* || "$workdir" == /* ]] ||
+    fail "--workdir=$workdir: all workers share it, give gs://... or" \
+      'a folder mounted on all of them'
 fi
 [[ "$dry" ]] || command -v gcloud >/dev/null ||
   fail 'no gcloud: install the Google Cloud CLI'

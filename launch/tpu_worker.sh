@@ -26,7 +26,7 @@ install_pinned() {
     PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install -q --user uv
   [[ -x "$venv/bin/python" ]] || uv venv -q --python 3.11 "$venv"
   uv pip install -q --python "$venv/bin/python" -c constraints.txt \
-    -e '.[demo,tpu]'
+    -e '.[demo,gcs,tpu]'
 }
 
 # The process that trains here; after a restart of the machine its number may be

@@ -1,8 +1,13 @@
 """Four virtual devices, no silent broadcasting, warnings as errors."""
 
+import json
 import os
 import pathlib
+import shutil
+import subprocess
+import sys
 import tempfile
+import time
 
 # Tests wait for the compiler, not for its code: the fast, plain one will do.
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
@@ -11,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from cyclegan_jax import cli
+from cyclegan_jax import cli, files
 
 with cli.silent_stderr():  # else pytest's own last line is not the last
   import tensorflow as tf
@@ -26,6 +31,7 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 _cache = tempfile.TemporaryDirectory()
 jax.config.update('jax_compilation_cache_dir', _cache.name)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+_START = 600  # seconds, of a busy machine
 
 
 @pytest.fixture
@@ -47,3 +53,29 @@ def pairs(tmp_path_factory):
   root = tmp_path_factory.mktemp('pairs')
   tiny.write_pictures(root, train=(6, 6))
   return pathlib.Path(root)
+
+
+@pytest.fixture(scope='module')
+def bucket(tmp_path_factory):
+  """An empty bucket; the environment leads to it until the tests are done."""
+  pytest.importorskip('google.cloud.storage')
+  pytest.importorskip('gcp_storage_emulator')
+  if not shutil.which('openssl'):
+    pytest.skip('openssl makes the certificate')
+  folder = tmp_path_factory.mktemp('gcs')
+  stand_in = pathlib.Path(__file__).parent / 'standins' / 'gcs.py'
+  told = folder / 'environment.json'
+  with pytest.MonkeyPatch.context() as patch:
+    server = subprocess.Popen(
+      [sys.executable, stand_in, folder, 'bucket'], stdin=subprocess.PIPE
+    )
+    try:
+      end = time.monotonic() + _START
+      while not told.exists():
+        assert server.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+      for name, value in json.loads(told.read_text()).items():
+        patch.setenv(name, value)
+      yield files.place('gs://bucket')
+    finally:
+      server.communicate(timeout=_START)

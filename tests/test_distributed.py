@@ -14,7 +14,7 @@ import jax
 import pytest
 import tiny
 
-from cyclegan_jax import checkpoint, cli, main
+from cyclegan_jax import checkpoint, cli, files, main
 
 HEARTBEAT = 10  # seconds; the documented time-out of the test
 
@@ -59,26 +59,29 @@ class Job:
   def __init__(self, folder, cache, count, devices, *commands, program='main'):
     port = free_port()
     self.outputs = [folder / f'output_{count}_{i}.txt' for i in range(count)]
-    self.processes = []
-    for i, path in enumerate(self.outputs):
-      words = commands[min(i, len(commands) - 1)]
-      with path.open('w') as output:
-        self.processes.append(
-          subprocess.Popen(
-            [sys.executable, '-m', f'cyclegan_jax.{program}', *words]
-            + [f'--coordinator=127.0.0.1:{port}', f'--process-id={i}']
-            + [f'--num-processes={count}', f'--heartbeat-timeout={HEARTBEAT}'],
-            stdout=output,
-            stderr=output,
-            env=os.environ
-            | {
-              'JAX_PLATFORMS': 'cpu',
-              'JAX_NUM_CPU_DEVICES': str(devices),
-              'JAX_COMPILATION_CACHE_DIR': str(cache),
-              'PYTHONUNBUFFERED': '1',
-            },
-          )
-        )
+    self.processes = [None] * count
+    self.commands = [
+      [sys.executable, '-m', f'cyclegan_jax.{program}']
+      + commands[min(i, len(commands) - 1)]
+      + [f'--coordinator=127.0.0.1:{port}', f'--process-id={i}']
+      + [f'--num-processes={count}', f'--heartbeat-timeout={HEARTBEAT}']
+      for i in range(count)
+    ]
+    self.env = os.environ | {
+      'JAX_PLATFORMS': 'cpu',
+      'JAX_NUM_CPU_DEVICES': str(devices),
+      'JAX_COMPILATION_CACHE_DIR': str(cache),
+      'PYTHONUNBUFFERED': '1',
+    }
+    for number in range(count):
+      self.start(number)
+
+  def start(self, number):
+    """Starts a process, or starts it again."""
+    with self.outputs[number].open('w') as output:
+      self.processes[number] = subprocess.Popen(
+        self.commands[number], stdout=output, stderr=output, env=self.env
+      )
 
   def codes(self, timeout=300):
     """Exit codes, once all have ended."""
@@ -174,6 +177,52 @@ def test_a_killed_process_ends_the_others_and_all_go_on(
   assert job.codes() == [0], job.text(0)
   assert 'continuing' in job.text(0)
   assert_same_training(results(moved), whole, 1e-5)
+
+
+@pytest.mark.slow
+def test_one_that_is_back_before_the_others_waits_for_them(
+  pictures, tmp_path, cache
+):
+  endless = options(tmp_path / 'run', pictures, schedule__constant=10**6)
+  job = Job(tmp_path, cache, 2, 2, endless)
+  job.wait_for('step 5/')
+  job.processes[1].send_signal(signal.SIGKILL)
+  job.processes[1].wait()
+  job.start(1)
+  assert job.processes[0].wait(HEARTBEAT + 20) not in (0, 2)
+  job.start(0)
+  job.wait_for('continuing')
+  job.wait_for(r'\bstep \d+/')
+  job.processes[0].send_signal(signal.SIGTERM)
+  assert job.codes() == [143, 143], job.text(0) + job.text(1)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_stops_all_at_the_same_step(pictures, tmp_path, cache):
+  run = tmp_path / 'run'
+  endless = options(run, pictures, schedule__constant=10**6)
+  before = 0
+  for told in (1, 0):
+    job = Job(tmp_path, cache, 2, 2, endless)
+    job.wait_for(r'\bstep \d+/')
+    job.processes[told].send_signal(signal.SIGTERM)
+    assert job.codes() == [143, 143], job.text(0) + job.text(1)
+    step = max(int(x.name) for x in (run / 'checkpoints').glob('[0-9]*'))
+    assert f'step {step}' in job.text(0).splitlines()[-1]
+    assert checkpoint.read_params(run / 'checkpoints')[0] == step
+    assert f'from step {before}' in job.text(0) or told
+    before = step
+
+
+@pytest.mark.slow
+def test_processes_share_a_bucket(whole, bucket, pictures, tmp_path, cache):
+  files.copy_below(pictures, bucket / 'pictures')
+  run = bucket / 'run'
+  job = Job(tmp_path, cache, 2, 2, options(run, bucket / 'pictures'))
+  assert job.codes() == [0, 0], job.text(0) + job.text(1)
+  assert_same_training(results(run), whole, 0)
+  job = Job(tmp_path, cache, 2, 2, options(run, bucket / 'pictures'))
+  assert job.codes() == [0, 0] and 'all 4 steps are done' in job.text(0)
 
 
 @pytest.mark.slow

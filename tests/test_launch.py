@@ -84,9 +84,9 @@ POD = list(Bench.POD)
     (['local.sh', '--cpu-devices=two', '--', 'x'], '--cpu-devices=two'),
     (['local.sh', '--config=a.py'], '--config=a.py'),
     (['local.sh'], '--'),
-    (['tpu_pod.sh', *POD[1:], '--', '--workdir=/b/x'], '--name'),
+    (['tpu_pod.sh', *POD[1:], '--', '--workdir=gs://b/x'], '--name'),
     (['tpu_pod.sh', '--name=x', '--type=y'], '--zone'),
-    (['tpu_pod.sh', *POD[:2], '--', '--workdir=/b/x'], '--type'),
+    (['tpu_pod.sh', *POD[:2], '--', '--workdir=gs://b/x'], '--type'),
     (['tpu_pod.sh', *POD, '--', '--config=a.py'], '--workdir='),
     (['tpu_pod.sh', *POD, '--', '--workdir=runs/x'], '--workdir=runs/x'),
     (['tpu_pod.sh', *POD, '--retries=-1'], '--retries=-1'),
@@ -110,7 +110,7 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(words, named):
   assert line.startswith('error: ') and named in line
 
 
-ARGUMENTS = ['--', '--config=configs/a.py', '--workdir=/bucket/a run']
+ARGUMENTS = ['--', '--config=configs/a.py', '--workdir=gs://bucket/a run']
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_run_on_a_slice(bench):
   assert len(bench.calls('uv', 'venv')) == 2
   for call in bench.calls('uv', 'pip', 'install'):
     assert call[call.index('-c') + 1] == 'constraints.txt'
-    assert call[-1] == '.[demo,tpu]'
+    assert call[-1] == '.[demo,gcs,tpu]'
   for call in bench.calls('gcloud'):
     assert '--zone=zone-a' in call and '--project=mine' in call
 
@@ -449,7 +449,7 @@ PLACES = {
   'HOSTS': '4',
   'CHIPS': '4',
   'CONFIG': 'configs/summer2winter.py',
-  'WORKDIR': '/bucket/maps',
+  'WORKDIR': 'gs://bucket/maps',
 }
 
 
@@ -525,7 +525,7 @@ def test_the_jobset_fails_for_a_mistake_and_restarts_for_the_rest():
   assert container['args'] == [
     '--distributed=auto',
     '--config=configs/summer2winter.py',
-    '--workdir=/bucket/maps',
+    '--workdir=gs://bucket/maps',
   ]
 
 
@@ -604,9 +604,9 @@ def test_the_image_copies_what_is_there_and_runs_the_program():
 @pytest.mark.parametrize(
   'platform, installed',
   {
-    'cpu': ['.[demo]'],
-    'cuda': ['.[demo]', 'jax[cuda12]'],
-    'tpu': ['.[demo,tpu]'],
+    'cpu': ['.[demo,gcs]'],
+    'cuda': ['.[demo,gcs]', 'jax[cuda12]'],
+    'tpu': ['.[demo,gcs,tpu]'],
     'gpu': None,
   }.items(),
 )

@@ -258,9 +258,3 @@ def test_an_unwritable_workdir(pictures, tmp_path, capsys):
 def test_the_workdir_is_named_after_the_card():
   _, workdir = cli.parse(['main', f'--config={tiny.CONFIGS / "maps.py"}'], '')
   assert str(workdir) == 'runs/maps'
-
-
-def test_a_bucket_is_no_workdir(capsys):
-  argv = ['main', f'--config={tiny.CONFIGS / "maps.py"}', '--workdir=gs://b/r']
-  assert cli.run(main.main, argv) == 2
-  assert '--workdir=gs://b/r: only folders' in capsys.readouterr().err

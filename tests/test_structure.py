@@ -69,9 +69,9 @@ PROGRAMS = set(LAYERS[0]) | {
   'report_page',  # what report shows
   'pth',  # files of another project
 }
-# What stands beside the core: pictures that are made once, and a convolution's
-# arithmetic, which changes its speed alone.
-BESIDE = {'builtin', 'winograd', 'kernel_gradients'}
+# What stands beside the core: pictures that are made once, a convolution's
+# arithmetic, which changes its speed alone, and where files are.
+BESIDE = {'builtin', 'files', 'winograd', 'kernel_gradients'}
 # They look at what comes out, and nothing comes of them but VGG-16's features.
 OBSERVERS = {
   'evaluation',

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from cyclegan_jax import files
 from cyclegan_jax.errors import UserError
 
 MIN_SIDE = 8
@@ -53,6 +54,8 @@ def opened(picture):
     UserError: it is no picture, or of a size that won't do.
   """
   data = picture.data
+  if not isinstance(data, bytes) and files.remote(data):
+    data = data.read_bytes()  # a bucket that fails is no fault of the picture
   try:
     image = Image.open(
       io.BytesIO(data) if isinstance(data, bytes) else data, formats=_FORMATS

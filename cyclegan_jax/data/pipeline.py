@@ -65,7 +65,7 @@ class _Reader:
     """
     try:
       pixels = [self._read(i) for i in indices.tolist()]
-    except UserError as e:
+    except Exception as e:  # a picture that won't do, a bucket that fails
       self.error = e
       raise
     return [self._augment(x, corners, flips) for x in zip(*pixels)]

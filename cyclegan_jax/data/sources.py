@@ -1,7 +1,6 @@
 """Where pictures come from: the names of `data.source`."""
 
 import json
-import pathlib
 import textwrap
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from cyclegan_jax import builtin
 from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header, named
 from cyclegan_jax.errors import UserError
+from cyclegan_jax.files import below, local, place
 
 
 class Labels(NamedTuple):
@@ -51,16 +51,12 @@ def _pictures(folder):
   """All pictures below a folder, in the order of their names."""
   if not folder.is_dir():
     raise UserError(f'no folder {folder}: set data.root to the data set')
-  files = sorted(
-    f
-    for f in folder.rglob('*')
-    if f.suffix.lower() in EXTENSIONS and f.is_file()
-  )
-  if not files:
+  found = [f for f in below(folder) if f.suffix.lower() in EXTENSIONS]
+  if not found:
     raise UserError(
       f'no pictures in {folder}: it needs {" ".join(EXTENSIONS)} files'
     )
-  return [named(f) for f in files]
+  return [named(f) for f in found]
 
 
 def folder(root, name=''):
@@ -147,7 +143,7 @@ def _root(root, layout):
       f'data.root is not set: give the folder that holds {layout}, '
       '--config.data.root=FOLDER'
     )
-  path = pathlib.Path(root).expanduser()
+  path = place(root)
   if not path.is_dir():
     raise UserError(f'no folder {path} (data.root): it should hold {layout}')
   return path
@@ -209,7 +205,11 @@ def _first_line(error):
 
 def satellite2map(root, name=''):
   """The built-in set or a variant of it, made in the cache on first use."""
-  return folder(builtin.satellite2map(root, name))
+  return folder(
+    builtin.satellite2map(
+      local(root, 'the built-in set') if root else root, name
+    )
+  )
 
 
 # data.source -> (data.root, data.name) -> Source

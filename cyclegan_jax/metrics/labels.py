@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cyclegan_jax import files as places
 from cyclegan_jax.data import decode
 from cyclegan_jax.errors import UserError
 
@@ -93,7 +94,7 @@ def predicted_labels(folder, names):
     UserError: the folder or a file is missing or can't be read, or which file
       belongs to a picture is not clear.
   """
-  folder = pathlib.Path(folder).expanduser()
+  folder = places.local(folder, 'the folder of label maps')
   if not folder.is_dir():
     raise UserError(f'no folder {folder}: give one of predicted label maps')
   files = sorted(

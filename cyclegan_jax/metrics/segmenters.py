@@ -13,7 +13,6 @@ the nearest.
 """
 
 import json
-import pathlib
 
 import jax
 import numpy as np
@@ -95,7 +94,7 @@ def segmenter(path, classes):
     UserError: it can't be read, or has another number of classes. The function
       raises it where an ONNX file doesn't take or give what it should.
   """
-  path = pathlib.Path(path).expanduser()
+  path = files.local(path, 'the segmenter')
   if path.suffix == '.onnx':
     return _onnx(path, classes)
   if not path.is_dir():

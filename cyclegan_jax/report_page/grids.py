@@ -77,7 +77,7 @@ def _read(path):
   with warnings.catch_warnings():
     # A grid of large pictures is larger than Pillow expects.
     warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(path.read_bytes())) as image:
       return image.convert('RGB')
 
 
