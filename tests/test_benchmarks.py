@@ -51,6 +51,7 @@ def assert_figures(row):
     assert 0 < float(cell.rstrip('%')) < 1e6, column
 
 
+@pytest.mark.slow
 def test_train_step_runs():
   done = run(
     'train_step.py', *TINY, '--batch=2', '--devices=2', '--option=pool_size=3'

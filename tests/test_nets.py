@@ -193,7 +193,9 @@ def test_frozen_averages_are_not_trained(rng):
   assert grads['scale'].all() and grads['bias'].all()
 
 
-@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+  'dtype', tiny.plain_first([jnp.float32, jnp.bfloat16], jnp.bfloat16)
+)
 @pytest.mark.parametrize(
   'name', sorted(nets.GENERATORS) + sorted(nets.DISCRIMINATORS)
 )

@@ -72,6 +72,7 @@ def test_a_process_is_read():
     assert soak.read(os.getpid())[2] == handles + 1
 
 
+@pytest.mark.slow
 def test_a_short_run_is_read_and_judged():
   said = []
   found = soak.readings(60, every=2, say=said.append)

@@ -386,6 +386,7 @@ def test_tfds(prepared, archive):
   assert sum((a == array).all() for a in arrays) == 1
 
 
+@pytest.mark.slow
 def test_a_card_trains_from_a_prepared_set(prepared, tmp_path, capsys):
   argv = tiny.command('horse2zebra', tmp_path, data__root=prepared)
   assert cli.run(main.main, argv) == 0

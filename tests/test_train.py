@@ -69,6 +69,7 @@ def test_a_stopped_run_ends_with_the_same_bits(
   assert parts.rows == whole.rows
 
 
+@pytest.mark.slow
 def test_without_a_pool_a_run_is_saved_and_goes_on(pictures, tmp_path):
   for stop in (2, None):
     run = build_run(pictures, pool_size=0, log__checkpoint_every=1)
@@ -79,8 +80,9 @@ def test_without_a_pool_a_run_is_saved_and_goes_on(pictures, tmp_path):
 def test_calls_of_several_steps_stop_and_go_on_with_the_same_bits(
   pictures, tmp_path
 ):
-  options = RICH | {
+  options = {
     'train__steps_per_call': 2,
+    'schedule__constant': 4,
     'schedule__decay': 3,
     'log__every': 2,
     'log__checkpoint_every': 2,
@@ -297,6 +299,7 @@ def test_nan_may_be_skipped_and_counted(pictures, tmp_path):
   assert counts == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_some_steps_and_no_bit(pictures, tmp_path):
   options = RICH | {'log__checkpoint_every': 2}
   whole = quietly(build_run(pictures, **options), tmp_path / 'whole')
@@ -317,6 +320,7 @@ def test_a_damaged_checkpoint_costs_some_steps_and_no_bit(pictures, tmp_path):
   assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 def test_more_steps_measure_the_test_pictures_anew(pictures, tmp_path):
   first = quietly(build_run(pictures), tmp_path)
   more = quietly(build_run(pictures, schedule__decay=6), tmp_path)
@@ -329,6 +333,7 @@ def test_a_run_of_other_networks_is_refused(pictures, tmp_path):
     quietly(build_run(pictures, generator__width=6), tmp_path)
 
 
+@pytest.mark.slow
 def test_pmap_trains_like_shard_map(pictures, tmp_path):
   options = {
     'train__batch_size': 4,
@@ -383,6 +388,7 @@ def measured(pictures, workdir, **overrides):
   )
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept_whatever_stops_the_run(tmp_path):
   pictures = tmp_path / 'data'
   tiny.write_pictures(pictures, train=(2, 2), test=3)

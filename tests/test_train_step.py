@@ -98,7 +98,7 @@ COMPARED = {
 }
 
 
-@pytest.mark.parametrize('variant', COMPARED)
+@pytest.mark.parametrize('variant', tiny.plain_first(COMPARED, 'batch norm'))
 def test_the_device_count_is_invisible(variant):
   method = COMPARED[variant]()
   one, metrics_one = tiny.run(method, devices=1)
@@ -123,7 +123,7 @@ def test_pmap_is_equal(name):
 
 
 @pytest.mark.parametrize('name', tiny.EVERY_METHOD)
-@pytest.mark.parametrize('devices', [1, 2])
+@pytest.mark.parametrize('devices', tiny.plain_first([1, 2], 2))
 def test_a_batch_in_parts_gives_the_same_update(name, devices, monkeypatch):
   # What is random is so for each part, so here all of it is the same.
   def same(key, count, axis):
@@ -136,14 +136,15 @@ def test_a_batch_in_parts_gives_the_same_update(name, devices, monkeypatch):
   tiny.assert_close(halves[1], whole[1], 1e-4)
 
 
-@pytest.mark.parametrize('how', parallel.MAPS)
+@pytest.mark.parametrize('how', tiny.plain_first(parallel.MAPS, 'shard_map'))
 def test_several_steps_in_one_call_are_the_same_steps(how):
   singly = tiny.run(tiny.method(), steps=4, devices=2, how=how)
   several = tiny.run(tiny.method(), steps=2, several=2, devices=2, how=how)
   tiny.assert_close(several, singly, 1e-6)
 
 
-@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
+@pytest.mark.slow
+@pytest.mark.parametrize('name', METHODS)
 def test_batches_joined_in_one_pass_give_the_same(name):
   def steps(platform):
     return tiny.run(
@@ -169,7 +170,8 @@ def test_batches_are_joined_only_where_that_changes_nothing():
   assert not joins(generator, dropout=0.5)
 
 
-@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
+@pytest.mark.slow  # test_train.py has it of a whole run
+@pytest.mark.parametrize('name', METHODS)
 def test_the_same_seed_gives_the_same_bits(name):
   options = {'opts': tiny.optimizers('adam'), 'steps': 5}
   first, metrics_first = tiny.run(tiny.method(name), **options)
@@ -252,6 +254,7 @@ def test_the_discriminators_judge_the_pools_fakes(monkeypatch):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'weights',
   [

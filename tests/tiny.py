@@ -91,12 +91,17 @@ def method(name='cyclegan', **options):
   return METHODS[name](choices(**options), **METHOD_OPTIONS.get(name, {}))
 
 
+def plain_first(names, first):
+  """Parameters of a test: all names but one are for the long run of tests."""
+  return [
+    name if name == first else pytest.param(name, marks=pytest.mark.slow)
+    for name in names
+  ]
+
+
 # In a test of every method: the first says all there is to say of the engine,
 # so the others, which take long to compile, are for the long run of tests.
-EVERY_METHOD = [
-  name if name == 'cyclegan' else pytest.param(name, marks=pytest.mark.slow)
-  for name in sorted(METHODS)
-]
+EVERY_METHOD = plain_first(sorted(METHODS), 'cyclegan')
 
 
 def stand_in(monkeypatch, name):
