@@ -109,10 +109,12 @@ def test_every_row_changes_options_there_are_to_values_that_can_be(card):
 def test_rows_that_come_to_the_same_are_one_run():
   by_name = {row.name: row.run for row in rows('models')[0]}
   assert by_name['CycleGAN'] == 'cyclegan'
-  assert [r.run for r in rows('losses')[0]][-4:] == [
+  assert [r.run for r in rows('losses')[0]][-6:] == [
     'no-identity',
     'cycle-identity',
     'gan-identity',
+    'forward-identity',
+    'backward-identity',
     'cyclegan',
   ]
   none = {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}

@@ -57,9 +57,11 @@ _MOST_LEVELS = 8
 _CYCLEGAN = {'method': 'cyclegan'}
 _PIX2PIX = {'method': 'pix2pix', 'pool_size': 0}
 _NO_IDENTITY = _CYCLEGAN | {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}
-# What the cycle and the GAN bring on top of the identity loss.
-_CYCLE_IDENTITY = _CYCLEGAN | {'loss.adversarial': 0.0}
-_GAN_IDENTITY = _CYCLEGAN | {'loss.cycle_a': 0.0, 'loss.cycle_b': 0.0}
+# What the paper's ablations leave of the losses.
+_CYCLE_ALONE = {'loss.adversarial': 0.0}
+_FORWARD = {'loss.cycle_b': 0.0}
+_BACKWARD = {'loss.cycle_a': 0.0}
+_GAN_ALONE = _FORWARD | _BACKWARD
 
 
 def _pix2pix_paper(options):
@@ -73,10 +75,6 @@ def _pix2pix_paper(options):
     'discriminator.norm': 'batch',
     'loss.adversarial_loss': 'vanilla',
   }
-
-
-def _no_identity(**weights):
-  return _NO_IDENTITY | {f'loss.{name}': x for name, x in weights.items()}
 
 
 def _limits():
@@ -115,13 +113,15 @@ SUITES = {
     Row("pix2pix, CycleGAN's networks", 'pix2pix', _PIX2PIX, paired=True),
   ),
   'losses': (  # Tables 4 and 5
-    Row('Cycle alone', 'cycle-alone', _no_identity(adversarial=0.0)),
-    Row('GAN alone', 'gan-alone', _no_identity(cycle_a=0.0, cycle_b=0.0)),
-    Row('GAN + forward cycle', 'gan-forward', _no_identity(cycle_b=0.0)),
-    Row('GAN + backward cycle', 'gan-backward', _no_identity(cycle_a=0.0)),
+    Row('Cycle alone', 'cycle-alone', _NO_IDENTITY | _CYCLE_ALONE),
+    Row('GAN alone', 'gan-alone', _NO_IDENTITY | _GAN_ALONE),
+    Row('GAN + forward cycle', 'gan-forward', _NO_IDENTITY | _FORWARD),
+    Row('GAN + backward cycle', 'gan-backward', _NO_IDENTITY | _BACKWARD),
     Row('CycleGAN without identity', 'no-identity', _NO_IDENTITY),
-    Row('Cycle alone, identity', 'cycle-identity', _CYCLE_IDENTITY),
-    Row('GAN alone, identity', 'gan-identity', _GAN_IDENTITY),
+    Row('Cycle alone, identity', 'cycle-identity', _CYCLEGAN | _CYCLE_ALONE),
+    Row('GAN alone, identity', 'gan-identity', _CYCLEGAN | _GAN_ALONE),
+    Row('GAN + forward, identity', 'forward-identity', _CYCLEGAN | _FORWARD),
+    Row('GAN + backward, identity', 'backward-identity', _CYCLEGAN | _BACKWARD),
     _FULL,
   ),
   'reconstruction': (_FULL,),  # Figure 4
