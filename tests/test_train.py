@@ -77,6 +77,7 @@ def test_without_a_pool_a_run_is_saved_and_goes_on(pictures, tmp_path):
   assert result.step == 4 and not result.state.pool
 
 
+@pytest.mark.slow
 def test_calls_of_several_steps_stop_and_go_on_with_the_same_bits(
   pictures, tmp_path
 ):
@@ -280,6 +281,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_state(
   assert 'null' not in (tmp_path / 'metrics.jsonl').read_text()
 
 
+@pytest.mark.slow
 def test_nan_may_be_skipped_and_counted(pictures, tmp_path):
   options = {'optim__lr': 3e38, 'train__on_nonfinite': 'skip'}
   first = quietly(build_run(pictures, **options), tmp_path / '1', stop_at=1)
