@@ -102,7 +102,7 @@ set +m
 
 first=0 deadline=''
 while ((${#pids[@]})); do
-  sleep 0.2
+  sleep 0.2 || true # a signal of the terminal ends it too
   for i in "${!pids[@]}"; do
     kill -0 "${pids[i]}" 2>/dev/null && continue
     code=0
