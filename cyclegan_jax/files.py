@@ -52,7 +52,7 @@ def local(path, what):
   Raises:
     UserError: it is in a bucket; `what` says what cannot be there.
   """
-  if os.fspath(path).startswith(_BUCKET):
+  if remote(path):
     raise UserError(f'{path}: {what} must be on this machine, not in a bucket')
   return place(path)
 

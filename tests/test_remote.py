@@ -166,7 +166,7 @@ def test_pictures_to_translate(bucket, pictures):
     picture_files.find(str(root), root, 'png')
 
 
-def test_a_bucket_that_is_not_there(bucket, pictures, capsys):
+def test_a_bucket_that_is_not_there(bucket, pictures, tmp_path, capsys):
   for argv in (
     tiny.command('folder', 'gs://nowhere/run', pictures),
     tiny.command('folder', 'gs://bucket/none', 'gs://nowhere/pictures'),
@@ -174,6 +174,10 @@ def test_a_bucket_that_is_not_there(bucket, pictures, capsys):
     one_line(main, argv, capsys, 'gs://nowhere/')
   argv = ['report', '--workdir=gs://nowhere/run']
   one_line(report, argv, capsys, 'gs://nowhere/run')
+  made = tiny.save_model(tmp_path / 'model')
+  argv = ['translate', f'--model={made}', '--direction=a2b']
+  argv += [f'--input={pictures / "testA"}', '--output=gs://nowhere/made']
+  one_line(translate, argv, capsys, 'gs://nowhere/made')
 
 
 def test_no_permission(bucket, pictures, capsys):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax import files as places
+from cyclegan_jax import files
 from cyclegan_jax.data import decode
 from cyclegan_jax.errors import UserError
 
@@ -94,15 +94,15 @@ def predicted_labels(folder, names):
     UserError: the folder or a file is missing or can't be read, or which file
       belongs to a picture is not clear.
   """
-  folder = places.local(folder, 'the folder of label maps')
+  folder = files.local(folder, 'the folder of label maps')
   if not folder.is_dir():
     raise UserError(f'no folder {folder}: give one of predicted label maps')
-  files = sorted(
+  maps = sorted(
     file for file in folder.rglob('*') if file.suffix.lower() in _LOSSLESS
   )
   stems = [pathlib.PurePath(name).stem for name in names]
   for where, found in (
-    (f'below {folder}', [file.stem for file in files]),
+    (f'below {folder}', [file.stem for file in maps]),
     ('among the test pictures', stems),
   ):
     twice = [x for x, n in Counter(found).items() if n > 1 and x in stems]
@@ -110,7 +110,7 @@ def predicted_labels(folder, names):
       raise UserError(
         f'two files {twice[0]} {where}: which label map is whose is not clear'
       )
-  there = {file.stem: file for file in files}
+  there = {file.stem: file for file in maps}
   for stem in stems:
     if stem not in there:
       raise UserError(

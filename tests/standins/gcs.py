@@ -4,10 +4,9 @@
 
 TensorFlow's file system knows its addresses, www.googleapis.com and, to read,
 storage.googleapis.com: it reaches this server as its proxy, by a certificate
-made here. TensorStore and
-google-cloud-storage take another address. FOLDER gets the certificate and
-`environment.json`, what a process needs in its environment to see the bucket;
-the server ends when its standard input does.
+made here. TensorStore and google-cloud-storage take another address. FOLDER
+gets the certificate and `environment.json`, what a process needs in its
+environment to see the bucket; the server ends when its standard input does.
 """
 
 import functools
