@@ -1,6 +1,5 @@
 """Checkpoints: damage is noticed, nothing whole is lost."""
 
-import gc
 import resource
 
 import jax
@@ -11,17 +10,6 @@ import tiny
 from cyclegan_jax import parallel
 from cyclegan_jax.checkpoint import Checkpoints, SaveError
 from cyclegan_jax.errors import UserError
-
-# Orbax leaves the other reads of a damaged checkpoint to themselves.
-pytestmark = pytest.mark.filterwarnings(
-  'ignore::pytest.PytestUnraisableExceptionWarning'
-)
-
-
-@pytest.fixture(autouse=True)
-def collected():
-  yield
-  gc.collect()
 
 
 @pytest.fixture(scope='module')

@@ -58,7 +58,8 @@ class Job:
 
   def __init__(self, folder, cache, count, devices, *commands, program='main'):
     port = free_port()
-    self.outputs = [folder / f'output_{count}_{i}.txt' for i in range(count)]
+    self.folder = folder
+    self.outputs = [None] * count
     self.processes = [None] * count
     self.commands = [
       [sys.executable, '-m', f'cyclegan_jax.{program}']
@@ -77,7 +78,12 @@ class Job:
       self.start(number)
 
   def start(self, number):
-    """Starts a process, or starts it again."""
+    """Starts a process, or starts it again, with an output of its own.
+
+    The last words of the one before may still come.
+    """
+    name = f'output_{number}_{time.monotonic_ns()}.txt'
+    self.outputs[number] = self.folder / name
     with self.outputs[number].open('w') as output:
       self.processes[number] = subprocess.Popen(
         self.commands[number], stdout=output, stderr=output, env=self.env
