@@ -2,12 +2,18 @@
 
 import contextlib
 import signal
+import time
 
 from cyclegan_jax import parallel
 
+# Seconds in which signals are one and the same: of a killed parent the kernel
+# tells once for each of its threads, and a scheduler may tell both the job and
+# its processes.
+_SAME = 1.0
+
 
 class StopSignals:
-  """Takes note of the first SIGINT or SIGTERM; the second acts as usual.
+  """Takes note of the first SIGINT or SIGTERM; a later one acts as usual.
 
   With several processes JAX takes note of SIGTERM, and all of them agree on a
   step to stop at (`Checkpoints.preempted`); SIGINT is passed on as SIGTERM.
@@ -30,8 +36,12 @@ class StopSignals:
 
   def _note(self, number, frame):
     del frame
-    self.number = number
-    self._restore()
+    now = time.monotonic()
+    if self.number is None:
+      self.number, self._since = number, now
+    elif now - self._since > _SAME:
+      self._restore()
+      signal.raise_signal(number)
 
   def _restore(self):
     for number, handler in self._before.items():

@@ -75,7 +75,7 @@ KINDS = {
   'saved': Kind('saved', 2, ((0.03, KILL),)),
   'sample': Kind('sample', 1, ((0.01, KILL),)),
   'SIGTERM, SIGKILL': Kind('step', 10, ((0.05, TERM), (0.4, KILL))),
-  'SIGTERM twice': Kind('step', 10, ((0.05, TERM), (0.1, TERM))),
+  'SIGTERM twice': Kind('step', 10, ((0.05, TERM), (2.0, TERM))),
   END: Kind('last', 1, ((1.0, KILL),)),
 }
 

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
   EventAccumulator,
 )
 
-from cyclegan_jax import build, cli, load_model, model, record
+from cyclegan_jax import build, cli, load_model, model, record, stopping
 from cyclegan_jax.checkpoint import Checkpoints
 from cyclegan_jax.dispatch import SickTraining
 from cyclegan_jax.errors import UserError
@@ -245,6 +245,19 @@ def test_a_signal_saves_and_stops(number, pictures, tmp_path):
   assert Checkpoints(tmp_path / 'checkpoints').latest_step() == result.step
   work = Workdir(tmp_path)
   assert record.report(result, work, 100002) == 128 + number
+
+
+def test_a_signal_told_twice_at_once_is_one(monkeypatch):
+  now = [10.0]
+  monkeypatch.setattr(stopping.time, 'monotonic', lambda: now[0])
+  with stopping.StopSignals() as stop:
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+      signal.raise_signal(number)
+      now[0] += 0.4
+    assert stop.number == signal.SIGTERM
+    now[0] += 0.4
+    with pytest.raises(KeyboardInterrupt):
+      signal.raise_signal(signal.SIGINT)
 
 
 def test_a_bad_picture_stops_the_run_and_loses_nothing(tmp_path):
