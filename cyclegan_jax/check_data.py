@@ -20,7 +20,7 @@ FLAGS = {'output': ('DIR', '', 'folder it writes; data_check/<config name>')}
 def main(argv):
   config, values = cli.parse_flags(argv, __doc__, FLAGS)
   default = f'data_check/{cli.config_path(argv).stem}'
-  folder = files.local(values['output'] or default, '--output')
+  folder = files.place(values['output'] or default)
   cli.quiet()
   from cyclegan_jax import build, data_report
 
@@ -52,14 +52,17 @@ def write(folder, facts, sheets):
   from cyclegan_jax import images
 
   try:
+    files.make(folder)
     files.write(folder / 'report.json', json.dumps(facts, indent=2) + '\n')
     for domain, sheet in sheets.items():
       path = folder / f'contact_{domain}.png'
       path.unlink(missing_ok=True)
       if sheet is not None:
         files.write(path, images.png(sheet))
-  except OSError as e:
-    raise UserError(f'cannot write to {folder} (--output): {e.strerror}') from e
+  except Exception as e:
+    if not (reason := files.failed(e)):
+      raise
+    raise UserError(f'cannot write to {folder} (--output): {reason}') from e
 
 
 def conclude(facts, mode):

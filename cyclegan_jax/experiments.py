@@ -65,7 +65,7 @@ def main(argv):
       f'--process-id={part[0]} must be from 0 to --num-processes={part[1]} '
       'less 1'
     )
-  workdir = files.local(values['workdir'] or 'runs/experiments', '--workdir')
+  workdir = files.place(values['workdir'] or 'runs/experiments')
   cli.quiet()
   from cyclegan_jax import build, record
   from cyclegan_jax.experimenting import calls

@@ -36,7 +36,7 @@ def main(argv):
   size = _size(values['size'])
   if values['batch'] < 0:
     raise UserError(f'--batch={values["batch"]} must be 0 or more')
-  output = files.local(values['output'], '--output')
+  output = files.place(values['output'])
   cli.quiet()
   from cyclegan_jax import exporting, model
 

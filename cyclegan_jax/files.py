@@ -6,14 +6,18 @@ bucket are whole or absent by themselves, and nothing is appended to them.
 """
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import pathlib
 import shutil
+import tempfile
 
 from cyclegan_jax.errors import UserError
 
 _BUCKET = 'gs://'
+_LINK = b'link to '  # and the name of a folder beside it
+_LONGEST = 1024  # bytes of a name in a bucket
 
 
 def place(path):
@@ -46,17 +50,6 @@ def _installed(module):
     return False
 
 
-def local(path, what):
-  """The same, for what works on files of this machine alone.
-
-  Raises:
-    UserError: it is in a bucket; `what` says what cannot be there.
-  """
-  if remote(path):
-    raise UserError(f'{path}: {what} must be on this machine, not in a bucket')
-  return place(path)
-
-
 def remote(path):
   """Whether a path is in a bucket."""
   return os.fspath(path).startswith(_BUCKET)
@@ -71,7 +64,27 @@ def resolved(path):
   """The path behind all links, those of `link` included."""
   if not remote(path):
     return path.resolve()
-  return path.with_name(path.read_text()) if path.is_file() else path
+  if not path.is_file():
+    return path
+  with path.open('rb') as file:
+    text = file.read(len(_LINK) + _LONGEST)
+  if not text.startswith(_LINK):
+    return path
+  return path.with_name(text.removeprefix(_LINK).decode())
+
+
+def own(folder, name):
+  """A file of a folder that only this machine's processes use, and open.
+
+  That of a folder in a bucket is among this machine's temporary files.
+  """
+  if not remote(folder):
+    return folder / name
+  digest = hashlib.sha256(str(folder).encode()).hexdigest()[:32]
+  stand_in = f'cyclegan_jax_{os.getuid()}_{digest}'
+  place = pathlib.Path(tempfile.gettempdir()) / stand_in
+  place.mkdir(mode=0o700, exist_ok=True)
+  return place / name
 
 
 def make(folder):
@@ -93,7 +106,7 @@ def below(folder):
   """All files below a folder, in the order of their names."""
   if not remote(folder):
     return sorted(path for path in folder.rglob('*') if path.is_file())
-  return sorted(_objects(folder))
+  return sorted(_objects(folder)) if folder.is_dir() else []
 
 
 def _objects(folder):
@@ -127,7 +140,7 @@ def link(path, target):
   In a bucket `path` becomes an object that holds the folder's name.
   """
   if remote(path):
-    path.write_text(target.name)
+    path.write_bytes(_LINK + target.name.encode())
     return
   # A link takes another's place at once, a folder does not.
   part(path).unlink(missing_ok=True)
@@ -135,18 +148,67 @@ def link(path, target):
   part(path).replace(path)
 
 
-def remove(folder):
-  """Removes a folder with all below it, if it is there."""
-  if remote(folder):
-    folder.rmtree(missing_ok=True)
+def remove(path):
+  """Removes a file, or a folder with all below it, if it is there."""
+  if path.is_file() or (not remote(path) and path.is_symlink()):
+    path.unlink()
+  elif remote(path):
+    path.rmtree(missing_ok=True)
   else:
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def copy_below(source, folder):
   """Copies all files below a folder of this machine to below another one."""
   for path in below(source):
     write(folder / path.relative_to(source).as_posix(), path.read_bytes())
+
+
+@contextlib.contextmanager
+def here(path):
+  """A file as one of this machine, for what opens no others.
+
+  One of a bucket is copied for as long as the context lasts.
+  """
+  if not remote(path):
+    yield path
+    return
+  with tempfile.TemporaryDirectory() as scratch:
+    copy = pathlib.Path(scratch) / path.name
+    _copy(path, copy)
+    yield copy
+
+
+@contextlib.contextmanager
+def made(path):
+  """Where, on this machine, to make a file or folder that is to be at `path`.
+
+  It takes the place of what is there when the context ends, but not by an
+  error. In a bucket a folder does so file by file.
+  """
+  make(path.parent)
+  with contextlib.ExitStack() as stack:
+    if remote(path):
+      scratch = stack.enter_context(tempfile.TemporaryDirectory())
+      new = pathlib.Path(scratch) / path.name
+    else:
+      new = part(path)
+      remove(new)  # of a process that was killed
+      stack.callback(remove, new)
+    yield new
+    if path.is_dir():
+      remove(path)
+    if not remote(path):
+      new.replace(path)
+    elif new.is_dir():
+      copy_below(new, path)
+    else:
+      _copy(new, path)
+
+
+def _copy(source, target):
+  with source.open('rb') as old, target.open('wb') as new:
+    shutil.copyfileobj(old, new)
 
 
 def part(path):

@@ -24,8 +24,8 @@ FORMAT = 1
 def open_workdir(workdir):
   """Makes the folder of a run and keeps it to this process.
 
-  The system frees the lock when the process ends, however that may be. In a
-  bucket there is no lock.
+  The system frees the lock when the process ends, however that may be. That of
+  a folder in a bucket holds on this machine alone.
 
   Raises:
     UserError: it can't be made or written, or another process has it.
@@ -40,9 +40,7 @@ def open_workdir(workdir):
 def _lock(workdir):
   try:
     files.make(workdir)
-    if files.remote(workdir):  # a bucket knows no locks
-      return contextlib.nullcontext()
-    lock = (workdir / 'lock').open('a+')
+    lock = files.own(workdir, 'lock').open('a+')
   except Exception as e:
     if not (reason := files.failed(e)):
       raise

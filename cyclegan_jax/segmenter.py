@@ -39,7 +39,7 @@ _MISSING = (
 def main(argv):
   config, values = cli.parse_flags(argv, __doc__, FLAGS)
   default = f'runs/segmenter_{cli.config_path(argv).stem}'
-  folder = files.local(values['workdir'] or default, '--workdir')
+  folder = files.place(values['workdir'] or default)
   for name in ('steps', 'batch', 'width'):
     if values[name] < 1:
       raise UserError(f'--{name}={values[name]} must be at least 1')

@@ -57,11 +57,9 @@ def import_files(paths, values):
     raise UserError('no files: give the .pth files to import (see --help)')
   if values['model']:
     raise UserError('--model goes with export: give the .pth files alone')
-  folder = files.local(values['output'], '--output')
+  folder = files.place(values['output'])
   if not _is_free(folder):
     raise UserError(f'{folder} (--output) holds other files: give a new folder')
-  for path in paths:
-    files.local(path, 'an official file')
   found = pth.networks(paths)
   options, params = pth.combine(found)
   config = get_config()
@@ -86,7 +84,7 @@ def export_files(rest, values):
   cli.require(values, 'model', 'epoch')
   step = None if values['step'] < 0 else values['step']
   trained = model.load(values['model'], step)
-  folder = files.local(values['output'], '--output')
+  folder = files.place(values['output'])
   states = {
     folder / f'{values["epoch"]}_net_{name}.pth': state
     for name, state in pth.states(

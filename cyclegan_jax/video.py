@@ -31,27 +31,29 @@ def translate(way, job, smooth=0.0):
   Raises:
     UserError: FFmpeg is missing, or can't read or write it.
   """
-  files.local(job.picture.data, 'a video')
-  output = files.local(job.output, 'a video')
-  if output.exists():
+  if job.output.exists():
     return
   ffmpeg = _ffmpeg()
-  try:
-    frames = ffmpeg.read_frames(str(job.picture.data))
-    facts = next(frames)
-  except (OSError, RuntimeError, StopIteration) as e:
-    raise UserError(
-      f'{job.picture.name}: FFmpeg cannot read it as a video: remove it or '
-      'save it anew'
-    ) from e
-  with files.writing(output.parent):
-    output.parent.mkdir(parents=True, exist_ok=True)
-  try:
-    _write(ffmpeg, output, facts, job, _made(way, frames, facts, smooth))
-  except (OSError, RuntimeError) as e:
-    raise UserError(
-      f'{job.picture.name}: cannot be made into {output} ({_last(e)})'
-    ) from e
+  with (
+    files.writing(job.output.parent),
+    files.here(job.picture.data) as video,
+    files.made(job.output) as output,
+  ):
+    try:
+      frames = ffmpeg.read_frames(str(video))
+      facts = next(frames)
+    except (OSError, RuntimeError, StopIteration) as e:
+      raise UserError(
+        f'{job.picture.name}: FFmpeg cannot read it as a video: remove it or '
+        'save it anew'
+      ) from e
+    try:
+      made = _made(way, frames, facts, smooth)
+      _write(ffmpeg, output, facts, video, made)
+    except (OSError, RuntimeError) as e:
+      raise UserError(
+        f'{job.picture.name}: cannot be made into {job.output} ({_last(e)})'
+      ) from e
 
 
 def _ffmpeg():
@@ -98,9 +100,8 @@ def _image(frame, height, width, channels):
   return image if channels == 3 else (image @ _LUMA)[..., None]
 
 
-def _write(ffmpeg, output, facts, job, made):
-  """Encodes frames to a file beside `output`, which then takes its place."""
-  part = files.part(output)
+def _write(ffmpeg, output, facts, video, made):
+  """Encodes frames to a file, with the sound of the video."""
   total = round(facts.get('duration', 0) * facts['fps']) or None
   first = next(made, None)
   if first is None:
@@ -108,14 +109,14 @@ def _write(ffmpeg, output, facts, job, made):
   height, width = first.shape[:2]
   sound = {}
   if 'audio_codec' in facts:
-    sound = {'audio_path': str(job.picture.data), 'audio_codec': 'copy'}
+    sound = {'audio_path': str(video), 'audio_codec': 'copy'}
   writer = ffmpeg.write_frames(
-    str(part),
+    str(output),
     (width, height),
     fps=facts['fps'],
     quality=8,
     macro_block_size=1,
-    output_params=['-f', 'mp4'],  # the part's name does not tell
+    output_params=['-f', 'mp4'],  # the name may not tell
     # Every second pixel's colour only, as players expect, where sizes allow.
     pix_fmt_out='yuv444p' if height % 2 or width % 2 else 'yuv420p',
     **sound,
@@ -128,7 +129,6 @@ def _write(ffmpeg, output, facts, job, made):
       bar.update()
       frame = next(made, None)
   writer.close()
-  part.replace(output)
 
 
 def _last(error):

@@ -66,6 +66,8 @@ def bucket(tmp_path_factory):
   stand_in = pathlib.Path(__file__).parent / 'standins' / 'gcs.py'
   told = folder / 'environment.json'
   with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('TMPDIR', str(folder))  # for what buckets have here
+    patch.setattr(tempfile, 'tempdir', str(folder))
     server = subprocess.Popen(
       [sys.executable, stand_in, folder, 'bucket'], stdin=subprocess.PIPE
     )

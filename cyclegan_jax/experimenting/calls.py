@@ -131,6 +131,8 @@ def help_out(an_experiment, suite, count, part, say):
   Returns:
     The exit code.
   """
+  with files.writing(an_experiment.workdir):
+    files.make(an_experiment.workdir)
   names, _ = suites.suites(suite, an_experiment.options)
   rows, _ = _rows(an_experiment, names)
   segmenter = runs.segmenter_job(an_experiment)
@@ -218,7 +220,7 @@ def _environment(workdir):
   A program comes out the same, so its results do to the last bit.
   """
   cache = {
-    'JAX_COMPILATION_CACHE_DIR': str(workdir.absolute() / 'compiled'),
+    'JAX_COMPILATION_CACHE_DIR': str(files.absolute(workdir) / 'compiled'),
     'JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS': '1',
   }
   return {k: os.environ.get(k, value) for k, value in cache.items()}

@@ -1,5 +1,6 @@
 """Grids of test pictures with titles, in the form of the paper's figures."""
 
+import io
 import textwrap
 
 import numpy as np
@@ -101,7 +102,7 @@ def grid(columns):
 
 
 def _read(path):
-  with Image.open(path) as image:
+  with Image.open(io.BytesIO(path.read_bytes())) as image:
     return image.convert('RGB')
 
 

@@ -40,7 +40,8 @@ class Job(NamedTuple):
 
   Attributes:
     name: as it is told to the user.
-    folder: of its log.txt, and done.json with the steps done.
+    folder: of its log.txt, and done.json with the steps done; one in a bucket
+      gets the log of the machine that ran it last.
     steps: `Step`s.
   """
 
@@ -64,6 +65,12 @@ class Job(NamedTuple):
       if not _same(done.get(step.what), step.settings)
       or not step.output.exists()
     ]
+
+  def keep_log(self):
+    """Copies the log to the bucket, if the folder is in one."""
+    if files.remote(self.folder):
+      log = files.own(self.folder, 'log.txt').read_bytes()
+      files.write(self.folder / 'log.txt', log)
 
   def note(self, step):
     """Writes down that a step is done."""
@@ -201,10 +208,10 @@ class _Runner:
 
   def _start(self, job, steps, place, since):
     variables, cores = self._places[place]
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with (job.folder / 'log.txt').open('ab') as log:
+    files.make(job.folder)
+    with files.own(job.folder, 'log.txt').open('ab') as log:
       process = subprocess.Popen(
-        child.command(steps[0].command, job.folder / 'lock', cores),
+        child.command(steps[0].command, files.own(job.folder, 'lock'), cores),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -216,6 +223,7 @@ class _Runner:
 
   def _end(self, place, code, signals):
     job, steps, _, since = self._active.pop(place)
+    job.keep_log()
     if not code:
       job.note(steps[0])
       if steps[1:] and not signals:
@@ -243,9 +251,10 @@ class _Runner:
 
 def _why(job, code):
   """The last lines of a job's log; of a user's mistake the one that says it."""
-  path = job.folder / 'log.txt'
-  lines = path.read_text(errors='replace').splitlines()
+  log = files.own(job.folder, 'log.txt')
+  lines = log.read_text(errors='replace').splitlines()
   lines = [line for line in lines if line.strip()]
   if code == USER_ERROR and lines and lines[-1].startswith('error: '):
     return lines[-1].removeprefix('error: ')
-  return '\n  '.join([f'exit code {code}, {path}:', *lines[-_LAST_LINES:]])
+  where = f'exit code {code}, {job.folder / log.name}:'
+  return '\n  '.join([where, *lines[-_LAST_LINES:]])

@@ -7,8 +7,6 @@ Writes the inputs a_I.png and b_I.png, the translations a2b_I.png and b2a_I.png,
 and those translated back, a2b2a_I.png and b2a2b_I.png. `experiments` starts it.
 """
 
-import pathlib
-import shutil
 import sys
 
 from cyclegan_jax import cli
@@ -28,17 +26,13 @@ def main(argv):
 
   a_model = model.load(values['model'])
   dataset = build.build_data(config)
-  folder = pathlib.Path(values['output'])
-  part = files.part(folder)
-  shutil.rmtree(part, ignore_errors=True)
-  with files.writing(folder):
+  output = files.place(values['output'])
+  with files.writing(output), files.made(output) as folder:
     for domain in 'ab':
       for i, image in enumerate(dataset.test_images(domain, COUNT)):
         for name, picture in _made(a_model, domain, image).items():
           png = images.png(images.to_uint8(picture))
-          files.write(part / f'{name}_{i}.png', png)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+          files.write(folder / f'{name}_{i}.png', png)
 
 
 def _made(model, domain, image):

@@ -1,7 +1,6 @@
 """Trained generators as programs of their own, for use without this package."""
 
 import importlib.util
-import shutil
 import time
 from typing import NamedTuple
 
@@ -70,19 +69,14 @@ def write(path, name, wanted):
     UserError: it can't be written, or translates otherwise than the model.
   """
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = files.part(path)
-    try:
-      _remove(part)  # of a process that was killed
-      seconds, trials = _write_and_try(part, FORMATS[name], wanted)
-      if path.is_dir():
-        shutil.rmtree(path)
-      part.replace(path)
-    finally:
-      _remove(part)
-  except OSError as e:
-    raise UserError(f'cannot write {path} (--output): {e.strerror or e}') from e
-  return Result(seconds, _bytes(path), trials)
+    with files.made(path) as made:
+      seconds, trials = _write_and_try(made, FORMATS[name], wanted)
+      size = _bytes(made)
+  except Exception as e:
+    if not (reason := files.failed(e)):
+      raise
+    raise UserError(f'cannot write {path} (--output): {reason}') from e
+  return Result(seconds, size, trials)
 
 
 def _write_and_try(path, form, wanted):
@@ -130,13 +124,6 @@ def _in_float32(model):
   return Model(config, model.params, model.step)
 
 
-def _remove(path):
-  if path.is_dir() and not path.is_symlink():
-    shutil.rmtree(path)
-  else:
-    path.unlink(missing_ok=True)
-
-
 def _bytes(path):
-  there = path.rglob('*') if path.is_dir() else [path]
-  return sum(x.stat().st_size for x in there if x.is_file())
+  there = files.below(path) if path.is_dir() else [path]
+  return sum(x.stat().st_size for x in there)

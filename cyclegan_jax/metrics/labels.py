@@ -94,12 +94,10 @@ def predicted_labels(folder, names):
     UserError: the folder or a file is missing or can't be read, or which file
       belongs to a picture is not clear.
   """
-  folder = files.local(folder, 'the folder of label maps')
+  folder = files.place(folder)
   if not folder.is_dir():
     raise UserError(f'no folder {folder}: give one of predicted label maps')
-  maps = sorted(
-    file for file in folder.rglob('*') if file.suffix.lower() in _LOSSLESS
-  )
+  maps = [x for x in files.below(folder) if x.suffix.lower() in _LOSSLESS]
   stems = [pathlib.PurePath(name).stem for name in names]
   for where, found in (
     (f'below {folder}', [file.stem for file in maps]),

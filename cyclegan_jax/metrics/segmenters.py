@@ -94,7 +94,7 @@ def segmenter(path, classes):
     UserError: it can't be read, or has another number of classes. The function
       raises it where an ONNX file doesn't take or give what it should.
   """
-  path = files.local(path, 'the segmenter')
+  path = files.place(path)
   if path.suffix == '.onnx':
     return _onnx(path, classes)
   if not path.is_dir():
@@ -203,9 +203,10 @@ def _session(path):
       f"{path} needs the package onnxruntime: pip install 'cyclegan_jax[onnx]'"
     ) from e
   try:
-    return onnxruntime.InferenceSession(
-      path, providers=['CPUExecutionProvider']
-    )
+    with files.here(path) as file:
+      return onnxruntime.InferenceSession(
+        file, providers=['CPUExecutionProvider']
+      )
   except Exception as e:  # onnxruntime raises all kinds
     raise UserError(
       f'{path} cannot be read as an ONNX file ({type(e).__name__})'

@@ -1,8 +1,8 @@
 """Several official files as one model."""
 
-import pathlib
 import re
 
+from cyclegan_jax import files
 from cyclegan_jax.errors import UserError
 from cyclegan_jax.pth.layouts import export, recognise
 from cyclegan_jax.pth.reading import read
@@ -86,7 +86,7 @@ def networks(paths):
     UserError: a file that is none, holds no official network, another than its
       name says, or one that another file holds.
   """
-  read_ones = [(path, _recognised(path)) for path in map(pathlib.Path, paths)]
+  read_ones = [(path, _recognised(path)) for path in map(files.place, paths)]
   generators = sum(x.kind == 'generator' for _, x in read_ones)
   found = {}
   for path, network in read_ones:

@@ -5,12 +5,12 @@ Whatever a file holds, it takes no more memory than a few times its own size.
 
 import io
 import math
-import pathlib
 import sys
 import zipfile
 
 import numpy as np
 
+from cyclegan_jax import files
 from cyclegan_jax.errors import UserError
 from cyclegan_jax.pth import opcodes
 from cyclegan_jax.pth.tensors import Tensor, view
@@ -40,14 +40,15 @@ def read(path):
   Raises:
     UserError: there is no such file, it is damaged, or holds anything else.
   """
-  path = pathlib.Path(path)
+  path = files.place(path)
   try:
-    return _arrays(*_load(path))
+    with files.here(path) as file:
+      return _arrays(*_load(file))
   except opcodes.Refused as e:
     raise UserError(f'{path} {e}') from e
-  except OSError as e:
-    raise UserError(f'{path} cannot be read ({e.strerror or e})') from e
   except Exception as e:  # damaged files make the library raise anything
+    if reason := files.failed(e):
+      raise UserError(f'{path} cannot be read ({reason})') from e
     reason = ascii(str(e))[1:-1][:80] or type(e).__name__
     raise UserError(
       f'{path} is damaged or no state_dict of PyTorch ({reason}): get it anew'

@@ -1,7 +1,6 @@
 """Writes .pth files that PyTorch loads, with `weights_only=True` as well."""
 
 import io
-import pathlib
 import struct
 import sys
 import zipfile
@@ -29,7 +28,7 @@ def write(path, tensors):
     UserError: it can't be written.
     KeyError: an array of a dtype that is not in `STORAGES`.
   """
-  path = pathlib.Path(path)
+  path = files.place(path)
   # No ascontiguousarray: it makes vectors of single numbers.
   arrays = [np.asarray(x, order='C') for x in tensors.values()]
   packed, folder = io.BytesIO(), path.stem
