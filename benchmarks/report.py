@@ -60,7 +60,7 @@ def table(contenders, batch, flops=None):
     }
   columns |= {
     'dispatch ms': lambda c: f'{1000 * _median(c, "dispatch"):.2f}',
-    'first step s': lambda c: f'{c.first:.2f}',
+    'first step s': lambda c: f'{c.first:.3f}',
     'peak GiB': lambda c: _gib(c.timings[-1].peak),
   }
   if len(contenders) > 1:
