@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 
@@ -18,6 +19,7 @@ from cyclegan_jax.errors import UserError
 _BUCKET = 'gs://'
 _LINK = b'link to '  # and the name of a folder beside it
 _LONGEST = 1024  # bytes of a name in a bucket
+_BODY = re.compile(r"with body '.*'", re.DOTALL)  # of the server's answer
 
 
 def place(path):
@@ -266,7 +268,10 @@ def failed(error):
   )
   if not known and not isinstance(error, OSError):
     return None
-  return getattr(error, 'strerror', None) or ' '.join(str(error).split())[:300]
+  if reason := getattr(error, 'strerror', None):
+    return reason
+  text = _BODY.sub('', str(error))  # what comes behind it names the path
+  return ' '.join(text.split())[:300]
 
 
 def unreachable(error):

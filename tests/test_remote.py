@@ -191,11 +191,14 @@ def test_a_bucket_that_is_not_there(bucket, pictures, tmp_path, capsys):
   one_line(translate, argv, capsys, 'gs://nowhere/made')
 
 
-def test_no_permission(bucket, pictures, capsys):
+def test_no_permission(bucket, pictures, tmp_path, capsys):
   argv = tiny.command('folder', 'gs://forbidden/run', pictures)
   one_line(main, argv, capsys, 'gs://forbidden/run (--workdir)', '403')
   argv = tiny.command('folder', bucket / 'none', 'gs://forbidden/set')
   one_line(main, argv, capsys, 'gs://forbidden/set')
+  made = tiny.save_model(tmp_path / 'model')
+  argv = ['torch_weights', 'export', f'--model={made}', '--output']
+  one_line(torch_weights, [*argv, 'gs://forbidden/x'], capsys, '403', 'den/x/')
 
 
 def test_no_network(bucket, pictures, capsys, monkeypatch):
