@@ -226,41 +226,6 @@ def clean(*folders):
         path.unlink()
 
 
-class Lines:
-  """A text file that grows line by line.
-
-  In a bucket it is written anew, as a whole, by each `flush`.
-  """
-
-  def __init__(self, path, text):
-    """Begins with a text, of whole lines."""
-    self._remote = path if remote(path) else None
-    self._texts = [text]
-    if not self._remote:
-      write(path, text)
-      self._file = path.open('a', buffering=1)
-
-  def add(self, line):
-    if self._remote:
-      self._texts.append(line)
-    else:
-      self._file.write(line)
-
-  def flush(self):
-    """Sees all of it onto the disk."""
-    if self._remote:
-      write(self._remote, ''.join(self._texts))
-    else:
-      self._file.flush()
-      os.fsync(self._file.fileno())
-
-  def close(self):
-    if self._remote:
-      self.flush()
-    else:
-      self._file.close()
-
-
 def failed(error):
   """Why a file system failed, in one line; None for errors of another kind."""
   known = type(error).__module__.startswith(

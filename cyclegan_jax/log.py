@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 
 import tensorflow as tf
@@ -32,7 +33,7 @@ class Log:
     path = workdir / 'metrics.jsonl'
     with files.writing(workdir):
       files.clean(workdir, board, workdir / 'samples')
-      self._lines = files.Lines(path, _kept_lines(path, start_step))
+      self._lines = _Lines(path, _kept_lines(path, start_step))
       for file in sorted(board.glob('*tfevents*')):
         _keep_events(file, start_step)
       self._writer = metric_writers.AsyncWriter(
@@ -83,6 +84,41 @@ class NoLog:
 
   def close(self):
     pass
+
+
+class _Lines:
+  """A text file that grows line by line.
+
+  In a bucket it is written anew, as a whole, by each `flush`.
+  """
+
+  def __init__(self, path, text):
+    """Begins with a text, of whole lines."""
+    self._remote = path if files.remote(path) else None
+    self._texts = [text]
+    if not self._remote:
+      files.write(path, text)
+      self._file = path.open('a', buffering=1)
+
+  def add(self, line):
+    if self._remote:
+      self._texts.append(line)
+    else:
+      self._file.write(line)
+
+  def flush(self):
+    """Sees all of it onto the disk."""
+    if self._remote:
+      files.write(self._remote, ''.join(self._texts))
+    else:
+      self._file.flush()
+      os.fsync(self._file.fileno())
+
+  def close(self):
+    if self._remote:
+      self.flush()
+    else:
+      self._file.close()
 
 
 def _kept_lines(path, step):
