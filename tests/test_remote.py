@@ -310,8 +310,25 @@ def test_a_segmenter(bucket, tmp_path, capsys):
   np.testing.assert_array_equal(one, other)
 
 
-def test_an_onnx_segmenter(bucket, capsys):
+def test_an_onnx_segmenter(bucket):
+  """The class of a pixel is its greatest channel."""
+  onnx = pytest.importorskip('onnx')
   pytest.importorskip('onnxruntime')
+  given, wanted = (
+    onnx.helper.make_tensor_value_info(*facts)
+    for facts in (
+      ('in', onnx.TensorProto.FLOAT, [1, 3, 'h', 'w']),
+      ('out', onnx.TensorProto.INT64, [1, 'h', 'w']),
+    )
+  )
+  node = onnx.helper.make_node('ArgMax', ['in'], ['out'], axis=1, keepdims=0)
+  graph = onnx.helper.make_graph([node], 'greatest', [given], [wanted])
+  opset = [onnx.helper.make_opsetid('', 13)]
+  made = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+  files.write(bucket / 'greatest.onnx', made.SerializeToString())
+  segment = segmenters.segmenter('gs://bucket/greatest.onnx', 3)
+  image = np.tile(np.float32([-1, -1, 1]), (4, 5, 1))
+  np.testing.assert_array_equal(segment(image), np.full((4, 5), 2))
   files.write(bucket / 'none.onnx', b'no graph')
   with pytest.raises(
     UserError, match='gs://bucket/none.onnx cannot be read as'
