@@ -173,12 +173,15 @@ def config_path(argv):
   for flag, following in zip(argv, [*argv[1:], '']):
     name, equals, value = flag.lstrip('-').partition('=')
     if flag.startswith('-') and name == 'config':
-      given = pathlib.Path(value if equals else following)
-  if given is None:
+      given = value if equals else following
+  if not given:
     raise UserError(
       'no --config: give a recipe card, such as '
       '--config=configs/summer2winter.py (see --help)'
     )
+  if files.remote(given):  # it is a program, and Python runs it
+    raise UserError(f'{given} (--config): copy the recipe card to a disk')
+  given = pathlib.Path(given)
   if not given.is_file():
     cards = sorted(str(p) for p in given.parent.glob('*.py'))
     hint = f'there are {", ".join(cards)}' if cards else 'see --help'

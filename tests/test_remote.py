@@ -61,6 +61,11 @@ def test_local_paths_are_as_before(tmp_path, monkeypatch):
   assert not files.remote('runs/gs')
 
 
+def test_a_recipe_card_stays_on_a_disk(capsys):
+  argv = ['main', '--config=gs://bucket/card.py']
+  one_line(main, argv, capsys, 'gs://bucket/card.py (--config)', 'to a disk')
+
+
 def test_other_addresses_are_refused():
   with pytest.raises(UserError, match='s3://a/b.*only gs://'):
     files.place('s3://a/b')
