@@ -51,7 +51,7 @@ def write(folder, facts, sheets):
   """
   from cyclegan_jax import images
 
-  try:
+  with files.writing(folder, '--output'):
     files.make(folder)
     files.write(folder / 'report.json', json.dumps(facts, indent=2) + '\n')
     for domain, sheet in sheets.items():
@@ -59,10 +59,6 @@ def write(folder, facts, sheets):
       path.unlink(missing_ok=True)
       if sheet is not None:
         files.write(path, images.png(sheet))
-  except Exception as e:
-    if not (reason := files.failed(e)):
-      raise
-    raise UserError(f'cannot write to {folder} (--output): {reason}') from e
 
 
 def conclude(facts, mode):

@@ -246,18 +246,20 @@ def unreachable(error):
 
 
 @contextlib.contextmanager
-def writing(folder):
+def writing(path, flag=''):
   """Turns an error of the file system into a `UserError` that says what to do.
 
   Args:
-    folder: what is being written to, as the user knows it.
+    path: the file or folder that is being written to.
+    flag: what the user named it by.
   """
   try:
     yield
   except Exception as e:
     if not (reason := failed(e)):
       raise
+    named = f' ({flag})' if flag else ''
     raise UserError(
-      f'cannot write to {folder} ({reason}): make room or make it '
+      f'cannot write to {path}{named}, {reason}: make room or make it '
       'writable, then run the same command to continue'
     ) from e

@@ -38,13 +38,9 @@ def open_workdir(workdir):
 
 
 def _lock(workdir):
-  try:
+  with files.writing(workdir, '--workdir'):
     files.make(workdir)
     lock = files.own(workdir, 'lock').open('a+')
-  except Exception as e:
-    if not (reason := files.failed(e)):
-      raise
-    raise UserError(f'cannot write to {workdir} (--workdir): {reason}') from e
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as e:

@@ -84,12 +84,8 @@ def write(workdir, output=None, pictures=PICTURES):
       'tests': _tests(workdir / 'test_metrics.json'),
     }
   )
-  try:
+  with files.writing(path, '--output'):
     files.write(path, page)
-  except Exception as e:
-    if not (reason := files.failed(e)):
-      raise
-    raise UserError(f'cannot write {path} (--output): {reason}') from e
   return path
 
 

@@ -35,8 +35,8 @@ def translate(way, job, smooth=0.0):
     return
   ffmpeg = _ffmpeg()
   with (
-    files.writing(job.output.parent),
     files.here(job.picture.data) as video,
+    files.writing(job.output.parent),
     files.made(job.output) as output,
   ):
     try:

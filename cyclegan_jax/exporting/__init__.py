@@ -68,14 +68,9 @@ def write(path, name, wanted):
   Raises:
     UserError: it can't be written, or translates otherwise than the model.
   """
-  try:
-    with files.made(path) as made:
-      seconds, trials = _write_and_try(made, FORMATS[name], wanted)
-      size = _bytes(made)
-  except Exception as e:
-    if not (reason := files.failed(e)):
-      raise
-    raise UserError(f'cannot write {path} (--output): {reason}') from e
+  with files.writing(path, '--output'), files.made(path) as made:
+    seconds, trials = _write_and_try(made, FORMATS[name], wanted)
+    size = _bytes(made)
   return Result(seconds, size, trials)
 
 
