@@ -236,7 +236,11 @@ def _flag_lines(extra, width):
 
 def quiet():
   """Keeps the libraries' chatter from the terminal, and TF off the GPU."""
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  level = 'TF_CPP_MIN_LOG_LEVEL'
+  # A parent that has imported JAX leaves '1'; TF would print what a reader
+  # meets, with its stack trace, behind the line that says what to do.
+  if os.environ.get(level, '1') == '1':
+    os.environ[level] = '3'
   absl_logging.set_verbosity(absl_logging.ERROR)
   for name in ('jax', 'urllib3'):
     logging.getLogger(name).setLevel(logging.ERROR)

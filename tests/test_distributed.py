@@ -229,7 +229,8 @@ def test_a_bad_picture_that_one_meets_ends_all(pictures, tmp_path, cache):
   codes = job.codes()
   assert 0 not in codes and 2 in codes
   met = codes.index(2)
-  assert f'error: {path}' in job.text(met).splitlines()[-1]
+  text = job.text(met)
+  assert f'error: {path}' in text.splitlines()[-1], text
 
 
 @pytest.mark.slow
