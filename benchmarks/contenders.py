@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import options
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 _SPAWN = multiprocessing.get_context('spawn')
 

@@ -25,7 +25,7 @@ import report
 from PIL import Image
 
 from cyclegan_jax import cli
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 _PYTORCH = 'PyTorch DataLoader'
 _EPOCHS = 6  # until hardly a picture of B has not been drawn yet

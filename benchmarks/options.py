@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.defaults import OPTIONS, get_config
-from cyclegan_jax.errors import UserError, lookup
 
 # Ways to run PyTorch: name -> arguments of `torch_cyclegan.trainer`.
 VARIANTS = {

@@ -25,7 +25,7 @@ import shutil
 import numpy as np
 from PIL import Image, ImageFilter
 
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 
 _VERSION = 2  # in the cache's name: a change of what is made counts it up
 _WIDTH, _HEIGHT = 2700, 1350

@@ -11,8 +11,9 @@ doesn't fit.
 import json
 import sys
 
-from cyclegan_jax import cli, files
-from cyclegan_jax.errors import UserError
+from cyclegan_jax import cli
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 
 FLAGS = {'output': ('DIR', '', 'folder it writes; data_check/<config name>')}
 
@@ -49,7 +50,7 @@ def write(folder, facts, sheets):
   Raises:
     UserError: it can't be written.
   """
-  from cyclegan_jax import images
+  from cyclegan_jax.common import images
 
   with files.writing(folder, '--output'):
     files.make(folder)

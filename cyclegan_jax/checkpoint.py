@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from cyclegan_jax import parallel
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common import hosts
+from cyclegan_jax.common.errors import UserError
 
 
 class SaveError(UserError):
@@ -147,9 +147,9 @@ class Checkpoints:
     place = aside / f'{step}'
     while place.exists():
       place = place.with_name(place.name + '_again')
-    if parallel.writes():
+    if hosts.writes():
       (self._folder / str(step)).rename(place)
-    parallel.wait_for_all(f'set aside {step}')
+    hosts.wait_for_all(f'set aside {step}')
     self._manager.reload()
     return place
 
@@ -214,7 +214,7 @@ def _read_raw(folder):
 
 def _alone():
   """Orbax's options for a process that does not wait for the others."""
-  if not parallel.several():
+  if not hosts.several():
     return ocp.options.MultiprocessingOptions()
   me = jax.process_index()
   return ocp.options.MultiprocessingOptions(

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from cyclegan_jax.errors import lookup
+from cyclegan_jax.common.errors import lookup
 
 
 class Chip(NamedTuple):

@@ -13,9 +13,9 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from cyclegan_jax import files
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.defaults import OPTIONS
-from cyclegan_jax.errors import UserError
 
 USER_ERROR = 2
 _HELP = {'--help', '-h', '-help', '--helpfull'}

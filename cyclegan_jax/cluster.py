@@ -19,8 +19,8 @@ import traceback
 import jax
 import numpy as np
 
-from cyclegan_jax import parallel
-from cyclegan_jax.errors import Temporary, UserError
+from cyclegan_jax.common import hosts
+from cyclegan_jax.common.errors import Temporary, UserError
 
 _EXPLICIT = ('coordinator', 'num-processes', 'process-id')
 # May differ from machine to machine: record.py compares the pictures' names.
@@ -129,13 +129,13 @@ def check_same_config(config):
 
 def check_same(texts):
   """Raises `Agreed` if one of {what: text} differs among processes."""
-  if not parallel.several():
+  if not hosts.several():
     return
   digests = np.array(
     [list(hashlib.sha256(text.encode()).digest()) for text in texts.values()],
     np.uint8,
   )
-  there = parallel.from_all(digests)
+  there = hosts.from_all(digests)
   for place, what in enumerate(texts):
     others = [
       str(number)
@@ -177,8 +177,8 @@ def together():
     yield
   except UserError as e:
     error = e
-  failed = parallel.from_all(np.array(error is not None))
-  if error and parallel.several():
+  failed = hosts.from_all(np.array(error is not None))
+  if error and hosts.several():
     raise Agreed(str(error)) from error
   if error:
     raise error
@@ -231,7 +231,7 @@ def leave(error, code):
     error: what it met.
     code: the exit code.
   """
-  if parallel.several() and not isinstance(error, Agreed):
+  if hosts.several() and not isinstance(error, Agreed):
     if not isinstance(error, (UserError, KeyboardInterrupt)):
       traceback.print_exception(error)
       print(f'error: {_lost()}', file=sys.stderr)

@@ -14,7 +14,7 @@ from jax.extend.core import jaxprs_in_params
 from jax.sharding import Mesh
 
 from cyclegan_jax import chips, parallel, train_state, train_step
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 _EXAMPLES = 'v4:2x2x1, v5e:4x4, v5p:2x2x1, v6e:2x2'
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax import images
+from cyclegan_jax.common import images
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.decode import Picture, check_header, check_resized, load
-from cyclegan_jax.errors import UserError
 
 _AHEAD = 256  # pictures handed to the threads at a time
 _SHOWN = 20  # lines a list has on the terminal

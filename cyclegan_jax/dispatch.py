@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from cyclegan_jax import parallel, train_step
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.train_step import NONFINITE
 
 

@@ -16,7 +16,7 @@ import json
 import sys
 
 from cyclegan_jax import cli
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 
 FLAGS = {
   **{k: v for k, v in cli.MODEL_FLAGS.items() if k != 'direction'},
@@ -57,7 +57,8 @@ def main(argv):
   if values['segmenter'] and values['predictions']:
     raise UserError('--segmenter and --predictions: give one of them')
   cli.quiet()
-  from cyclegan_jax import cluster, evaluation, model, parallel
+  from cyclegan_jax import cluster, evaluation, model
+  from cyclegan_jax.common import hosts
 
   cluster.join(values)
   step = None if values['step'] < 0 else values['step']
@@ -69,20 +70,20 @@ def main(argv):
     chosen = _metrics(tests, loaded.directions, values)
     evaluation.check(tests, loaded.directions, chosen)
   rows = evaluation.table(
-    parallel.shared(loaded.translate),
+    hosts.shared(loaded.translate),
     tests,
     loaded.directions,
     chosen,
-    batch=_BATCH * parallel.processes(),
+    batch=_BATCH * hosts.processes(),
   )
-  if parallel.writes():
+  if hosts.writes():
     print(evaluation.markdown(rows), end='')
     for line in notes(chosen, tests):
       print(f'note: {line}')
     _write(
       values, {'model': values['model'], 'step': loaded.step, 'rows': rows}
     )
-  parallel.wait_for_all('end')
+  hosts.wait_for_all('end')
 
 
 def _parse(argv):
@@ -204,7 +205,7 @@ def notes(chosen, tests):
 
 
 def _write(values, content):
-  from cyclegan_jax import files
+  from cyclegan_jax.common import files
 
   run, path = files.place(values['model']), files.place(values['output'])
   if not values['output']:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cyclegan_jax import files, metrics, parallel
+from cyclegan_jax import metrics
+from cyclegan_jax.common import files, hosts
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import skip
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.metrics import labels as label_maps
 from cyclegan_jax.metrics.tables import CANDIDATES, Truth, table
 
@@ -132,7 +133,7 @@ class Tracker:
       CANDIDATES[:1],
       reals=self._reals,
     )
-    if self._best and parallel.writes():
+    if self._best and hosts.writes():
       with files.writing(self._folder):
         self._keep(step, rows, params)
     return {

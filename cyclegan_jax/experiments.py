@@ -14,8 +14,9 @@ SIGTERM (saved).
 import shlex
 import sys
 
-from cyclegan_jax import cli, files
-from cyclegan_jax.errors import UserError
+from cyclegan_jax import cli
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.experimenting import runs
 
 FLAGS = {

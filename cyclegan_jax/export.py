@@ -13,8 +13,9 @@ Exit codes: 0 done, 2 something given doesn't fit, or it differs from the model.
 import re
 import sys
 
-from cyclegan_jax import cli, files
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax import cli
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError, lookup
 
 FLAGS = {
   **cli.MODEL_FLAGS,

@@ -9,7 +9,7 @@ import tensorflow as tf
 from clu import metric_writers
 from tensorboard.compat.proto import event_pb2
 
-from cyclegan_jax import files, images
+from cyclegan_jax.common import files, images
 
 
 class Log:

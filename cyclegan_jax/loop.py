@@ -4,9 +4,9 @@ import signal
 
 import jax
 
-from cyclegan_jax import parallel
+from cyclegan_jax.common import hosts
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.dispatch import Device, SickTraining
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.log import Progress
 from cyclegan_jax.monitors import Monitors
 from cyclegan_jax.profiling import Profiler, Watchdog, by_process
@@ -88,7 +88,7 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
     checkpoints.save(step, state)
 
   def stopped():
-    if parallel.several():
+    if hosts.several():
       return signal.SIGTERM if checkpoints.preempted(step) else None
     return stop.number
 
@@ -102,7 +102,7 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
       except SickTraining:
         raise
       except UserError:
-        if parallel.several():  # the others can't be asked to save this step
+        if hosts.several():  # the others can't be asked to save this step
           raise
         finish()
         device.settle(step)

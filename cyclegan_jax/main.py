@@ -9,7 +9,7 @@ behind it (launch/README.md). Exit codes: 0 done, 2 something given doesn't fit,
 import sys
 
 from cyclegan_jax import cli
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 FLAGS = {
   'profile': (
@@ -29,12 +29,12 @@ def main(argv):
     build,
     cluster,
     model,
-    parallel,
     profiling,
     record,
     report,
     train,
   )
+  from cyclegan_jax.common import hosts
 
   profile = profiling.parse(values['profile'])
   cluster.join(values, stops=True)
@@ -50,12 +50,12 @@ def main(argv):
     record.begin(workdir, config, run.data.source)
     result = train.train(run._replace(evaluate=evaluate), workdir)
     code = record.report(result, train.Workdir(workdir), run.schedule.steps)
-    if config.log.report and not code and parallel.writes():
+    if config.log.report and not code and hosts.writes():
       try:
         print(f'report:          {report.write(workdir)}')
       except UserError as e:  # what was trained is saved all the same
         print(f'warning: no report: {e}')
-    parallel.wait_for_all('end')
+    hosts.wait_for_all('end')
     return code
 
 

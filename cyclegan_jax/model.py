@@ -9,10 +9,11 @@ import ml_collections
 import numpy as np
 from flax import serialization
 
-from cyclegan_jax import build, checkpoint, files, pth, tiled
+from cyclegan_jax import build, checkpoint, pth, tiled
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.images import crop_to, pad_to_multiple
 from cyclegan_jax.defaults import OPTIONS, get_config
-from cyclegan_jax.errors import UserError
-from cyclegan_jax.images import crop_to, pad_to_multiple
 
 _CONFIG, _WEIGHTS = 'config.json', 'weights.msgpack'
 # In a norm of the generators: the running averages of PyTorch's batch norm.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import optax
 
-from cyclegan_jax.errors import lookup
+from cyclegan_jax.common.errors import lookup
 
 # name -> (learning rate, beta1, beta2) -> optimizer
 OPTIMIZERS = {

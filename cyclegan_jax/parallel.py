@@ -9,11 +9,11 @@ from functools import partial
 import jax
 import numpy as np
 from jax import lax
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common import hosts
+from cyclegan_jax.common.errors import UserError, lookup
 
 AXIS = 'devices'
 # How XLA:CPU runs in turn what it else runs side by side: two fifths less
@@ -53,61 +53,6 @@ def own_share(images, axis):
   size = len(images) // lax.axis_size(axis)
   start = lax.axis_index(axis) * size
   return lax.dynamic_slice_in_dim(images, start, size)
-
-
-def processes():
-  """How many there are; for one alone no device is taken to find out."""
-  return jax.process_count() if jax.distributed.is_initialized() else 1
-
-
-def several():
-  """Whether this process is one of several."""
-  return processes() > 1
-
-
-def writes():
-  """Whether this process is the one that writes what they all have."""
-  return not several() or jax.process_index() == 0
-
-
-def wait_for_all(what):
-  """Waits until every process has got here; `what` names the place."""
-  if several():
-    multihost_utils.sync_global_devices(what)
-
-
-def from_all(array):
-  """The arrays of all processes, stacked in their order, on each of them."""
-  if not several():
-    return np.asarray(array)[None]
-  return multihost_utils.process_allgather(array)
-
-
-def own_part(items):
-  """This process's items of a list that all have."""
-  return (
-    items[jax.process_index() :: jax.process_count()] if several() else items
-  )
-
-
-def shared(translate):
-  """A translation of a batch, by which all processes have the whole result.
-
-  Args:
-    translate: (images [b, h, w, c], direction) -> images, on one process.
-  """
-  if not several():
-    return translate
-
-  def call(images, direction):
-    size = -(-len(images) // jax.process_count())
-    # The last images again where there are too few: all do the same work.
-    places = np.arange(size) + jax.process_index() * size
-    own = images[np.minimum(places, len(images) - 1)]
-    made = from_all(np.asarray(translate(own, direction), np.float32))
-    return made.reshape(-1, *made.shape[2:])[: len(images)]
-
-  return call
 
 
 def make_mesh(devices=0):
@@ -215,7 +160,7 @@ def _shard_map(step, mesh, stacked, save_memory):
 
 def _pmap(step, mesh, stacked, save_memory):
   del save_memory  # pmap takes no compiler options
-  if several():
+  if hosts.several():
     raise UserError(
       'parallel.map="pmap" works in one process only: use "shard_map"'
     )

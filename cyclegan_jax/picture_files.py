@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from cyclegan_jax import files
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode
-from cyclegan_jax.errors import UserError
 
 # --format -> what Pillow is told, beside the name.
 FORMATS = {

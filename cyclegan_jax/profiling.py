@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from cyclegan_jax import files, parallel
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common import files, hosts
+from cyclegan_jax.common.errors import UserError
 
 
 class Profile(NamedTuple):
@@ -133,10 +133,10 @@ def by_process(speed):
     {'process_I/seconds_per_step', 'process_I/input_wait'}; nothing for a
     single process.
   """
-  if not parallel.several():
+  if not hosts.several():
     return {}
   names = 'seconds_per_step', 'input_wait'
-  there = parallel.from_all(np.array([speed[name] for name in names]))
+  there = hosts.from_all(np.array([speed[name] for name in names]))
   return {
     f'process_{i}/{name}': float(x)
     for i, row in enumerate(there)

@@ -12,9 +12,10 @@ import zlib
 
 import jax
 
-from cyclegan_jax import cluster, evaluation, files, parallel
+from cyclegan_jax import cluster, evaluation
+from cyclegan_jax.common import files, hosts
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
-from cyclegan_jax.errors import UserError
 
 # Counted up when a run of before can no longer be continued.
 FORMAT = 1
@@ -32,7 +33,7 @@ def open_workdir(workdir):
   """
   with contextlib.ExitStack() as stack:
     with cluster.together():
-      if parallel.writes():  # the first of several keeps it for all
+      if hosts.writes():  # the first of several keeps it for all
         stack.enter_context(_lock(workdir))
     yield
 
@@ -78,7 +79,7 @@ def begin(workdir, config, source):
     if any((workdir / 'checkpoints').glob('[0-9]*')):
       _check_unchanged(workdir, config, now)
   cluster.check_same({'training pictures': json.dumps(now)})
-  if not parallel.writes():
+  if not hosts.writes():
     return
   for name, content in {
     'config': config,
@@ -181,7 +182,7 @@ def _git_commit():
 def report(result, work, last_step):
   """Says how a run ended and where its results are; returns the exit code."""
   code = 128 + (result.signal or 2) if result.step < last_step else 0
-  if not parallel.writes():
+  if not hosts.writes():
     return code
   if code:
     print(

@@ -13,7 +13,7 @@ import json
 import sys
 
 from cyclegan_jax import cli
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 PICTURES = 24
 FLAGS = {
@@ -59,7 +59,8 @@ def write(workdir, output=None, pictures=PICTURES):
     UserError: no run, a file of it that can't be read, or a page that can't be
       written.
   """
-  from cyclegan_jax import files, report_page
+  from cyclegan_jax import report_page
+  from cyclegan_jax.common import files
   from cyclegan_jax.report_page import curves, gallery, grids
 
   if pictures < 0:

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from cyclegan_jax import images
+from cyclegan_jax.common import images
 
 
 class Sampler:

@@ -17,8 +17,9 @@ import sys
 import time
 import zlib
 
-from cyclegan_jax import cli, files
-from cyclegan_jax.errors import UserError
+from cyclegan_jax import cli
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 
 FLAGS = {
   'workdir': ('DIR', '', 'folder it writes; runs/segmenter_<config name>'),

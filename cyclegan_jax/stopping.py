@@ -4,7 +4,7 @@ import contextlib
 import signal
 import time
 
-from cyclegan_jax import parallel
+from cyclegan_jax.common import hosts
 
 # Seconds in which signals are one and the same: of a killed parent the kernel
 # tells once for each of its threads, and a scheduler may tell both the job and
@@ -25,7 +25,7 @@ class StopSignals:
   def __enter__(self):
     self.number = None
     self._before = {}
-    alone = not parallel.several()
+    alone = not hosts.several()
     handlers = {signal.SIGINT: self._note if alone else _pass_on}
     if alone:
       handlers[signal.SIGTERM] = self._note

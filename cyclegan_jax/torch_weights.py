@@ -20,8 +20,9 @@ Exit codes: 0 done, 2 something given doesn't fit, said in one line.
 
 import sys
 
-from cyclegan_jax import cli, files
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax import cli
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError, lookup
 
 FLAGS = {
   'output': ('FOLDER', '', 'folder it writes'),

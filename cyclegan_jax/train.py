@@ -8,16 +8,9 @@ from typing import NamedTuple
 import jax
 from clu import parameter_overview
 
-from cyclegan_jax import (
-  data,
-  evaluation,
-  files,
-  loop,
-  optim,
-  parallel,
-  train_state,
-)
+from cyclegan_jax import data, evaluation, loop, optim, parallel, train_state
 from cyclegan_jax.checkpoint import Checkpoints
+from cyclegan_jax.common import files, hosts
 from cyclegan_jax.log import Log, NoLog
 from cyclegan_jax.methods.method import Method
 from cyclegan_jax.profiling import Profile
@@ -156,7 +149,7 @@ def train(run, workdir, *, stop_at=None, say=print):
       trained before it is saved), a step gave NaN or infinity, `workdir` holds
       another kind of run, or it can't be written (what was saved stays).
   """
-  if not parallel.writes():
+  if not hosts.writes():
     say = _silent
   work = Workdir(workdir)
   work.path.mkdir(parents=True, exist_ok=True)
@@ -177,10 +170,10 @@ def train(run, workdir, *, stop_at=None, say=print):
       state = parallel.replicate(
         train_state.with_params(state, run.initial()), mesh
       )
-    if int(state.step) < run.schedule.steps and parallel.writes():
+    if int(state.step) < run.schedule.steps and hosts.writes():
       work.forget_test()
-    parallel.wait_for_all('start')
-    log = Log(work.path, int(state.step)) if parallel.writes() else NoLog()
+    hosts.wait_for_all('start')
+    log = Log(work.path, int(state.step)) if hosts.writes() else NoLog()
     with contextlib.closing(log):
       state, number = loop.steps(
         run, state, mesh, share, sampler, log, checkpoints, stop_at, say
@@ -208,7 +201,7 @@ def _initial_state(run, mesh, work, say):
     for name, params in nets.items():
       count = parameter_overview.count_parameters(params)
       say(f'{group}/{name}: {count:,} parameters')
-  if parallel.writes():
+  if hosts.writes():
     overview = parameter_overview.get_parameter_overview(state.params)
     files.write(work.parameters, overview + '\n')
   return parallel.replicate(state, mesh)
@@ -219,12 +212,12 @@ def _test(run, state, sampler, work):
   if not run.data.source.paired:
     return None
   there = work.test_json.exists()
-  parallel.wait_for_all('test')  # the first process is about to write it
+  hosts.wait_for_all('test')  # the first process is about to write it
   if there:
     return json.loads(work.test_json.read_text())
   translate = sampler.translation(state.translation_params())
   rows = evaluation.final_table(translate, run.data, run.method.directions)
-  if parallel.writes():
+  if hosts.writes():
     files.write(work.test_markdown, evaluation.markdown(rows))
     files.write(work.test_json, json.dumps(rows, indent=2) + '\n')
   return rows

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct, traverse_util
 
 from cyclegan_jax import image_pool
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 
 class TrainState(struct.PyTreeNode):

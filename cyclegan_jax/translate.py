@@ -18,7 +18,7 @@ import sys
 import numpy as np
 
 from cyclegan_jax import cli
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 
 FLAGS = {
   **cli.MODEL_FLAGS,
@@ -52,15 +52,8 @@ def main(argv):
   cli.require(values, 'model', 'input', 'output')
   _check(values)
   cli.quiet()
-  from cyclegan_jax import (
-    cluster,
-    files,
-    model,
-    parallel,
-    picture_files,
-    translating,
-    video,
-  )
+  from cyclegan_jax import cluster, model, picture_files, translating, video
+  from cyclegan_jax.common import files, hosts
 
   lookup(picture_files.FORMATS, values['format'], '--format')
   cluster.join(values)
@@ -71,7 +64,7 @@ def main(argv):
     )
     loaded, direction = model.from_flags(values)
     _check_way_back(loaded, values)
-    if parallel.writes():
+    if hosts.writes():
       _begin(output, jobs, loaded, direction, values)
       translating.clean(jobs)
   way = translating.Way(
@@ -83,7 +76,7 @@ def main(argv):
     tile=values['tile'],
     memory=int(values['memory'] * 2**30) or translating.free_memory() // 2,
   )
-  own = parallel.own_part(jobs)
+  own = hosts.own_part(jobs)
   videos = [job for job in own if video.ending(job.picture.data)]
   pictures = [job for job in own if job not in videos]
   result = translating.translate_all(way, pictures)
@@ -94,10 +87,8 @@ def main(argv):
     except UserError as e:
       print(f'skipped: {e}', file=sys.stderr)
       unusable += 1
-  counts = parallel.from_all(
-    np.array([*result, len(videos) - unusable, unusable])
-  )
-  return _conclude(*counts.sum(axis=0).tolist(), output, parallel.writes())
+  counts = hosts.from_all(np.array([*result, len(videos) - unusable, unusable]))
+  return _conclude(*counts.sum(axis=0).tolist(), output, hosts.writes())
 
 
 def _check(values):
@@ -123,7 +114,7 @@ def _begin(output, jobs, loaded, direction, values):
   So a folder never holds pictures of two models under one look, and nothing
   else is taken for a translation or replaced by one.
   """
-  from cyclegan_jax import files
+  from cyclegan_jax.common import files
 
   now = {
     'weights': f'{loaded.checksum():08x}',

@@ -11,8 +11,9 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from cyclegan_jax import files, images, picture_files, tiled
-from cyclegan_jax.errors import UserError
+from cyclegan_jax import picture_files, tiled
+from cyclegan_jax.common import files, images
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.model import Model
 
 _BACK = {'a2b': 'b2a', 'b2a': 'a2b'}

@@ -16,7 +16,8 @@ import jax
 import numpy as np
 import pytest
 
-from cyclegan_jax import cli, files
+from cyclegan_jax import cli
+from cyclegan_jax.common import files
 
 with cli.silent_stderr():  # else pytest's own last line is not the last
   import tensorflow as tf

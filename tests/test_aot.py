@@ -13,8 +13,8 @@ import tiny
 from jax import lax
 
 from cyclegan_jax import aot, cli, compiled, hlo, parallel
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.defaults import get_config
-from cyclegan_jax.errors import UserError
 
 HLO = """\
 %fused (param_0: bf16[1,8,8,4], param_1: bf16[3,3,4,4]) -> bf16[1,8,8,4] {

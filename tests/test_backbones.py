@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax import pth
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.metrics import backbones, weights
 
 TRUNKS = {'vgg16': backbones.VGG16, 'alexnet': backbones.ALEXNET}

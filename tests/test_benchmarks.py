@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / 'benchmarks'
 TINY = ['--size=32', '--width=8', '--blocks=1', '--steps=2']

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax import builtin
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import sources
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.metrics import pixel_accuracy
 
 

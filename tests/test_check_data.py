@@ -11,11 +11,11 @@ import tiny
 from PIL import Image
 
 from cyclegan_jax import check_data, cli, data_report, main
+from cyclegan_jax.common.images import png
 from cyclegan_jax.data import Dataset
 from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Source
-from cyclegan_jax.images import png
 
 
 def run(root, output, capsys, **options):

@@ -9,7 +9,7 @@ import tiny
 
 from cyclegan_jax import parallel
 from cyclegan_jax.checkpoint import Checkpoints, SaveError
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 
 @pytest.fixture(scope='module')

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.decode import MAX_PIXELS, Picture, check_header, load
-from cyclegan_jax.errors import UserError
 
 WIDTH, HEIGHT = 20, 12
 ORIENTATION = 0x0112

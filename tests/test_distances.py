@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.metrics.distances import frechet, kernel
 
 

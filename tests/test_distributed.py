@@ -14,7 +14,8 @@ import jax
 import pytest
 import tiny
 
-from cyclegan_jax import checkpoint, cli, files, main
+from cyclegan_jax import checkpoint, cli, main
+from cyclegan_jax.common import files
 
 HEARTBEAT = 10  # seconds; the documented time-out of the test
 

@@ -5,8 +5,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from cyclegan_jax import evaluation, images
-from cyclegan_jax.errors import UserError
+from cyclegan_jax import evaluation
+from cyclegan_jax.common import images
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.evaluation import CANDIDATES, Truth, table
 from cyclegan_jax.metrics import (
   PAIRED_METRICS,

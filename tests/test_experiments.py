@@ -16,8 +16,8 @@ import tiny
 from PIL import Image
 
 from cyclegan_jax import build, cli, experiments, record
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.defaults import OPTIONS
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.experimenting import (
   calls,
   child,

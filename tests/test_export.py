@@ -13,7 +13,7 @@ import tiny
 from jax import export as jax_export
 
 from cyclegan_jax import cli, export, exporting, model, nets
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.exporting import FORMATS, Wanted
 from cyclegan_jax.nets import conv_forms, layers
 

@@ -270,7 +270,7 @@ def main():
   if sys.platform == 'linux':
     resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
   import cyclegan_jax
-  from cyclegan_jax.errors import UserError
+  from cyclegan_jax.common.errors import UserError
 
   # The package's own __init__ takes seconds, for TensorFlow.
   package = types.ModuleType('cyclegan_jax.data')

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.log import Log
 
 

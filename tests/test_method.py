@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from cyclegan_jax import nets
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
 

@@ -11,7 +11,7 @@ from test_checkpoint import flip_bit
 
 import cyclegan_jax
 from cyclegan_jax import checkpoint, cli, main, model, nets, pth
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 
 @pytest.fixture(scope='module')

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cyclegan_jax import optim
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 
 def rates(schedule):

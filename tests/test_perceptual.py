@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from test_backbones import draw_images, torch_outputs
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.metrics import backbones, weights
 from cyclegan_jax.metrics.perceptual import LPIPS, distance, normalised
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import Dataset, pipeline, skip
 from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Labels, Source
-from cyclegan_jax.errors import UserError
 
 SIDE = 8
 PLAIN = Preprocess('none', flip=False)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import Dataset, pipeline
 from cyclegan_jax.data.decode import Picture, load
 from cyclegan_jax.data.preprocess import MODES, Preprocess, preprocess
 from cyclegan_jax.data.sources import Source
-from cyclegan_jax.errors import UserError
 
 
 def picture(name, width, height, channels=3):

@@ -72,9 +72,9 @@ def test_a_stuck_step_shows_where_it_is(seconds, step, stuck):
 def test_the_waits_of_every_process_are_logged(monkeypatch):
   speed = {'seconds_per_step': 0.5, 'images_per_second': 2, 'input_wait': 0.1}
   assert profiling.by_process(speed) == {}
-  monkeypatch.setattr(profiling.parallel, 'several', lambda: True)
+  monkeypatch.setattr(profiling.hosts, 'several', lambda: True)
   monkeypatch.setattr(
-    profiling.parallel, 'from_all', lambda own: [own, [0.5, 0.75]]
+    profiling.hosts, 'from_all', lambda own: [own, [0.5, 0.75]]
   )
   assert profiling.by_process(speed) == {
     'process_0/seconds_per_step': 0.5,

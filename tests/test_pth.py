@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 from cyclegan_jax import pth
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.pth.official import LEAVES
 
 NUMBERS = np.arange(24, dtype=np.float32)

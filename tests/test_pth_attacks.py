@@ -14,7 +14,7 @@ import pth_files as made
 import pytest
 
 from cyclegan_jax import pth
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 NUMBERS = np.arange(6, dtype=np.float32)
 STORAGES = {'0': NUMBERS.tobytes()}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cyclegan_jax import nets, pth
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 torch = pytest.importorskip('torch')
 nn = torch.nn

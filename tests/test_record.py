@@ -9,8 +9,8 @@ import pytest
 import tiny
 
 from cyclegan_jax import cli, record
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.sources import folder
-from cyclegan_jax.errors import UserError
 
 _FORK = multiprocessing.get_context('spawn')
 

@@ -20,7 +20,6 @@ from cyclegan_jax import (
   evaluation,
   experiments,
   export,
-  files,
   main,
   model,
   picture_files,
@@ -32,8 +31,9 @@ from cyclegan_jax import (
   train,
   translate,
 )
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode, sources
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.log import Log
 from cyclegan_jax.metrics import labels, segmenters
 

@@ -18,7 +18,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import cli, images, main, report, report_page
+from cyclegan_jax import cli, main, report, report_page
+from cyclegan_jax.common import images
 from cyclegan_jax.report_page import curves, gallery, grids
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')

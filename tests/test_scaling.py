@@ -9,7 +9,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from cyclegan_jax import chips, hlo, parallel, traffic
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 LOOP = """\
 %add (x: f32[], y: f32[]) -> f32[] {

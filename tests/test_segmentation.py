@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode, pipeline
 from cyclegan_jax.data.preprocess import Preprocess
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.metrics import segmentation
 
 # Rows are true: 5 pixels of class 0, 3 of class 1, none of 2.

@@ -8,10 +8,10 @@ import tiny
 from PIL import Image
 
 from cyclegan_jax import cli, segmenter
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Labels
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.metrics import segmentation, segmenter_training, segmenters
 
 COLOURS = {'sea': [[30, 60, 160]], 'land': [[110, 140, 60]]}

@@ -12,9 +12,9 @@ import tiny
 from PIL import Image
 
 from cyclegan_jax import cli, main
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import sources
 from cyclegan_jax.data.decode import Picture, load
-from cyclegan_jax.errors import UserError
 
 NAME = 'cycle_gan/horse2zebra'
 

@@ -8,7 +8,7 @@ import tiny
 from flax import traverse_util
 
 from cyclegan_jax import nets, tiled
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.nets.layers import NORMS, UPSAMPLINGS
 from cyclegan_jax.tiled import layers, walk
 

@@ -18,8 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import (
 
 from cyclegan_jax import build, cli, load_model, model, record, stopping
 from cyclegan_jax.checkpoint import Checkpoints
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.dispatch import SickTraining
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.train import Workdir, train
 
 

@@ -15,7 +15,8 @@ import tiny
 from jax.sharding import PartitionSpec as P
 
 from cyclegan_jax import image_pool, nets, parallel, train_step
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common import hosts
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.nets import layers
@@ -319,6 +320,6 @@ def test_devices_and_batches_that_do_not_fit_are_refused():
 
 
 def test_pmap_is_refused_in_several_processes(monkeypatch):
-  monkeypatch.setattr(parallel, 'processes', lambda: 2)
+  monkeypatch.setattr(hosts, 'processes', lambda: 2)
   with pytest.raises(UserError, match='shard_map'):
     parallel.map_step(lambda s, b: s, parallel.make_mesh(1), 'pmap')

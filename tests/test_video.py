@@ -5,8 +5,8 @@ import pytest
 import tiny
 
 from cyclegan_jax import cli, model, translate, video
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.decode import named
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.picture_files import Job
 from cyclegan_jax.translating import Way
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import pipeline, skip, sources
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Source
-from cyclegan_jax.errors import UserError
 
 
 class Dataset(NamedTuple):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from cyclegan_jax import files
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 
 MIN_SIDE = 8
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # 89 million; Pillow itself stops at twice

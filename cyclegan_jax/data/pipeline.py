@@ -6,9 +6,9 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.decode import load
 from cyclegan_jax.data.skip import stand_in
-from cyclegan_jax.errors import UserError
 
 
 class Cache:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 
 
 class Preprocess(NamedTuple):

@@ -5,8 +5,8 @@ import itertools
 import sys
 import threading
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.decode import load
-from cyclegan_jax.errors import UserError
 
 # data.on_bad_image -> whether a run goes on without pictures it can't use.
 ON_BAD_IMAGE = {'stop': False, 'skip': True}

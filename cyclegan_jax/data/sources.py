@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax import builtin, files
+from cyclegan_jax import builtin
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header, named
-from cyclegan_jax.errors import UserError
 
 
 class Labels(NamedTuple):

@@ -6,8 +6,9 @@ import os
 import shlex
 import time
 
-from cyclegan_jax import build, files, record
-from cyclegan_jax.errors import UserError
+from cyclegan_jax import build, record
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.experimenting import (
   figures,
   jobs,

@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cyclegan_jax import files, images
+from cyclegan_jax.common import files, images
 
 _LINE = 12  # pixels of a line of the titles
 _LETTER = 6  # about as wide as a letter of Pillow's font

@@ -22,7 +22,8 @@ def main(argv):
   config, values = cli.parse_flags(argv, __doc__, FLAGS)
   cli.require(values, 'model', 'output')
   cli.quiet()
-  from cyclegan_jax import build, files, images, model
+  from cyclegan_jax import build, model
+  from cyclegan_jax.common import files, images
 
   a_model = model.load(values['model'])
   dataset = build.build_data(config)

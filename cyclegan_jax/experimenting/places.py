@@ -4,7 +4,7 @@ import glob
 import importlib.util
 import os
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 
 def places(count, jobs):

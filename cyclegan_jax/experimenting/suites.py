@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 
 class Row(NamedTuple):

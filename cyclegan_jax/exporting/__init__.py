@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax import files
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.exporting.formats import FORMATS, LAYOUTS, Wanted
 from cyclegan_jax.model import Model
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.exporting.onnx_layers import Graph
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from cyclegan_jax.errors import lookup
+from cyclegan_jax.common.errors import lookup
 from cyclegan_jax.nets.layers import EPSILON
 
 _ROWS, _COLUMNS = 2, 3

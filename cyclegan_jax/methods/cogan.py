@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from cyclegan_jax import nets
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.methods import parts
 from cyclegan_jax.methods.method import Method
 from cyclegan_jax.nets import conv_forms, layers

@@ -2,7 +2,7 @@
 
 import jax
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.losses import l1
 from cyclegan_jax.methods import parts
 from cyclegan_jax.methods.method import Method

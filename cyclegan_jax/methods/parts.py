@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from cyclegan_jax import nets
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.losses import gradient_penalty
 from cyclegan_jax.methods.method import DIRECTIONS, Method
 from cyclegan_jax.nets import layers

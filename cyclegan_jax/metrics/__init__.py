@@ -1,6 +1,6 @@
 """What a translation is measured by, by name."""
 
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.metrics import makers, pixels
 from cyclegan_jax.metrics.metric import Metric, Needs
 from cyclegan_jax.metrics.pixels import PAIRED_METRICS, pixel_accuracy

@@ -13,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 
 # ImageNet's mean and deviation, [0.485, 0.456, 0.406] and [0.229, 0.224,
 # 0.225] of [0, 1], for images in [-1, 1].

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 
 def frechet(x, y):

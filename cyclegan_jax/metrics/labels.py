@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax import files
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode
-from cyclegan_jax.errors import UserError
 
 IGNORED = 255
 _LOSSLESS = ('.png', '.bmp', '.tif', '.tiff')

@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.metrics.metric import Metric, same
 
 _INCEPTION = 'pt_inception-2015-12-05-6726825d.pth'

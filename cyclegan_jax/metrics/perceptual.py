@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cyclegan_jax.errors import lookup
+from cyclegan_jax.common.errors import lookup
 from cyclegan_jax.metrics import backbones, weights
 
 # name -> (its weights, the network)

@@ -5,7 +5,7 @@ One confusion matrix for a test set, and the three numbers read from it.
 
 import numpy as np
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.metrics.labels import (
   CITYSCAPES,
   IGNORED,

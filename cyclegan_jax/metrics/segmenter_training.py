@@ -8,8 +8,8 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode, pipeline
-from cyclegan_jax.errors import UserError
 from cyclegan_jax.metrics import labels as label_maps
 from cyclegan_jax.metrics.labels import IGNORED
 from cyclegan_jax.metrics.segmentation import confusion, scores

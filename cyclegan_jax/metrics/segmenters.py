@@ -19,9 +19,9 @@ import numpy as np
 from flax import linen as nn
 from flax import serialization
 
-from cyclegan_jax import files
-from cyclegan_jax.errors import UserError, lookup
-from cyclegan_jax.images import crop_to, pad_to_multiple
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.common.images import crop_to, pad_to_multiple
 from cyclegan_jax.metrics.labels import resize_labels
 
 CONFIG, WEIGHTS = 'config.json', 'weights.msgpack'

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from cyclegan_jax import pth
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.metrics import backbones
 from cyclegan_jax.pth import opcodes
 

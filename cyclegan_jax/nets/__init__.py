@@ -4,7 +4,7 @@ from functools import partial
 
 import jax
 
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.nets.discriminators import PatchGAN, PixelGAN
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
 

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from cyclegan_jax.errors import lookup
+from cyclegan_jax.common.errors import lookup
 from cyclegan_jax.nets import conv_forms
 
 _initializers = nn.initializers

@@ -9,7 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cyclegan_jax import nets
-from cyclegan_jax.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.pth.official import AVERAGES, LAYOUTS, LEAVES
 
 # (whether norms have weights, convolutions before them a bias) -> the norm.

@@ -2,8 +2,8 @@
 
 import re
 
-from cyclegan_jax import files
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.pth.layouts import export, recognise
 from cyclegan_jax.pth.reading import read
 

@@ -10,8 +10,8 @@ import zipfile
 
 import numpy as np
 
-from cyclegan_jax import files
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.pth import opcodes
 from cyclegan_jax.pth.tensors import Tensor, view
 

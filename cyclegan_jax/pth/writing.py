@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from cyclegan_jax import files
+from cyclegan_jax.common import files
 from cyclegan_jax.pth.tensors import STORAGES
 
 # Where PyTorch lets the numbers of a tensor start.

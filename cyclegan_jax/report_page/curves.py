@@ -4,7 +4,7 @@ import json
 import math
 import re
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 POINTS = 500
 

@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cyclegan_jax import build, images, model, translating
-from cyclegan_jax.errors import UserError
+from cyclegan_jax import build, model, translating
+from cyclegan_jax.common import images
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.metrics import PAIRED_METRICS
 from cyclegan_jax.report_page.grids import embedded
 

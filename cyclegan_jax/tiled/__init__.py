@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cyclegan_jax.errors import UserError
-from cyclegan_jax.images import crop_to, pad_to_multiple, padded_size
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.images import crop_to, pad_to_multiple, padded_size
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
 from cyclegan_jax.tiled.layers import Part, Stored
 from cyclegan_jax.tiled.walk import Walk

@@ -7,8 +7,8 @@ import tempfile
 import jax
 import numpy as np
 
-from cyclegan_jax import files
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.nets.layers import EPSILON
 from cyclegan_jax.tiled.layers import Layer, Part, Stored, add
 

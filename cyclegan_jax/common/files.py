@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 
-from cyclegan_jax.errors import UserError
+from cyclegan_jax.common.errors import UserError
 
 _BUCKET = 'gs://'
 _LINK = b'link to '  # and the name of a folder beside it

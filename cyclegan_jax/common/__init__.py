@@ -1,0 +1,1 @@
+"""Pieces without a topic of their own: errors, files, images, processes."""
