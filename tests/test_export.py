@@ -15,7 +15,8 @@ from jax import export as jax_export
 from cyclegan_jax import cli, export, exporting, model, nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.exporting import FORMATS, Wanted
-from cyclegan_jax.nets import conv_forms, layers
+from cyclegan_jax.nets import layers
+from cyclegan_jax.nets.conv import forms
 
 NETWORKS = {
   'resnet': {},
@@ -106,7 +107,7 @@ def test_every_generator_as_onnx(generator, rng):
 def test_every_generator_is_traced_without_its_size(generator):
   net = tiny.generator(generator)(out_channels=2)
   params = tiny.init(net, np.zeros((1, 16, 16, 3), np.float32))
-  net = net.clone(platform=conv_forms.ANY)
+  net = net.clone(platform=forms.ANY)
   shape = jax_export.symbolic_shape('b, h, w')
   program = jax_export.export(
     jax.jit(lambda images: nets.apply(net, params, images)),

@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from cyclegan_jax import nets, train_state, train_step
-from cyclegan_jax.nets import conv_forms
+from cyclegan_jax.nets.conv import forms
 
 SIZE, WIDTH, BLOCKS = 64, 32, 2
 LAYERS = 6 + 2 * BLOCKS  # convolutions of a generator
@@ -32,7 +32,7 @@ def step_flops(monkeypatch):
 
 def compiled(monkeypatch, width=WIDTH, **weights):
   """The step of the official networks, narrow, at batch 1."""
-  monkeypatch.setattr(conv_forms, 'loops', lambda *args: False)
+  monkeypatch.setattr(forms, 'loops', lambda *args: False)
   method = tiny.method(
     make_generator=tiny.generator(width=width, depth=BLOCKS, platform='gpu'),
     make_discriminator=tiny.discriminator(width=width, depth=3, platform='gpu'),

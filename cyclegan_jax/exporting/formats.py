@@ -24,7 +24,7 @@ from jax import export
 
 from cyclegan_jax import nets
 from cyclegan_jax.model import Model
-from cyclegan_jax.nets import conv_forms
+from cyclegan_jax.nets.conv import forms
 
 _PLATFORMS = ('cpu', 'cuda', 'tpu')
 # name -> where the channels of [batch, height, width, channels] go, and back.
@@ -69,7 +69,7 @@ class Wanted(NamedTuple):
     """The generator for any platform, and its parameters."""
     net, params = self.model.network(self.direction)
     net = net.clone(
-      dtype=jnp.float32, platform=conv_forms.ANY, remat='none', parent=None
+      dtype=jnp.float32, platform=forms.ANY, remat='none', parent=None
     )
     return net, jax.tree.map(np.asarray, params)
 

@@ -8,8 +8,9 @@ from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.methods import parts
 from cyclegan_jax.methods.method import Method
-from cyclegan_jax.nets import conv_forms, layers
+from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.cogan import CoDiscriminator, CoGenerator
+from cyclegan_jax.nets.conv import forms
 
 _NOISE = 100  # elements of z
 _STEPS, _RATE = 200, 0.1  # of the search for a picture's z
@@ -81,7 +82,7 @@ def cogan(choices):
         'translates pictures of the size it was trained on only'
       )
 
-    looped = conv_forms.in_loop(like.target)
+    looped = forms.in_loop(like.target)
     source = drawer(direction[0], images.shape, platform=looped)
 
     def far(z):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from cyclegan_jax.nets import conv_forms
+from cyclegan_jax.nets.conv import forms
 from cyclegan_jax.nets.layers import (
   CONVOLUTION,
   Dropout,
@@ -82,7 +82,7 @@ class ResnetGenerator(Generator):
   def reads_kernels(self, shape):
     batch, height, width, _ = shape
     trunk = (batch, height // 4, width // 4, 4 * self.width)
-    return conv_forms.reads_kernels(trunk)
+    return forms.reads_kernels(trunk)
 
   @nn.compact
   def __call__(self, x, train=False, axis=None):
@@ -126,7 +126,7 @@ class ResnetGenerator(Generator):
 
     if self.remat != 'none':
       run = jax.checkpoint(run)
-    if conv_forms.loops(self.target, x):
+    if forms.loops(self.target, x):
       if self.remat == 'none':
         # A loop writes what it keeps to memory: only what is dear to compute.
         keep = jax.checkpoint_policies.save_only_these_names(CONVOLUTION)

@@ -14,7 +14,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from cyclegan_jax.common.errors import lookup
-from cyclegan_jax.nets import conv_forms
+from cyclegan_jax.nets.conv import forms
 
 _initializers = nn.initializers
 # The official code's init types; `gain` is its --init_gain, 0.02 by default.
@@ -247,7 +247,7 @@ class Net(nn.Module):
       use_bias=self.norm.startswith('instance') if bias is None else bias,
       kernel_init=lookup(INITS, self.init_type, 'init_type')(self.init_gain),
       dtype=self.dtype,
-      conv_general_dilated=conv_forms.convolution(self.target),
+      conv_general_dilated=forms.convolution(self.target),
       name=name,
       **options,
     )(x)

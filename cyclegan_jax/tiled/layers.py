@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cyclegan_jax.nets import conv_forms
+from cyclegan_jax.nets.conv import forms
 
 _ACTIVATIONS = {
   'none': lambda x: x,
@@ -64,7 +64,7 @@ class Kind(NamedTuple):
     window: (first output, outputs, kernel) -> (first input, inputs). Outputs
       of an upsampling come in pairs.
     padding: kernel -> zeros (before, after) the window.
-    stride, dilation: as in `conv_forms.Geometry`.
+    stride, dilation: as in `forms.Geometry`.
     doubled: whether the window's pixels are repeated, but for its outer edge.
   """
 
@@ -194,7 +194,7 @@ def _convolve(
   if kind.doubled:
     x = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)[:, 1:-1, 1:-1]
   kernel = weights['kernel'].astype(dtype)
-  y = conv_forms.convolution(target)(
+  y = forms.convolution(target)(
     x,
     kernel,
     (kind.stride,) * 2,

@@ -1,6 +1,6 @@
 """A convolution's gradient of its kernel, as matrix products.
 
-To the same result as XLA's own, faster where `nets/conv_forms.py` takes them.
+To the same result as XLA's own, faster where `nets/conv/forms.py` takes them.
 """
 
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def by_rows(x, kernel, grad, geometry):
     x: the input [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
     grad: the output's gradient [batch, height', width', outputs].
-    geometry: a `conv_forms.Geometry` with a stride or a dilation, not both.
+    geometry: a `forms.Geometry` with a stride or a dilation, not both.
   """
   size = kernel.shape[0]
   transposed = geometry.dilation > 1

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tiny
 
-from cyclegan_jax import nets, winograd
-from cyclegan_jax.nets import conv_forms
-from cyclegan_jax.nets.conv_forms import Geometry, plain
+from cyclegan_jax import nets
+from cyclegan_jax.nets.conv import forms, winograd
+from cyclegan_jax.nets.conv.forms import Geometry, plain
 
 STRIDED, TRANSPOSED = Geometry(2, (1, 1)), Geometry(1, (1, 2), 2)
 # size of the kernel, geometry: all that the networks have
@@ -61,18 +61,18 @@ def assert_equal_to_plain(form, geometry, x, kernel, tolerance):
 def test_cpu_form_equals_the_plain_one(
   size, geometry, height, width, channels, monkeypatch
 ):
-  monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(forms, '_is_small', lambda *args: False)
   x, kernel = operands(size, height, width, *channels)
-  form = partial(conv_forms._cpu, geometry=geometry)
+  form = partial(forms._cpu, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
 @pytest.mark.parametrize('height,width', [*SIZES, (5, 3), (66, 10)])
 def test_winograd_equals_the_plain_one(height, width, monkeypatch):
   monkeypatch.setattr(winograd, 'suits', lambda *args: True)
-  monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(forms, '_is_small', lambda *args: False)
   x, kernel = operands(3, height, width, 24, 20)
-  form = partial(conv_forms._cpu, geometry=Geometry())
+  form = partial(forms._cpu, geometry=Geometry())
   assert_equal_to_plain(form, Geometry(), x, kernel, 1e-4)
 
 
@@ -89,7 +89,7 @@ def test_winograd_is_chosen_for_the_residual_blocks_of_the_paper():
 
 def test_a_gpu_takes_the_plain_form():
   x, kernel = operands(3, 34, 34, 4, 4)
-  form = conv_forms.convolution('gpu')
+  form = forms.convolution('gpu')
 
   def run(x, kernel):
     return form(x, kernel, (1, 1), ((0, 0), (0, 0)), lhs_dilation=(1, 1))
@@ -102,7 +102,7 @@ def test_a_gpu_takes_the_plain_form():
 @pytest.mark.parametrize('size,geometry', CASES)
 def test_tpu_form_equals_the_plain_one(size, geometry, height, width):
   x, kernel = operands(size, height, width, 12, 3)
-  form = partial(conv_forms._tpu, geometry=geometry)
+  form = partial(forms._tpu, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
@@ -110,20 +110,20 @@ def test_tpu_form_equals_the_plain_one(size, geometry, height, width):
 @pytest.mark.parametrize('size,geometry', CASES)
 def test_loop_form_equals_the_plain_one(size, geometry, height, width):
   x, kernel = operands(size, height, width, 5, 3)
-  form = partial(conv_forms.product, geometry=geometry)
+  form = partial(forms.product, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
 def test_bfloat16_takes_the_plain_form():
   x, kernel = (a.astype(jnp.bfloat16) for a in operands(3, 34, 34, 4, 4))
-  form = partial(conv_forms._cpu, geometry=Geometry())
+  form = partial(forms._cpu, geometry=Geometry())
   assert form(x, kernel).dtype == jnp.bfloat16
   assert 'custom_vjp' not in str(jax.make_jaxpr(form)(x, kernel))
 
 
 def test_gradients_of_gradients_pass_through_the_forms(monkeypatch):
   # As the gradient penalty takes them.
-  monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(forms, '_is_small', lambda *args: False)
   x, kernel = operands(4, 9, 8, 3, 18)
 
   def penalty(form, kernel):
@@ -132,7 +132,7 @@ def test_gradients_of_gradients_pass_through_the_forms(monkeypatch):
 
   ours, plains = (
     jax.jit(jax.grad(partial(penalty, form)))(kernel)
-    for form in (conv_forms._cpu, plain)
+    for form in (forms._cpu, plain)
   )
   np.testing.assert_allclose(ours, plains, rtol=0, atol=1e-4 * plains.max())
 
@@ -183,7 +183,7 @@ def test_remat_changes_no_number(remat, platform):
 
 
 def test_a_whole_network_in_cpu_forms_equals_the_plain_one(monkeypatch):
-  monkeypatch.setattr(conv_forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(forms, '_is_small', lambda *args: False)
   monkeypatch.setattr(winograd, 'suits', lambda x, kernel: kernel[0] == 3)
   options = {'width': 16, 'platform': 'tpu'}
   assert_same_step({'platform': 'cpu'}, options, size=36, tolerance=1e-4)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cyclegan_jax import kernel_gradients, winograd
+from cyclegan_jax.nets.conv import kernel_gradients, winograd
 
 
 class Geometry(NamedTuple):

@@ -1,0 +1,1 @@
+"""Forms of a convolution; the fastest one is chosen for each platform."""
