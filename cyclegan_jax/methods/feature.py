@@ -5,19 +5,19 @@ The variant of SimGAN in CycleGAN's paper (Sec. 5.1.1), with relu4_2 as there.
 
 from cyclegan_jax.losses import l1
 from cyclegan_jax.methods import parts
-from cyclegan_jax.metrics import backbones
-from cyclegan_jax.metrics import weights as pretrained
+from cyclegan_jax.pretrained import networks
+from cyclegan_jax.pretrained import weights as pretrained
 
 _LAST = 'conv4_2'
 
 
 def _relu4_2(params, images):
-  return backbones.vgg16(params, images, until='relu4_2')['relu4_2']
+  return networks.vgg16(params, images, until='relu4_2')['relu4_2']
 
 
 def _until_relu4_2():
   """The weights that it takes, the only ones a checkpoint holds."""
-  layers = list(backbones.VGG16.convs)
+  layers = list(networks.VGG16.convs)
   trunk = pretrained.vgg16()['trunk']
   return {name: trunk[name] for name in layers[: layers.index(_LAST) + 1]}
 

@@ -93,9 +93,9 @@ def kernel(column, load):
 
 def inception(name, needs):
   """(features, size) of PyTorch-FID's Inception."""
-  from cyclegan_jax.metrics import backbones
+  from cyclegan_jax.pretrained import networks
 
-  lookup(backbones.RESIZES, needs.resize, f'{needs.prefix}resize')
+  lookup(networks.RESIZES, needs.resize, f'{needs.prefix}resize')
   if not needs.inception:
     raise UserError(
       f'{name} needs {needs.prefix}inception=FILE: the weights of PyTorch-FID, '
@@ -109,10 +109,10 @@ def inception(name, needs):
 def _inception_features(path, resize):
   import jax
 
-  from cyclegan_jax.metrics import backbones, weights
+  from cyclegan_jax.pretrained import networks, weights
 
   params = jax.device_put(weights.inception(path))
-  net = jax.jit(functools.partial(backbones.inception, resize=resize))
+  net = jax.jit(functools.partial(networks.inception, resize=resize))
   return lambda images: np.asarray(net(params, images))
 
 
@@ -125,11 +125,11 @@ def embedding(net, size):
 def _trunk_features(net):
   import jax
 
-  from cyclegan_jax.metrics import backbones, weights
+  from cyclegan_jax.pretrained import networks, weights
 
   load, embed = {
-    'vgg16': (weights.vgg16, backbones.embed_vgg16),
-    'alexnet': (weights.alexnet, backbones.embed_alexnet),
+    'vgg16': (weights.vgg16, networks.embed_vgg16),
+    'alexnet': (weights.alexnet, networks.embed_alexnet),
   }[net]
   # Put there once: each call would copy them anew.
   params, embed = jax.device_put(load()['trunk']), jax.jit(embed)

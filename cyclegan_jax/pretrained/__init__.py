@@ -1,0 +1,1 @@
+"""VGG-16, AlexNet and Inception: networks and weights trained by others."""

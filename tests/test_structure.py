@@ -1,0 +1,68 @@
+"""The order of the folders, and what the code of each may know."""
+
+import ast
+import pathlib
+
+import cyclegan_jax
+
+ROOT = pathlib.Path(cyclegan_jax.__file__).parent
+# The folders from the lowest up: each imports from itself and those before it.
+ORDER = [
+  'common',
+  'nets',
+  'pth',
+  'pretrained',
+  'data',
+  'methods',
+  'metrics',
+  'training',
+  'config',
+  'inference',
+  'exporters',
+  'report_page',
+  'paper',
+  'tpu',
+]
+
+
+def modules(folder='.'):
+  """Paths of the modules below a folder of the package."""
+  return sorted((ROOT / folder).rglob('*.py'))
+
+
+def imported(path):
+  """Modules that a file imports anywhere, such as 'cyclegan_jax.nets.layers'.
+
+  Imports inside of functions count as those at the top do.
+  """
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def test_imports_point_down():
+  for rank, folder in enumerate(ORDER):
+    for path in modules(folder):
+      for target in imported(path):
+        _, _, rest = target.partition('cyclegan_jax.')
+        name = rest.partition('.')[0]
+        if name in ORDER:
+          assert ORDER.index(name) <= rank, f'{path} imports {target}'
+
+
+def test_the_engine_names_no_method():
+  from cyclegan_jax.methods import METHODS
+
+  below = [
+    x for folder in ORDER[: ORDER.index('config')] for x in modules(folder)
+  ]
+  for path in below:
+    if path.parent.name != 'methods':
+      strings = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+      ]
+      assert not set(strings) & set(METHODS), path
