@@ -155,7 +155,7 @@ def _setup(source, args):
 
 def _contenders(source, args):
   """{name: function that gives the batches to time next}."""
-  from cyclegan_jax.data import Dataset
+  from cyclegan_jax.data.dataset import Dataset
   from cyclegan_jax.data.preprocess import preprocess
 
   prepare = preprocess('resize_and_crop', args.load_size, args.size, flip=True)

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 
 from cyclegan_jax import evaluation, metrics, nets, optim
 from cyclegan_jax.common.errors import UserError, lookup
-from cyclegan_jax.data import Dataset
+from cyclegan_jax.data.bad_pictures import ON_BAD_IMAGE
+from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import preprocess
-from cyclegan_jax.data.skip import ON_BAD_IMAGE
 from cyclegan_jax.data.sources import SOURCES
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES

@@ -23,15 +23,16 @@ def main(argv):
   default = f'data_check/{cli.config_path(argv).stem}'
   folder = files.place(values['output'] or default)
   cli.quiet()
-  from cyclegan_jax import build, data_report
+  from cyclegan_jax import build
+  from cyclegan_jax.data import inspect
 
   build.check_values(config)
   dataset = build.build_data(config)
-  seen = data_report.scan(dataset)
-  facts = data_report.report(dataset, seen)
-  print(data_report.text(facts))
+  seen = inspect.scan(dataset)
+  facts = inspect.report(dataset, seen)
+  print(inspect.text(facts))
   sheets = {
-    d: data_report.contact_sheet(seen[f'train{d.upper()}'], dataset.channels[d])
+    d: inspect.contact_sheet(seen[f'train{d.upper()}'], dataset.channels[d])
     for d in ('a', 'b')
   }
   write(folder, facts, sheets)
@@ -44,7 +45,7 @@ def write(folder, facts, sheets):
 
   Args:
     folder: where to; made if missing.
-    facts: a `data_report.report`.
+    facts: a `inspect.report`.
     sheets: {'a', 'b'}: uint8 [h, w, 3], or None for none.
 
   Raises:

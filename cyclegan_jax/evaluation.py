@@ -8,7 +8,7 @@ import numpy as np
 from cyclegan_jax import metrics
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import skip
+from cyclegan_jax.data import bad_pictures
 from cyclegan_jax.metrics import labels as label_maps
 from cyclegan_jax.metrics.tables import CANDIDATES, Truth, table
 
@@ -62,7 +62,7 @@ def _usable(read, place):
   try:
     read(place)
   except UserError as e:
-    skip.warn_once(f'{e} (data.on_bad_image=skip: goes on without it)')
+    bad_pictures.warn_once(f'{e} (data.on_bad_image=skip: goes on without it)')
     return False
   return True
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import jax
 from clu import parameter_overview
 
-from cyclegan_jax import data, evaluation, loop, optim, parallel, train_state
+from cyclegan_jax import evaluation, loop, optim, parallel, train_state
 from cyclegan_jax.checkpoint import Checkpoints
 from cyclegan_jax.common import files, hosts
+from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.log import Log, NoLog
 from cyclegan_jax.methods.method import Method
 from cyclegan_jax.profiling import Profile
@@ -44,7 +45,7 @@ class Run(NamedTuple):
     optimizers: {'gen', 'disc'}, optax transformations.
     learning_rates: {'gen', 'disc'}, the rates that `schedule` scales.
     schedule: an `optim.Schedule`.
-    data: a `data.Dataset`.
+    data: a `Dataset`.
     batch_size: pictures of each domain in a batch, over all devices.
     parts: parts of a device's batch whose gradients add up, to save memory.
     steps_per_call: steps a call to the device does.
@@ -72,7 +73,7 @@ class Run(NamedTuple):
   optimizers: dict
   learning_rates: dict
   schedule: optim.Schedule
-  data: data.Dataset
+  data: Dataset
   batch_size: int = 1
   parts: int = 1
   steps_per_call: int = 1

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan_jax import builtin
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import sources
+from cyclegan_jax.data import builtin, sources
 from cyclegan_jax.metrics import pixel_accuracy
 
 

@@ -10,9 +10,10 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import check_data, cli, data_report, main
+from cyclegan_jax import check_data, cli, main
 from cyclegan_jax.common.images import png
-from cyclegan_jax.data import Dataset
+from cyclegan_jax.data import inspect
+from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Source
@@ -264,8 +265,8 @@ def test_the_contact_sheet_is_spread_over_the_set():
   pictures = [*coloured(80), Picture('bad.png', b'')]
   domains = {'a': pictures, 'b': coloured(1)}
   dataset = Dataset(Source(domains, domains), Preprocess(), {'a': 3, 'b': 3})
-  found = data_report.scan(dataset)['trainA']
-  sheet = data_report.contact_sheet(found, 3)
+  found = inspect.scan(dataset)['trainA']
+  sheet = inspect.contact_sheet(found, 3)
   # 8 rows and columns of 128x64 and 2 between them.
   assert sheet.shape == (8 * 130 - 2, 8 * 66 - 2, 3)
   shown = [int(sheet[130 * (i // 8), 66 * (i % 8), 0]) for i in range(64)]

@@ -94,7 +94,7 @@ def test_pytorch_reads_what_we_read(benchmark, tmp_path):
   import numpy as np
   import torch_input
 
-  from cyclegan_jax.data import pipeline
+  from cyclegan_jax.data import reader
   from cyclegan_jax.data.preprocess import Preprocess
 
   benchmark.write_pictures(tmp_path, count=1, size=32)
@@ -103,7 +103,7 @@ def test_pytorch_reads_what_we_read(benchmark, tmp_path):
   theirs = torch_input.Unaligned(*files, load_size=40, size=40)[0]
   prepare = Preprocess('resize_and_crop', load_size=40, crop_size=40)
   for domain in ('a', 'b'):
-    ours = pipeline.load_test_image(source.train[domain][0], prepare, 3)
+    ours = reader.load_test_image(source.train[domain][0], prepare, 3)
     image = theirs[domain.upper()].numpy().transpose(1, 2, 0)
     mirrored = image[:, ::-1]
     error = min(np.abs(x - ours).max() for x in (image, mirrored))

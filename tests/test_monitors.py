@@ -5,7 +5,8 @@ import pytest
 import tiny
 from PIL import Image, ImageDraw
 
-from cyclegan_jax import builtin, monitors
+from cyclegan_jax import monitors
+from cyclegan_jax.data import builtin
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.monitors import Monitors

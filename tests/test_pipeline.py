@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import Dataset, pipeline, skip
+from cyclegan_jax.data import bad_pictures, reader
+from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Labels, Source
@@ -134,14 +135,14 @@ def test_unpaired_batches_are_those_of_before_there_were_pairs():
 def test_slow_files_do_not_change_the_order(monkeypatch):
   a, b = numbered(8), numbered(8, 100)
   expected = take(24, a, b)
-  load = pipeline.load
+  load = reader.load
 
   def slow(picture, *args):
     if int(picture.name.split('.')[0]) % 3 == 0:
       time.sleep(0.02)
     return load(picture, *args)
 
-  monkeypatch.setattr(pipeline, 'load', slow)
+  monkeypatch.setattr(reader, 'load', slow)
   assert_same(take(24, a, b, cache_bytes=0), expected)
 
 
@@ -344,11 +345,11 @@ def test_a_cached_picture_stays_as_it_is():
   """Crops are views of it."""
   source = Source({'a': [places(12, 14)]}, {})
   dataset = Dataset(source, AUGMENTED, {'a': 1})
-  reader = pipeline._Reader(dataset, 'a', pipeline.Cache(10**6))
-  expected = reader._read(0)[0].copy()
+  read = reader.Reader(dataset, 'a', reader.Cache(10**6))
+  expected = read._read(0)[0].copy()
   for flip in (False, True):
-    reader(np.array([0]), np.array([[0.5, 0.5]]), np.array([flip]))
-  np.testing.assert_array_equal(reader._read(0)[0], expected)
+    read(np.array([0]), np.array([[0.5, 0.5]]), np.array([flip]))
+  np.testing.assert_array_equal(read._read(0)[0], expected)
 
 
 def test_channels_of_the_domains():
@@ -383,12 +384,13 @@ def test_corrupt_picture_is_named_when_it_is_reached(tmp_path, domain):
 
 STOPS_EARLY = """
 import time
-from cyclegan_jax.data import Dataset, pipeline
+from cyclegan_jax.data import reader
+from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import folder
 
-load = pipeline.load
-pipeline.load = lambda *args: time.sleep(0.1) or load(*args)
+load = reader.load
+reader.load = lambda *args: time.sleep(0.1) or load(*args)
 channels = {{'a': 3, 'b': 3}}
 dataset = Dataset(folder({root!r}), Preprocess('none'), channels, cache_bytes=0)
 steps = dataset.batches(seed=0, batch_size=1)
@@ -404,19 +406,19 @@ def test_a_program_may_end_while_pictures_are_read(pictures):
 def test_test_image_is_the_whole_picture():
   picture = noisy(1, 1)[0]
   prepare = Preprocess('resize_and_crop', load_size=99, crop_size=24)
-  image = pipeline.load_test_image(picture, prepare, 3)
+  image = reader.load_test_image(picture, prepare, 3)
   assert image.dtype == np.float32
   upright = Image.open(io.BytesIO(picture.data))
   resized = np.asarray(upright.resize((24, 24), Image.Resampling.BICUBIC), int)
   assert np.abs(to_gray(image) - resized).max() <= 2
-  again = pipeline.load_test_image(picture, prepare, 3)
+  again = reader.load_test_image(picture, prepare, 3)
   np.testing.assert_array_equal(again, image)
 
 
 def test_test_image_is_cropped_in_the_middle():
   prepare = Preprocess('crop', crop_size=SIDE, flip=True)
   for _ in range(5):
-    image = pipeline.load_test_image(places(12, 14), prepare, 1)
+    image = reader.load_test_image(places(12, 14), prepare, 1)
     gray = to_gray(image)[..., 0]
     # Top (12 - 8) / 2 = 2, left (14 - 8) / 2 = 3; x grows, so not flipped.
     expected = 16 * np.arange(2, 10)[:, None] + np.arange(3, 11)
@@ -425,7 +427,7 @@ def test_test_image_is_cropped_in_the_middle():
 
 def test_test_image_smaller_than_the_crop_is_shown_as_it_is():
   prepare = Preprocess('crop', crop_size=10, flip=True)
-  image = pipeline.load_test_image(places(9, 14), prepare, 1)
+  image = reader.load_test_image(places(9, 14), prepare, 1)
   assert image.shape == (9, 10, 1)
   assert to_gray(image)[0, 0, 0] == 2
 
@@ -456,7 +458,7 @@ def test_cache_keeps_to_its_budget():
 
     return cache.get(key, make)
 
-  cache = pipeline.Cache(299)
+  cache = reader.Cache(299)
   for _ in range(3):
     for key in range(5):
       assert (get(cache, key) == key).all()
@@ -464,7 +466,7 @@ def test_cache_keeps_to_its_budget():
   assert sorted(made.values()) == [1, 1, 3, 3, 3]
 
   made.clear()
-  cache = pipeline.Cache(500)
+  cache = reader.Cache(500)
   for key in [0, 1, 2, 3, 4] * 3:
     get(cache, key)
   assert set(made.values()) == {1}
@@ -474,14 +476,14 @@ def test_cache_keeps_to_its_budget():
 def reads(monkeypatch):
   """How often each picture is read."""
   counts = collections.Counter()
-  load = pipeline.load
+  load = reader.load
 
   def counted(picture, *args):
     counts[picture.name] += 1
     time.sleep(0.01)  # long enough for another thread to want it too
     return load(picture, *args)
 
-  monkeypatch.setattr(pipeline, 'load', counted)
+  monkeypatch.setattr(reader, 'load', counted)
   return counts
 
 
@@ -518,7 +520,7 @@ def test_domains_do_not_share_a_place_in_the_cache():
 
 @pytest.fixture
 def no_warnings_yet(monkeypatch):
-  monkeypatch.setattr(skip, '_warned', set())
+  monkeypatch.setattr(bad_pictures, '_warned', set())
 
 
 def spoil(pictures, *places):

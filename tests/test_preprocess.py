@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import Dataset, pipeline
+from cyclegan_jax.data import reader
+from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.decode import Picture, load
 from cyclegan_jax.data.preprocess import MODES, Preprocess, preprocess
 from cyclegan_jax.data.sources import Source
@@ -94,7 +95,7 @@ def test_shapes_of_images(mode, shape, test_shape):
   pictures = [picture(name, 30, 20) for name in 'pq']
   batch = next(batches(pictures, prepare))
   assert batch['a'].shape == batch['b'].shape == (2, *shape, 3)
-  image = pipeline.load_test_image(pictures[0], prepare, 3)
+  image = reader.load_test_image(pictures[0], prepare, 3)
   assert image.shape == (*test_shape, 3)
 
 

@@ -13,7 +13,6 @@ import tiny
 from PIL import Image
 
 from cyclegan_jax import (
-  builtin,
   check_data,
   cli,
   evaluate,
@@ -33,7 +32,7 @@ from cyclegan_jax import (
 )
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode, sources
+from cyclegan_jax.data import builtin, decode, sources
 from cyclegan_jax.log import Log
 from cyclegan_jax.metrics import labels, segmenters
 

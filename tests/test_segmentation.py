@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode, pipeline
+from cyclegan_jax.data import decode, reader
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.metrics import segmentation
 
@@ -156,7 +156,7 @@ def test_test_labels_lie_on_their_pictures(tmp_path, mode):
   labels[8:, 12:] = 1
   picture = save(tmp_path / 'picture.png', labels * 255)
   preprocess = Preprocess(mode, 16, 16)
-  image = pipeline.load_test_image(picture, preprocess, 1)
+  image = reader.load_test_image(picture, preprocess, 1)
   shown = segmentation.test_labels(
     save(tmp_path / 'labels.png', labels), preprocess
   )

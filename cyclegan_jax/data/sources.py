@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax import builtin
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.data import builtin
 from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header, named
 
 

@@ -9,7 +9,7 @@ import optax
 from flax import linen as nn
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode, pipeline
+from cyclegan_jax.data import decode, reader
 from cyclegan_jax.metrics import labels as label_maps
 from cyclegan_jax.metrics.labels import IGNORED
 from cyclegan_jax.metrics.segmentation import confusion, scores
@@ -49,7 +49,7 @@ class Batches:
     self._batch_size = batch_size
     self._seed = seed
     self._side = preprocess.crop_size // MULTIPLE * MULTIPLE
-    self._cache = pipeline.Cache(cache_bytes)
+    self._cache = reader.Cache(cache_bytes)
     if not self._side:
       raise UserError(
         f'data.crop_size={preprocess.crop_size} must be at least {MULTIPLE}'
@@ -125,7 +125,7 @@ def ground_truth(segment, pictures, labels, preprocess):
   count = len(labels.classes)
   matrix = np.zeros((count, count), np.int64)
   for picture, file in zip(pictures, labels.pictures):
-    image = pipeline.load_test_image(picture, preprocess, 3)
+    image = reader.load_test_image(picture, preprocess, 3)
     true = label_maps.test_labels(file, preprocess)
     _check_classes(file, true, count)
     _check_size(file, true, image.shape[:2])

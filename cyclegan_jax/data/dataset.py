@@ -1,0 +1,109 @@
+"""Pictures of two domains: where from, how prepared, in which order."""
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.data import bad_pictures, sources
+from cyclegan_jax.data.preprocess import Preprocess
+from cyclegan_jax.data.reader import load_test_image
+from cyclegan_jax.data.sources import Source
+
+
+class Dataset(NamedTuple):
+  """A source of pictures and how they become images.
+
+  Attributes:
+    source: a `Source`.
+    preprocess: a `Preprocess`.
+    channels: {'a': int, 'b': int}.
+    cache_bytes: memory for decoded pictures.
+    threads: how many batches to prepare at the same time; 0: tf.data decides.
+    skip: whether to do without pictures that can't be used, with a warning.
+    paired: whether to train on true pairs, the source's `train_pairs`.
+  """
+
+  source: Source
+  preprocess: Preprocess
+  channels: Mapping[str, int]
+  cache_bytes: int = 2**31
+  threads: int = 0
+  skip: bool = False
+  paired: bool = False
+
+  @property
+  def train(self):
+    """{'a', 'b'}: the pictures to train on, by position if `paired`.
+
+    Raises:
+      UserError: `paired`, and the source has no true pairs.
+    """
+    if not self.paired:
+      return self.source.train
+    if self.source.train_pairs is None:
+      raise UserError(
+        'this method trains on true pairs, and the data has none: '
+        'data.source=folder needs pairsA and pairsB (or trainA and trainB) '
+        'whose names agree, as 1.jpg and 1.jpg or 1_A.jpg and 1_B.jpg, '
+        'data.source=aligned has pairs, tfds does not tell which they are'
+      )
+    return self.source.train_pairs
+
+  def checked(self):
+    """The same, every header looked at; with `skip` without bad test pairs.
+
+    The source's `train` is what is trained on then: the pairs if `paired`.
+
+    Raises:
+      UserError: a picture that won't do; with `skip` a split of such only.
+    """
+    data = self
+    if self.paired:
+      source = self.source._replace(train=self.train, train_labels=None)
+      data = self._replace(source=source)
+    sources.check(data.source, self.skip)
+    if not (self.skip and self.source.paired):
+      return data
+    return data._replace(
+      source=bad_pictures.good_pairs(data.source, self._test_image)
+    )
+
+  def batches(self, seed, batch_size, start_step=0, share=None):
+    """See `pipeline.batches`."""
+    from cyclegan_jax.data import pipeline  # it loads TensorFlow
+
+    return pipeline.batches(self, seed, batch_size, start_step, share)
+
+  def names(self, seed, batch_size, step, share=None):
+    """{'a', 'b'}: names of the pictures in the batch of a step."""
+    from cyclegan_jax.data import pipeline
+
+    return pipeline.names(self, seed, batch_size, step, share)
+
+  def steps_per_epoch(self, batch_size):
+    """Steps in max(|A|, |B|) pictures, the official code's epoch."""
+    return -(-max(map(len, self.train.values())) // batch_size)
+
+  def example_batch(self):
+    """A batch of one, for its shapes."""
+    return next(self.batches(seed=0, batch_size=1))
+
+  def test_images(self, domain, count=None):
+    """Test pictures of a domain, `count` of them spread evenly, or all."""
+    pictures = self.source.test[domain]
+    count = min(count or len(pictures), len(pictures))
+    places = np.linspace(0, len(pictures) - 1, count).round().astype(int)
+    read = functools.partial(self._test_image, domain)
+    if not self.skip:
+      return [read(i) for i in places]
+    bad = set()
+    found = dict(bad_pictures.stand_in(read, pictures, i, bad) for i in places)
+    return list(found.values())
+
+  def _test_image(self, domain, index):
+    return load_test_image(
+      self.source.test[domain][index], self.preprocess, self.channels[domain]
+    )

@@ -1,0 +1,162 @@
+"""Images from pictures: cached, cropped, mirrored, checked."""
+
+import threading
+
+import numpy as np
+
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.data.bad_pictures import stand_in
+from cyclegan_jax.data.decode import load
+
+
+class Cache:
+  """Decoded pictures, kept while they fit in a budget of bytes."""
+
+  def __init__(self, budget):
+    self._left = budget
+    self._arrays = {}
+    self._lock = threading.Lock()
+    self._locks = {}
+
+  def get(self, key, make):
+    """The array kept under a key, or a new one from `make()`."""
+    with self._lock:
+      lock = self._locks.setdefault(key, threading.Lock())
+    with lock:  # or two threads that need the same picture both read it
+      array = self._arrays.get(key)
+      if array is None:
+        array = make()
+        with self._lock:
+          if array.nbytes <= self._left:
+            self._arrays[key] = array
+            self._left -= array.nbytes
+    return array
+
+
+class Reader:
+  """Reads a domain's training images, or pairs of 'ab' alike in all drawn.
+
+  With `skip` others are read for bad ones.
+  """
+
+  def __init__(self, data, domains, cache):
+    self.error = None
+    self._pictures = [data.train[d] for d in domains]
+    self._channels = [data.channels[d] for d in domains]
+    self._preprocess = data.preprocess
+    self._cache = cache
+    self._skip = data.skip
+    self._bad = set()
+    self._size = None
+    self._file_sizes = {}
+
+  def __call__(self, indices, corners, flips):
+    """Images of a batch, augmented as drawn.
+
+    Args:
+      indices: [count], which pictures.
+      corners: [count, 2] in [0, 1), how far down and right to crop.
+      flips: [count], whether to mirror.
+
+    Returns:
+      For each domain, float32 [count, height, width, channels] in [-1, 1].
+    """
+    try:
+      pixels = [self._read(i) for i in indices.tolist()]
+    except Exception as e:  # a picture that won't do, a bucket that fails
+      self.error = e
+      raise
+    return [self._augment(x, corners, flips) for x in zip(*pixels)]
+
+  def _augment(self, pixels, corners, flips):
+    crops = [self._crop(*args) for args in zip(pixels, corners, flips)]
+    images = np.empty((len(crops), *crops[0].shape), np.float32)
+    for image, crop in zip(images, crops):
+      np.divide(crop, 127.5, out=image, dtype=np.float32)
+      image -= 1
+    return images
+
+  def _read(self, index):
+    """For each domain, [height, width, channels] in [0, 255], resized."""
+    index, pixels = self._find(index)
+    self._check_size(self._pictures[0][index], pixels[0])
+    return pixels
+
+  def names(self, index):
+    """For each domain, the name of the picture that is read at an index."""
+    index = self._find(index)[0] if self._skip else index
+    return [pictures[index].name for pictures in self._pictures]
+
+  def _find(self, index):
+    if self._skip:
+      return stand_in(self._decode, self._pictures[0], index, self._bad)
+    return index, self._decode(index)
+
+  def _decode(self, index):
+    return [self._decode_one(i, index) for i in range(len(self._pictures))]
+
+  def _decode_one(self, domain, index):
+    picture = self._pictures[domain][index]
+
+    def new_size(*size):
+      first = self._file_sizes.setdefault(index, size)
+      if first != size:
+        raise UserError(
+          f'{picture.name}: {size[0]}x{size[1]}, and {first[0]}x{first[1]} in '
+          f'{self._pictures[0][index].name}: a pair needs one size'
+        )
+      return self._preprocess.train_size(*size)
+
+    pixels = self._cache.get(
+      (id(self), domain, index),
+      lambda: load(picture, self._channels[domain], new_size),
+    )
+    height, width = pixels.shape[:2]
+    self._preprocess.check_crop(picture.name, width, height)
+    return pixels
+
+  def _crop(self, pixels, corner, flip):
+    """What the preprocessing mode shows of a picture, as drawn."""
+    height, width = pixels.shape[:2]
+    top, left = 0, 0
+    if self._preprocess.crops:
+      crop = self._preprocess.crop_size
+      top = int(corner[0] * (height - crop + 1))
+      left = int(corner[1] * (width - crop + 1))
+      height, width = crop, crop
+    rows = pixels[top : top + height]
+    if flip and self._preprocess.flip:  # faster than a copy of [:, ::-1]
+      return rows.take(np.arange(left + width - 1, left - 1, -1), axis=1)
+    return rows[:, left : left + width]
+
+  def _check_size(self, picture, array):
+    if self._preprocess.crops:
+      return
+    height, width = array.shape[:2]
+    if self._size is None:
+      self._size = (height, width)
+    elif self._size != (height, width):
+      raise UserError(
+        f'{picture.name}: {width}x{height}, others are '
+        f'{self._size[1]}x{self._size[0]}, and data.preprocess='
+        f'{self._preprocess.mode} does not crop to one size: use a mode '
+        'that does'
+      )
+
+
+def load_test_image(picture, preprocess, channels):
+  """A test picture: resized, cropped in the middle, never mirrored.
+
+  Returns:
+    float32 [height, width, channels] in [-1, 1].
+
+  Raises:
+    UserError: it can't be used.
+  """
+  pixels = load(picture, channels, preprocess.test_size)
+  if preprocess.crops:
+    height, width = pixels.shape[:2]
+    crop = preprocess.crop_size
+    top, left = max(0, (height - crop) // 2), max(0, (width - crop) // 2)
+    pixels = pixels[top : top + crop, left : left + crop]
+  return pixels.astype(np.float32) / 127.5 - 1
