@@ -9,9 +9,9 @@ from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import preprocess
 from cyclegan_jax.data.sources import SOURCES
 from cyclegan_jax.defaults import OPTIONS
-from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
-from cyclegan_jax.methods.method import DIRECTIONS, Choices
+from cyclegan_jax.methods.base import DIRECTIONS, Choices
+from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.nets.generators import REMATS
 from cyclegan_jax.train import Keep, Rhythm, Run, Workdir
 

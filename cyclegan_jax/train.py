@@ -13,7 +13,7 @@ from cyclegan_jax.checkpoint import Checkpoints
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.log import Log, NoLog
-from cyclegan_jax.methods.method import Method
+from cyclegan_jax.methods.base import Method
 from cyclegan_jax.profiling import Profile
 from cyclegan_jax.samples import Sampler
 

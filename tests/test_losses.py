@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cyclegan_jax.losses import ADVERSARIAL_LOSSES, gradient_penalty, l1
+from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES, gradient_penalty, l1
 
 REAL = jnp.array([0.5, 2.0]).reshape(1, 1, 2, 1)
 FAKE = jnp.array([-1.0, 1.5]).reshape(1, 1, 2, 1)

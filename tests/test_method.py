@@ -8,8 +8,8 @@ import tiny
 
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
+from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 
 KEY = jax.random.PRNGKey(0)
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from cyclegan_jax import monitors
 from cyclegan_jax.data import builtin
 from cyclegan_jax.defaults import OPTIONS
-from cyclegan_jax.losses import ADVERSARIAL_LOSSES
+from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.monitors import Monitors
 
 

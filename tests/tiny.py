@@ -18,9 +18,9 @@ from cyclegan_jax import (
   train_step,
 )
 from cyclegan_jax.defaults import get_config
-from cyclegan_jax.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.methods import METHODS
-from cyclegan_jax.methods.method import DIRECTIONS, Choices
+from cyclegan_jax.methods.base import DIRECTIONS, Choices
+from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 SIZE = 16

@@ -2,8 +2,8 @@
 
 import jax
 
-from cyclegan_jax.methods import parts
-from cyclegan_jax.methods.method import Method
+from cyclegan_jax.methods import common
+from cyclegan_jax.methods.base import Method
 
 
 def bigan(choices):
@@ -16,31 +16,31 @@ def bigan(choices):
     choices: `Choices`; uses the weights adversarial, discriminator,
       gradient_penalty.
   """
-  parts.both_ways('bigan', choices)
+  common.both_ways('bigan', choices)
   adversarial, weights = choices.adversarial, choices.weights
-  generators, translate = parts.translators(choices)
+  generators, translate = common.translators(choices)
   critic = choices.discriminator()
-  judge = parts.judge_by(critic)
+  judge = common.judge_by(critic)
 
   def init(key, batch):
     keys = jax.random.split(key, 3)
     gen = {
-      d: parts.init(net, k, batch[d[0]])
+      d: common.init(net, k, batch[d[0]])
       for k, (d, net) in zip(keys, generators.items())
     }
-    pair = parts.join(batch['a'], batch['b'])
-    return {'gen': gen, 'disc': {'pair': parts.init(critic, keys[2], pair)}}
+    pair = common.join(batch['a'], batch['b'])
+    return {'gen': gen, 'disc': {'pair': common.init(critic, keys[2], pair)}}
 
   def generator_loss(params, batch, key, axis=None):
     keys = iter(jax.random.split(key, 4))
 
     def fake(d):
       net, images = generators[d], batch[d[0]]
-      return parts.apply(net, params['gen'][d], [images], next(keys), axis)[0]
+      return common.apply(net, params['gen'][d], [images], next(keys), axis)[0]
 
     samples = {
-      'a2b': parts.join(batch['a'], fake('a2b')),
-      'b2a': parts.join(fake('b2a'), batch['b']),
+      'a2b': common.join(batch['a'], fake('a2b')),
+      'b2a': common.join(fake('b2a'), batch['b']),
     }
     wants = {'a2b': adversarial.generator_fake, 'b2a': adversarial.generator}
     terms = {}
@@ -48,7 +48,7 @@ def bigan(choices):
       for d, want in wants.items():
         (scores,) = judge(params, 'pair', [samples[d]], next(keys), axis)
         terms[f'adv_{d}'] = weights['adversarial'] * want(scores)
-    return parts.total(terms), (samples, terms)
+    return common.total(terms), (samples, terms)
 
   def judged(batch, samples):
     del batch
@@ -57,7 +57,7 @@ def bigan(choices):
   return Method(
     init,
     generator_loss,
-    parts.discriminators(judge, judged, choices),
+    common.discriminators(judge, judged, choices),
     translate,
     adversarial.won,
     generators=generators,

@@ -6,8 +6,8 @@ import optax
 
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.methods import parts
-from cyclegan_jax.methods.method import Method
+from cyclegan_jax.methods import common
+from cyclegan_jax.methods.base import Method
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.cogan import CoDiscriminator, CoGenerator
 from cyclegan_jax.nets.conv import forms
@@ -28,7 +28,7 @@ def cogan(choices):
     choices: `Choices`; uses the weights adversarial, discriminator,
       gradient_penalty.
   """
-  parts.both_ways('cogan', choices)
+  common.both_ways('cogan', choices)
   adversarial, weights = choices.adversarial, choices.weights
   like, critic = choices.generator(out_channels=3), choices.discriminator()
   seen = critic.options() | {'depth': critic.depth}
@@ -50,13 +50,13 @@ def cogan(choices):
     z = jnp.zeros((1, 1, 1, _NOISE))
     gen, disc = {}, {}
     for d in 'ab':  # the same key: tied layers come out the same
-      gen |= parts.init(drawer(d, batch[d].shape), key_gen, z)
-      disc |= parts.init(viewer(d), key_disc, batch[d])
+      gen |= common.init(drawer(d, batch[d].shape), key_gen, z)
+      disc |= common.init(viewer(d), key_disc, batch[d])
     return {'gen': {'pair': gen}, 'disc': {'pair': disc}}
 
   def judge(params, domain, batches, key, axis):
     params = params['disc']['pair']
-    return parts.apply(viewer(domain), params, batches, key, axis)
+    return common.apply(viewer(domain), params, batches, key, axis)
 
   def generator_loss(params, batch, key, axis=None):
     key_z, *keys = jax.random.split(key, 5)
@@ -65,13 +65,13 @@ def cogan(choices):
     terms, samples = {}, {}
     for i, d in enumerate('ab'):
       net = drawer(d, batch[d].shape)
-      (fake,) = parts.apply(net, params['gen']['pair'], [z], keys[2 * i], axis)
+      (fake,) = common.apply(net, params['gen']['pair'], [z], keys[2 * i], axis)
       samples[d] = fake
       if weights['adversarial']:
         (scores,) = judge(params, d, [fake], keys[2 * i + 1], axis)
         loss = weights['adversarial'] * adversarial.generator(scores)
         terms[f'adv_{d}'] = loss
-    return parts.total(terms), (samples, terms)
+    return common.total(terms), (samples, terms)
 
   def translate(params, images, direction):
     params = params['gen']['pair']
@@ -104,7 +104,7 @@ def cogan(choices):
   return Method(
     init,
     generator_loss,
-    parts.discriminators(judge, parts.by_domain, choices),
+    common.discriminators(judge, common.by_domain, choices),
     translate,
     adversarial.won,
   )

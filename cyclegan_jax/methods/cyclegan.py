@@ -3,9 +3,9 @@
 import jax
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.losses import l1
-from cyclegan_jax.methods import parts
-from cyclegan_jax.methods.method import Method
+from cyclegan_jax.methods import common
+from cyclegan_jax.methods.base import Method
+from cyclegan_jax.methods.losses import l1
 
 
 def cyclegan(choices):
@@ -19,7 +19,7 @@ def cyclegan(choices):
   Raises:
     UserError: an identity loss between domains of different channels.
   """
-  parts.both_ways('cyclegan', choices)
+  common.both_ways('cyclegan', choices)
   adversarial, weights = choices.adversarial, choices.weights
   for name in ('identity_a', 'identity_b'):
     if weights[name] and choices.channels['a'] != choices.channels['b']:
@@ -27,18 +27,18 @@ def cyclegan(choices):
         f'loss.{name}={weights[name]} needs data.channels_a and '
         f'data.channels_b to be equal: set it to 0'
       )
-  generators, translate = parts.translators(choices)
+  generators, translate = common.translators(choices)
   critic = choices.discriminator()
-  judge = parts.judge_by(critic)
+  judge = common.judge_by(critic)
 
   def init(key, batch):
     keys = iter(jax.random.split(key, 4))
     return {
       'gen': {
-        d: parts.init(net, next(keys), batch[d[0]])
+        d: common.init(net, next(keys), batch[d[0]])
         for d, net in generators.items()
       },
-      'disc': {d: parts.init(critic, next(keys), batch[d]) for d in 'ab'},
+      'disc': {d: common.init(critic, next(keys), batch[d]) for d in 'ab'},
     }
 
   def generator_loss(params, batch, key, axis=None):
@@ -47,7 +47,7 @@ def cyclegan(choices):
 
     def run(direction, *batches):
       net, weights = generators[direction], params['gen'][direction]
-      return parts.apply(net, weights, batches, next(keys), axis)
+      return common.apply(net, weights, batches, next(keys), axis)
 
     def fooled(domain, fake):
       (scores,) = judge(params, domain, [fake], next(keys), axis)
@@ -69,12 +69,12 @@ def cyclegan(choices):
       terms['identity_a'] = weights['identity_a'] * l1(same_a[0], a)
     if weights['identity_b']:
       terms['identity_b'] = weights['identity_b'] * l1(same_b[0], b)
-    return parts.total(terms), (samples, terms)
+    return common.total(terms), (samples, terms)
 
   return Method(
     init,
     generator_loss,
-    parts.discriminators(judge, parts.by_domain, choices),
+    common.discriminators(judge, common.by_domain, choices),
     translate,
     adversarial.won,
     generators=generators,

@@ -3,8 +3,8 @@
 The variant of SimGAN in CycleGAN's paper (Sec. 5.1.1), with relu4_2 as there.
 """
 
-from cyclegan_jax.losses import l1
-from cyclegan_jax.methods import parts
+from cyclegan_jax.methods import common
+from cyclegan_jax.methods.losses import l1
 from cyclegan_jax.pretrained import networks
 from cyclegan_jax.pretrained import weights as pretrained
 
@@ -37,7 +37,7 @@ def feature(choices, network=_relu4_2, load=_until_relu4_2):
     params = frozen['features']
     return l1(network(params, fake), network(params, x))
 
-  return parts.one_way(
+  return common.one_way(
     choices,
     term='feature',
     distance=distance,

@@ -1,7 +1,7 @@
 """pix2pix (Isola et al., CVPR 2017): a conditional GAN on true pairs."""
 
-from cyclegan_jax.losses import l1
-from cyclegan_jax.methods import parts
+from cyclegan_jax.methods import common
+from cyclegan_jax.methods.losses import l1
 
 
 def pix2pix(choices):
@@ -16,10 +16,10 @@ def pix2pix(choices):
     choices: `Choices`; uses the weights adversarial, l1 (the paper's lambda,
       100), discriminator, gradient_penalty.
   """
-  return parts.one_way(
+  return common.one_way(
     choices,
     term='l1',
     distance=lambda frozen, x, y, fake: l1(fake, y),
-    sees=parts.join,
+    sees=common.join,
     paired=True,
   )

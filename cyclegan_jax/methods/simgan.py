@@ -1,7 +1,7 @@
 """SimGAN (Shrivastava et al., CVPR 2017): stay close to the input."""
 
-from cyclegan_jax.losses import l1
-from cyclegan_jax.methods import parts
+from cyclegan_jax.methods import common
+from cyclegan_jax.methods.losses import l1
 
 
 def simgan(choices):
@@ -13,7 +13,7 @@ def simgan(choices):
     choices: `Choices`; uses the weights adversarial, self_regularization,
       discriminator, gradient_penalty.
   """
-  return parts.one_way(
+  return common.one_way(
     choices,
     term='self_regularization',
     distance=lambda frozen, x, y, fake: l1(fake, x),

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.losses import gradient_penalty
-from cyclegan_jax.methods.method import DIRECTIONS, Method
+from cyclegan_jax.methods.base import DIRECTIONS, Method
+from cyclegan_jax.methods.losses import gradient_penalty
 from cyclegan_jax.nets import layers
 
 
