@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from cyclegan_jax import evaluation, metrics, nets, optim
+from cyclegan_jax import nets, optim
 from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.data.bad_pictures import ON_BAD_IMAGE
 from cyclegan_jax.data.dataset import Dataset
@@ -12,8 +12,10 @@ from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.base import DIRECTIONS, Choices
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
+from cyclegan_jax.metrics import base, registry, test_set
 from cyclegan_jax.nets.generators import REMATS
 from cyclegan_jax.train import Keep, Rhythm, Run, Workdir
+from cyclegan_jax.training import evaluation
 
 # train.on_nonfinite -> whether such steps are passed over.
 _ON_NONFINITE = {'stop': False, 'skip': True}
@@ -81,8 +83,8 @@ def build_evaluation(config, run, workdir, save):
     if c.best:
       raise UserError(f'evaluate.best={c.best!r} needs evaluate.every=EPOCHS')
     return None
-  tests, directions = evaluation.truth(run.data), run.method.directions
-  needs = metrics.Needs(
+  tests, directions = test_set.truth(run.data), run.method.directions
+  needs = base.Needs(
     tests.paired,
     directions,
     tests.colours,
@@ -90,9 +92,9 @@ def build_evaluation(config, run, workdir, save):
     inception=c.inception,
     prefix='evaluate.',
   )
-  chosen = metrics.make(metrics.names(c.metrics), needs)
+  chosen = registry.make(registry.names(c.metrics), needs)
   best = evaluation.ranking(c.best, chosen, directions)
-  evaluation.check(tests, directions, chosen)
+  test_set.check(tests, directions, chosen)
   return evaluation.Tracker(
     tests, directions, chosen, best, Workdir(workdir).best, save
   )

@@ -57,8 +57,10 @@ def main(argv):
   if values['segmenter'] and values['predictions']:
     raise UserError('--segmenter and --predictions: give one of them')
   cli.quiet()
-  from cyclegan_jax import cluster, evaluation, model
+  from cyclegan_jax import cluster, model
   from cyclegan_jax.common import hosts
+  from cyclegan_jax.metrics import test_set
+  from cyclegan_jax.metrics.table import markdown, table
 
   cluster.join(values)
   step = None if values['step'] < 0 else values['step']
@@ -68,8 +70,8 @@ def main(argv):
       raise UserError(f'{values["model"]} (--model) holds no generator')
     tests = _tests(config, loaded, values)
     chosen = _metrics(tests, loaded.directions, values)
-    evaluation.check(tests, loaded.directions, chosen)
-  rows = evaluation.table(
+    test_set.check(tests, loaded.directions, chosen)
+  rows = table(
     hosts.shared(loaded.translate),
     tests,
     loaded.directions,
@@ -77,7 +79,7 @@ def main(argv):
     batch=_BATCH * hosts.processes(),
   )
   if hosts.writes():
-    print(evaluation.markdown(rows), end='')
+    print(markdown(rows), end='')
     for line in notes(chosen, tests):
       print(f'note: {line}')
     _write(
@@ -102,8 +104,9 @@ def _parse(argv):
 
 
 def _tests(config, loaded, values):
-  from cyclegan_jax import build, evaluation
+  from cyclegan_jax import build
   from cyclegan_jax.metrics import labels as label_maps
+  from cyclegan_jax.metrics import test_set
 
   if config is None:
     config = loaded.config
@@ -117,7 +120,7 @@ def _tests(config, loaded, values):
   data = build.build_data(config)._replace(channels=loaded.channels)
   if data.skip:
     data = data.checked()
-  tests = evaluation.truth(data)
+  tests = test_set.truth(data)
   if values['palette']:
     palettes = {'cityscapes': label_maps.CITYSCAPES}
     palette = lookup(palettes, values['palette'], '--palette')
@@ -141,9 +144,9 @@ def coloured_labels(data, palette):
   Returns:
     A sequence of int64 [h, w], scaled and cropped as the test pictures are.
   """
-  from cyclegan_jax import evaluation
   from cyclegan_jax.data import decode
   from cyclegan_jax.metrics import labels as label_maps
+  from cyclegan_jax.metrics import test_set
 
   def read(picture):
     # At the size it has: in between, two colours make a third.
@@ -158,13 +161,14 @@ def coloured_labels(data, palette):
       labels = labels[top : top + size, left : left + size]
     return labels
 
-  return evaluation.Lazy(read, data.source.test['b'])
+  return test_set.Lazy(read, data.source.test['b'])
 
 
 def _metrics(tests, directions, values):
-  from cyclegan_jax import metrics
+  from cyclegan_jax.metrics import registry
+  from cyclegan_jax.metrics.base import Needs
 
-  names = metrics.names(values['metrics'])
+  names = registry.names(values['metrics'])
   if not names and tests.paired:
     names = ['l1', 'psnr', 'ssim']
   if not names:
@@ -172,7 +176,7 @@ def _metrics(tests, directions, values):
       'no --metrics: the test pictures are no pairs, so give those of sets, '
       'such as --metrics=kd_vgg'
     )
-  needs = metrics.Needs(
+  needs = Needs(
     paired=tests.paired,
     directions=directions,
     colours=tests.colours,
@@ -184,7 +188,7 @@ def _metrics(tests, directions, values):
     subset_size=values['subset-size'],
     seed=values['seed'],
   )
-  return metrics.make(names, needs)
+  return registry.make(names, needs)
 
 
 def notes(chosen, tests):

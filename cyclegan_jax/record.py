@@ -12,10 +12,12 @@ import zlib
 
 import jax
 
-from cyclegan_jax import cluster, evaluation
+from cyclegan_jax import cluster
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
+from cyclegan_jax.metrics.table import markdown
+from cyclegan_jax.training import evaluation
 
 # Counted up when a run of before can no longer be continued.
 FORMAT = 1
@@ -193,7 +195,7 @@ def report(result, work, last_step):
   print(f'finished: all {last_step} steps are done, in {work.path}')
   if result.rows:
     print('\nTest pictures against their true pairs, on [-1, 1]:')
-    print(evaluation.markdown(result.rows))
+    print(markdown(result.rows))
     print(f'test figures:    {work.test_markdown}')
   if best := evaluation.best_so_far(work.best):
     print(

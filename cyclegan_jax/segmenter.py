@@ -47,8 +47,9 @@ def main(argv):
   if values['seed'] < 0:
     raise UserError(f'--seed={values["seed"]} must be 0 or more')
   cli.quiet()
-  from cyclegan_jax import build, evaluation, record
-  from cyclegan_jax.metrics import segmenters
+  from cyclegan_jax import build, record
+  from cyclegan_jax.metrics import segmenter_model
+  from cyclegan_jax.metrics.table import markdown
 
   build.check_values(config)
   dataset = build.build_data(config)
@@ -62,10 +63,10 @@ def main(argv):
       dataset = dataset.checked()
       params = _train(dataset, wanted)
       results = _test(dataset, wanted, params)
-      segmenters.save(folder, wanted, params, results)
+      segmenter_model.save(folder, wanted, params, results)
   row = {'direction': 'a', 'candidate': 'ground truth'} | results
   print('\nReal test pictures, as this network reads them:')
-  print(evaluation.markdown([row]))
+  print(markdown([row]))
   print(f'segmenter: {folder}')
 
 
@@ -88,7 +89,7 @@ def _finished(folder, wanted):
   Raises:
     UserError: it was made with other settings, or its files are damaged.
   """
-  from cyclegan_jax.metrics.segmenters import CONFIG
+  from cyclegan_jax.metrics.segmenter_model import CONFIG
 
   if not (folder / CONFIG).exists():
     return None
@@ -140,17 +141,17 @@ def _train(dataset, wanted):
 
 
 def _network(wanted):
-  from cyclegan_jax.metrics.segmenters import Segmenter
+  from cyclegan_jax.metrics.segmenter_model import Segmenter
 
   return Segmenter(len(wanted['classes']), wanted['width'])
 
 
 def _test(dataset, wanted, params):
   """The scores of the network on the real test pictures."""
-  from cyclegan_jax.metrics import segmenter_training, segmenters
+  from cyclegan_jax.metrics import segmenter_model, segmenter_training
 
   return segmenter_training.ground_truth(
-    segmenters.function(_network(wanted), params),
+    segmenter_model.function(_network(wanted), params),
     dataset.source.test['a'],
     dataset.source.labels,
     dataset.preprocess,

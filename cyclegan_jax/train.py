@@ -8,14 +8,16 @@ from typing import NamedTuple
 import jax
 from clu import parameter_overview
 
-from cyclegan_jax import evaluation, loop, optim, parallel, train_state
+from cyclegan_jax import loop, optim, parallel, train_state
 from cyclegan_jax.checkpoint import Checkpoints
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.log import Log, NoLog
 from cyclegan_jax.methods.base import Method
+from cyclegan_jax.metrics.table import markdown
 from cyclegan_jax.profiling import Profile
 from cyclegan_jax.samples import Sampler
+from cyclegan_jax.training import evaluation
 
 
 class Rhythm(NamedTuple):
@@ -219,6 +221,6 @@ def _test(run, state, sampler, work):
   translate = sampler.translation(state.translation_params())
   rows = evaluation.final_table(translate, run.data, run.method.directions)
   if hosts.writes():
-    files.write(work.test_markdown, evaluation.markdown(rows))
+    files.write(work.test_markdown, markdown(rows))
     files.write(work.test_json, json.dumps(rows, indent=2) + '\n')
   return rows

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import builtin, sources
-from cyclegan_jax.metrics import pixel_accuracy
+from cyclegan_jax.metrics.pixels import pixel_accuracy
 
 
 def _has_pictures():

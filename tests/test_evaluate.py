@@ -8,10 +8,11 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import build, cli, evaluate, evaluation, load_model, main
+from cyclegan_jax import build, cli, evaluate, load_model, main
 from cyclegan_jax.defaults import get_config
-from cyclegan_jax.metrics import segmenters
+from cyclegan_jax.metrics import segmenter_model
 from cyclegan_jax.metrics.labels import CITYSCAPES
+from cyclegan_jax.training import evaluation
 
 
 def argv(model, root=None, *flags, **overrides):
@@ -115,10 +116,10 @@ def test_a_run_needs_no_config(pictures, tmp_path, capsys):
 
 
 def test_label_maps_in_both_directions(model, labelled, tmp_path, capsys):
-  net = segmenters.Segmenter(2, 2)
+  net = segmenter_model.Segmenter(2, 2)
   params = net.init(jax.random.PRNGKey(0), np.zeros((1, 16, 16, 3)))['params']
   config = {'classes': ['dark', 'bright'], 'width': 2}
-  segmenters.save(tmp_path / 'segmenter', config, params, {})
+  segmenter_model.save(tmp_path / 'segmenter', config, params, {})
   path = tmp_path / 'rows.json'
   flags = '--metrics=fcn', f'--output={path}'
   code, _, err = run(
@@ -134,7 +135,7 @@ def test_label_maps_in_both_directions(model, labelled, tmp_path, capsys):
     'class accuracy': 1.0,
     'class IoU': 1.0,
   }
-  segment = segmenters.segmenter(tmp_path / 'segmenter', 2)
+  segment = segmenter_model.segmenter(tmp_path / 'segmenter', 2)
   right = []
   for i in range(3):
     image = tiny.pixels(labelled / 'testA' / f'{i}.png') / 127.5 - 1

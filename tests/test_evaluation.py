@@ -5,17 +5,13 @@ import pathlib
 import numpy as np
 import pytest
 
-from cyclegan_jax import evaluation
 from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.evaluation import CANDIDATES, Truth, table
-from cyclegan_jax.metrics import (
-  PAIRED_METRICS,
-  Metric,
-  Needs,
-  make,
-  pixel_accuracy,
-)
+from cyclegan_jax.metrics.base import Metric, Needs
+from cyclegan_jax.metrics.pixels import PAIRED_METRICS, pixel_accuracy
+from cyclegan_jax.metrics.registry import make
+from cyclegan_jax.metrics.table import CANDIDATES, Truth, markdown, table
+from cyclegan_jax.training import evaluation
 
 
 def flat(value, size=16):
@@ -91,7 +87,7 @@ def test_table():
   assert numbers['another picture']['L1'] == 2.0
   assert numbers['true pair']['pixel accuracy'] == 0.5
   assert 'L1' not in numbers['true pair']
-  text = evaluation.markdown(list(rows.values())).splitlines()
+  text = markdown(list(rows.values())).splitlines()
   assert len({len(line) for line in text}) == 1 and len(text) == 6
 
 

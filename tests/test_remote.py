@@ -16,7 +16,6 @@ from cyclegan_jax import (
   check_data,
   cli,
   evaluate,
-  evaluation,
   experiments,
   export,
   main,
@@ -34,7 +33,8 @@ from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import builtin, decode, sources
 from cyclegan_jax.log import Log
-from cyclegan_jax.metrics import labels, segmenters
+from cyclegan_jax.metrics import labels, segmenter_model
+from cyclegan_jax.training import evaluation
 
 
 def one_line(program, argv, capsys, *words):
@@ -308,7 +308,7 @@ def test_a_segmenter(bucket, tmp_path, capsys):
   assert len(same_files(tmp_path / 'segmenter', bucket / 'segmenter')) == 3
   image = np.zeros((16, 16, 3), np.float32)
   one, other = (
-    segmenters.segmenter(f'{root}/segmenter', 2)(image)
+    segmenter_model.segmenter(f'{root}/segmenter', 2)(image)
     for root in (tmp_path, bucket)
   )
   np.testing.assert_array_equal(one, other)
@@ -330,16 +330,16 @@ def test_an_onnx_segmenter(bucket):
   opset = [onnx.helper.make_opsetid('', 13)]
   made = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
   files.write(bucket / 'greatest.onnx', made.SerializeToString())
-  segment = segmenters.segmenter('gs://bucket/greatest.onnx', 3)
+  segment = segmenter_model.segmenter('gs://bucket/greatest.onnx', 3)
   image = np.tile(np.float32([-1, -1, 1]), (4, 5, 1))
   np.testing.assert_array_equal(segment(image), np.full((4, 5), 2))
   files.write(bucket / 'none.onnx', b'no graph')
   with pytest.raises(
     UserError, match='gs://bucket/none.onnx cannot be read as'
   ):
-    segmenters.segmenter('gs://bucket/none.onnx', 2)
+    segmenter_model.segmenter('gs://bucket/none.onnx', 2)
   with pytest.raises(UserError, match='no file gs://bucket/gone.onnx'):
-    segmenters.segmenter('gs://bucket/gone.onnx', 2)
+    segmenter_model.segmenter('gs://bucket/gone.onnx', 2)
 
 
 @pytest.mark.filterwarnings(

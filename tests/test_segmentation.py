@@ -7,7 +7,8 @@ from PIL import Image
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode, reader
 from cyclegan_jax.data.preprocess import Preprocess
-from cyclegan_jax.metrics import segmentation
+from cyclegan_jax.metrics import labels as label_maps
+from cyclegan_jax.metrics import segmentation, segmenter_model
 
 # Rows are true: 5 pixels of class 0, 3 of class 1, none of 2.
 MATRIX = np.array([[4, 0, 1], [1, 2, 0], [0, 0, 0]])
@@ -79,33 +80,33 @@ def test_nearest_colour_is_the_nearest_of_all(rng):
   distances = ((image[:, :, None] + 1) * 127.5 - flat) ** 2
   nearest = np.repeat([0, 1, 2], [1, 3, 2])[distances.sum(-1).argmin(-1)]
   np.testing.assert_array_equal(
-    segmentation.nearest_colour(image, colours), nearest
+    label_maps.nearest_colour(image, colours), nearest
   )
   assert set(nearest.flat) == {0, 1, 2}
   # Equally near: the first.
   grey = np.zeros((1, 1, 3), np.float32)
   tie = [[(0, 127.5, 127.5)], [(255, 127.5, 127.5)]]
-  assert segmentation.nearest_colour(grey, tie) == 0
+  assert label_maps.nearest_colour(grey, tie) == 0
 
 
 def test_cityscapes_pictures_read_by_their_colours():
-  palette = segmentation.CITYSCAPES
+  palette = label_maps.CITYSCAPES
   colours = np.array([c[0] for c in palette.colours] + palette.void)
   assert len(palette.classes) == len(palette.colours) == 19
   assert len({tuple(c) for c in colours}) == len(colours) == 29
   image = (colours / np.float32(127.5) - 1)[None]
-  labels = segmentation.labels_of_picture(image, palette)[0].tolist()
+  labels = label_maps.labels_of_picture(image, palette)[0].tolist()
   assert labels == [*range(19), *[255] * 10]
   # A little off, as a JPEG file is.
   noisy = np.clip(image + 0.02, -1, 1)
-  assert segmentation.labels_of_picture(noisy, palette)[0].tolist() == labels
+  assert label_maps.labels_of_picture(noisy, palette)[0].tolist() == labels
 
 
 def test_cityscapes_ids_become_train_ids():
-  palette = segmentation.CITYSCAPES
+  palette = label_maps.CITYSCAPES
   ids = np.array([[7, 8, 11, 26, 33], [0, 9, 18, 30, 255]], np.uint8)
   np.testing.assert_array_equal(
-    segmentation.train_ids(ids, palette), [[0, 1, 2, 13, 18], [255] * 5]
+    label_maps.train_ids(ids, palette), [[0, 1, 2, 13, 18], [255] * 5]
   )
   assert palette.ids == sorted(set(palette.ids))
   named = dict(zip(palette.classes, palette.ids))
@@ -115,15 +116,15 @@ def test_cityscapes_ids_become_train_ids():
 def test_labels_are_never_mixed():
   labels = np.array([[0, 255], [4, 9]])
   np.testing.assert_array_equal(
-    segmentation.resize_labels(labels, 4, 2),
+    label_maps.resize_labels(labels, 4, 2),
     [[0, 255], [0, 255], [4, 9], [4, 9]],
   )
   large = np.arange(36).reshape(6, 6)
   np.testing.assert_array_equal(
-    segmentation.resize_labels(large, 2, 3),
+    label_maps.resize_labels(large, 2, 3),
     [[7, 9, 11], [25, 27, 29]],
   )
-  np.testing.assert_array_equal(segmentation.resize_labels(large, 6, 6), large)
+  np.testing.assert_array_equal(label_maps.resize_labels(large, 6, 6), large)
 
 
 @pytest.mark.parametrize('mode', ['L', 'P'])
@@ -135,7 +136,7 @@ def test_a_label_map_is_read_as_stored(tmp_path, mode, rng):
   image.save(tmp_path / 'x.png')
   with Image.open(tmp_path / 'x.png') as stored:
     assert stored.mode == mode
-  read = segmentation.label_map(decode.named(tmp_path / 'x.png'))
+  read = label_maps.label_map(decode.named(tmp_path / 'x.png'))
   np.testing.assert_array_equal(read, labels)
 
 
@@ -145,7 +146,7 @@ def test_colours_and_damaged_files_are_no_label_maps(tmp_path, rng):
   damaged.data.write_bytes(damaged.data.read_bytes()[:900])
   for picture in (colours, damaged):
     with pytest.raises(UserError, match=picture.data.name) as error:
-      segmentation.label_map(picture)
+      label_maps.label_map(picture)
     assert '\n' not in str(error.value)
 
 
@@ -157,7 +158,7 @@ def test_test_labels_lie_on_their_pictures(tmp_path, mode):
   picture = save(tmp_path / 'picture.png', labels * 255)
   preprocess = Preprocess(mode, 16, 16)
   image = reader.load_test_image(picture, preprocess, 1)
-  shown = segmentation.test_labels(
+  shown = label_maps.test_labels(
     save(tmp_path / 'labels.png', labels), preprocess
   )
   assert shown.shape == image.shape[:2]
@@ -170,7 +171,7 @@ def test_predicted_labels_go_by_name(tmp_path):
   for i, name in enumerate(('b', 'sub/a', 'unused')):
     save(tmp_path / 'maps' / f'{name}.png', np.full((8, 8), i))
   (tmp_path / 'maps' / 'a.txt').touch()
-  maps = segmentation.predicted_labels(
+  maps = label_maps.predicted_labels(
     tmp_path / 'maps', ['else/testA/a.jpg', '/else/testA/b.jpg']
   )
   assert [int(x[0, 0]) for x in maps] == [1, 0]
@@ -188,13 +189,13 @@ def test_predicted_labels_that_are_missing_or_unclear(tmp_path, names, named):
   for name in ('a.png', 'twice.png', 'sub/twice.bmp'):
     save(tmp_path / 'maps' / name, np.zeros((8, 8)))
   with pytest.raises(UserError, match=named) as error:
-    segmentation.predicted_labels(tmp_path / 'maps', names)
+    label_maps.predicted_labels(tmp_path / 'maps', names)
   assert '\n' not in str(error.value)
 
 
 def test_no_folder_of_predictions(tmp_path):
   with pytest.raises(UserError, match='no folder .*nowhere'):
-    segmentation.predicted_labels(tmp_path / 'nowhere', [])
+    label_maps.predicted_labels(tmp_path / 'nowhere', [])
 
 
 # An ONNX segmenter that knows three shades: the class of a pixel is that whose
@@ -288,7 +289,7 @@ def test_onnx_segmenters(tmp_path, options):
   else:
     image, expected = IMAGE, LABELS
   path = onnx_file(tmp_path / 'x.onnx', **options)
-  segment = segmentation.segmenter(path, 3)
+  segment = segmenter_model.segmenter(path, 3)
   labels = segment(np.repeat(image, 3, axis=-1))
   assert labels.dtype == np.int64
   np.testing.assert_array_equal(labels, expected)
@@ -297,7 +298,9 @@ def test_onnx_segmenters(tmp_path, options):
 
 def test_an_onnx_segmenter_of_one_size(tmp_path):
   path = onnx_file(tmp_path / 'x.onnx', size=(16, 12))
-  np.testing.assert_array_equal(segmentation.segmenter(path, 3)(IMAGE), LABELS)
+  np.testing.assert_array_equal(
+    segmenter_model.segmenter(path, 3)(IMAGE), LABELS
+  )
 
 
 @pytest.mark.parametrize(
@@ -313,7 +316,7 @@ def test_an_onnx_segmenter_of_one_size(tmp_path):
 def test_onnx_segmenters_that_do_not_fit(tmp_path, options, classes, named):
   path = onnx_file(tmp_path / 'x.onnx', **options)
   with pytest.raises(UserError, match=named) as error:
-    segmentation.segmenter(path, classes)(IMAGE)
+    segmenter_model.segmenter(path, classes)(IMAGE)
   assert str(path) in str(error.value) and '\n' not in str(error.value)
 
 
@@ -328,5 +331,5 @@ def test_segmenters_that_are_none(tmp_path):
     'empty': 'no finished segmenter',
   }.items():
     with pytest.raises(UserError, match=reason) as error:
-      segmentation.segmenter(tmp_path / name, 2)
+      segmenter_model.segmenter(tmp_path / name, 2)
     assert name in str(error.value) and '\n' not in str(error.value)

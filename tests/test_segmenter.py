@@ -12,7 +12,11 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Labels
-from cyclegan_jax.metrics import segmentation, segmenter_training, segmenters
+from cyclegan_jax.metrics import (
+  segmentation,
+  segmenter_model,
+  segmenter_training,
+)
 
 COLOURS = {'sea': [[30, 60, 160]], 'land': [[110, 140, 60]]}
 
@@ -73,7 +77,7 @@ def trained(coasts, tmp_path_factory):
 
 
 def weights(folder):
-  return (folder / segmenters.WEIGHTS).read_bytes()
+  return (folder / segmenter_model.WEIGHTS).read_bytes()
 
 
 def test_it_learns_what_it_is_shown(trained):
@@ -86,7 +90,7 @@ def test_it_learns_what_it_is_shown(trained):
 
 
 def test_it_reads_pictures_of_any_size(trained):
-  segment = segmentation.segmenter(trained, 2)
+  segment = segmenter_model.segmenter(trained, 2)
   rng = np.random.default_rng(5)
   for height, width in ((24, 24), (21, 30)):
     picture, labels = made(rng, 30)
@@ -125,7 +129,7 @@ def test_killed_before_its_end_it_is_trained_anew(
   coasts, trained, tmp_path, monkeypatch
 ):
   """The config comes last: without it nothing that is there counts."""
-  write, config = segmenters.files.write, segmenters.CONFIG
+  write, config = segmenter_model.files.write, segmenter_model.CONFIG
 
   def killed(path, data):
     if path.name == config:
@@ -133,11 +137,11 @@ def test_killed_before_its_end_it_is_trained_anew(
     write(path, data)
 
   with monkeypatch.context() as patch:
-    patch.setattr(segmenters.files, 'write', killed)
+    patch.setattr(segmenter_model.files, 'write', killed)
     assert run(coasts, tmp_path) == 130
-  assert (tmp_path / segmenters.WEIGHTS).exists()
+  assert (tmp_path / segmenter_model.WEIGHTS).exists()
   with pytest.raises(UserError, match='no finished segmenter'):
-    segmentation.segmenter(tmp_path, 2)
+    segmenter_model.segmenter(tmp_path, 2)
   assert run(coasts, tmp_path) == 0
   assert weights(tmp_path) == weights(trained)
 
@@ -145,18 +149,18 @@ def test_killed_before_its_end_it_is_trained_anew(
 def test_damaged_files_are_named(coasts, trained, tmp_path, capsys):
   folder = tmp_path / 'damaged'
   folder.mkdir()
-  for name in (segmenters.CONFIG, segmenters.WEIGHTS, 'scores.json'):
+  for name in (segmenter_model.CONFIG, segmenter_model.WEIGHTS, 'scores.json'):
     (folder / name).write_bytes((trained / name).read_bytes()[:20])
   assert run(coasts, folder) == 2
   assert 'holds no segmenter that can be read' in capsys.readouterr().err
-  (folder / segmenters.CONFIG).write_text('{"classes": ["a", "b"]}')
+  (folder / segmenter_model.CONFIG).write_text('{"classes": ["a", "b"]}')
   with pytest.raises(UserError, match='no finished segmenter'):
-    segmentation.segmenter(folder, 2)
+    segmenter_model.segmenter(folder, 2)
 
 
 def test_another_number_of_classes(trained):
   with pytest.raises(UserError, match='2 classes apart, the data set has 19'):
-    segmentation.segmenter(trained, 19)
+    segmenter_model.segmenter(trained, 19)
 
 
 def test_no_label_maps(pictures, tmp_path, capsys):

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from cyclegan_jax.common.errors import UserError, lookup
-from cyclegan_jax.metrics.metric import Metric, same
+from cyclegan_jax.metrics.base import Metric, same
 
 _INCEPTION = 'pt_inception-2015-12-05-6726825d.pth'
 _FCN = ('pixel accuracy', 'class accuracy', 'class IoU')
@@ -164,7 +164,7 @@ def _segmented(name, needs):
       f'{name} of b2a needs {needs.prefix}segmenter=PATH: an .onnx file, or a '
       'folder made by cyclegan_jax.segmenter'
     )
-  from cyclegan_jax.metrics.segmentation import segmenter
+  from cyclegan_jax.metrics.segmenter_model import segmenter
 
   segment = segmenter(needs.segmenter, len(needs.colours))
   return lambda images: [segment(image) for image in images]
@@ -172,7 +172,8 @@ def _segmented(name, needs):
 
 def palette(name, needs):
   """Per-pixel accuracy of maps read by the nearest colours, in a2b."""
-  from cyclegan_jax.metrics.segmentation import nearest_colour, scores
+  from cyclegan_jax.metrics.labels import nearest_colour
+  from cyclegan_jax.metrics.segmentation import scores
 
   if needs.colours is None:
     raise UserError(

@@ -6,35 +6,7 @@ One confusion matrix for a test set, and the three numbers read from it.
 import numpy as np
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.metrics.labels import (
-  CITYSCAPES,
-  IGNORED,
-  Palette,
-  label_map,
-  labels_of_picture,
-  nearest_colour,
-  predicted_labels,
-  resize_labels,
-  test_labels,
-  train_ids,
-)
-from cyclegan_jax.metrics.segmenters import segmenter
-
-__all__ = [
-  'CITYSCAPES',
-  'IGNORED',
-  'Palette',
-  'confusion',
-  'label_map',
-  'labels_of_picture',
-  'nearest_colour',
-  'predicted_labels',
-  'resize_labels',
-  'scores',
-  'segmenter',
-  'test_labels',
-  'train_ids',
-]
+from cyclegan_jax.metrics.labels import IGNORED
 
 
 def confusion(predicted, true, classes, ignored=IGNORED):

@@ -13,7 +13,7 @@ from cyclegan_jax.data import decode, reader
 from cyclegan_jax.metrics import labels as label_maps
 from cyclegan_jax.metrics.labels import IGNORED
 from cyclegan_jax.metrics.segmentation import confusion, scores
-from cyclegan_jax.metrics.segmenters import MULTIPLE
+from cyclegan_jax.metrics.segmenter_model import MULTIPLE
 
 _RATE = 3e-3
 # Spread of what is drawn for each picture: the gain of each colour, the light

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from cyclegan_jax import build, model, translating
 from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.metrics import PAIRED_METRICS
+from cyclegan_jax.metrics.pixels import PAIRED_METRICS
 from cyclegan_jax.report_page.grids import embedded
 
 JUDGED = 100  # pictures a direction that best and worst are sought among

@@ -1,70 +1,15 @@
-"""How good the translations of a model are, at the end and on the way."""
+"""Test figures during and at the end of training, and the best weights."""
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 
-from cyclegan_jax import metrics
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import bad_pictures
-from cyclegan_jax.metrics import labels as label_maps
-from cyclegan_jax.metrics.tables import CANDIDATES, Truth, table
-
-__all__ = ['CANDIDATES', 'Truth', 'table']
-
-
-class Lazy(Sequence):
-  """A sequence whose items are read each time they are asked for."""
-
-  def __init__(self, read, places):
-    """Takes a function of a place, and the places to call it with."""
-    self._read = read
-    self._places = places
-
-  def __len__(self):
-    return len(self._places)
-
-  def __getitem__(self, index):
-    return self._read(self._places[index])
-
-
-def truth(data):
-  """The `Truth` of a `Dataset`; nothing is kept in memory."""
-  source = data.source
-  pictures = {}
-  for domain in ('a', 'b'):
-    read, places = _reader(data, domain), range(len(source.test[domain]))
-    if data.skip and not source.paired:
-      places = [place for place in places if _usable(read, place)]
-    pictures[domain] = Lazy(read, places)
-  if source.labels is None:
-    return Truth(pictures, source.paired)
-  labels = Lazy(
-    lambda picture: label_maps.test_labels(picture, data.preprocess),
-    source.labels.pictures,
-  )
-  return Truth(pictures, source.paired, labels, source.labels.colours)
-
-
-def _reader(data, domain):
-  def read(place):
-    # Read alone: not all at once, and none in the place of one that is bad.
-    one = {domain: [data.source.test[domain][place]]}
-    alone = data._replace(source=data.source._replace(test=one), skip=False)
-    return alone.test_images(domain)[0]
-
-  return read
-
-
-def _usable(read, place):
-  try:
-    read(place)
-  except UserError as e:
-    bad_pictures.warn_once(f'{e} (data.on_bad_image=skip: goes on without it)')
-    return False
-  return True
+from cyclegan_jax.metrics import registry
+from cyclegan_jax.metrics.base import Needs
+from cyclegan_jax.metrics.table import CANDIDATES, table
+from cyclegan_jax.metrics.test_set import truth
 
 
 def final_table(translate, data, directions):
@@ -77,22 +22,8 @@ def final_table(translate, data, directions):
   """
   there = truth(data)
   names = ['l1', 'psnr', 'ssim'] + ['palette'] * (there.labels is not None)
-  chosen = metrics.make(
-    names, metrics.Needs(there.paired, colours=there.colours)
-  )
+  chosen = registry.make(names, Needs(there.paired, colours=there.colours))
   return table(translate, there, directions, chosen, CANDIDATES[:4])
-
-
-def check(there, directions, chosen):
-  """Measures a picture of each domain, so that a mistake is met early.
-
-  Raises:
-    UserError: pictures that are too small for a metric.
-  """
-  for metric in chosen:
-    if metric.features is not None and set(metric.directions) & set(directions):
-      for pictures in there.pictures.values():
-        metric.features(pictures[0][None])
 
 
 class Tracker:
@@ -223,20 +154,3 @@ def ranking(text, chosen, directions):
   metric = found[wanted[0]]
   sign = {'low': 1, 'high': -1}[metric.best]
   return text, metric.columns[0], wanted, sign
-
-
-def markdown(rows):
-  """The rows as a table, in columns that also line up as plain text."""
-  heads = list(dict.fromkeys(key for row in rows for key in row))
-  cells = [heads] + [[_cell(h, row.get(h, '')) for h in heads] for row in rows]
-  widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
-  cells.insert(1, ['-' * width for width in widths])
-  return ''.join(
-    '| ' + ' | '.join(c.ljust(w) for c, w in zip(line, widths)) + ' |\n'
-    for line in cells
-  )
-
-
-def _cell(head, value):
-  digits = 5 if head.startswith(('KID', 'KD')) else 3
-  return f'{value:.{digits}f}' if isinstance(value, float) else value

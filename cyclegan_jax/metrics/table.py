@@ -89,6 +89,23 @@ def table(
   return rows
 
 
+def markdown(rows):
+  """The rows as a table, in columns that also line up as plain text."""
+  heads = list(dict.fromkeys(key for row in rows for key in row))
+  cells = [heads] + [[_cell(h, row.get(h, '')) for h in heads] for row in rows]
+  widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
+  cells.insert(1, ['-' * width for width in widths])
+  return ''.join(
+    '| ' + ' | '.join(c.ljust(w) for c, w in zip(line, widths)) + ' |\n'
+    for line in cells
+  )
+
+
+def _cell(head, value):
+  digits = 5 if head.startswith(('KID', 'KD')) else 3
+  return f'{value:.{digits}f}' if isinstance(value, float) else value
+
+
 def _examples(tests, direction):
   """What belongs to each test picture: {name: array}."""
   inputs, others = (tests.pictures[d] for d in direction.split('2'))

@@ -1,0 +1,72 @@
+"""The test pictures of a data set as metrics take them: read one at a time."""
+
+from collections.abc import Sequence
+
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.data import bad_pictures
+from cyclegan_jax.metrics import labels as label_maps
+from cyclegan_jax.metrics.table import Truth
+
+
+class Lazy(Sequence):
+  """A sequence whose items are read each time they are asked for."""
+
+  def __init__(self, read, places):
+    """Takes a function of a place, and the places to call it with."""
+    self._read = read
+    self._places = places
+
+  def __len__(self):
+    return len(self._places)
+
+  def __getitem__(self, index):
+    return self._read(self._places[index])
+
+
+def truth(data):
+  """The `Truth` of a `Dataset`; nothing is kept in memory."""
+  source = data.source
+  pictures = {}
+  for domain in ('a', 'b'):
+    read, places = _reader(data, domain), range(len(source.test[domain]))
+    if data.skip and not source.paired:
+      places = [place for place in places if _usable(read, place)]
+    pictures[domain] = Lazy(read, places)
+  if source.labels is None:
+    return Truth(pictures, source.paired)
+  labels = Lazy(
+    lambda picture: label_maps.test_labels(picture, data.preprocess),
+    source.labels.pictures,
+  )
+  return Truth(pictures, source.paired, labels, source.labels.colours)
+
+
+def _reader(data, domain):
+  def read(place):
+    # Read alone: not all at once, and none in the place of one that is bad.
+    one = {domain: [data.source.test[domain][place]]}
+    alone = data._replace(source=data.source._replace(test=one), skip=False)
+    return alone.test_images(domain)[0]
+
+  return read
+
+
+def _usable(read, place):
+  try:
+    read(place)
+  except UserError as e:
+    bad_pictures.warn_once(f'{e} (data.on_bad_image=skip: goes on without it)')
+    return False
+  return True
+
+
+def check(there, directions, chosen):
+  """Measures a picture of each domain, so that a mistake is met early.
+
+  Raises:
+    UserError: pictures that are too small for a metric.
+  """
+  for metric in chosen:
+    if metric.features is not None and set(metric.directions) & set(directions):
+      for pictures in there.pictures.values():
+        metric.features(pictures[0][None])

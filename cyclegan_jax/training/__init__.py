@@ -1,0 +1,1 @@
+"""The engine: runs any Method, and knows none by name."""
