@@ -24,8 +24,8 @@ import numpy as np
 import report
 from PIL import Image
 
-from cyclegan_jax import cli
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import program
 
 _PYTORCH = 'PyTorch DataLoader'
 _EPOCHS = 6  # until hardly a picture of B has not been drawn yet
@@ -42,7 +42,7 @@ _FLAGS = {
 def main(argv):
   args = _parse(argv)
   print(f'{report.header(argv)}\n{_versions()}', flush=True)
-  cli.quiet()
+  program.quiet()
   with contextlib.ExitStack() as stack:
     root = args.root
     if not root:
@@ -222,4 +222,4 @@ def table(speeds):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

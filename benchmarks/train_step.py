@@ -17,7 +17,7 @@ import options
 import report
 from flops import step_flops
 
-from cyclegan_jax import cli
+from cyclegan_jax.config import program
 
 
 def main(argv):
@@ -51,10 +51,10 @@ def theirs(work, variant):
 
 def ours(args):
   """A contender's setup: this project's step, as its programs build it."""
-  cli.quiet()
+  program.quiet()
   import jax
 
-  from cyclegan_jax import parallel
+  from cyclegan_jax.training import parallel
 
   if args.devices > 1:
     jax.config.update('jax_num_cpu_devices', args.devices)
@@ -81,9 +81,12 @@ def _build(config, size, mesh):
   """First state, step and a random batch of `size` pixels."""
   import jax
 
-  from cyclegan_jax import build, optim, parallel, train_state, train_step
+  from cyclegan_jax.config.method import build_method
+  from cyclegan_jax.training import optim, parallel
+  from cyclegan_jax.training import state as train_state
+  from cyclegan_jax.training import step as train_step
 
-  method = build.build_method(config)
+  method = build_method(config)
   # The length of an epoch has no part in the work of a step.
   factor = optim.schedule(steps_per_epoch=1000, **config.schedule).factor
   rates = {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
@@ -129,5 +132,5 @@ def _matmul_speed(size=2048, times=20):
 
 
 if __name__ == '__main__':
-  cli.large_pages()  # as the programs do; PyTorch's processes get them too
-  sys.exit(cli.run(main))
+  program.large_pages()  # as the programs do; PyTorch's processes get them too
+  sys.exit(program.run(main))

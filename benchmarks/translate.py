@@ -16,7 +16,7 @@ import numpy as np
 import options
 import report
 
-from cyclegan_jax import cli
+from cyclegan_jax.config import program
 
 
 def main(argv):
@@ -43,7 +43,7 @@ def main(argv):
 
 def _write_weights(args, path):
   """Writes the weights that `ours` draws as an official file."""
-  cli.quiet()
+  program.quiet()
   from cyclegan_jax import pth
 
   config = options.config(args).generator.to_dict()
@@ -56,12 +56,12 @@ def _drawn(args):
   """A method, pictures to translate and weights, the same in each process."""
   import jax
 
-  from cyclegan_jax import build
+  from cyclegan_jax.config.method import build_method
 
   config = options.config(args)
   # Larger than at the start of training, so that pictures come out.
   config.generator.init_gain = 0.1
-  method = build.build_method(config)
+  method = build_method(config)
   batch = options.random_batch(config, args.batch, args.size)
   return method, batch['a'], method.init(jax.random.PRNGKey(config.seed), batch)
 
@@ -75,7 +75,7 @@ def theirs(work, variant, weights):
 
 def ours(args):
   """A contender's setup: this project's compiled translation."""
-  cli.quiet()
+  program.quiet()
   import jax
 
   method, pictures, params = _drawn(args)
@@ -96,5 +96,5 @@ def ours(args):
 
 
 if __name__ == '__main__':
-  cli.large_pages()  # as the programs do; PyTorch's processes get them too
-  sys.exit(cli.run(main))
+  program.large_pages()  # as the programs do; PyTorch's processes get them too
+  sys.exit(program.run(main))

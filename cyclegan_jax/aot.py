@@ -15,7 +15,8 @@ import os
 import sys
 import time
 
-from cyclegan_jax import cli
+from cyclegan_jax.common import quiet
+from cyclegan_jax.config import flags, program
 
 FLAGS = {
   'topology': ('NAME', 'v5e:4x4', 'the chips to compile for'),
@@ -25,18 +26,18 @@ _STEPS_PER_EPOCH = 1000  # any number: it stands in the program as a constant
 
 
 def main(argv):
-  config, values = cli.parse_flags(argv, __doc__, FLAGS)
+  config, values = flags.parse_flags(argv, __doc__, FLAGS)
   # Before JAX: it must not look for a TPU. Nor should libtpu for a cloud
   # machine, or for the other process that may have a TPU.
   os.environ.update(
     JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1', ALLOW_MULTIPLE_LIBTPU_LOAD='1'
   )
-  cli.quiet()
+  program.quiet()
   from cyclegan_jax import chips, compiled
 
   batch_size = values['batch'] or config.train.batch_size
   topology = values['topology']
-  with cli.silent_stderr():
+  with quiet.silent_stderr():
     mesh = compiled.make_mesh(topology)
   traced = trace(config, mesh, batch_size)
   print(
@@ -52,7 +53,7 @@ def main(argv):
   print(f'{"compile time":<28}{seconds:.0f} s')
   fits = compiled.memory(executable)['total'] <= gib * 2**30
   print(f'it {"fits" if fits else "DOES NOT FIT"} the chip')
-  return 0 if fits else cli.USER_ERROR
+  return 0 if fits else program.USER_ERROR
 
 
 def trace(config, mesh, batch_size):
@@ -61,14 +62,17 @@ def trace(config, mesh, batch_size):
   Raises:
     UserError: a value that can't be, or a batch that does not divide.
   """
-  from cyclegan_jax import build, compiled, optim
+  from cyclegan_jax import compiled
+  from cyclegan_jax.config.method import build_method
+  from cyclegan_jax.config.run import build_optimizers, check_values
+  from cyclegan_jax.training import optim
 
-  build.check_values(config)
+  check_values(config)
   c = config.data
   schedule = optim.schedule(steps_per_epoch=_STEPS_PER_EPOCH, **config.schedule)
   return compiled.trace(
-    build.build_method(config, platform='tpu'),
-    build.build_optimizers(config, schedule),
+    build_method(config, platform='tpu'),
+    build_optimizers(config, schedule),
     mesh,
     {
       domain: (batch_size, c.crop_size, c.crop_size, channels)
@@ -134,4 +138,4 @@ def _gib(size):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

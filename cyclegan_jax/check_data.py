@@ -11,23 +11,23 @@ doesn't fit.
 import json
 import sys
 
-from cyclegan_jax import cli
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import flags, program
 
 FLAGS = {'output': ('DIR', '', 'folder it writes; data_check/<config name>')}
 
 
 def main(argv):
-  config, values = cli.parse_flags(argv, __doc__, FLAGS)
-  default = f'data_check/{cli.config_path(argv).stem}'
+  config, values = flags.parse_flags(argv, __doc__, FLAGS)
+  default = f'data_check/{flags.config_path(argv).stem}'
   folder = files.place(values['output'] or default)
-  cli.quiet()
-  from cyclegan_jax import build
+  program.quiet()
+  from cyclegan_jax.config.run import build_data, check_values
   from cyclegan_jax.data import inspect
 
-  build.check_values(config)
-  dataset = build.build_data(config)
+  check_values(config)
+  dataset = build_data(config)
   seen = inspect.scan(dataset)
   facts = inspect.report(dataset, seen)
   print(inspect.text(facts))
@@ -84,4 +84,4 @@ def conclude(facts, mode):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

@@ -13,8 +13,11 @@ from jax.experimental import topologies
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import Mesh
 
-from cyclegan_jax import chips, parallel, train_state, train_step
+from cyclegan_jax import chips
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.training import parallel
+from cyclegan_jax.training import state as train_state
+from cyclegan_jax.training import step as train_step
 
 _EXAMPLES = 'v4:2x2x1, v5e:4x4, v5p:2x2x1, v6e:2x2'
 

@@ -15,11 +15,11 @@ something given doesn't fit.
 import json
 import sys
 
-from cyclegan_jax import cli
 from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.config import flags, program
 
 FLAGS = {
-  **{k: v for k, v in cli.MODEL_FLAGS.items() if k != 'direction'},
+  **{k: v for k, v in flags.MODEL_FLAGS.items() if k != 'direction'},
   'metrics': ('NAMES', '', 'what by, with commas; of pairs l1,psnr,ssim'),
   'segmenter': (
     'PATH',
@@ -43,28 +43,29 @@ FLAGS = {
   'subset-size': ('N', 1000, 'and the pictures in each'),
   'seed': ('N', 0, 'of these subsets'),
   'output': ('FILE', '', 'JSON file; of a run RUN/evaluation.json'),
-  **cli.PROCESS_FLAGS,
+  **flags.PROCESS_FLAGS,
 }
 _BATCH = 4  # pictures that a process translates at a time
 
 
 def main(argv):
   config, values = _parse(argv)
-  cli.require(values, 'model')
+  flags.require(values, 'model')
   for name, least in (('subsets', 2), ('subset-size', 2), ('seed', 0)):
     if values[name] < least:
       raise UserError(f'--{name}={values[name]} must be at least {least}')
   if values['segmenter'] and values['predictions']:
     raise UserError('--segmenter and --predictions: give one of them')
-  cli.quiet()
-  from cyclegan_jax import cluster, model
+  program.quiet()
+  from cyclegan_jax import model
   from cyclegan_jax.common import hosts
   from cyclegan_jax.metrics import test_set
   from cyclegan_jax.metrics.table import markdown, table
+  from cyclegan_jax.training import processes
 
-  cluster.join(values)
+  processes.join(values)
   step = None if values['step'] < 0 else values['step']
-  with cluster.together():
+  with processes.together():
     loaded = model.load(values['model'], step, values['batch-norm'])
     if not loaded.directions:
       raise UserError(f'{values["model"]} (--model) holds no generator')
@@ -92,19 +93,19 @@ def _parse(argv):
   """The config, or None if none is given, and {flag: value}."""
   words = [word.lstrip('-').partition('=')[0] for word in argv]
   if 'config' in words or {'help', 'h', 'helpfull'} & set(words):
-    return cli.parse_flags(argv, __doc__, FLAGS)
+    return flags.parse_flags(argv, __doc__, FLAGS)
   if changed := [word for word in words if word.startswith('config.')]:
     raise UserError(
       f'--{changed[0]} changes a recipe card: give one by --config=FILE'
     )
-  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if rest:
     raise UserError(f'{rest[0]!r} is no flag: see --help')
   return None, values
 
 
 def _tests(config, loaded, values):
-  from cyclegan_jax import build
+  from cyclegan_jax.config.run import build_data, check_values
   from cyclegan_jax.metrics import labels as label_maps
   from cyclegan_jax.metrics import test_set
 
@@ -116,8 +117,8 @@ def _tests(config, loaded, values):
         f'{values["model"]} (--model) does not tell what pictures it is for: '
         'give --config=configs/NAME.py'
       )
-  build.check_values(config)
-  data = build.build_data(config)._replace(channels=loaded.channels)
+  check_values(config)
+  data = build_data(config)._replace(channels=loaded.channels)
   if data.skip:
     data = data.checked()
   tests = test_set.truth(data)
@@ -222,4 +223,4 @@ def _write(values, content):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

@@ -14,9 +14,9 @@ SIGTERM (saved).
 import shlex
 import sys
 
-from cyclegan_jax import cli
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import flags, program
 from cyclegan_jax.experimenting import runs
 
 FLAGS = {
@@ -55,8 +55,8 @@ FLAGS = {
 
 
 def main(argv):
-  config, values = cli.parse_flags(argv, __doc__, FLAGS)
-  cli.require(values, 'suite')
+  config, values = flags.parse_flags(argv, __doc__, FLAGS)
+  flags.require(values, 'suite')
   for name in ('seeds', 'jobs', 'num-processes'):
     if values[name] < 1:
       raise UserError(f'--{name}={values[name]} must be at least 1')
@@ -67,11 +67,12 @@ def main(argv):
       'less 1'
     )
   workdir = files.place(values['workdir'] or 'runs/experiments')
-  cli.quiet()
-  from cyclegan_jax import build, record
+  program.quiet()
+  from cyclegan_jax.config.run import check_values
   from cyclegan_jax.experimenting import calls
+  from cyclegan_jax.training.workdir import open_workdir
 
-  build.check_values(config)
+  check_values(config)
   experiment = calls.experiment(config, given(argv), workdir, values)
   if values['dry-run']:
     for command in calls.commands(experiment, values['suite'], part):
@@ -81,7 +82,7 @@ def main(argv):
     return calls.help_out(
       experiment, values['suite'], values['jobs'], part, _say
     )
-  with record.open_workdir(workdir):
+  with open_workdir(workdir):
     return calls.run(
       experiment, values['suite'], values['jobs'], argv, _say, part
     )
@@ -106,4 +107,4 @@ def given(argv):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

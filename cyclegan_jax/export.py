@@ -13,12 +13,12 @@ Exit codes: 0 done, 2 something given doesn't fit, or it differs from the model.
 import re
 import sys
 
-from cyclegan_jax import cli
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.config import flags, program
 
 FLAGS = {
-  **cli.MODEL_FLAGS,
+  **flags.MODEL_FLAGS,
   'format': ('NAME', '', 'onnx | stablehlo | savedmodel'),
   'output': ('PATH', '', 'the file; for savedmodel the folder'),
   'uint8': ('', False, 'takes and gives uint8; else float32 in [-1, 1]'),
@@ -30,15 +30,15 @@ FLAGS = {
 
 
 def main(argv):
-  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if rest:
     raise UserError(f'{rest[0]!r} is no flag: see --help')
-  cli.require(values, 'model', 'format', 'output')
+  flags.require(values, 'model', 'format', 'output')
   size = _size(values['size'])
   if values['batch'] < 0:
     raise UserError(f'--batch={values["batch"]} must be 0 or more')
   output = files.place(values['output'])
-  cli.quiet()
+  program.quiet()
   from cyclegan_jax import exporting, model
 
   lookup(exporting.FORMATS, values['format'], '--format')
@@ -89,4 +89,4 @@ def _check_output(output, overwrite):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

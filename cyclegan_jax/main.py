@@ -8,8 +8,8 @@ behind it (launch/README.md). Exit codes: 0 done, 2 something given doesn't fit,
 
 import sys
 
-from cyclegan_jax import cli
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import flags, program
 
 FLAGS = {
   'profile': (
@@ -17,39 +17,37 @@ FLAGS = {
     '',
     'writes a profile of COUNT steps behind step START to tensorboard/',
   ),
-  **cli.PROCESS_FLAGS,
+  **flags.PROCESS_FLAGS,
 }
 
 
 def main(argv):
-  config, workdir, values = cli.parse_run(argv, __doc__, FLAGS)
+  config, workdir, values = flags.parse_run(argv, __doc__, FLAGS)
   # The heavy imports come after the flags: a typo is answered at once.
-  cli.quiet()
-  from cyclegan_jax import (
-    build,
-    cluster,
-    model,
-    profiling,
-    record,
-    report,
-    train,
-  )
+  program.quiet()
+  from cyclegan_jax import model, report
   from cyclegan_jax.common import hosts
+  from cyclegan_jax.config import identity
+  from cyclegan_jax.config.options import flatten
+  from cyclegan_jax.config.run import build_evaluation, build_run
+  from cyclegan_jax.training import processes, profiling, trainer
+  from cyclegan_jax.training.workdir import Workdir, open_workdir
+  from cyclegan_jax.training.workdir import report as tell
 
   profile = profiling.parse(values['profile'])
-  cluster.join(values, stops=True)
-  cluster.check_same_config(record.flat(config.to_dict()))
-  with record.open_workdir(workdir):
-    with cluster.together():
-      run = build.build_run(config)._replace(profile=profile)
+  processes.join(values, stops=True)
+  processes.check_same_config(flatten(config.to_dict()))
+  with open_workdir(workdir):
+    with processes.together():
+      run = build_run(config)._replace(profile=profile)
       if config.init_from:
         run = run._replace(initial=lambda: model.load(config.init_from).params)
-      evaluate = build.build_evaluation(
+      evaluate = build_evaluation(
         config, run, workdir, lambda *args: model.save(args[0], config, args[1])
       )
-    record.begin(workdir, config, run.data.source)
-    result = train.train(run._replace(evaluate=evaluate), workdir)
-    code = record.report(result, train.Workdir(workdir), run.schedule.steps)
+    identity.begin(workdir, config, run.data.source)
+    result = trainer.train(run._replace(evaluate=evaluate), workdir)
+    code = tell(result, Workdir(workdir), run.schedule.steps)
     if config.log.report and not code and hosts.writes():
       try:
         print(f'report:          {report.write(workdir)}')
@@ -60,5 +58,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  cli.large_pages()
-  sys.exit(cli.run(main))
+  program.large_pages()
+  sys.exit(program.run(main))

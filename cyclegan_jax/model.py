@@ -9,11 +9,13 @@ import ml_collections
 import numpy as np
 from flax import serialization
 
-from cyclegan_jax import build, checkpoint, pth, tiled
+from cyclegan_jax import pth, tiled
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import crop_to, pad_to_multiple
+from cyclegan_jax.config.method import build_method
 from cyclegan_jax.defaults import OPTIONS, get_config
+from cyclegan_jax.training import checkpoint
 
 _CONFIG, _WEIGHTS = 'config.json', 'weights.msgpack'
 # In a norm of the generators: the running averages of PyTorch's batch norm.
@@ -34,7 +36,7 @@ class Model:
 
   def __init__(self, config, params, step=None):
     self.config = config
-    self.method = build.build_method(config)
+    self.method = build_method(config)
     self.params = {'gen': {}, 'disc': {}} | params
     self.step = step
     self.directions = tuple(

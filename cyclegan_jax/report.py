@@ -12,8 +12,8 @@ import datetime
 import json
 import sys
 
-from cyclegan_jax import cli
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import flags, program
 
 PICTURES = 24
 FLAGS = {
@@ -34,11 +34,11 @@ _DEVICES = 8  # named; of more the number is told
 
 
 def main(argv):
-  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if rest:
     raise UserError(f'{rest[0]!r} is no flag: see --help')
-  cli.require(values, 'workdir')
-  cli.quiet()
+  flags.require(values, 'workdir')
+  program.quiet()
   path = write(values['workdir'], values['output'], values['pictures'])
   print(f'report: {path} ({len(path.read_bytes()) / 1e6:.1f} MB)')
 
@@ -92,7 +92,7 @@ def write(workdir, output=None, pictures=PICTURES):
 
 def _config(workdir):
   """{'section.key': value} of a run's config.json."""
-  from cyclegan_jax import record
+  from cyclegan_jax.config.options import flatten
 
   path = workdir / 'config.json'
   if not workdir.is_dir():
@@ -104,7 +104,7 @@ def _config(workdir):
     )
   try:
     content = json.loads(path.read_text())
-    return record.flat(content)
+    return flatten(content)
   except (OSError, ValueError, AttributeError) as e:
     raise UserError(f'{path} cannot be read as a config ({e})') from e
 
@@ -206,4 +206,4 @@ def _tests(path):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

@@ -17,9 +17,9 @@ import sys
 import time
 import zlib
 
-from cyclegan_jax import cli
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import flags, program
 
 FLAGS = {
   'workdir': ('DIR', '', 'folder it writes; runs/segmenter_<config name>'),
@@ -38,26 +38,27 @@ _MISSING = (
 
 
 def main(argv):
-  config, values = cli.parse_flags(argv, __doc__, FLAGS)
-  default = f'runs/segmenter_{cli.config_path(argv).stem}'
+  config, values = flags.parse_flags(argv, __doc__, FLAGS)
+  default = f'runs/segmenter_{flags.config_path(argv).stem}'
   folder = files.place(values['workdir'] or default)
   for name in ('steps', 'batch', 'width'):
     if values[name] < 1:
       raise UserError(f'--{name}={values[name]} must be at least 1')
   if values['seed'] < 0:
     raise UserError(f'--seed={values["seed"]} must be 0 or more')
-  cli.quiet()
-  from cyclegan_jax import build, record
+  program.quiet()
+  from cyclegan_jax.config.run import build_data, check_values
   from cyclegan_jax.metrics import segmenter_model
   from cyclegan_jax.metrics.table import markdown
+  from cyclegan_jax.training import workdir
 
-  build.check_values(config)
-  dataset = build.build_data(config)
+  check_values(config)
+  dataset = build_data(config)
   source = dataset.source
   if source.train_labels is None or source.labels is None:
     raise UserError(_MISSING)
   wanted = _wanted(dataset, values)
-  with record.open_workdir(folder):
+  with workdir.open_workdir(folder):
     results = _finished(folder, wanted)
     if results is None:
       dataset = dataset.checked()
@@ -159,4 +160,4 @@ def _test(dataset, wanted, params):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

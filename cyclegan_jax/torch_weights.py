@@ -20,9 +20,9 @@ Exit codes: 0 done, 2 something given doesn't fit, said in one line.
 
 import sys
 
-from cyclegan_jax import cli
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.config import flags, program
 
 FLAGS = {
   'output': ('FOLDER', '', 'folder it writes'),
@@ -36,12 +36,12 @@ _AVERAGES = ('mean', 'var', 'count')
 
 
 def main(argv):
-  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if not rest:
     raise UserError('nothing to do: give import or export (see --help)')
   run = lookup(COMMANDS, rest[0], 'what to do')
-  cli.require(values, 'output')
-  cli.quiet()
+  flags.require(values, 'output')
+  program.quiet()
   run(rest[1:], values)
 
 
@@ -82,7 +82,7 @@ def export_files(rest, values):
 
   if rest:
     raise UserError(f'{rest[0]!r} is no flag: give --model=PATH')
-  cli.require(values, 'model', 'epoch')
+  flags.require(values, 'model', 'epoch')
   step = None if values['step'] < 0 else values['step']
   trained = model.load(values['model'], step)
   folder = files.place(values['output'])
@@ -153,4 +153,4 @@ def _averages_missing(pth, trained):
 COMMANDS = {'import': import_files, 'export': export_files}
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

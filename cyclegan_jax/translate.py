@@ -17,11 +17,11 @@ import sys
 
 import numpy as np
 
-from cyclegan_jax import cli
 from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.config import flags, program
 
 FLAGS = {
-  **cli.MODEL_FLAGS,
+  **flags.MODEL_FLAGS,
   'input': ('PATH', '', 'picture, folder, pattern in quotes, or video'),
   'output': ('FOLDER', '', 'folder of the translations'),
   'reconstruct': ('', False, 'also translates back, NAME.reconstructed.png'),
@@ -41,24 +41,25 @@ FLAGS = {
     'for videos: share of the frame before in each frame, in [0, 1)',
   ),
   'overwrite': ('', False, 'replaces what is there instead of going on'),
-  **cli.PROCESS_FLAGS,
+  **flags.PROCESS_FLAGS,
 }
 
 
 def main(argv):
-  rest, values = cli.parse_plain(argv, __doc__, FLAGS)
+  rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if rest:
     raise UserError(f'{rest[0]!r} is no flag: see --help')
-  cli.require(values, 'model', 'input', 'output')
+  flags.require(values, 'model', 'input', 'output')
   _check(values)
-  cli.quiet()
-  from cyclegan_jax import cluster, model, picture_files, translating, video
+  program.quiet()
+  from cyclegan_jax import model, picture_files, translating, video
   from cyclegan_jax.common import files, hosts
+  from cyclegan_jax.training import processes
 
   lookup(picture_files.FORMATS, values['format'], '--format')
-  cluster.join(values)
+  processes.join(values)
   output = files.place(values['output'])
-  with cluster.together():
+  with processes.together():
     jobs = picture_files.find(
       values['input'], output, values['format'], video.ending
     )
@@ -168,10 +169,10 @@ def _conclude(done, there, bad, videos, unusable, output, says):
         f'error: {bad} of the files could not be used, named above',
         file=sys.stderr,
       )
-    return cli.USER_ERROR
+    return program.USER_ERROR
   return 0
 
 
 if __name__ == '__main__':
-  cli.large_pages()
-  sys.exit(cli.run(main))
+  program.large_pages()
+  sys.exit(program.run(main))

@@ -33,7 +33,7 @@ import tiny
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.util import tensor_util
 
-from cyclegan_jax import cli
+from cyclegan_jax.config.program import quiet
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 OPTIONS = {
@@ -466,7 +466,7 @@ def main(argv=None):
     '--keep', metavar='DIR', help='new folder to work in, and to keep'
   )
   args = parser.parse_args(argv)
-  cli.quiet()
+  quiet()
   folder = pathlib.Path(args.keep or tempfile.mkdtemp(prefix='chaos_'))
   folder.mkdir(parents=True, exist_ok=True)
   if any(folder.iterdir()):

@@ -16,10 +16,9 @@ import jax
 import numpy as np
 import pytest
 
-from cyclegan_jax import cli
-from cyclegan_jax.common import files
+from cyclegan_jax.common import files, quiet
 
-with cli.silent_stderr():  # else pytest's own last line is not the last
+with quiet.silent_stderr():  # else pytest's own last line is not the last
   import tensorflow as tf
 
   tf.constant(0)

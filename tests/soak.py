@@ -57,15 +57,16 @@ def read(pid):
 
 def train(workdir, steps, every, pipe):
   """The process that trains; sends (step, time) of every logged step."""
-  from cyclegan_jax import build, cli
-  from cyclegan_jax import train as training
+  from cyclegan_jax.config import flags, program
+  from cyclegan_jax.config.run import build_run
+  from cyclegan_jax.training import trainer
 
   def say(line):
     word, _, rest = line.partition(' ')
     if word == 'step':
       pipe.send((int(rest.partition('/')[0]), time.monotonic()))
 
-  cli.quiet()
+  program.quiet()
   tiny.write_pictures(workdir / 'pictures')
   command = tiny.command(
     'folder',
@@ -80,8 +81,8 @@ def train(workdir, steps, every, pipe):
     log__sample_every=10 * every,
     log__checkpoint_every=10 * every,
   )
-  config, run_folder = cli.parse(command, '')
-  training.train(build.build_run(config), run_folder, say=say)
+  config, run_folder = flags.parse(command, '')
+  trainer.train(build_run(config), run_folder, say=say)
   pipe.close()
 
 

@@ -12,9 +12,11 @@ import pytest
 import tiny
 from jax import lax
 
-from cyclegan_jax import aot, cli, compiled, hlo, parallel
+from cyclegan_jax import aot, compiled, hlo
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import program
 from cyclegan_jax.defaults import get_config
+from cyclegan_jax.training import parallel
 
 HLO = """\
 %fused (param_0: bf16[1,8,8,4], param_1: bf16[3,3,4,4]) -> bf16[1,8,8,4] {
@@ -129,7 +131,9 @@ def test_no_picture_is_transposed(dtype):
 
 
 def run(argv, capsys):
-  code = cli.run(aot.main, ['aot', f'--config={tiny.CONFIGS}/maps.py', *argv])
+  code = program.run(
+    aot.main, ['aot', f'--config={tiny.CONFIGS}/maps.py', *argv]
+  )
   out, err = capsys.readouterr()
   return code, out, err
 
@@ -143,7 +147,7 @@ def assert_one_line(code, err, *words):
 
 def test_help_lists_the_flags(capsys):
   with pytest.raises(SystemExit):
-    cli.run(aot.main, ['aot', '--help'])
+    program.run(aot.main, ['aot', '--help'])
   out = capsys.readouterr().out
   for word in ('--topology=NAME', "('v5e:4x4')", '--batch=N', '--config.seed'):
     assert word in out

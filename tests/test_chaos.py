@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from clu import metric_writers
 
-from cyclegan_jax.checkpoint import Checkpoints
+from cyclegan_jax.training.checkpoint import Checkpoints
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import check_data, cli, main
+from cyclegan_jax import check_data, main
 from cyclegan_jax.common.images import png
+from cyclegan_jax.config import program
 from cyclegan_jax.data import inspect
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.decode import Picture
@@ -22,7 +23,7 @@ from cyclegan_jax.data.sources import Source
 def run(root, output, capsys, **options):
   """Exit code, standard output, standard error and the report."""
   options = {'source': 'folder', 'root': root} | options
-  code = cli.run(
+  code = program.run(
     check_data.main,
     [
       'check_data',
@@ -108,7 +109,7 @@ def test_what_it_finds_is_trained_without(root, tmp_path, capsys):
   ]
   argv = tiny.command('folder', tmp_path / 'run', root, schedule__constant=30)
   argv.append('--config.data.on_bad_image=skip')
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   out, err = capsys.readouterr()
   assert 'finished: all 32 steps' in out
   warnings = err.splitlines()
@@ -117,7 +118,7 @@ def test_what_it_finds_is_trained_without(root, tmp_path, capsys):
   )
 
   argv = tiny.command('folder', tmp_path / 'other', root)
-  assert cli.run(main.main, argv) == 2
+  assert program.run(main.main, argv) == 2
   assert str(names[1]) in capsys.readouterr().err
 
 
@@ -131,7 +132,7 @@ def test_a_split_of_bad_pictures_only(root, tmp_path, capsys):
 
   argv = tiny.command('folder', tmp_path / 'run', root)
   argv.append('--config.data.on_bad_image=skip')
-  assert cli.run(main.main, argv) == 2
+  assert program.run(main.main, argv) == 2
   assert 'none of 5 pictures can be used' in capsys.readouterr().err
 
 
@@ -285,7 +286,7 @@ def test_long_lists_are_cut_on_the_terminal(root, tmp_path, capsys):
 
 def test_help(capsys):
   with pytest.raises(SystemExit) as stop:
-    cli.run(check_data.main, ['check_data', '--help'])
+    program.run(check_data.main, ['check_data', '--help'])
   assert stop.value.code == 0
   out = capsys.readouterr().out
   assert '--output=DIR' in out and 'Exit codes' in out
@@ -297,7 +298,7 @@ def test_its_folder_is_named_after_the_card(
   monkeypatch.chdir(tmp_path)
   card = tiny.CONFIGS / 'folder.py'
   argv = ['check_data', f'--config={card}', f'--config.data.root={pictures}']
-  assert cli.run(check_data.main, argv) == 0
+  assert program.run(check_data.main, argv) == 0
   assert (tmp_path / 'data_check' / 'folder' / 'report.json').is_file()
   assert 'data_check/folder' in capsys.readouterr().out
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tiny
 
-from cyclegan_jax import parallel
-from cyclegan_jax.checkpoint import Checkpoints, SaveError
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.training import parallel
+from cyclegan_jax.training.checkpoint import Checkpoints, SaveError
 
 
 @pytest.fixture(scope='module')

@@ -9,7 +9,9 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from cyclegan_jax import build, cli, train_step
+from cyclegan_jax.config import flags
+from cyclegan_jax.config.run import build_run
+from cyclegan_jax.training import step as train_step
 
 CARDS = sorted(path.stem for path in tiny.CONFIGS.glob('*.py'))
 TFDS = {
@@ -29,7 +31,7 @@ TFDS = {
 @functools.cache
 def step_once(text):
   """Losses after one step of a config; equal configs are run once."""
-  run = build.build_run(ConfigDict(json.loads(text)))
+  run = build_run(ConfigDict(json.loads(text)))
   state = tiny.create(run.method, run.optimizers, like=run.data.example_batch())
   batch = next(run.data.batches(run.seed, run.batch_size))
   step = train_step.make_step(run.method, run.optimizers)
@@ -39,7 +41,7 @@ def step_once(text):
 
 @pytest.mark.parametrize('card', CARDS)
 def test_card(card, pairs):
-  config, _ = cli.parse(tiny.command(card, 'x'), '')
+  config, _ = flags.parse(tiny.command(card, 'x'), '')
   config.data.update(source='folder', root=str(pairs), name='')
   config.data.preprocess = 'resize_and_crop'
   metrics = step_once(json.dumps(config.to_dict(), sort_keys=True))
@@ -49,7 +51,7 @@ def test_card(card, pairs):
 def test_all_ten_tfds_sets_have_a_card():
   names = {}
   for card in CARDS:
-    config, _ = cli.parse(['main', f'--config={tiny.CONFIGS / card}.py'], '')
+    config, _ = flags.parse(['main', f'--config={tiny.CONFIGS / card}.py'], '')
     if config.data.source == 'tfds':
       names[card] = config.data.name
   assert set(names) == TFDS

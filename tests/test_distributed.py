@@ -14,8 +14,10 @@ import jax
 import pytest
 import tiny
 
-from cyclegan_jax import checkpoint, cli, main
+from cyclegan_jax import main
 from cyclegan_jax.common import files
+from cyclegan_jax.config import program
+from cyclegan_jax.training import checkpoint
 
 HEARTBEAT = 10  # seconds; the documented time-out of the test
 
@@ -303,7 +305,7 @@ def test_one_that_stays_alone_says_so(flags, code, line, pictures, tmp_path):
 )
 def test_flags_that_do_not_fit(flags, named, pictures, tmp_path, capsys):
   argv = ['main', *options(tmp_path / 'r', pictures), *flags]
-  assert cli.run(main.main, argv) == 2
+  assert program.run(main.main, argv) == 2
   error = capsys.readouterr().err
   assert named in error and len(error.splitlines()) == 1
   assert not (tmp_path / 'r').exists()

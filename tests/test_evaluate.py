@@ -8,7 +8,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import build, cli, evaluate, load_model, main
+from cyclegan_jax import evaluate, load_model, main
+from cyclegan_jax.config import flags, program
+from cyclegan_jax.config.run import build_data
 from cyclegan_jax.defaults import get_config
 from cyclegan_jax.metrics import segmenter_model
 from cyclegan_jax.metrics.labels import CITYSCAPES
@@ -24,7 +26,7 @@ def argv(model, root=None, *flags, **overrides):
 
 def run(arguments, capsys):
   """Exit code, standard output and standard error of a call."""
-  code = cli.run(evaluate.main, arguments)
+  code = program.run(evaluate.main, arguments)
   out, err = capsys.readouterr()
   return code, out, err
 
@@ -74,8 +76,8 @@ def test_the_rows_are_those_of_the_models_translations(
   for row in found.values():
     assert list(row) == ['direction', 'candidate', 'L1', 'PSNR', 'SSIM']
   loaded = load_model(model)
-  config, _ = cli.parse(tiny.command('folder', 'x', pictures), '')
-  data = build.build_data(config)
+  config, _ = flags.parse(tiny.command('folder', 'x', pictures), '')
+  data = build_data(config)
   a, b = (np.stack(data.test_images(d)) for d in 'ab')
   there = loaded.translate(a, 'a2b')
   back = loaded.translate(there, 'b2a')
@@ -94,7 +96,7 @@ def test_a_run_needs_no_config(pictures, tmp_path, capsys):
   overrides = {'loss__identity_a': 0.0, 'loss__identity_b': 0.0}
   options = {'evaluate__every': 1, 'evaluate__best': 'l1'} | overrides
   command = tiny.command('folder', folder, pictures, **options)
-  assert cli.run(main.main, command) == 0
+  assert program.run(main.main, command) == 0
   assert 'best weights:' in capsys.readouterr().out
   code, out, _ = run(argv(folder), capsys)
   path = folder / 'evaluation.json'
@@ -165,10 +167,10 @@ def test_label_maps_by_the_colours_of_b(tmp_path, capsys):
   shown[:, 5:10], shown[:, 10:] = road, sky
   for i in range(2):
     Image.fromarray(shown).save(tmp_path / 'testB' / f'{i}.png')
-  config, _ = cli.parse(
+  config, _ = flags.parse(
     tiny.command('folder', 'x', tmp_path, data__preprocess='crop'), ''
   )
-  labels = evaluate.coloured_labels(build.build_data(config), CITYSCAPES)
+  labels = evaluate.coloured_labels(build_data(config), CITYSCAPES)
   assert len(labels) == 2 and labels[0].shape == (16, 16)
   assert labels[0][0].tolist() == [255] * 3 + [0] * 5 + [10] * 8
 
@@ -278,7 +280,7 @@ def test_a_model_that_does_not_know_its_pictures(tmp_path, capsys):
 
 def test_help(capsys):
   with pytest.raises(SystemExit) as stop:
-    cli.run(evaluate.main, ['evaluate', '--help'])
+    program.run(evaluate.main, ['evaluate', '--help'])
   assert stop.value.code == 0
   out = capsys.readouterr().out
   for flag in (*evaluate.FLAGS, 'config', 'help'):

@@ -15,8 +15,12 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import build, cli, experiments, record
+from cyclegan_jax import experiments
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import flags, program
+from cyclegan_jax.config.method import build_method
+from cyclegan_jax.config.options import flatten
+from cyclegan_jax.config.run import check_values
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.experimenting import (
   calls,
@@ -29,6 +33,7 @@ from cyclegan_jax.experimenting import (
   suites,
   tables,
 )
+from cyclegan_jax.training import workdir
 
 FACTS = suites.Facts(True, True, True, True)
 NONE = suites.Facts(False, False, False, False)
@@ -64,8 +69,8 @@ PROGRAMS = textwrap.dedent("""
 
 def options(card='satellite2map', **changes):
   argv = ['main', f'--config={tiny.CONFIGS / card}.py']
-  config, _ = cli.parse_flags(argv, '', {})
-  return record.flat(config.to_dict()) | changes
+  config, _ = flags.parse_flags(argv, '', {})
+  return flatten(config.to_dict()) | changes
 
 
 def experiment(tmp_path, *words, facts=FACTS, **changes):
@@ -94,7 +99,7 @@ def test_every_row_changes_options_there_are_to_values_that_can_be(card):
     kept, left_out = suites.rows(suite, before, FACTS, True)
     assert kept and not left_out
     for row in kept:
-      config, _ = cli.parse_flags(
+      config, _ = flags.parse_flags(
         ['main', f'--config={tiny.CONFIGS / card}.py']
         + runs._flags(suites.overrides(row, before) | dict(row.test)),
         '',
@@ -102,8 +107,8 @@ def test_every_row_changes_options_there_are_to_values_that_can_be(card):
       )
       for key, value in suites.overrides(row, before).items():
         assert isinstance(value, type(OPTIONS[key][0])), key
-      build.check_values(config)
-      build.build_method(config)
+      check_values(config)
+      build_method(config)
 
 
 def test_rows_that_come_to_the_same_are_one_run():
@@ -270,7 +275,7 @@ def test_several_machines_share_the_runs(tmp_path):
 )
 def test_a_part_that_cannot_be_is_refused(flags, capsys):
   argv = ['x', f'--config={tiny.CONFIGS / "satellite2map.py"}', *flags]
-  assert cli.run(experiments.main, [*argv, '--suite=models']) == 2
+  assert program.run(experiments.main, [*argv, '--suite=models']) == 2
   assert flags[0].partition('=')[0] in capsys.readouterr().err
 
 
@@ -389,7 +394,7 @@ def test_killed_at_any_time_it_goes_on(tmp_path, number):
 
 def test_a_child_waits_for_the_lock_of_one_before(tmp_path):
   words = [sys.executable, '-c', 'print("began")']
-  with record.open_workdir(tmp_path):
+  with workdir.open_workdir(tmp_path):
     process = subprocess.Popen(
       child.command(words, tmp_path / 'lock', []), stdout=subprocess.PIPE
     )
@@ -556,7 +561,7 @@ def test_figures_have_a_column_a_row_of_the_suite(tmp_path, rng):
 
 def call(tmp_path, *words, card='folder'):
   """Calls the real program with a small config."""
-  return cli.run(
+  return program.run(
     experiments.main, tiny.command(card, tmp_path / 'work') + list(words)
   )
 
@@ -588,7 +593,7 @@ def test_a_dry_run_says_the_commands_and_a_second_program_is_refused(
     suites.SUITES['losses']
   )
   assert not (tmp_path / 'work').exists()
-  with record.open_workdir(tmp_path / 'work'):
+  with workdir.open_workdir(tmp_path / 'work'):
     assert call(tmp_path, *words) == 2
   assert 'is in use by process' in capsys.readouterr().err
 

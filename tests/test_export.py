@@ -12,8 +12,9 @@ import pytest
 import tiny
 from jax import export as jax_export
 
-from cyclegan_jax import cli, export, exporting, model, nets
+from cyclegan_jax import export, exporting, model, nets
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import program
 from cyclegan_jax.exporting import FORMATS, Wanted
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.conv import forms
@@ -152,7 +153,7 @@ def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
     '--size=13x18',
     '--batch=2',
   ]
-  assert cli.run(export.main, argv) == 0
+  assert program.run(export.main, argv) == 0
   assert 'run on 2 of 13x18: at most' in capsys.readouterr().out
   images = rng.integers(0, 256, (2, 13, 18, 3), np.uint8)
   expected = model.load(folder).translate(images, 'b2a')
@@ -224,7 +225,7 @@ def test_mistakes_are_one_line(folder, flags, message, tmp_path, capsys):
     f'--output={tmp_path / "program"}',
     *flags,
   ]
-  assert cli.run(export.main, argv) == cli.USER_ERROR
+  assert program.run(export.main, argv) == program.USER_ERROR
   (line,) = capsys.readouterr().err.splitlines()
   assert line.startswith('error: ')
   assert re.search(message, line), line
@@ -241,7 +242,7 @@ def test_the_only_direction_needs_no_name(tmp_path, capsys):
     '--batch=1',
     f'--output={tmp_path / "program"}',
   ]
-  assert cli.run(export.main, argv) == 0
+  assert program.run(export.main, argv) == 0
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cyclegan_jax import image_pool
+from cyclegan_jax.training import image_pool
 
 exchange = jax.jit(image_pool.exchange)
 

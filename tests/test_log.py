@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.log import Log
+from cyclegan_jax.training.log import Log
 
 
 def write(workdir, start, steps):

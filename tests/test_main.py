@@ -9,13 +9,14 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import cli, main
+from cyclegan_jax import main
+from cyclegan_jax.config import flags, program
 from cyclegan_jax.defaults import OPTIONS, get_config
 
 
 def run(argv, capsys):
   """Exit code, standard output and standard error of a call."""
-  code = cli.run(main.main, argv)
+  code = program.run(main.main, argv)
   out, err = capsys.readouterr()
   return code, out, err
 
@@ -71,7 +72,7 @@ def test_a_workdir_keeps_to_its_settings(pictures, tmp_path, capsys):
 
 def test_help_lists_every_flag_and_option(capsys):
   with pytest.raises(SystemExit) as stop:
-    cli.run(main.main, ['main', '--help'])
+    program.run(main.main, ['main', '--help'])
   assert stop.value.code == 0
   out = capsys.readouterr().out
   for flag in ('--config=FILE', '--workdir=DIR', 'Exit codes'):
@@ -107,7 +108,7 @@ def test_ctrl_c_before_training_is_one_line(capsys):
   def interrupted(argv):
     raise KeyboardInterrupt
 
-  assert cli.run(interrupted, ['main']) == 130
+  assert program.run(interrupted, ['main']) == 130
   assert capsys.readouterr().err == 'stopped at once\n'
 
 
@@ -264,5 +265,5 @@ def test_an_unwritable_workdir(pictures, tmp_path, capsys):
 
 
 def test_the_workdir_is_named_after_the_card():
-  _, workdir = cli.parse(['main', f'--config={tiny.CONFIGS / "maps.py"}'], '')
+  _, workdir = flags.parse(['main', f'--config={tiny.CONFIGS / "maps.py"}'], '')
   assert str(workdir) == 'runs/maps'

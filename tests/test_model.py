@@ -10,8 +10,10 @@ import tiny
 from test_checkpoint import flip_bit
 
 import cyclegan_jax
-from cyclegan_jax import checkpoint, cli, main, model, nets, pth
+from cyclegan_jax import main, model, nets, pth
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import program
+from cyclegan_jax.training import checkpoint
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +28,7 @@ def workdir(tmp_path_factory, pictures):
   argv = tiny.command(
     'folder', path, pictures, train__ema_decay=0.5, log__checkpoint_every=2
   )
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   return path
 
 
@@ -144,7 +146,7 @@ def test_a_run_of_every_method_translates_and_reports(
     log__report=True,
     log__sample_every=1,
   )
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   page = (tmp_path / 'report' / 'index.html').read_text()
   assert 'adv_a2b' in page or 'adv_a' in page
   loaded = model.load(tmp_path)
@@ -229,7 +231,7 @@ def test_training_starts_from_a_model(folder, pictures, tmp_path):
     optim__lr_discriminator=0.0,
     train__ema_decay=0.5,
   )
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   _, params = checkpoint.read_params(tmp_path / 'run' / 'checkpoints')
   tiny.assert_same(params, model.load(folder).params)
 
@@ -239,7 +241,7 @@ def test_training_keeps_the_networks_a_model_lacks(pictures, tmp_path):
   argv = tiny.command(
     'folder', tmp_path / 'run', pictures, init_from=one, optim__lr=0.0
   )
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   _, params = checkpoint.read_params(tmp_path / 'run' / 'checkpoints')
   tiny.assert_same(params['gen']['b2a'], model.load(one).params['gen']['b2a'])
   assert set(params['gen']) == {'a2b', 'b2a'}
@@ -257,5 +259,5 @@ def test_weights_that_do_not_fit(
 ):
   options = {'init_from': folder} | overrides
   argv = tiny.command('folder', tmp_path / 'run', pictures, **options)
-  assert cli.run(main.main, argv) == cli.USER_ERROR
+  assert program.run(main.main, argv) == program.USER_ERROR
   assert words in capsys.readouterr().err

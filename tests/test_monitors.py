@@ -5,11 +5,11 @@ import pytest
 import tiny
 from PIL import Image, ImageDraw
 
-from cyclegan_jax import monitors
 from cyclegan_jax.data import builtin
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
-from cyclegan_jax.monitors import Monitors
+from cyclegan_jax.training import monitors
+from cyclegan_jax.training.monitors import Monitors
 
 
 @pytest.fixture

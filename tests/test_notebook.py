@@ -6,7 +6,8 @@ import pathlib
 import pytest
 import tiny
 
-from cyclegan_jax import cli, main
+from cyclegan_jax import main
+from cyclegan_jax.config import program
 
 nbformat = pytest.importorskip('nbformat')
 nbclient = pytest.importorskip('nbclient')
@@ -17,7 +18,7 @@ NOTEBOOKS = pathlib.Path(__file__).parent.parent / 'notebooks'
 @pytest.mark.filterwarnings('default')  # of Jupyter's own processes
 def test_the_tour(tmp_path, monkeypatch):
   argv = tiny.command('satellite2map', tmp_path / 'run')
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   monkeypatch.setenv('WORKDIR', str(tmp_path / 'run'))
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
   monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(NOTEBOOKS.parent)]))

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cyclegan_jax import optim
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.training import optim
 
 
 def rates(schedule):

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import pytest
 import test_train
 
-from cyclegan_jax import profiling
-from cyclegan_jax.profiling import Profile, Profiler
+from cyclegan_jax.training import profiling
+from cyclegan_jax.training.profiling import Profile, Profiler
 
 WATCHED = """
 import time
@@ -49,7 +49,7 @@ def test_a_profile_that_the_end_cuts_short_is_written(tmp_path):
 
 
 def test_training_writes_the_profile_it_is_asked_for(pictures, tmp_path):
-  run = test_train.build_run(pictures)._replace(profile=Profile(1, 2))
+  run = test_train.make_run(pictures)._replace(profile=Profile(1, 2))
   said = []
   test_train.train(run, tmp_path, say=said.append)
   assert any(line.startswith('profile up to step 3') for line in said)

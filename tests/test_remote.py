@@ -14,7 +14,6 @@ from PIL import Image
 
 from cyclegan_jax import (
   check_data,
-  cli,
   evaluate,
   experiments,
   export,
@@ -22,24 +21,23 @@ from cyclegan_jax import (
   model,
   picture_files,
   pth,
-  record,
   report,
   segmenter,
   torch_weights,
-  train,
   translate,
 )
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import program
 from cyclegan_jax.data import builtin, decode, sources
-from cyclegan_jax.log import Log
 from cyclegan_jax.metrics import labels, segmenter_model
-from cyclegan_jax.training import evaluation
+from cyclegan_jax.training import evaluation, trainer, workdir
+from cyclegan_jax.training.log import Log
 
 
-def one_line(program, argv, capsys, *words):
+def one_line(command, argv, capsys, *words):
   """The program ends with exit code 2 and one line that has the words."""
-  code = cli.run(program.main, argv)
+  code = program.run(command.main, argv)
   err = capsys.readouterr().err
   assert code == 2
   assert err.startswith('error: ') and err.count('\n') == 1, err
@@ -224,8 +222,8 @@ def same_files(here, there):
   return names
 
 
-def done(program, *argv):
-  assert not cli.run(program.main, ['program', *argv])
+def done(command, *argv):
+  assert not program.run(command.main, ['program', *argv])
 
 
 def test_what_is_made_here_takes_its_place(bucket, tmp_path):
@@ -380,12 +378,12 @@ def test_the_built_in_set(bucket, pictures, monkeypatch):
 def test_one_process_of_a_machine_has_a_folder(bucket):
   folder = bucket / 'in_use'
   with (
-    record.open_workdir(folder),
+    workdir.open_workdir(folder),
     pytest.raises(UserError, match='gs://bucket/in_use .* is in use by'),
-    record.open_workdir(folder),
+    workdir.open_workdir(folder),
   ):
     raise AssertionError
-  with record.open_workdir(folder):
+  with workdir.open_workdir(folder):
     assert not files.below(folder)
 
 
@@ -397,14 +395,14 @@ def test_a_run_in_a_bucket_is_one_on_a_disk(
   options = {'log__checkpoint_every': 1, 'log__keep': 1, 'seed': 3}
   here, there = tmp_path / 'run', bucket / 'run'
   argv = tiny.command('folder', there, root, log__sample_every=4, **options)
-  assert not cli.run(
+  assert not program.run(
     main.main,
     tiny.command('folder', here, pictures, log__sample_every=4, **options),
   )
   with monkeypatch.context() as patch:
-    patch.setattr(train, 'train', functools.partial(train.train, stop_at=2))
-    assert cli.run(main.main, argv) == 130
-  assert not cli.run(main.main, [*argv, '--profile=2:1'])
+    patch.setattr(trainer, 'train', functools.partial(trainer.train, stop_at=2))
+    assert program.run(main.main, argv) == 130
+  assert not program.run(main.main, [*argv, '--profile=2:1'])
   assert 'from step 2' in capsys.readouterr().out
   assert not os.path.exists('gs:')
   for name in ('metrics.jsonl', 'parameters.txt', 'test_metrics.md'):
@@ -422,7 +420,7 @@ def test_experiments_in_a_bucket(bucket, pictures, capsys):
   root = upload(pictures, bucket / 'pictures')
   work, flags = bucket / 'all', ['--suite=reconstruction', '--metrics=l1']
   argv = [*tiny.command('folder', work, root), *flags, '--seeds=1']
-  assert not cli.run(experiments.main, argv), capsys.readouterr()
+  assert not program.run(experiments.main, argv), capsys.readouterr()
   assert not os.path.exists('gs:')
   text = (work / 'tables.md').read_text()
   assert '- steps: 4\n' in text
@@ -433,10 +431,10 @@ def test_experiments_in_a_bucket(bucket, pictures, capsys):
   assert 'finished: all 4 steps' in said and 'written to gs://' in said
   assert files.below(work / 'compiled')
   capsys.readouterr()
-  assert not cli.run(experiments.main, argv)
+  assert not program.run(experiments.main, argv)
   assert 'start' not in capsys.readouterr().out
   argv = [*tiny.command('folder', 'gs://nowhere/all', pictures), *flags]
-  assert not cli.run(experiments.main, [*argv, '--dry-run'])
+  assert not program.run(experiments.main, [*argv, '--dry-run'])
   for part in ([], ['--num-processes=2', '--process-id=1']):
     one_line(experiments, argv + part, capsys, 'gs://nowhere')
 
@@ -446,15 +444,15 @@ def read_it(here, there, root, tmp_path, capsys):
   for place in (tmp_path, there.parent):
     flags = [f'--model={there}', '--direction=a2b', f'--input={root}/testA']
     argv = ['translate', *flags, f'--output={place / "made"}']
-    assert not cli.run(translate.main, argv)
+    assert not program.run(translate.main, argv)
   for path in files.below(tmp_path / 'made'):
     made = there.parent / 'made' / path.name
     assert made.read_bytes() == path.read_bytes()
-  assert not cli.run(report.main, ['report', f'--workdir={there}'])
+  assert not program.run(report.main, ['report', f'--workdir={there}'])
   assert (there / 'report' / 'index.html').exists()
   for run in (here, there):
     argv = ['evaluate', f'--model={run}', '--metrics=l1']
-    assert not cli.run(evaluate.main, argv)
+    assert not program.run(evaluate.main, argv)
   rows = [
     json.loads((run / 'evaluation.json').read_text())['rows']
     for run in (here, there)

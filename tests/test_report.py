@@ -18,8 +18,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import cli, main, report, report_page
+from cyclegan_jax import main, report, report_page
 from cyclegan_jax.common import images
+from cyclegan_jax.config import program
 from cyclegan_jax.report_page import curves, gallery, grids
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
@@ -71,7 +72,7 @@ def finished(pictures, tmp_path_factory):
   """A run of 4 steps with true test pairs."""
   workdir = tmp_path_factory.mktemp('runs') / 'finished'
   argv = tiny.command('folder', workdir, pictures, log__sample_every=1)
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   return workdir
 
 
@@ -100,7 +101,7 @@ def test_the_program(finished, tmp_path, capsys):
   output = tmp_path / 'deep' / 'page.html'
   argv = ['report', f'--workdir={finished}', f'--output={output}']
   before = {p: p.stat().st_mtime_ns for p in finished.rglob('*')}
-  assert cli.run(report.main, argv) == 0
+  assert program.run(report.main, argv) == 0
   assert capsys.readouterr().out.startswith(f'report: {output} (')
   assert Page(output).texts['title'] == 'finished: report'
   assert {p: p.stat().st_mtime_ns for p in finished.rglob('*')} == before
@@ -338,7 +339,7 @@ def test_all_grids_together_are_limited(monkeypatch):
 def test_what_cannot_be_read_or_written(spoil, words, folder, capsys):
   spoil(folder)
   argv = ['report', f'--workdir={folder}', '--pictures=0']
-  assert cli.run(report.main, argv) == 2
+  assert program.run(report.main, argv) == 2
   err = capsys.readouterr().err
   assert words in err and err.count('\n') == 1 and str(folder) in err
 
@@ -353,7 +354,7 @@ def test_what_cannot_be_read_or_written(spoil, words, folder, capsys):
   ],
 )
 def test_wrong_flags(argv, words, capsys):
-  assert cli.run(report.main, ['report', *argv]) == 2
+  assert program.run(report.main, ['report', *argv]) == 2
   err = capsys.readouterr().err
   assert words in err and err.count('\n') == 1
 

@@ -8,8 +8,9 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from cyclegan_jax import chips, hlo, parallel, traffic
+from cyclegan_jax import chips, hlo, traffic
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.training import parallel
 
 LOOP = """\
 %add (x: f32[], y: f32[]) -> f32[] {

@@ -7,8 +7,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from cyclegan_jax import cli, segmenter
+from cyclegan_jax import segmenter
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import program
 from cyclegan_jax.data import decode
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Labels
@@ -52,7 +53,7 @@ def coasts(tmp_path_factory):
 
 def run(root, workdir, *flags):
   """Exit code of a small training."""
-  return cli.run(
+  return program.run(
     segmenter.main,
     [
       'segmenter',
@@ -188,7 +189,7 @@ def test_wrong_values_give_one_line(coasts, tmp_path, capsys, flag, named):
 
 def test_help(capsys):
   with pytest.raises(SystemExit) as stop:
-    cli.run(segmenter.main, ['segmenter', '--help'])
+    program.run(segmenter.main, ['segmenter', '--help'])
   assert stop.value.code == 0
   out = capsys.readouterr().out
   assert '--steps=N' in out and 'trainLabels' in out and 'Exit codes' in out

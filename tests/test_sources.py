@@ -11,8 +11,9 @@ import tensorflow_datasets
 import tiny
 from PIL import Image
 
-from cyclegan_jax import cli, main
+from cyclegan_jax import main
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import program
 from cyclegan_jax.data import sources
 from cyclegan_jax.data.decode import Picture, load
 
@@ -389,7 +390,7 @@ def test_tfds(prepared, archive):
 @pytest.mark.slow
 def test_a_card_trains_from_a_prepared_set(prepared, tmp_path, capsys):
   argv = tiny.command('horse2zebra', tmp_path, data__root=prepared)
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   assert 'finished: all 4 steps' in capsys.readouterr().out
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from cyclegan_jax import nets, optim
+from cyclegan_jax import nets
 from cyclegan_jax.nets.layers import NORMS
+from cyclegan_jax.training import optim
 
 torch = pytest.importorskip('torch')
 nn = torch.nn

@@ -8,7 +8,8 @@ import pytest
 import test_pth
 import tiny
 
-from cyclegan_jax import cli, main, model, pth, torch_weights
+from cyclegan_jax import main, model, pth, torch_weights
+from cyclegan_jax.config import program
 
 KINDS = {
   'G_A': 'generator',
@@ -21,7 +22,7 @@ KINDS = {
 def run(capsys, *arguments):
   """Exit code, standard output and standard error."""
   argv = ['torch_weights', *map(str, arguments)]
-  code = cli.run(torch_weights.main, argv)
+  code = program.run(torch_weights.main, argv)
   return code, *capsys.readouterr()
 
 
@@ -85,7 +86,7 @@ def test_a_run_is_exported(pictures, tmp_path, capsys):
   argv = tiny.command(
     'folder', tmp_path / 'run', pictures, generator__norm='batch'
   )
-  assert cli.run(main.main, argv) == 0
+  assert program.run(main.main, argv) == 0
   capsys.readouterr()
   folder = tmp_path / 'official'
   code, out, err = run(
@@ -172,7 +173,7 @@ def test_a_network_without_counterpart_writes_nothing(
 
 def test_help(capsys):
   with pytest.raises(SystemExit) as stop:
-    cli.run(torch_weights.main, ['torch_weights', '--help'])
+    program.run(torch_weights.main, ['torch_weights', '--help'])
   assert stop.value.code == 0
   out = capsys.readouterr().out
   assert 'import latest_net_*.pth' in out and '--epoch=NAME' in out

@@ -16,18 +16,24 @@ from tensorboard.backend.event_processing.event_accumulator import (
   EventAccumulator,
 )
 
-from cyclegan_jax import build, cli, load_model, model, record, stopping
-from cyclegan_jax.checkpoint import Checkpoints
+from cyclegan_jax import load_model, model
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.dispatch import SickTraining
-from cyclegan_jax.train import Workdir, train
+from cyclegan_jax.config import flags
+from cyclegan_jax.config.run import build_evaluation, build_run
+from cyclegan_jax.training import stopping, workdir
+from cyclegan_jax.training.checkpoint import Checkpoints
+from cyclegan_jax.training.device_queue import SickTraining
+from cyclegan_jax.training.trainer import train
+from cyclegan_jax.training.workdir import Workdir
 
 
-def build_run(pictures, **overrides):
+def make_run(pictures, **overrides):
   # Without identity losses a third less to compile.
   overrides = {'loss__identity_a': 0.0, 'loss__identity_b': 0.0} | overrides
-  config, _ = cli.parse(tiny.command('folder', 'x', pictures, **overrides), '')
-  return build.build_run(config)
+  config, _ = flags.parse(
+    tiny.command('folder', 'x', pictures, **overrides), ''
+  )
+  return build_run(config)
 
 
 def quietly(run, workdir, **options):
@@ -51,11 +57,9 @@ def test_a_stopped_run_ends_with_the_same_bits(
   """Parameters, optimizers, pool, key, average, log and data order."""
   tiny.stand_in(monkeypatch, method)
   pictures = pairs
-  whole = quietly(
-    build_run(pictures, method=method, **RICH), tmp_path / 'whole'
-  )
+  whole = quietly(make_run(pictures, method=method, **RICH), tmp_path / 'whole')
   for stop in (2, 5, None):
-    run = build_run(pictures, method=method, **RICH)
+    run = make_run(pictures, method=method, **RICH)
     parts = quietly(run, tmp_path / 'parts', stop_at=stop)
     assert parts.step == (stop or 8)
   tiny.assert_same(jax.device_get(parts.state), jax.device_get(whole.state))
@@ -72,7 +76,7 @@ def test_a_stopped_run_ends_with_the_same_bits(
 @pytest.mark.slow
 def test_without_a_pool_a_run_is_saved_and_goes_on(pictures, tmp_path):
   for stop in (2, None):
-    run = build_run(pictures, pool_size=0, log__checkpoint_every=1)
+    run = make_run(pictures, pool_size=0, log__checkpoint_every=1)
     result = quietly(run, tmp_path, stop_at=stop)
   assert result.step == 4 and not result.state.pool
 
@@ -88,10 +92,10 @@ def test_calls_of_several_steps_stop_and_go_on_with_the_same_bits(
     'log__every': 2,
     'log__checkpoint_every': 2,
   }
-  whole = quietly(build_run(pictures, **options), tmp_path / 'whole')
+  whole = quietly(make_run(pictures, **options), tmp_path / 'whole')
   for stop in (4, None):
     parts = quietly(
-      build_run(pictures, **options), tmp_path / 'parts', stop_at=stop
+      make_run(pictures, **options), tmp_path / 'parts', stop_at=stop
     )
   tiny.assert_same(jax.device_get(parts.state), jax.device_get(whole.state))
   lines = (tmp_path / 'parts' / 'metrics.jsonl').read_text().splitlines()
@@ -116,7 +120,7 @@ def test_calls_and_parts_that_do_not_fit_are_refused(
   options, named, pictures, tmp_path
 ):
   with pytest.raises(UserError, match=named):
-    quietly(build_run(pictures, **options), tmp_path)
+    quietly(make_run(pictures, **options), tmp_path)
 
 
 def test_two_runs_of_a_seed_are_the_same_and_of_another_are_not(
@@ -124,7 +128,7 @@ def test_two_runs_of_a_seed_are_the_same_and_of_another_are_not(
 ):
   states = [
     jax.device_get(
-      quietly(build_run(pictures, seed=seed), tmp_path / str(i)).state
+      quietly(make_run(pictures, seed=seed), tmp_path / str(i)).state
     )
     for i, seed in enumerate((1, 1, 2))
   ]
@@ -136,7 +140,7 @@ def test_two_runs_of_a_seed_are_the_same_and_of_another_are_not(
 def test_a_run_may_move_to_another_number_of_devices(pictures, tmp_path):
   options = {'train__batch_size': 4, 'optim__name': 'sgd', 'optim__lr': 1e-3}
   one, four = (
-    build_run(pictures, parallel__devices=n, **options) for n in (1, 4)
+    make_run(pictures, parallel__devices=n, **options) for n in (1, 4)
   )
   whole = quietly(one, tmp_path / 'whole')
   quietly(four, tmp_path / 'moved', stop_at=2)
@@ -211,7 +215,7 @@ def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
 
 
 def test_the_first_sample_column_is_the_input(pictures, tmp_path):
-  run = build_run(pictures, data__flip=False, log__sample_every=4)
+  run = make_run(pictures, data__flip=False, log__sample_every=4)
   quietly(run, tmp_path)
   shown = tiny.pixels(Workdir(tmp_path).last_sample())
   with Image.open(pictures / 'testA' / '0.png') as image:
@@ -220,9 +224,9 @@ def test_the_first_sample_column_is_the_input(pictures, tmp_path):
 
 
 def test_a_finished_run_trains_no_more(pictures, tmp_path):
-  first = quietly(build_run(pictures), tmp_path)
+  first = quietly(make_run(pictures), tmp_path)
   before = (tmp_path / 'metrics.jsonl').read_text()
-  again = quietly(build_run(pictures), tmp_path)
+  again = quietly(make_run(pictures), tmp_path)
   tiny.assert_same(jax.device_get(again.state), jax.device_get(first.state))
   assert again.rows == first.rows
   assert (tmp_path / 'metrics.jsonl').read_text() == before
@@ -230,7 +234,7 @@ def test_a_finished_run_trains_no_more(pictures, tmp_path):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_stops(number, pictures, tmp_path):
-  run = build_run(pictures, schedule__constant=100000)
+  run = make_run(pictures, schedule__constant=100000)
   before = signal.getsignal(number)
   lines = []
 
@@ -244,7 +248,7 @@ def test_a_signal_saves_and_stops(number, pictures, tmp_path):
   assert signal.getsignal(number) is before
   assert Checkpoints(tmp_path / 'checkpoints').latest_step() == result.step
   work = Workdir(tmp_path)
-  assert record.report(result, work, 100002) == 128 + number
+  assert workdir.report(result, work, 100002) == 128 + number
 
 
 def test_a_signal_told_twice_at_once_is_one(monkeypatch):
@@ -264,7 +268,7 @@ def test_a_bad_picture_stops_the_run_and_loses_nothing(tmp_path):
   tiny.write_pictures(tmp_path / 'data', train=(40, 40))
   broken = tmp_path / 'data' / 'trainA' / '7.png'
   broken.write_bytes(broken.read_bytes()[:500])
-  run = build_run(tmp_path / 'data', schedule__constant=100)
+  run = make_run(tmp_path / 'data', schedule__constant=100)
   with pytest.raises(UserError, match='7.png: cannot be read'):
     quietly(run, tmp_path / 'run')
   steps = len((tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines())
@@ -281,7 +285,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_state(
 ):
   options |= {'log__checkpoint_every': 2 if options else 1}
   options |= {'log__every': 2} if 'train__steps_per_call' in options else {}
-  run = build_run(pictures, optim__lr=3e38, **options)
+  run = make_run(pictures, optim__lr=3e38, **options)
   with pytest.raises(SickTraining) as error:
     quietly(run, tmp_path)
   message = str(error.value)
@@ -297,9 +301,9 @@ def test_nan_stops_the_run_and_keeps_the_last_good_state(
 @pytest.mark.slow
 def test_nan_may_be_skipped_and_counted(pictures, tmp_path):
   options = {'optim__lr': 3e38, 'train__on_nonfinite': 'skip'}
-  first = quietly(build_run(pictures, **options), tmp_path / '1', stop_at=1)
+  first = quietly(make_run(pictures, **options), tmp_path / '1', stop_at=1)
   said = []
-  result = train(build_run(pictures, **options), tmp_path, say=said.append)
+  result = train(make_run(pictures, **options), tmp_path, say=said.append)
   assert result.step == 4 and result.state.nonfinite == 3
   for part in ('params', 'opt_state', 'pool'):
     tiny.assert_same(
@@ -317,15 +321,15 @@ def test_nan_may_be_skipped_and_counted(pictures, tmp_path):
 @pytest.mark.slow
 def test_a_damaged_checkpoint_costs_some_steps_and_no_bit(pictures, tmp_path):
   options = RICH | {'log__checkpoint_every': 2}
-  whole = quietly(build_run(pictures, **options), tmp_path / 'whole')
-  quietly(build_run(pictures, **options), tmp_path / 'run', stop_at=6)
+  whole = quietly(make_run(pictures, **options), tmp_path / 'whole')
+  quietly(make_run(pictures, **options), tmp_path / 'run', stop_at=6)
   newest = tmp_path / 'run' / 'checkpoints' / '6'
   for path in newest.rglob('*'):
     if path.is_file():
       path.write_bytes(path.read_bytes()[:40])
   said = []
   result = train(
-    build_run(pictures, **options), tmp_path / 'run', say=said.append
+    make_run(pictures, **options), tmp_path / 'run', say=said.append
   )
   assert any('going back to step 4' in line for line in said)
   tiny.assert_same(jax.device_get(result.state), jax.device_get(whole.state))
@@ -337,15 +341,15 @@ def test_a_damaged_checkpoint_costs_some_steps_and_no_bit(pictures, tmp_path):
 
 @pytest.mark.slow
 def test_more_steps_measure_the_test_pictures_anew(pictures, tmp_path):
-  first = quietly(build_run(pictures), tmp_path)
-  more = quietly(build_run(pictures, schedule__decay=6), tmp_path)
+  first = quietly(make_run(pictures), tmp_path)
+  more = quietly(make_run(pictures, schedule__decay=6), tmp_path)
   assert more.step == 8 and more.rows != first.rows
 
 
 def test_a_run_of_other_networks_is_refused(pictures, tmp_path):
-  quietly(build_run(pictures), tmp_path, stop_at=1)
+  quietly(make_run(pictures), tmp_path, stop_at=1)
   with pytest.raises(UserError, match='other networks.*--workdir'):
-    quietly(build_run(pictures, generator__width=6), tmp_path)
+    quietly(make_run(pictures, generator__width=6), tmp_path)
 
 
 @pytest.mark.slow
@@ -358,7 +362,7 @@ def test_pmap_trains_like_shard_map(pictures, tmp_path):
   }
   for how in ('shard_map', 'pmap'):
     for stop in (2, None):  # saving and restoring included
-      run = build_run(pictures, parallel__map=how, **options)
+      run = make_run(pictures, parallel__map=how, **options)
       result = quietly(run, tmp_path / how, stop_at=stop)
     if how == 'shard_map':
       expected = jax.device_get(result.state)
@@ -391,10 +395,10 @@ def measured(pictures, workdir, **overrides):
     'optim__lr': 0.02,  # so that it does not get better all the time
   }
   argv = tiny.command('folder', workdir, pictures, **(options | overrides))
-  config, workdir = cli.parse(argv, '')
-  run = build.build_run(config)
+  config, workdir = flags.parse(argv, '')
+  run = build_run(config)
   return run._replace(
-    evaluate=build.build_evaluation(
+    evaluate=build_evaluation(
       config,
       run,
       workdir,

@@ -14,13 +14,15 @@ import pytest
 import tiny
 from jax.sharding import PartitionSpec as P
 
-from cyclegan_jax import image_pool, nets, parallel, train_step
+from cyclegan_jax import nets
 from cyclegan_jax.common import hosts
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.layers import NORMS
+from cyclegan_jax.training import image_pool, parallel
+from cyclegan_jax.training import step as train_step
 
 # Everything the tables hold, once: name -> method.
 VARIANTS = (

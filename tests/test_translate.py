@@ -10,14 +10,8 @@ import tiny
 from PIL import Image
 from tiny import pixels
 
-from cyclegan_jax import (
-  cli,
-  model,
-  picture_files,
-  tiled,
-  translate,
-  translating,
-)
+from cyclegan_jax import model, picture_files, tiled, translate, translating
+from cyclegan_jax.config import program
 from cyclegan_jax.data.decode import named
 
 SIZES = {'1.png': (20, 20), 'x/2.jpg': (33, 21), 'x/y/3.png': (20, 20)}
@@ -51,7 +45,7 @@ def run(folder, source, tmp_path, capsys):
       'output': tmp_path / 'out',
     } | {name.replace('_', '-'): value for name, value in flags.items()}
     argv = [f'--{k}={v}' for k, v in values.items() if v is not None]
-    code = cli.run(translate.main, ['translate', *argv, *switches])
+    code = program.run(translate.main, ['translate', *argv, *switches])
     return code, *capsys.readouterr()
 
   return call

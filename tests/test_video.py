@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tiny
 
-from cyclegan_jax import cli, model, translate, video
+from cyclegan_jax import model, translate, video
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import program
 from cyclegan_jax.data.decode import named
 from cyclegan_jax.picture_files import Job
 from cyclegan_jax.translating import Way
@@ -133,7 +134,7 @@ def test_the_program_takes_videos_among_pictures(tmp_path, capsys):
   folder = tiny.save_model(tmp_path / 'model')
   command = ['translate', f'--model={folder}', '--direction=a2b']
   command += [f'--input={source}', f'--output={tmp_path / "out"}']
-  assert cli.run(translate.main, command) == 2
+  assert program.run(translate.main, command) == 2
   out, err = capsys.readouterr()
   assert '1 video:' in out and 'bad.mp4' in err
   _, shown = frames(tmp_path / 'out' / '1.mp4')
@@ -141,14 +142,14 @@ def test_the_program_takes_videos_among_pictures(tmp_path, capsys):
   means = [x.mean(axis=(1, 2)) for x in (shown, fakes)]
   assert np.abs(means[0] - means[1]).max() < 0.15  # the codec's loss
   made = (tmp_path / 'out' / '1.mp4').stat().st_mtime_ns
-  assert cli.run(translate.main, command) == 2
+  assert program.run(translate.main, command) == 2
   assert (tmp_path / 'out' / '1.mp4').stat().st_mtime_ns == made
   assert not list((tmp_path / 'out').glob('*.part'))
   capsys.readouterr()
   back = [x.replace('a2b', 'b2a') for x in command]
-  assert cli.run(translate.main, back) == 2
+  assert program.run(translate.main, back) == 2
   assert 'by other direction' in capsys.readouterr().err
-  assert cli.run(translate.main, [*back, '--overwrite']) == 2
+  assert program.run(translate.main, [*back, '--overwrite']) == 2
   _, shown = frames(tmp_path / 'out' / '1.mp4')
   fakes = model.load(folder).translate(light, 'b2a')
   means = [x.mean(axis=(1, 2)) for x in (shown, fakes)]

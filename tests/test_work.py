@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import pytest
 import tiny
 
-from cyclegan_jax import nets, train_state, train_step
+from cyclegan_jax import nets
 from cyclegan_jax.nets.conv import forms
+from cyclegan_jax.training import state as train_state
+from cyclegan_jax.training import step as train_step
 
 SIZE, WIDTH, BLOCKS = 64, 32, 2
 LAYERS = 6 + 2 * BLOCKS  # convolutions of a generator

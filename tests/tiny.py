@@ -8,19 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan_jax import (
-  build,
-  model,
-  nets,
-  optim,
-  parallel,
-  train_state,
-  train_step,
-)
+from cyclegan_jax import model, nets
+from cyclegan_jax.config.method import build_method
 from cyclegan_jax.defaults import get_config
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.base import DIRECTIONS, Choices
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
+from cyclegan_jax.training import optim, parallel
+from cyclegan_jax.training import state as train_state
+from cyclegan_jax.training import step as train_step
 
 CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 SIZE = 16
@@ -257,7 +253,7 @@ def save_model(folder, *, names=('a2b', 'b2a'), seed=0, **overrides):
   images = {
     d: np.zeros((1, SIZE, SIZE, config.data[f'channels_{d}'])) for d in 'ab'
   }
-  params = build.build_method(config).init(
+  params = build_method(config).init(
     jax.random.PRNGKey(seed), jax.tree.map(np.float32, images)
   )
   gen = {name: params['gen'][name] for name in names}

@@ -6,9 +6,10 @@ import os
 import shlex
 import time
 
-from cyclegan_jax import build, record
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config.options import flatten
+from cyclegan_jax.config.run import build_data
 from cyclegan_jax.experimenting import (
   figures,
   jobs,
@@ -43,7 +44,7 @@ def experiment(config, given, workdir, values):
       "leave it at 'both'"
     )
   return runs.Experiment(
-    options=record.flat(config.to_dict()),
+    options=flatten(config.to_dict()),
     given=given,
     facts=_Facts(config),
     pretrained=importlib.util.find_spec(_PRETRAINED) is not None,
@@ -64,7 +65,7 @@ class _Facts:
     if key not in self._known:
       data = self._config.data
       data.source, data.root, data.name = key
-      source = build.build_data(self._config).source
+      source = build_data(self._config).source
       self._known[key] = suites.Facts(
         train_pairs=source.train_pairs is not None,
         train_labels=source.train_labels is not None,

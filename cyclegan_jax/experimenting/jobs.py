@@ -9,8 +9,8 @@ import subprocess
 import time
 from typing import NamedTuple
 
-from cyclegan_jax.cli import USER_ERROR
 from cyclegan_jax.common import files
+from cyclegan_jax.config.program import USER_ERROR
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.experimenting import child
 

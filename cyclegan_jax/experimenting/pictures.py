@@ -9,7 +9,7 @@ and those translated back, a2b2a_I.png and b2a2b_I.png. `experiments` starts it.
 
 import sys
 
-from cyclegan_jax import cli
+from cyclegan_jax.config import flags, program
 
 COUNT = 6
 FLAGS = {
@@ -19,14 +19,15 @@ FLAGS = {
 
 
 def main(argv):
-  config, values = cli.parse_flags(argv, __doc__, FLAGS)
-  cli.require(values, 'model', 'output')
-  cli.quiet()
-  from cyclegan_jax import build, model
+  config, values = flags.parse_flags(argv, __doc__, FLAGS)
+  flags.require(values, 'model', 'output')
+  program.quiet()
+  from cyclegan_jax import model
   from cyclegan_jax.common import files, images
+  from cyclegan_jax.config.run import build_data
 
   a_model = model.load(values['model'])
-  dataset = build.build_data(config)
+  dataset = build_data(config)
   output = files.place(values['output'])
   with files.writing(output), files.made(output) as folder:
     for domain in 'ab':
@@ -48,4 +49,4 @@ def _made(model, domain, image):
 
 
 if __name__ == '__main__':
-  sys.exit(cli.run(main))
+  sys.exit(program.run(main))

@@ -7,9 +7,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cyclegan_jax import build, model, translating
+from cyclegan_jax import model, translating
 from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config.run import build_data
 from cyclegan_jax.metrics.pixels import PAIRED_METRICS
 from cyclegan_jax.report_page.grids import embedded
 
@@ -43,7 +44,7 @@ def gallery(workdir, count):
     return nothing | {'note': 'No test pictures: no checkpoint is saved yet.'}
   try:
     trained = model.load(workdir)
-    data = build.build_data(trained.config)
+    data = build_data(trained.config)
   except UserError as e:
     return nothing | {'note': f'No test pictures: {e}'}
   step = trained.step

@@ -8,20 +8,21 @@ import signal
 import pytest
 import tiny
 
-from cyclegan_jax import cli, record
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import flags, identity
 from cyclegan_jax.data.sources import folder
+from cyclegan_jax.training.workdir import open_workdir
 
 _FORK = multiprocessing.get_context('spawn')
 
 
 def config(**overrides):
-  return cli.parse(tiny.command('folder', 'x', **overrides), '')[0]
+  return flags.parse(tiny.command('folder', 'x', **overrides), '')[0]
 
 
 def begin(workdir, pictures, **overrides):
   """As a program does, in a folder that has a checkpoint."""
-  record.begin(workdir, config(**overrides), folder(pictures))
+  identity.begin(workdir, config(**overrides), folder(pictures))
   (workdir / 'checkpoints' / '1').mkdir(parents=True, exist_ok=True)
 
 
@@ -67,8 +68,8 @@ def test_what_does_not_may_change(overrides, pictures, tmp_path):
 
 
 def test_before_the_first_checkpoint_all_may_change(pictures, tmp_path):
-  record.begin(tmp_path, config(), folder(pictures))
-  record.begin(tmp_path, config(seed=1), folder(pictures))
+  identity.begin(tmp_path, config(), folder(pictures))
+  identity.begin(tmp_path, config(seed=1), folder(pictures))
 
 
 def test_pictures_may_move_but_not_change(pictures, tmp_path):
@@ -103,7 +104,7 @@ def test_options_of_a_newer_version_count_as_their_defaults(pictures, tmp_path):
 
 
 def hold(workdir, opened):
-  with record.open_workdir(workdir):
+  with open_workdir(workdir):
     opened.set()
     signal.pause()
 
@@ -116,11 +117,11 @@ def test_a_second_process_is_refused_and_a_dead_one_holds_nothing(tmp_path):
     assert opened.wait(60)
     with (
       pytest.raises(UserError, match=f'in use by process {process.pid} on'),
-      record.open_workdir(tmp_path / 'run'),
+      open_workdir(tmp_path / 'run'),
     ):
       pass
   finally:
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-  with record.open_workdir(tmp_path / 'run'):
+  with open_workdir(tmp_path / 'run'):
     assert str(os.getpid()) in (tmp_path / 'run' / 'lock').read_text()

@@ -1,23 +1,15 @@
-"""Flags, errors and exit codes, the same for every program."""
+"""The command line: flags, --help, and the recipe card with its overrides."""
 
-import contextlib
 import difflib
-import logging
-import os
 import pathlib
-import signal
-import sys
-import warnings
 
 from absl import flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.defaults import OPTIONS
 
-USER_ERROR = 2
 _HELP = {'--help', '-h', '-help', '--helpfull'}
 # Flags of the programs that read a model; `model.from_flags` takes them.
 MODEL_FLAGS = {
@@ -32,7 +24,7 @@ MODEL_FLAGS = {
   ),
 }
 
-# Flags of the programs that run on several processes; `cluster.join` takes
+# Flags of the programs that run on several processes; `processes.join` takes
 # them.
 PROCESS_FLAGS = {
   'distributed': (
@@ -232,79 +224,3 @@ def _flag_lines(extra, width):
     flag = f'--{name}={placeholder}' if placeholder else f'--{name}'
     lines.append(f'  {flag:<{width}} {meaning}{known}')
   return [*lines, f'  {"--help":<{width}} this text']
-
-
-def quiet():
-  """Keeps the libraries' chatter from the terminal, and TF off the GPU."""
-  level = 'TF_CPP_MIN_LOG_LEVEL'
-  # A parent that has imported JAX leaves '1'; TF would print what a reader
-  # meets, with its stack trace, behind the line that says what to do.
-  if os.environ.get(level, '1') == '1':
-    os.environ[level] = '3'
-  absl_logging.set_verbosity(absl_logging.ERROR)
-  for name in ('jax', 'urllib3'):
-    logging.getLogger(name).setLevel(logging.ERROR)
-  # Orbax's reads of a damaged checkpoint, which is reported in one line.
-  logging.getLogger('asyncio').setLevel(logging.CRITICAL)
-  warnings.filterwarnings('ignore', module='tensorflow')
-  with silent_stderr():
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], 'GPU')  # JAX needs all of its memory
-    tf.constant(0)  # starts TF's runtime, which has its say here
-
-
-@contextlib.contextmanager
-def silent_stderr():
-  """Drops what native code prints before its logging can be configured."""
-  sys.stderr.flush()
-  kept = os.dup(2)
-  with open(os.devnull, 'w') as nothing:
-    os.dup2(nothing.fileno(), 2)
-  try:
-    yield
-  finally:
-    os.dup2(kept, 2)
-    os.close(kept)
-
-
-def large_pages():
-  """Starts the program anew with its memory in large pages, on Linux.
-
-  A step on the CPU fills gigabytes anew, which in pages of 4 KB costs a tenth
-  of its time (docs/performance.md). The C library's allocator reads its
-  settings when a process starts, and never again.
-  """
-  if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
-    os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
-def run(main, argv=None):
-  """Runs a program; returns its exit code.
-
-  A `UserError` becomes one line on standard error and its exit code; Ctrl-C
-  where there is nothing to save, or pressed twice, one line and 130. One of
-  several processes ends so without waiting for the others.
-  """
-  try:
-    return main(sys.argv if argv is None else argv) or 0
-  except UserError as e:
-    print(f'error: {e}', file=sys.stderr)
-    return _left(e, e.code)
-  except KeyboardInterrupt as e:
-    print('stopped at once', file=sys.stderr)
-    return _left(e, 128 + signal.SIGINT)
-  except Exception as e:
-    if reason := files.unreachable(e):
-      print(f'error: {reason}', file=sys.stderr)
-      return _left(e, USER_ERROR)
-    _left(e, 1)
-    raise
-
-
-def _left(error, code):
-  """The exit code; one of several processes is gone with it at once."""
-  if cluster := sys.modules.get('cyclegan_jax.cluster'):
-    cluster.leave(error, code)
-  return code

@@ -155,7 +155,7 @@ def _versions():
 
 def _code():
   """The contents of all files of this package."""
-  folder = pathlib.Path(__file__).parent
+  folder = pathlib.Path(__file__).parents[1]
   return '\n'.join(
     f'{path.relative_to(folder)}\n{path.read_text()}'
     for path in sorted(folder.rglob('*.py'))

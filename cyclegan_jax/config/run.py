@@ -1,26 +1,20 @@
-"""From a config to a run: the only place that reads both."""
+"""From a config to a Run: data, optimizers, schedule and evaluation."""
 
-import jax.numpy as jnp
-
-from cyclegan_jax import nets, optim
 from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.config.method import build_method
 from cyclegan_jax.data.bad_pictures import ON_BAD_IMAGE
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import preprocess
 from cyclegan_jax.data.sources import SOURCES
 from cyclegan_jax.defaults import OPTIONS
-from cyclegan_jax.methods import METHODS
-from cyclegan_jax.methods.base import DIRECTIONS, Choices
-from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
-from cyclegan_jax.metrics import base, registry, test_set
-from cyclegan_jax.nets.generators import REMATS
-from cyclegan_jax.train import Keep, Rhythm, Run, Workdir
-from cyclegan_jax.training import evaluation
+from cyclegan_jax.metrics import registry, test_set
+from cyclegan_jax.metrics.base import Needs
+from cyclegan_jax.training import evaluation, optim
+from cyclegan_jax.training.run import Keep, Rhythm, Run
+from cyclegan_jax.training.workdir import Workdir
 
 # train.on_nonfinite -> whether such steps are passed over.
 _ON_NONFINITE = {'stop': False, 'skip': True}
-_DIRECTIONS = {'both': DIRECTIONS} | {d: (d,) for d in DIRECTIONS}
-_DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 def build_run(config):
@@ -84,7 +78,7 @@ def build_evaluation(config, run, workdir, save):
       raise UserError(f'evaluate.best={c.best!r} needs evaluate.every=EPOCHS')
     return None
   tests, directions = test_set.truth(run.data), run.method.directions
-  needs = base.Needs(
+  needs = Needs(
     tests.paired,
     directions,
     tests.colours,
@@ -111,44 +105,6 @@ def build_optimizers(config, schedule):
 
 def _rates(config):
   return {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
-
-
-def build_method(config, platform=None):
-  """The method a config asks for, with its networks and losses.
-
-  Args:
-    config: the config.
-    platform: what it is compiled for; None for the default backend.
-  """
-  dtype = lookup(_DTYPES, config.dtype, 'dtype')
-  lookup(REMATS, config.generator.remat, 'generator.remat')
-  weights = dict(config.loss)
-  adversarial = lookup(
-    ADVERSARIAL_LOSSES,
-    weights.pop('adversarial_loss'),
-    'loss.adversarial_loss',
-  )
-  choices = Choices(
-    nets.constructor(
-      nets.GENERATORS,
-      what='generator',
-      dtype=dtype,
-      platform=platform,
-      **config.generator,
-    ),
-    nets.constructor(
-      nets.DISCRIMINATORS,
-      what='discriminator',
-      dtype=dtype,
-      platform=platform,
-      **config.discriminator,
-    ),
-    {'a': config.data.channels_a, 'b': config.data.channels_b},
-    adversarial,
-    weights,
-    lookup(_DIRECTIONS, config.directions, 'directions'),
-  )
-  return lookup(METHODS, config.method, 'method')(choices)
 
 
 def build_data(config):

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct, traverse_util
 
-from cyclegan_jax import image_pool
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.training import image_pool
 
 
 class TrainState(struct.PyTreeNode):

@@ -7,9 +7,10 @@ import time
 import jax
 import numpy as np
 
-from cyclegan_jax import parallel, train_step
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.train_step import NONFINITE
+from cyclegan_jax.training import parallel
+from cyclegan_jax.training import step as train_step
+from cyclegan_jax.training.step import NONFINITE
 
 
 class SickTraining(UserError):

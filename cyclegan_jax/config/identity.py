@@ -1,10 +1,7 @@
-"""What a run writes about itself, and what it says at the end."""
+"""What decides a run, written to its folder, and compared to continue it."""
 
-import contextlib
-import fcntl
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import subprocess
@@ -12,52 +9,14 @@ import zlib
 
 import jax
 
-from cyclegan_jax import cluster
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config.options import flatten
 from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
-from cyclegan_jax.metrics.table import markdown
-from cyclegan_jax.training import evaluation
+from cyclegan_jax.training import processes
 
 # Counted up when a run of before can no longer be continued.
 FORMAT = 1
-
-
-@contextlib.contextmanager
-def open_workdir(workdir):
-  """Makes the folder of a run and keeps it to this process.
-
-  The system frees the lock when the process ends, however that may be. That of
-  a folder in a bucket holds on this machine alone.
-
-  Raises:
-    UserError: it can't be made or written, or another process has it.
-  """
-  with contextlib.ExitStack() as stack:
-    with cluster.together():
-      if hosts.writes():  # the first of several keeps it for all
-        stack.enter_context(_lock(workdir))
-    yield
-
-
-def _lock(workdir):
-  with files.writing(workdir, '--workdir'):
-    files.make(workdir)
-    lock = files.own(workdir, 'lock').open('a+')
-  try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError as e:
-    lock.seek(0)
-    holder = lock.read() or 'another process'
-    lock.close()
-    raise UserError(
-      f'{workdir} (--workdir) is in use by {holder}: wait until it ends, or '
-      'use another --workdir'
-    ) from e
-  lock.truncate(0)
-  lock.write(f'process {os.getpid()} on {platform.node()}')
-  lock.flush()
-  return lock
 
 
 def begin(workdir, config, source):
@@ -77,10 +36,10 @@ def begin(workdir, config, source):
   """
   now = {'format': FORMAT, 'pictures': _pictures(source)}
   config = config.to_dict()
-  with cluster.together():
+  with processes.together():
     if any((workdir / 'checkpoints').glob('[0-9]*')):
       _check_unchanged(workdir, config, now)
-  cluster.check_same({'training pictures': json.dumps(now)})
+  processes.check_same({'training pictures': json.dumps(now)})
   if not hosts.writes():
     return
   for name, content in {
@@ -99,7 +58,7 @@ def _check_unchanged(workdir, config, now):
       'go on with that one, or use another --workdir'
     )
   defaults = {key: default for key, (default, _) in OPTIONS.items()}
-  old, new = defaults | flat(before['config']), flat(config)
+  old, new = defaults | flatten(before['config']), flatten(config)
   changes = [
     f'{key} was {old.get(key)!r}, is {new.get(key)!r}'
     for key in sorted(old | new)
@@ -139,17 +98,6 @@ def _read(path):
     return {}
 
 
-def flat(config, prefix=''):
-  """{'section.key': value} of a nested dict."""
-  options = {}
-  for key, value in config.items():
-    nested = isinstance(value, dict)
-    options |= (
-      flat(value, f'{prefix}{key}.') if nested else {prefix + key: value}
-    )
-  return options
-
-
 def _environment():
   return {
     'git_commit': _git_commit(),
@@ -179,30 +127,3 @@ def _git_commit():
     return git('rev-parse', 'HEAD') + ('+changes' if changes else '')
   except (OSError, subprocess.CalledProcessError):
     return None
-
-
-def report(result, work, last_step):
-  """Says how a run ended and where its results are; returns the exit code."""
-  code = 128 + (result.signal or 2) if result.step < last_step else 0
-  if not hosts.writes():
-    return code
-  if code:
-    print(
-      f'stopped and saved at step {result.step} of {last_step}: '
-      'run the same command to continue'
-    )
-    return code
-  print(f'finished: all {last_step} steps are done, in {work.path}')
-  if result.rows:
-    print('\nTest pictures against their true pairs, on [-1, 1]:')
-    print(markdown(result.rows))
-    print(f'test figures:    {work.test_markdown}')
-  if best := evaluation.best_so_far(work.best):
-    print(
-      f'best weights:    {work.best} ({best["best"]} {best["value"]:.4f} at '
-      f'step {best["step"]})'
-    )
-  if work.last_sample():
-    print(f'sample picture:  {work.last_sample()}')
-  print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')
-  return code

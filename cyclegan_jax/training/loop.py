@@ -6,11 +6,11 @@ import jax
 
 from cyclegan_jax.common import hosts
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.dispatch import Device, SickTraining
-from cyclegan_jax.log import Progress
-from cyclegan_jax.monitors import Monitors
-from cyclegan_jax.profiling import Profiler, Watchdog, by_process
-from cyclegan_jax.stopping import StopSignals
+from cyclegan_jax.training.device_queue import Device, SickTraining
+from cyclegan_jax.training.log import Progress
+from cyclegan_jax.training.monitors import Monitors
+from cyclegan_jax.training.profiling import Profiler, Watchdog, by_process
+from cyclegan_jax.training.stopping import StopSignals
 
 
 def check_rhythm(run):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cyclegan_jax import image_pool, parallel
+from cyclegan_jax.training import image_pool, parallel
 
 # The metric that counts the steps with NaN or infinity in a loss or gradient.
 NONFINITE = 'nonfinite_steps'

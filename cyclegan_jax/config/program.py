@@ -1,0 +1,77 @@
+"""What every command does: exit codes, quiet libraries, large memory pages."""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+
+from absl import logging as absl_logging
+
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.quiet import silent_stderr
+
+USER_ERROR = 2
+
+
+def quiet():
+  """Keeps the libraries' chatter from the terminal, and TF off the GPU."""
+  level = 'TF_CPP_MIN_LOG_LEVEL'
+  # A parent that has imported JAX leaves '1'; TF would print what a reader
+  # meets, with its stack trace, behind the line that says what to do.
+  if os.environ.get(level, '1') == '1':
+    os.environ[level] = '3'
+  absl_logging.set_verbosity(absl_logging.ERROR)
+  for name in ('jax', 'urllib3'):
+    logging.getLogger(name).setLevel(logging.ERROR)
+  # Orbax's reads of a damaged checkpoint, which is reported in one line.
+  logging.getLogger('asyncio').setLevel(logging.CRITICAL)
+  warnings.filterwarnings('ignore', module='tensorflow')
+  with silent_stderr():
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], 'GPU')  # JAX needs all of its memory
+    tf.constant(0)  # starts TF's runtime, which has its say here
+
+
+def large_pages():
+  """Starts the program anew with its memory in large pages, on Linux.
+
+  A step on the CPU fills gigabytes anew, which in pages of 4 KB costs a tenth
+  of its time (docs/performance.md). The C library's allocator reads its
+  settings when a process starts, and never again.
+  """
+  if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
+    os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def run(main, argv=None):
+  """Runs a program; returns its exit code.
+
+  A `UserError` becomes one line on standard error and its exit code; Ctrl-C
+  where there is nothing to save, or pressed twice, one line and 130. One of
+  several processes ends so without waiting for the others.
+  """
+  try:
+    return main(sys.argv if argv is None else argv) or 0
+  except UserError as e:
+    print(f'error: {e}', file=sys.stderr)
+    return _left(e, e.code)
+  except KeyboardInterrupt as e:
+    print('stopped at once', file=sys.stderr)
+    return _left(e, 128 + signal.SIGINT)
+  except Exception as e:
+    if reason := files.unreachable(e):
+      print(f'error: {reason}', file=sys.stderr)
+      return _left(e, USER_ERROR)
+    _left(e, 1)
+    raise
+
+
+def _left(error, code):
+  """The exit code; one of several processes is gone with it at once."""
+  if processes := sys.modules.get('cyclegan_jax.training.processes'):
+    processes.leave(error, code)
+  return code

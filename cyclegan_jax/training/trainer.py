@@ -1,0 +1,108 @@
+"""Starts or continues a run: restores, trains, measures."""
+
+import contextlib
+import json
+
+import jax
+from clu import parameter_overview
+
+from cyclegan_jax.common import files, hosts
+from cyclegan_jax.metrics.table import markdown
+from cyclegan_jax.training import evaluation, loop, parallel
+from cyclegan_jax.training import state as train_state
+from cyclegan_jax.training.checkpoint import Checkpoints
+from cyclegan_jax.training.log import Log, NoLog
+from cyclegan_jax.training.run import Result
+from cyclegan_jax.training.samples import Sampler
+from cyclegan_jax.training.workdir import Workdir
+
+
+def train(run, workdir, *, stop_at=None, say=print):
+  """Trains from the newest checkpoint of `workdir`, or from the start.
+
+  Args:
+    run: a `Run`.
+    workdir: folder of checkpoints, logs and samples, made if missing.
+    stop_at: a step to stop at, as a signal would; None for none.
+    say: prints a line to the user.
+
+  Returns:
+    A `Result`.
+
+  Raises:
+    UserError: batch and devices don't fit, a picture can't be used (what was
+      trained before it is saved), a step gave NaN or infinity, `workdir` holds
+      another kind of run, or it can't be written (what was saved stays).
+  """
+  if not hosts.writes():
+    say = _silent
+  work = Workdir(workdir)
+  work.path.mkdir(parents=True, exist_ok=True)
+  mesh = parallel.make_mesh(run.devices)
+  local = parallel.local_batch_size(run.batch_size, mesh, run.parts)
+  loop.check_rhythm(run)
+  share = (jax.process_index() * local, local)
+  state = _initial_state(run, mesh, work, say)
+  sampler = Sampler(
+    run.method, {d: run.data.test_images(d, run.samples) for d in 'ab'}
+  )
+  checkpoints = Checkpoints(work.checkpoints, *run.keep)
+  with contextlib.closing(checkpoints):
+    if checkpoints.latest_step() is not None:
+      state = checkpoints.restore(state, say)
+      say(f'continuing {work.path} from step {int(state.step)}')
+    elif run.initial:
+      state = parallel.replicate(
+        train_state.with_params(state, run.initial()), mesh
+      )
+    if int(state.step) < run.schedule.steps and hosts.writes():
+      work.forget_test()
+    hosts.wait_for_all('start')
+    log = Log(work.path, int(state.step)) if hosts.writes() else NoLog()
+    with contextlib.closing(log):
+      state, number = loop.steps(
+        run, state, mesh, share, sampler, log, checkpoints, stop_at, say
+      )
+  step = int(state.step)
+  if step < run.schedule.steps:
+    return Result(step, state, number)
+  return Result(step, state, None, _test(run, state, sampler, work))
+
+
+def _silent(line):
+  """Says nothing: the first process speaks for all."""
+
+
+def _initial_state(run, mesh, work, say):
+  state = train_state.create(
+    run.method,
+    run.optimizers,
+    jax.random.PRNGKey(run.seed),
+    run.data.example_batch(),
+    pool_size=run.pool_size,
+    ema=run.ema_decay > 0,
+  )
+  for group, nets in state.params.items():
+    for name, params in nets.items():
+      count = parameter_overview.count_parameters(params)
+      say(f'{group}/{name}: {count:,} parameters')
+  if hosts.writes():
+    overview = parameter_overview.get_parameter_overview(state.params)
+    files.write(work.parameters, overview + '\n')
+  return parallel.replicate(state, mesh)
+
+
+def _test(run, state, sampler, work):
+  """Measures the test pictures, if they are pairs, and writes the table."""
+  if not run.data.source.paired:
+    return None
+  there = work.test_json.exists()
+  hosts.wait_for_all('test')  # the first process is about to write it
+  if there:
+    return json.loads(work.test_json.read_text())
+  translate = sampler.translation(state.translation_params())
+  rows = evaluation.final_table(translate, run.data, run.method.directions)
+  if hosts.writes():
+    files.write(work.test_markdown, markdown(rows))
+    files.write(work.test_json, json.dumps(rows, indent=2) + '\n')
+  return rows

@@ -1,0 +1,98 @@
+"""The folder of a run: its files' names, its lock, and what to say of it."""
+
+import contextlib
+import fcntl
+import os
+import platform
+
+from cyclegan_jax.common import files, hosts
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.metrics.table import markdown
+from cyclegan_jax.training import evaluation, processes
+
+
+class Workdir:
+  """Names of what a run leaves in its folder."""
+
+  def __init__(self, path):
+    self.path = files.absolute(files.place(path))
+    self.checkpoints = self.path / 'checkpoints'
+    self.samples = self.path / 'samples'
+    self.best = self.path / 'best'
+    self.tensorboard = self.path / 'tensorboard'
+    self.parameters = self.path / 'parameters.txt'
+    self.test_json = self.path / 'test_metrics.json'
+    self.test_markdown = self.path / 'test_metrics.md'
+
+  def forget_test(self):
+    """Removes the test figures, which will be measured anew."""
+    for path in (self.test_json, self.test_markdown):
+      path.unlink(missing_ok=True)
+
+  def last_sample(self):
+    """The newest sample grid, or None."""
+    return max(self.samples.glob('*.png'), default=None)
+
+
+@contextlib.contextmanager
+def open_workdir(workdir):
+  """Makes the folder of a run and keeps it to this process.
+
+  The system frees the lock when the process ends, however that may be. That of
+  a folder in a bucket holds on this machine alone.
+
+  Raises:
+    UserError: it can't be made or written, or another process has it.
+  """
+  with contextlib.ExitStack() as stack:
+    with processes.together():
+      if hosts.writes():  # the first of several keeps it for all
+        stack.enter_context(_lock(workdir))
+    yield
+
+
+def _lock(workdir):
+  with files.writing(workdir, '--workdir'):
+    files.make(workdir)
+    lock = files.own(workdir, 'lock').open('a+')
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as e:
+    lock.seek(0)
+    holder = lock.read() or 'another process'
+    lock.close()
+    raise UserError(
+      f'{workdir} (--workdir) is in use by {holder}: wait until it ends, or '
+      'use another --workdir'
+    ) from e
+  lock.truncate(0)
+  lock.write(f'process {os.getpid()} on {platform.node()}')
+  lock.flush()
+  return lock
+
+
+def report(result, work, last_step):
+  """Says how a run ended and where its results are; returns the exit code."""
+  code = 128 + (result.signal or 2) if result.step < last_step else 0
+  if not hosts.writes():
+    return code
+  if code:
+    print(
+      f'stopped and saved at step {result.step} of {last_step}: '
+      'run the same command to continue'
+    )
+    return code
+  print(f'finished: all {last_step} steps are done, in {work.path}')
+  if result.rows:
+    print('\nTest pictures against their true pairs, on [-1, 1]:')
+    print(markdown(result.rows))
+    print(f'test figures:    {work.test_markdown}')
+  if best := evaluation.best_so_far(work.best):
+    print(
+      f'best weights:    {work.best} ({best["best"]} {best["value"]:.4f} at '
+      f'step {best["step"]})'
+    )
+  if work.last_sample():
+    print(f'sample picture:  {work.last_sample()}')
+  print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')
+  return code
