@@ -57,8 +57,8 @@ def main(argv):
   if values['segmenter'] and values['predictions']:
     raise UserError('--segmenter and --predictions: give one of them')
   program.quiet()
-  from cyclegan_jax import model
   from cyclegan_jax.common import hosts
+  from cyclegan_jax.inference import model
   from cyclegan_jax.metrics import test_set
   from cyclegan_jax.metrics.table import markdown, table
   from cyclegan_jax.training import processes

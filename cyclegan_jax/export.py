@@ -39,7 +39,8 @@ def main(argv):
     raise UserError(f'--batch={values["batch"]} must be 0 or more')
   output = files.place(values['output'])
   program.quiet()
-  from cyclegan_jax import exporting, model
+  from cyclegan_jax import exporting
+  from cyclegan_jax.inference import model
 
   lookup(exporting.FORMATS, values['format'], '--format')
   lookup(exporting.LAYOUTS, values['layout'], '--layout')

@@ -25,11 +25,12 @@ def main(argv):
   config, workdir, values = flags.parse_run(argv, __doc__, FLAGS)
   # The heavy imports come after the flags: a typo is answered at once.
   program.quiet()
-  from cyclegan_jax import model, report
+  from cyclegan_jax import report
   from cyclegan_jax.common import hosts
   from cyclegan_jax.config import identity
   from cyclegan_jax.config.options import flatten
   from cyclegan_jax.config.run import build_evaluation, build_run
+  from cyclegan_jax.inference import model
   from cyclegan_jax.training import processes, profiling, trainer
   from cyclegan_jax.training.workdir import Workdir, open_workdir
   from cyclegan_jax.training.workdir import report as tell

@@ -51,8 +51,9 @@ def import_files(paths, values):
   Raises:
     UserError: files or flags that don't fit, or an output with other files.
   """
-  from cyclegan_jax import model, pth
+  from cyclegan_jax import pth
   from cyclegan_jax.defaults import get_config
+  from cyclegan_jax.inference import model
 
   if not paths:
     raise UserError('no files: give the .pth files to import (see --help)')
@@ -78,7 +79,8 @@ def export_files(rest, values):
   Raises:
     UserError: a model or flags that don't fit, or files that are there.
   """
-  from cyclegan_jax import model, pth
+  from cyclegan_jax import pth
+  from cyclegan_jax.inference import model
 
   if rest:
     raise UserError(f'{rest[0]!r} is no flag: give --model=PATH')

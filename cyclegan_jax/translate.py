@@ -52,8 +52,8 @@ def main(argv):
   flags.require(values, 'model', 'input', 'output')
   _check(values)
   program.quiet()
-  from cyclegan_jax import model, picture_files, translating, video
   from cyclegan_jax.common import files, hosts
+  from cyclegan_jax.inference import batches, model, picture_files, video
   from cyclegan_jax.training import processes
 
   lookup(picture_files.FORMATS, values['format'], '--format')
@@ -67,20 +67,20 @@ def main(argv):
     _check_way_back(loaded, values)
     if hosts.writes():
       _begin(output, jobs, loaded, direction, values)
-      translating.clean(jobs)
-  way = translating.Way(
+      batches.clean(jobs)
+  way = batches.Way(
     loaded,
     direction,
     reconstruct=values['reconstruct'],
     joined=values['side-by-side'],
     batch=values['batch'],
     tile=values['tile'],
-    memory=int(values['memory'] * 2**30) or translating.free_memory() // 2,
+    memory=int(values['memory'] * 2**30) or batches.free_memory() // 2,
   )
   own = hosts.own_part(jobs)
   videos = [job for job in own if video.ending(job.picture.data)]
   pictures = [job for job in own if job not in videos]
-  result = translating.translate_all(way, pictures)
+  result = batches.translate_all(way, pictures)
   unusable = 0
   for job in videos:
     try:

@@ -12,10 +12,11 @@ import pytest
 import tiny
 from jax import export as jax_export
 
-from cyclegan_jax import export, exporting, model, nets
+from cyclegan_jax import export, exporting, nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.exporting import FORMATS, Wanted
+from cyclegan_jax.inference import model
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.conv import forms
 

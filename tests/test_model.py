@@ -10,9 +10,10 @@ import tiny
 from test_checkpoint import flip_bit
 
 import cyclegan_jax
-from cyclegan_jax import main, model, nets, pth
+from cyclegan_jax import main, nets, pth
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
+from cyclegan_jax.inference import model
 from cyclegan_jax.training import checkpoint
 
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image, ImageCms
 from tiny import pixels
 
-from cyclegan_jax import picture_files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.decode import named
+from cyclegan_jax.inference import picture_files
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
 

@@ -18,8 +18,6 @@ from cyclegan_jax import (
   experiments,
   export,
   main,
-  model,
-  picture_files,
   pth,
   report,
   segmenter,
@@ -30,6 +28,7 @@ from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.data import builtin, decode, sources
+from cyclegan_jax.inference import model, picture_files
 from cyclegan_jax.metrics import labels, segmenter_model
 from cyclegan_jax.training import evaluation, trainer, workdir
 from cyclegan_jax.training.log import Log

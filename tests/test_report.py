@@ -163,7 +163,7 @@ def test_samples_and_figures(finished, page):
 
 
 def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
-  from cyclegan_jax import model
+  from cyclegan_jax.inference import model
 
   trained = model.load(finished)
   there, _ = page.content['gallery']['directions']

@@ -7,10 +7,11 @@ import pytest
 import tiny
 from flax import traverse_util
 
-from cyclegan_jax import nets, tiled
+from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.inference import tiled
+from cyclegan_jax.inference.tiled import layers, walk
 from cyclegan_jax.nets.layers import NORMS, UPSAMPLINGS
-from cyclegan_jax.tiled import layers, walk
 
 
 def make(name='resnet', *, channels=3, size=16, **options):

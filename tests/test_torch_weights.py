@@ -8,8 +8,9 @@ import pytest
 import test_pth
 import tiny
 
-from cyclegan_jax import main, model, pth, torch_weights
+from cyclegan_jax import main, pth, torch_weights
 from cyclegan_jax.config import program
+from cyclegan_jax.inference import model
 
 KINDS = {
   'G_A': 'generator',

@@ -16,10 +16,11 @@ from tensorboard.backend.event_processing.event_accumulator import (
   EventAccumulator,
 )
 
-from cyclegan_jax import load_model, model
+from cyclegan_jax import load_model
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags
 from cyclegan_jax.config.run import build_evaluation, build_run
+from cyclegan_jax.inference import model
 from cyclegan_jax.training import stopping, workdir
 from cyclegan_jax.training.checkpoint import Checkpoints
 from cyclegan_jax.training.device_queue import SickTraining

@@ -10,9 +10,10 @@ import tiny
 from PIL import Image
 from tiny import pixels
 
-from cyclegan_jax import model, picture_files, tiled, translate, translating
+from cyclegan_jax import translate
 from cyclegan_jax.config import program
 from cyclegan_jax.data.decode import named
+from cyclegan_jax.inference import batches, model, picture_files, tiled
 
 SIZES = {'1.png': (20, 20), 'x/2.jpg': (33, 21), 'x/y/3.png': (20, 20)}
 
@@ -96,7 +97,7 @@ def test_it_goes_on_where_it_stopped(run, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_finished(run, tmp_path, monkeypatch):
-  true, done = translating.Way.run, []
+  true, done = batches.Way.run, []
 
   def interrupted(self, pictures, count=0):
     if done:
@@ -105,7 +106,7 @@ def test_ctrl_c_keeps_what_is_finished(run, tmp_path, monkeypatch):
     return true(self, pictures, count)
 
   with monkeypatch.context() as patch:
-    patch.setattr(translating.Way, 'run', interrupted)
+    patch.setattr(batches.Way, 'run', interrupted)
     code, _, err = run(batch=1)
   assert code == 130 and err == 'stopped at once\n'
   assert len(made(tmp_path / 'out')) == 2
@@ -175,9 +176,9 @@ def test_free_memory_is_the_devices_or_the_machines(monkeypatch):
     def memory_stats(self):
       return {'bytes_limit': 100, 'bytes_in_use': 30}
 
-  assert 2**27 < translating.free_memory() < 2**50
-  monkeypatch.setattr(translating.jax, 'local_devices', lambda: [Accelerator()])
-  assert translating.free_memory() == 70
+  assert 2**27 < batches.free_memory() < 2**50
+  monkeypatch.setattr(batches.jax, 'local_devices', lambda: [Accelerator()])
+  assert batches.free_memory() == 70
 
 
 def test_a_picture_turned_by_what_stands_behind_its_pixels(run, tmp_path):

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import tiny
 
-from cyclegan_jax import model, translate, video
+from cyclegan_jax import translate
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.data.decode import named
-from cyclegan_jax.picture_files import Job
-from cyclegan_jax.translating import Way
+from cyclegan_jax.inference import model, video
+from cyclegan_jax.inference.batches import Way
+from cyclegan_jax.inference.picture_files import Job
 
 ffmpeg = pytest.importorskip('imageio_ffmpeg')
 # Of FFmpeg's pipes, which its library leaves to Python to close.

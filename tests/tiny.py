@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan_jax import model, nets
+from cyclegan_jax import nets
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.defaults import get_config
+from cyclegan_jax.inference import model
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.base import DIRECTIONS, Choices
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES

@@ -22,9 +22,9 @@ def main(argv):
   config, values = flags.parse_flags(argv, __doc__, FLAGS)
   flags.require(values, 'model', 'output')
   program.quiet()
-  from cyclegan_jax import model
   from cyclegan_jax.common import files, images
   from cyclegan_jax.config.run import build_data
+  from cyclegan_jax.inference import model
 
   a_model = model.load(values['model'])
   dataset = build_data(config)

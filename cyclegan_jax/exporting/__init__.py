@@ -9,7 +9,7 @@ import numpy as np
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.exporting.formats import FORMATS, LAYOUTS, Wanted
-from cyclegan_jax.model import Model
+from cyclegan_jax.inference.model import Model
 
 __all__ = ['FORMATS', 'LAYOUTS', 'Wanted', 'check_packages', 'write']
 # Pictures it is tried with where sizes stay open: (height, width).

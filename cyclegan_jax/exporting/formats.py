@@ -23,7 +23,7 @@ import numpy as np
 from jax import export
 
 from cyclegan_jax import nets
-from cyclegan_jax.model import Model
+from cyclegan_jax.inference.model import Model
 from cyclegan_jax.nets.conv import forms
 
 _PLATFORMS = ('cpu', 'cuda', 'tpu')

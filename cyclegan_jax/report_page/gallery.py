@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from cyclegan_jax import model, translating
 from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.run import build_data
+from cyclegan_jax.inference import batches, model
 from cyclegan_jax.metrics.pixels import PAIRED_METRICS
 from cyclegan_jax.report_page.grids import embedded
 
@@ -68,8 +68,8 @@ def _direction(trained, data, direction, count):
   columns += [f'back to {there.upper()}'] * reconstruct
   columns += [f'true {back.upper()}'] * data.source.paired
   most = len(columns) * len(trained.directions) * (count + 2 * MARKED)
-  way = translating.Way(
-    trained, direction, reconstruct, memory=translating.free_memory() // 2
+  way = batches.Way(
+    trained, direction, reconstruct, memory=batches.free_memory() // 2
   )
   rows, bad, sizes = [], [], set()
   for place in tqdm(

@@ -15,9 +15,9 @@ import numpy as np
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import crop_to, pad_to_multiple, padded_size
+from cyclegan_jax.inference.tiled.layers import Part, Stored
+from cyclegan_jax.inference.tiled.walk import Walk
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
-from cyclegan_jax.tiled.layers import Part, Stored
-from cyclegan_jax.tiled.walk import Walk
 
 
 def apply(

@@ -11,10 +11,10 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from cyclegan_jax import picture_files, tiled
 from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.model import Model
+from cyclegan_jax.inference import picture_files, tiled
+from cyclegan_jax.inference.model import Model
 
 _BACK = {'a2b': 'b2a', 'b2a': 'a2b'}
 

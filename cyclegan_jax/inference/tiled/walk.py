@@ -9,8 +9,8 @@ import numpy as np
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.inference.tiled.layers import Layer, Part, Stored, add
 from cyclegan_jax.nets.layers import EPSILON
-from cyclegan_jax.tiled.layers import Layer, Part, Stored, add
 
 # Tiles shrink with the resolution down to this part of what was asked for:
 # with smaller ones it would be kernels that are read, not pictures.

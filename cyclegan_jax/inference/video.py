@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 from tqdm import tqdm
 
-from cyclegan_jax import picture_files
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import to_uint8
+from cyclegan_jax.inference import picture_files
 
 EXTENSIONS = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v')
 # ITU-R 601, as Pillow turns colours to gray.

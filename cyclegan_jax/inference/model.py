@@ -9,12 +9,13 @@ import ml_collections
 import numpy as np
 from flax import serialization
 
-from cyclegan_jax import pth, tiled
+from cyclegan_jax import pth
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import crop_to, pad_to_multiple
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.defaults import OPTIONS, get_config
+from cyclegan_jax.inference import tiled
 from cyclegan_jax.training import checkpoint
 
 _CONFIG, _WEIGHTS = 'config.json', 'weights.msgpack'

@@ -1,0 +1,1 @@
+"""Use of a trained model: loading it, translating pictures and videos."""
