@@ -39,15 +39,15 @@ def main(argv):
     raise UserError(f'--batch={values["batch"]} must be 0 or more')
   output = files.place(values['output'])
   program.quiet()
-  from cyclegan_jax import exporting
+  from cyclegan_jax.exporters import checked, formats
   from cyclegan_jax.inference import model
 
-  lookup(exporting.FORMATS, values['format'], '--format')
-  lookup(exporting.LAYOUTS, values['layout'], '--layout')
-  exporting.check_packages(values['format'])
+  lookup(formats.FORMATS, values['format'], '--format')
+  lookup(formats.LAYOUTS, values['layout'], '--layout')
+  checked.check_packages(values['format'])
   _check_output(output, values['overwrite'])
   loaded, direction = model.from_flags(values)
-  wanted = exporting.Wanted(
+  wanted = formats.Wanted(
     loaded,
     direction,
     pixels=values['uint8'],
@@ -55,7 +55,7 @@ def main(argv):
     batch=values['batch'] or None,
     size=size,
   )
-  result = exporting.write(output, values['format'], wanted)
+  result = checked.write(output, values['format'], wanted)
   print(
     f'wrote {output}: {result.bytes / 1e6:.3g} MB in {result.seconds:.1f} s'
   )

@@ -59,9 +59,9 @@ def write(workdir, output=None, pictures=PICTURES):
     UserError: no run, a file of it that can't be read, or a page that can't be
       written.
   """
-  from cyclegan_jax import report_page
   from cyclegan_jax.common import files
   from cyclegan_jax.report_page import curves, gallery, grids
+  from cyclegan_jax.report_page.page import render
 
   if pictures < 0:
     raise UserError(f'--pictures={pictures} must be 0 or more')
@@ -74,7 +74,7 @@ def write(workdir, output=None, pictures=PICTURES):
   names = [direction['name'] for direction in shown['directions']]
   if samples['grids'] and names == ['a2b', 'b2a']:
     samples['note'] += _COLUMNS
-  page = report_page.page(
+  page = render(
     {
       'name': files.absolute(workdir).name,
       'facts': _facts(workdir, config, lines, shown['step']),

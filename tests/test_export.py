@@ -12,10 +12,11 @@ import pytest
 import tiny
 from jax import export as jax_export
 
-from cyclegan_jax import export, exporting, nets
+from cyclegan_jax import export, nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
-from cyclegan_jax.exporting import FORMATS, Wanted
+from cyclegan_jax.exporters import checked
+from cyclegan_jax.exporters.formats import FORMATS, Wanted
 from cyclegan_jax.inference import model
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.conv import forms
@@ -66,7 +67,7 @@ def folder(tmp_path_factory):
 def onnx_run(net, params, images):
   """What the graph of a network makes of images."""
   onnxruntime = pytest.importorskip('onnxruntime')
-  from cyclegan_jax.exporting import onnx_graph
+  from cyclegan_jax.exporters import onnx_graph
 
   channels = images.shape[-1]
   graph = onnx_graph.build(net, params, channels, (None, None, None))
@@ -81,7 +82,7 @@ def random(rng, *shape):
 @pytest.mark.parametrize('network', sorted(NETWORKS))
 def test_any_size_and_batch_as_the_model(models, network, name, tmp_path, rng):
   path = tmp_path / 'program'
-  result = exporting.write(path, name, Wanted(models[network], 'a2b'))
+  result = checked.write(path, name, Wanted(models[network], 'a2b'))
   assert [trial.shape for trial in result.trials] == [(1, 67, 93), (2, 64, 48)]
   assert result.bytes > 5000
   images = random(rng, 2, 64, 48, 3)
@@ -171,14 +172,14 @@ def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
 def test_a_bfloat16_run_is_exported_in_float32(tmp_path):
   bfloat16 = model.load(tiny.save_model(tmp_path / 'm', dtype='bfloat16'))
   wanted = Wanted(bfloat16, 'a2b', batch=1, size=(16, 16))
-  result = exporting.write(tmp_path / 'program', 'stablehlo', wanted)
+  result = checked.write(tmp_path / 'program', 'stablehlo', wanted)
   # bfloat16 has 8 bits, so that a program in it would be further off.
   assert max(trial.error for trial in result.trials) < 1e-4
 
 
 def test_a_savedmodel_needs_no_jax(models, tmp_path):
   wanted = Wanted(models['resnet'], 'a2b')
-  exporting.write(tmp_path / 'saved', 'savedmodel', wanted)
+  checked.write(tmp_path / 'saved', 'savedmodel', wanted)
   code = (
     'import sys; sys.modules.update(jax=None, cyclegan_jax=None)\n'
     'import tensorflow as tf\n'
@@ -250,7 +251,7 @@ def test_a_missing_package_is_named(monkeypatch):
   missing = FORMATS['onnx']._replace(packages=('no_such_package',))
   monkeypatch.setitem(FORMATS, 'onnx', missing)
   with pytest.raises(UserError, match=r"pip install 'cyclegan_jax\[onnx\]'"):
-    exporting.check_packages('onnx')
+    checked.check_packages('onnx')
 
 
 @pytest.mark.parametrize('off', [1e-3, np.nan])
@@ -269,14 +270,14 @@ def test_what_differs_from_the_model_is_not_kept(
   path = tmp_path / 'program'
   path.write_text('before')
   with pytest.raises(UserError, match='nothing was written: .* 67x93'):
-    exporting.write(path, 'stablehlo', Wanted(loaded, 'a2b'))
+    checked.write(path, 'stablehlo', Wanted(loaded, 'a2b'))
   assert [x.name for x in tmp_path.iterdir()] == ['program']
   assert path.read_text() == 'before'
 
 
 def test_an_unknown_generator_has_no_graph():
   pytest.importorskip('onnx')
-  from cyclegan_jax.exporting import onnx_graph
+  from cyclegan_jax.exporters import onnx_graph
 
   with pytest.raises(UserError, match='no PatchGAN: use --format=stablehlo'):
     onnx_graph.build(nets.DISCRIMINATORS['patchgan'](), {}, 3, (1, 8, 8))

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.exporting.onnx_layers import Graph
+from cyclegan_jax.exporters.onnx_layers import Graph
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
 
 # Of 2021: what any runtime in use reads.

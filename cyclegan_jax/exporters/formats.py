@@ -113,7 +113,7 @@ class Format(NamedTuple):
 
 
 def _write_onnx(path, wanted):
-  from cyclegan_jax.exporting import onnx_graph
+  from cyclegan_jax.exporters import onnx_graph
 
   model = onnx_graph.build(
     *wanted.network(),

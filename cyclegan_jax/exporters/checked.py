@@ -8,10 +8,9 @@ import numpy as np
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.exporting.formats import FORMATS, LAYOUTS, Wanted
+from cyclegan_jax.exporters.formats import FORMATS, LAYOUTS
 from cyclegan_jax.inference.model import Model
 
-__all__ = ['FORMATS', 'LAYOUTS', 'Wanted', 'check_packages', 'write']
 # Pictures it is tried with where sizes stay open: (height, width).
 _SIZES = ((67, 93), (64, 48))
 # Largest difference from the model: of [-1, 1], and of 0 to 255.

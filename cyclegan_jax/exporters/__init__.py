@@ -1,0 +1,1 @@
+"""Formats a generator is exported to."""
