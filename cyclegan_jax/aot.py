@@ -33,12 +33,12 @@ def main(argv):
     JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1', ALLOW_MULTIPLE_LIBTPU_LOAD='1'
   )
   program.quiet()
-  from cyclegan_jax import chips, compiled
+  from cyclegan_jax.tpu import chips, compiled_step
 
   batch_size = values['batch'] or config.train.batch_size
   topology = values['topology']
   with quiet.silent_stderr():
-    mesh = compiled.make_mesh(topology)
+    mesh = compiled_step.make_mesh(topology)
   traced = trace(config, mesh, batch_size)
   print(
     f'compiling for {mesh.size} chips ({topology}), batch {batch_size}: takes '
@@ -46,12 +46,12 @@ def main(argv):
     flush=True,
   )
   start = time.monotonic()
-  executable = compiled.compile_traced(traced)
+  executable = compiled_step.compile_traced(traced)
   seconds = time.monotonic() - start
   gib = chips.find(topology).hbm_gib
   print(report(traced, executable, topology))
   print(f'{"compile time":<28}{seconds:.0f} s')
-  fits = compiled.memory(executable)['total'] <= gib * 2**30
+  fits = compiled_step.memory(executable)['total'] <= gib * 2**30
   print(f'it {"fits" if fits else "DOES NOT FIT"} the chip')
   return 0 if fits else program.USER_ERROR
 
@@ -62,15 +62,15 @@ def trace(config, mesh, batch_size):
   Raises:
     UserError: a value that can't be, or a batch that does not divide.
   """
-  from cyclegan_jax import compiled
   from cyclegan_jax.config.method import build_method
   from cyclegan_jax.config.run import build_optimizers, check_values
+  from cyclegan_jax.tpu import compiled_step
   from cyclegan_jax.training import optim
 
   check_values(config)
   c = config.data
   schedule = optim.schedule(steps_per_epoch=_STEPS_PER_EPOCH, **config.schedule)
-  return compiled.trace(
+  return compiled_step.trace(
     build_method(config, platform='tpu'),
     build_optimizers(config, schedule),
     mesh,
@@ -86,11 +86,11 @@ def trace(config, mesh, batch_size):
 
 def report(traced, executable, topology):
   """What a compiled step needs and does, in lines."""
-  from cyclegan_jax import chips, compiled, hlo
+  from cyclegan_jax.tpu import chips, compiled_step, hlo
 
   text = executable.as_text()
-  flops = compiled.convolution_flops(traced.jaxpr)
-  used = compiled.memory(executable)
+  flops = compiled_step.convolution_flops(traced.jaxpr)
+  used = compiled_step.memory(executable)
   gib = chips.find(topology).hbm_gib
   lines = [
     ('HBM a chip', f'{_gib(used.pop("total"))} of {gib} GiB'),
@@ -107,10 +107,10 @@ def report(traced, executable, topology):
 
 def _times(topology, flops, text):
   """Lines of what a step may take, by published figures of the chips."""
-  from cyclegan_jax import chips, hlo, traffic
+  from cyclegan_jax.tpu import chips, hbm_traffic, hlo
 
   chip = chips.find(topology)
-  moved = traffic.count(text)
+  moved = hbm_traffic.count(text)
   least = chips.estimate(
     chip, chips.axes(topology), flops, moved, hlo.collectives(text)
   )

@@ -17,7 +17,7 @@ import sys
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program
-from cyclegan_jax.experimenting import runs
+from cyclegan_jax.paper import runs
 
 FLAGS = {
   'suite': ('NAME', '', 'models | losses | reconstruction | limits | all'),
@@ -69,21 +69,21 @@ def main(argv):
   workdir = files.place(values['workdir'] or 'runs/experiments')
   program.quiet()
   from cyclegan_jax.config.run import check_values
-  from cyclegan_jax.experimenting import calls
+  from cyclegan_jax.paper import suite_run
   from cyclegan_jax.training.workdir import open_workdir
 
   check_values(config)
-  experiment = calls.experiment(config, given(argv), workdir, values)
+  experiment = suite_run.experiment(config, given(argv), workdir, values)
   if values['dry-run']:
-    for command in calls.commands(experiment, values['suite'], part):
+    for command in suite_run.commands(experiment, values['suite'], part):
       print(shlex.join(command))
     return 0
   if part[0]:  # the first keeps the folder, each run has a lock of its own
-    return calls.help_out(
+    return suite_run.help_out(
       experiment, values['suite'], values['jobs'], part, _say
     )
   with open_workdir(workdir):
-    return calls.run(
+    return suite_run.run(
       experiment, values['suite'], values['jobs'], argv, _say, part
     )
 

@@ -12,10 +12,11 @@ import pytest
 import tiny
 from jax import lax
 
-from cyclegan_jax import aot, compiled, hlo
+from cyclegan_jax import aot
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.defaults import get_config
+from cyclegan_jax.tpu import compiled_step, hlo
 from cyclegan_jax.training import parallel
 
 HLO = """\
@@ -81,7 +82,7 @@ def test_the_flops_of_convolutions_with_loops_and_dilation():
   jaxpr = jax.make_jaxpr(run)(jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4)))
   once = 2 * (2 * 8 * 8 * 4) * (3 * 3 * 4)
   # Transposed, each pixel of the input meets the whole kernel, as before.
-  assert compiled.convolution_flops(jaxpr) == (3 + 1) * once
+  assert compiled_step.convolution_flops(jaxpr) == (3 + 1) * once
 
 
 # Small enough to trace in a second.
@@ -179,7 +180,7 @@ def test_what_libtpu_refuses(message, words, monkeypatch, capsys):
     raise RuntimeError(message)
 
   monkeypatch.setenv('TPU_LIBRARY_PATH', 'libtpu.so')
-  monkeypatch.setattr(compiled.topologies, 'get_topology_desc', refuse)
+  monkeypatch.setattr(compiled_step.topologies, 'get_topology_desc', refuse)
   code, _, err = run(['--topology=v5e:3x3'], capsys)
   assert_one_line(code, err, *words)
 
@@ -219,7 +220,7 @@ def test_a_step_too_large_for_the_chip():
       )
 
   with pytest.raises(UserError, match='Used 20.5G of 15.75G hbm.*--batch'):
-    compiled.compile_traced(Traced())
+    compiled_step.compile_traced(Traced())
 
 
 def test_the_real_compiler():

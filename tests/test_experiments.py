@@ -22,14 +22,14 @@ from cyclegan_jax.config.method import build_method
 from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.run import check_values
 from cyclegan_jax.defaults import OPTIONS
-from cyclegan_jax.experimenting import (
-  calls,
-  child,
+from cyclegan_jax.paper import (
+  child_process,
+  devices,
   figures,
   jobs,
-  places,
   results,
   runs,
+  suite_run,
   suites,
   tables,
 )
@@ -225,7 +225,9 @@ def test_the_user_s_overrides_go_to_the_children_before_the_rows(tmp_path):
 def run(an_experiment, suite='reconstruction', count=1, part=(0, 1)):
   said = []
   an_experiment.workdir.mkdir(exist_ok=True)
-  code = calls.run(an_experiment, suite, count, ['x', '--s'], said.append, part)
+  code = suite_run.run(
+    an_experiment, suite, count, ['x', '--s'], said.append, part
+  )
   return code, said
 
 
@@ -259,12 +261,14 @@ def test_several_machines_share_the_runs(tmp_path):
   an_experiment = experiment(tmp_path, seeds=3)
   code, said = run(an_experiment, part=(0, 2))  # trains the segmenter too
   assert code == 0 and 'other processes are not done' in said[-1]
-  assert len(calls.commands(an_experiment, 'reconstruction', (0, 2))) == 0
-  assert len(calls.commands(an_experiment, 'reconstruction', (1, 2))) == 2
+  assert len(suite_run.commands(an_experiment, 'reconstruction', (0, 2))) == 0
+  assert len(suite_run.commands(an_experiment, 'reconstruction', (1, 2))) == 2
   said = []
-  code = calls.help_out(an_experiment, 'reconstruction', 1, (1, 2), said.append)
+  code = suite_run.help_out(
+    an_experiment, 'reconstruction', 1, (1, 2), said.append
+  )
   assert code == 0 and said[-1].startswith('process 1 has done its part')
-  assert not calls.commands(an_experiment, 'reconstruction')
+  assert not suite_run.commands(an_experiment, 'reconstruction')
   code, said = run(an_experiment, part=(0, 2))
   assert code == 0 and 'not done' not in said[-1]
   assert all(len(log(an_experiment, seed)) >= 2 for seed in range(3))
@@ -335,7 +339,7 @@ def test_a_mistake_of_the_user_is_passed_on_in_one_line(tmp_path):
 
 DRIVER = textwrap.dedent("""
   import json, pathlib, sys
-  from cyclegan_jax.experimenting import jobs
+  from cyclegan_jax.paper import jobs
   command, folder = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2])
   all_jobs = [
     jobs.Job(f'seed{i}', folder / f'seed{i}', [jobs.Step(
@@ -396,7 +400,8 @@ def test_a_child_waits_for_the_lock_of_one_before(tmp_path):
   words = [sys.executable, '-c', 'print("began")']
   with workdir.open_workdir(tmp_path):
     process = subprocess.Popen(
-      child.command(words, tmp_path / 'lock', []), stdout=subprocess.PIPE
+      child_process.command(words, tmp_path / 'lock', []),
+      stdout=subprocess.PIPE,
     )
     with pytest.raises(subprocess.TimeoutExpired):
       process.wait(0.5)
@@ -407,15 +412,15 @@ def test_a_child_waits_for_the_lock_of_one_before(tmp_path):
 def test_children_get_their_share_of_the_cores(tmp_path, monkeypatch):
   monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
   monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1, 4, 5})
-  monkeypatch.setattr(places, '_devices', lambda: [])
-  assert places.places(2, 9) == [({}, [0, 4]), ({}, [1, 5])]
-  assert len(places.places(8, 3)) == 3
-  assert [c for _, c in places.places(5, 9)] == [[0], [1], [4], [5], [0]]
-  assert places.places(1, 9) == [({}, [])]
+  monkeypatch.setattr(devices, '_devices', lambda: [])
+  assert devices.places(2, 9) == [({}, [0, 4]), ({}, [1, 5])]
+  assert len(devices.places(8, 3)) == 3
+  assert [c for _, c in devices.places(5, 9)] == [[0], [1], [4], [5], [0]]
+  assert devices.places(1, 9) == [({}, [])]
   monkeypatch.undo()
   words = [sys.executable, '-c', 'import os; print(os.sched_getaffinity(0))']
   core = max(os.sched_getaffinity(0))
-  command = child.command(words, tmp_path / 'lock', [core])
+  command = child_process.command(words, tmp_path / 'lock', [core])
   assert numbers(subprocess.check_output(command, text=True)) == {core}
 
 
@@ -425,10 +430,10 @@ def numbers(text):
 
 def test_children_get_an_accelerator_each(monkeypatch):
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,7')
-  got = [variables for variables, _ in places.places(2, 9)]
+  got = [variables for variables, _ in devices.places(2, 9)]
   assert got == [{'CUDA_VISIBLE_DEVICES': x} for x in '27']
   with pytest.raises(UserError, match='there are 2 accelerators'):
-    places.places(3, 9)
+    devices.places(3, 9)
 
 
 def write_evaluation(an_experiment, row, seed, **columns):

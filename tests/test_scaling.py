@@ -8,8 +8,8 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from cyclegan_jax import chips, hlo, traffic
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.tpu import chips, hbm_traffic, hlo
 from cyclegan_jax.training import parallel
 
 LOOP = """\
@@ -112,7 +112,7 @@ def test_cycles_the_compiler_expects():
 def test_traffic_with_memory_is_what_leaves_the_chip():
   copied, convolved = 6 * 4, 8 * 2 + 8 * 2
   # A row of the four is cut out, and one is pasted in, in each run of the loop.
-  assert traffic.count(TPU) == copied + convolved + 4 * (400 + 400)
+  assert hbm_traffic.count(TPU) == copied + convolved + 4 * (400 + 400)
 
 
 # A gather under way is handed through an operation it goes on beside, which
@@ -144,7 +144,7 @@ kind=kLoop, calls=%stage
 
 
 def test_communication_under_way_is_no_traffic():
-  assert traffic.count(UNDER_WAY) == 400 + 400  # a row read, and written
+  assert hbm_traffic.count(UNDER_WAY) == 400 + 400  # a row read, and written
   assert hlo.collectives(UNDER_WAY) == {'all-gather': (1, 4 * 5000)}
 
 
@@ -153,7 +153,7 @@ def test_an_array_read_whole_beside_being_cut_counts_whole():
     '%v = f32[4]{0:S(1)} reduce(%t.1', '%v = f32[4] reduce(%t.0'
   )
   extra = 4 * 1600  # in each run of the loop
-  assert traffic.count(text) == traffic.count(TPU) + extra
+  assert hbm_traffic.count(text) == hbm_traffic.count(TPU) + extra
 
 
 def test_a_program_without_communication():

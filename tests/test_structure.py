@@ -42,6 +42,17 @@ def imported(path):
       yield from (f'{node.module}.{alias.name}' for alias in node.names)
 
 
+def test_every_folder_has_a_rank():
+  folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+  assert folders - {'__pycache__'} == set(ORDER)
+
+
+def test_a_file_at_the_root_is_a_command():
+  for path in ROOT.glob('*.py'):
+    if path.stem not in ('__init__', 'defaults'):
+      assert "if __name__ == '__main__':" in path.read_text(), path
+
+
 def test_imports_point_down():
   for rank, folder in enumerate(ORDER):
     for path in modules(folder):

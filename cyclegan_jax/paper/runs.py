@@ -5,7 +5,7 @@ import sys
 from typing import NamedTuple
 
 from cyclegan_jax.defaults import MAY_CHANGE
-from cyclegan_jax.experimenting import jobs, suites
+from cyclegan_jax.paper import jobs, suites
 
 # metric -> what a data set has to have for it
 _NEEDS = {
@@ -161,7 +161,7 @@ def _pictures(experiment, row, folder, trained):
   return jobs.Step(
     row.pictures,
     experiment.program(
-      'experimenting.pictures',
+      'paper.pictures',
       *_flags(changed),
       f'--model={folder}',
       f'--output={folder / row.pictures}',

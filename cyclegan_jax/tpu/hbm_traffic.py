@@ -2,7 +2,7 @@
 
 import re
 
-from cyclegan_jax import hlo
+from cyclegan_jax.tpu import hlo
 
 # They name what is there already, call others, or end what was begun.
 _FREE = re.compile(

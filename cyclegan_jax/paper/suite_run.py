@@ -10,10 +10,10 @@ from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.run import build_data
-from cyclegan_jax.experimenting import (
+from cyclegan_jax.paper import (
+  devices,
   figures,
   jobs,
-  places,
   results,
   runs,
   suites,
@@ -143,7 +143,7 @@ def help_out(an_experiment, suite, count, part, say):
     while segmenter.left():
       time.sleep(_POLL)
   own = _own(runs.all_jobs(an_experiment, sum(rows.values(), [])), part)
-  room = places.places(count, len(own))
+  room = devices.places(count, len(own))
   environment = _environment(an_experiment.workdir)
   outcome = jobs.run(own, room, environment, say)
   if not outcome.signal:
@@ -171,7 +171,7 @@ def run(an_experiment, suite, count, argv, say, part=(0, 1)):
   for line in dict.fromkeys([*lines, *sum(left_out.values(), [])]):
     say(line)
   every = sum(rows.values(), [])
-  room = places.places(count, an_experiment.seeds * len(every))
+  room = devices.places(count, an_experiment.seeds * len(every))
   environment = _environment(workdir)
   outcome = _segmenter(an_experiment, environment, say)
   if outcome.signal:

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from cyclegan_jax.experimenting import results
+from cyclegan_jax.paper import results
 
 # columns where less is better; more is better in the others
 _LOW = ('L1', 'LPIPS', 'FID', 'KID', 'FD', 'KD')

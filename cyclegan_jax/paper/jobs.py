@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cyclegan_jax.common import files
 from cyclegan_jax.config.program import USER_ERROR
 from cyclegan_jax.defaults import OPTIONS
-from cyclegan_jax.experimenting import child
+from cyclegan_jax.paper import child_process
 
 _DEFAULTS = {key: default for key, (default, _) in OPTIONS.items()}
 _POLL = 0.1  # seconds
@@ -211,7 +211,9 @@ class _Runner:
     files.make(job.folder)
     with files.own(job.folder, 'log.txt').open('ab') as log:
       process = subprocess.Popen(
-        child.command(steps[0].command, files.own(job.folder, 'lock'), cores),
+        child_process.command(
+          steps[0].command, files.own(job.folder, 'lock'), cores
+        ),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -13,8 +13,8 @@ from jax.experimental import topologies
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import Mesh
 
-from cyclegan_jax import chips
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.tpu import chips
 from cyclegan_jax.training import parallel
 from cyclegan_jax.training import state as train_state
 from cyclegan_jax.training import step as train_step

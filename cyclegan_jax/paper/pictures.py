@@ -1,6 +1,6 @@
 """Keeps some test pictures with what a model makes of them, for the figures:
 
-    python -m cyclegan_jax.experimenting.pictures --config=configs/NAME.py \
+    python -m cyclegan_jax.paper.pictures --config=configs/NAME.py \
       --model=RUN --output=FOLDER
 
 Writes the inputs a_I.png and b_I.png, the translations a2b_I.png and b2a_I.png,

@@ -1,0 +1,1 @@
+"""A step compiled for TPUs: memory, communication, time, with no TPU attached."""
