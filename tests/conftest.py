@@ -15,15 +15,10 @@ os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 import jax
 import numpy as np
 import pytest
-
-from cyclegan_jax.common import files, quiet
-
-with quiet.silent_stderr():  # else pytest's own last line is not the last
-  import tensorflow as tf
-
-  tf.constant(0)
-
 import tiny
+
+import cyclegan_jax.data.tf  # noqa: F401, or pytest's last line isn't the last
+from cyclegan_jax.common import files
 
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')

@@ -71,6 +71,15 @@ def test_half_a_line_half_an_event_and_half_a_file_are_dropped(tmp_path):
   assert not list(tmp_path.rglob('*.part'))
 
 
+def test_what_follows_a_damaged_event_is_dropped(tmp_path):
+  write(tmp_path, 0, [1, 2]).close()
+  (events,) = (tmp_path / 'tensorboard').iterdir()
+  whole = events.read_bytes()
+  events.write_bytes(whole + b'\0' * 64 + whole)  # a power cut leaves zeros
+  write(tmp_path, 2, []).close()
+  assert events.read_bytes() == whole
+
+
 def test_no_nan_in_the_lines(tmp_path):
   log = Log(tmp_path, 0)
   log.numbers(1, {'loss': np.float32('nan')}, {})

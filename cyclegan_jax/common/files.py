@@ -112,9 +112,9 @@ def below(folder):
 
 
 def _objects(folder):
-  import tensorflow as tf  # epath would ask for each object what it is
+  from etils.epath import backend  # a Path would ask what each object is
 
-  for name in tf.io.gfile.listdir(str(folder)):
+  for name in backend.tf_backend.listdir(str(folder)):
     if name.endswith('/'):
       yield from _objects(folder / name)
     else:

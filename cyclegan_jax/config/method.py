@@ -48,4 +48,4 @@ def build_method(config, platform=None):
     weights,
     lookup(_DIRECTIONS, config.directions, 'directions'),
   )
-  return lookup(METHODS, config.method, 'method')(choices)
+  return lookup(METHODS, config.method, 'method').make(choices)

@@ -10,29 +10,22 @@ from absl import logging as absl_logging
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.common.quiet import silent_stderr
 
 USER_ERROR = 2
 
 
 def quiet():
-  """Keeps the libraries' chatter from the terminal, and TF off the GPU."""
-  level = 'TF_CPP_MIN_LOG_LEVEL'
-  # A parent that has imported JAX leaves '1'; TF would print what a reader
-  # meets, with its stack trace, behind the line that says what to do.
-  if os.environ.get(level, '1') == '1':
-    os.environ[level] = '3'
+  """Keeps the libraries' chatter from the terminal."""
+  # For the libraries that load TensorFlow themselves, as those of buckets do.
+  # A parent that has imported JAX leaves '1'.
+  if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1':
+    os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
   absl_logging.set_verbosity(absl_logging.ERROR)
   for name in ('jax', 'urllib3'):
     logging.getLogger(name).setLevel(logging.ERROR)
   # Orbax's reads of a damaged checkpoint, which is reported in one line.
   logging.getLogger('asyncio').setLevel(logging.CRITICAL)
   warnings.filterwarnings('ignore', module='tensorflow')
-  with silent_stderr():
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], 'GPU')  # JAX needs all of its memory
-    tf.constant(0)  # starts TF's runtime, which has its say here
 
 
 def large_pages():

@@ -3,9 +3,9 @@
 import weakref
 
 import numpy as np
-import tensorflow as tf
 
 from cyclegan_jax.data.reader import Cache, Reader
+from cyclegan_jax.data.tf import tf
 
 
 def _readers(data, cache):

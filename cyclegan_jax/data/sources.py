@@ -161,6 +161,8 @@ def tfds(root, name):
   import tensorflow_datasets  # slow to import, so only where it is used
   from tensorflow_datasets.core.download import downloader
 
+  import cyclegan_jax.data.tf  # noqa: F401, keeps TensorFlow off accelerators
+
   downloader.MAX_RETRIES = 5  # 10 keep a user without network for minutes
   try:
     builder = tensorflow_datasets.builder(name, data_dir=root or None)

@@ -147,8 +147,9 @@ def _open_stablehlo(path):
 
 
 def _write_savedmodel(path, wanted):
-  import tensorflow as tf
   from jax.experimental import jax2tf
+
+  from cyclegan_jax.data.tf import tf
 
   names = (known or name for known, name in zip(wanted.shape, 'bhw'))
   program = jax2tf.convert(
@@ -174,7 +175,7 @@ def _write_savedmodel(path, wanted):
 
 
 def _open_savedmodel(path):
-  import tensorflow as tf
+  from cyclegan_jax.data.tf import tf
 
   loaded = tf.saved_model.load(str(path))
 

@@ -16,7 +16,6 @@ from cyclegan_jax.common.images import crop_to, pad_to_multiple
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.defaults import OPTIONS, get_config
 from cyclegan_jax.inference import tiled
-from cyclegan_jax.training import checkpoint
 
 _CONFIG, _WEIGHTS = 'config.json', 'weights.msgpack'
 # In a norm of the generators: the running averages of PyTorch's batch norm.
@@ -220,6 +219,8 @@ def _read(path, name, step):
     raise UserError(f'no file or folder {name}: give a model')
   if (path / 'checkpoints').is_dir():
     config = _config(path / _CONFIG)
+    from cyclegan_jax.training import checkpoint  # it loads orbax
+
     step, params = checkpoint.read_params(path / 'checkpoints', step)
     return config, params, step
   if step is not None:

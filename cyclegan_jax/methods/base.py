@@ -63,3 +63,16 @@ class Method(NamedTuple):
   directions: tuple[str, ...] = DIRECTIONS
   generators: Mapping[str, Net] = {}
   paired: bool = False
+
+
+class Entry(NamedTuple):
+  """A method and the options that it reads, a line of `METHODS`.
+
+  Attributes:
+    make: `Choices` -> `Method`.
+    options: of loss.*, of the options that choose networks, and `directions`,
+      those that the method reads; the others are not for it.
+  """
+
+  make: Callable
+  options: tuple[str, ...]

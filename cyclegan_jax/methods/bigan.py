@@ -3,7 +3,7 @@
 import jax
 
 from cyclegan_jax.methods import common
-from cyclegan_jax.methods.base import Method
+from cyclegan_jax.methods.base import Entry, Method
 
 
 def bigan(choices):
@@ -62,3 +62,6 @@ def bigan(choices):
     adversarial.won,
     generators=generators,
   )
+
+
+ENTRY = Entry(bigan, (*common.ADVERSARIAL, *common.NETWORKS))

@@ -7,7 +7,7 @@ import optax
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.methods import common
-from cyclegan_jax.methods.base import Method
+from cyclegan_jax.methods.base import Entry, Method
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.cogan import CoDiscriminator, CoGenerator
 from cyclegan_jax.nets.conv import forms
@@ -108,3 +108,6 @@ def cogan(choices):
     translate,
     adversarial.won,
   )
+
+
+ENTRY = Entry(cogan, common.ADVERSARIAL)

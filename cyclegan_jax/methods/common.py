@@ -9,6 +9,24 @@ from cyclegan_jax.methods.base import DIRECTIONS, Method
 from cyclegan_jax.methods.losses import gradient_penalty
 from cyclegan_jax.nets import layers
 
+# Options for an `Entry`: of a method with `discriminators`,
+ADVERSARIAL = (
+  'loss.adversarial_loss',
+  'loss.adversarial',
+  'loss.discriminator',
+  'loss.gradient_penalty',
+)
+# of one that is made of the networks asked for,
+NETWORKS = (
+  'generator.name',
+  'generator.depth',
+  'generator.dropout',
+  'generator.remat',
+  'discriminator.name',
+)
+# and of one that is a `one_way`, but for its `term`.
+ONE_WAY = (*ADVERSARIAL, *NETWORKS, 'directions')
+
 
 def init(net, key, batch):
   """Parameters of a network for a batch's shape."""

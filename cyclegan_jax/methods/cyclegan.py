@@ -4,7 +4,7 @@ import jax
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.methods import common
-from cyclegan_jax.methods.base import Method
+from cyclegan_jax.methods.base import Entry, Method
 from cyclegan_jax.methods.losses import l1
 
 
@@ -79,3 +79,6 @@ def cyclegan(choices):
     adversarial.won,
     generators=generators,
   )
+
+
+ENTRY = Entry(cyclegan, (*common.ADVERSARIAL, *common.NETWORKS, 'loss.cycle_a', 'loss.cycle_b', 'loss.identity_a', 'loss.identity_b',))

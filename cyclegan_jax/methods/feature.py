@@ -4,6 +4,7 @@ The variant of SimGAN in CycleGAN's paper (Sec. 5.1.1), with relu4_2 as there.
 """
 
 from cyclegan_jax.methods import common
+from cyclegan_jax.methods.base import Entry
 from cyclegan_jax.methods.losses import l1
 from cyclegan_jax.pretrained import networks
 from cyclegan_jax.pretrained import weights as pretrained
@@ -43,3 +44,6 @@ def feature(choices, network=_relu4_2, load=_until_relu4_2):
     distance=distance,
     frozen=lambda: {'features': load()},
   )
+
+
+ENTRY = Entry(feature, (*common.ONE_WAY, 'loss.feature'))

@@ -1,6 +1,7 @@
 """pix2pix (Isola et al., CVPR 2017): a conditional GAN on true pairs."""
 
 from cyclegan_jax.methods import common
+from cyclegan_jax.methods.base import Entry
 from cyclegan_jax.methods.losses import l1
 
 
@@ -23,3 +24,6 @@ def pix2pix(choices):
     sees=common.join,
     paired=True,
   )
+
+
+ENTRY = Entry(pix2pix, (*common.ONE_WAY, 'loss.l1'))

@@ -1,6 +1,7 @@
 """SimGAN (Shrivastava et al., CVPR 2017): stay close to the input."""
 
 from cyclegan_jax.methods import common
+from cyclegan_jax.methods.base import Entry
 from cyclegan_jax.methods.losses import l1
 
 
@@ -18,3 +19,6 @@ def simgan(choices):
     term='self_regularization',
     distance=lambda frozen, x, y, fake: l1(fake, x),
   )
+
+
+ENTRY = Entry(simgan, (*common.ONE_WAY, 'loss.self_regularization'))

@@ -1,9 +1,13 @@
 """How far two pictures are from each other, pixel by pixel."""
 
 import numpy as np
-import tensorflow as tf
+from numpy.lib.stride_tricks import sliding_window_view
 
 from cyclegan_jax.metrics.labels import IGNORED, nearest_colour
+
+_RANGE = 2.0  # of images in [-1, 1]
+_MOST_DB = 100.0
+_SIGMA, _K1, _K2 = 1.5, 0.01, 0.03  # of SSIM (Wang et al. 2004, Sec. III)
 
 
 def l1(fake, real):
@@ -13,23 +17,41 @@ def l1(fake, real):
 
 def psnr(fake, real):
   """Peak signal-to-noise ratio in dB, at most 100; higher is better."""
-  return min(100.0, float(tf.image.psnr(fake, real, max_val=2.0)))
+  error = np.mean(np.square(fake - real), dtype=np.float64)
+  if error == 0:
+    return _MOST_DB
+  return min(_MOST_DB, float(10 * np.log10(_RANGE**2 / error)))
 
 
 def ssim(fake, real):
   """Structural similarity (Wang et al. 2004), gaussian window of 11 pixels.
 
-  Smaller pictures take the largest window that fits.
+  As `tf.image.ssim` computes it: windows that fit into the picture, the mean
+  over pixels and channels. Smaller pictures take the largest window that fits.
   """
-  window = min(11, *real.shape[:2])
-  return float(
-    tf.image.ssim(
-      tf.cast(fake, tf.float32),
-      tf.cast(real, tf.float32),
-      max_val=2.0,
-      filter_size=window,
-    )
-  )
+  window = _gaussian(min(11, *real.shape[:2]))
+  x, y = np.asarray(fake, np.float64), np.asarray(real, np.float64)
+  c1, c2 = (_K1 * _RANGE) ** 2, (_K2 * _RANGE) ** 2
+  mean_x, mean_y = _blur(x, window), _blur(y, window)
+  products, squares = mean_x * mean_y, mean_x**2 + mean_y**2
+  luminance = (2 * products + c1) / (squares + c1)
+  covariance = 2 * (_blur(x * y, window) - products)
+  variances = _blur(x**2 + y**2, window) - squares
+  return float(np.mean(luminance * (covariance + c2) / (variances + c2)))
+
+
+def _gaussian(size):
+  """Weights [size] of a gaussian window, their sum 1."""
+  places = np.arange(size) - (size - 1) / 2
+  weights = np.exp(-0.5 * (places / _SIGMA) ** 2)
+  return weights / weights.sum()
+
+
+def _blur(image, weights):
+  """Weighted means of the windows that fit into an image [h, w, c]."""
+  for axis in (0, 1):
+    image = sliding_window_view(image, len(weights), axis=axis) @ weights
+  return image
 
 
 # name -> (translated, true) -> number, for images [h, w, c] in [-1, 1]

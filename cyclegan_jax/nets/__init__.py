@@ -1,5 +1,6 @@
 """The networks by name, and the one way to run them."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -27,7 +28,8 @@ def constructor(table, name, what, *, depth=0, **options):
     table: `GENERATORS` or `DISCRIMINATORS`.
     name: a name of the table.
     what: the config section the name stands in, for errors.
-    depth: blocks, levels or layers; 0 takes the network's own.
+    depth: blocks, levels or layers; 0 takes the network's own, as one whose
+      depth is no option always does.
     **options: fields of the network's class.
 
   Raises:
@@ -40,8 +42,19 @@ def constructor(table, name, what, *, depth=0, **options):
         f'{what}.depth={depth} does not go with {what}.name={name!r}, which '
         f'has {make.keywords["depth"]}: use {name.split("_")[0]!r}'
       )
-    options['depth'] = depth
+    if 'depth' in fields(make):
+      options['depth'] = depth
   return partial(make, **options)
+
+
+def fields(make):
+  """The names of the options that a network of a table has."""
+  return {field.name for field in dataclasses.fields(network_class(make))}
+
+
+def network_class(make):
+  """The class of a network of a table."""
+  return make.func if isinstance(make, partial) else make
 
 
 def apply(net, params, images, *, key=None, axis=None):

@@ -1,4 +1,7 @@
-"""Discriminators: maps of scores, one score a patch or a pixel."""
+"""Discriminators: maps of scores, one score a patch or a pixel.
+
+Images [b, h, w, any] -> scores [b, h', w', 1], no sigmoid.
+"""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -7,24 +10,19 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.nets.layers import Net
 
 
-class Discriminator(Net):
-  """A discriminator [b, h, w, any] -> scores [b, h', w', 1], no sigmoid.
-
-  Attributes:
-    depth: strided layers of the PatchGAN (n_layers in the official code).
-  """
-
-  depth: int = 3
-
-
-class PatchGAN(Discriminator):
+class PatchGAN(Net):
   """C64-C128-C256-C512 and a conv to one score (paper, Sec. 7.2).
 
   With `depth` 1, 2, 3, 4, 5 a score sees 16, 34, 70, 142, 286 pixels squared.
 
+  Attributes:
+    depth: strided layers (n_layers in the official code).
+
   Raises:
     UserError: the picture is too small to leave a score.
   """
+
+  depth: int = 3
 
   @nn.compact
   def __call__(self, x, train=False, axis=None):
@@ -53,8 +51,10 @@ class PatchGAN(Discriminator):
     )
 
 
-class PixelGAN(Discriminator):
+class PixelGAN(Net):
   """1x1 convolutions: every pixel is judged by its colour alone."""
+
+  depth = 0  # no option of it: it has no strided layers
 
   @nn.compact
   def __call__(self, x, train=False, axis=None):

@@ -35,7 +35,10 @@ class Generator(Net):
     dropout: rate of dropout, 0 for none; the official rate is 0.5.
     upsampling: 'transpose' (the paper's) or 'resize' (no checkerboard).
     remat: a name of `REMATS`: what is computed twice to save memory.
+    remats: the names that make a difference to the network.
   """
+
+  remats = ('none', 'all')
 
   out_channels: int = 3
   depth: int = 9
@@ -74,6 +77,8 @@ class ResidualBlock(Net):
 
 class ResnetGenerator(Generator):
   """c7s1-64, d128, d256, depth x R256, u128, u64, c7s1-3 (paper, Sec. 7.2)."""
+
+  remats = ('none', 'blocks', 'all')
 
   @property
   def multiple(self):

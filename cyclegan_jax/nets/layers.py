@@ -166,6 +166,11 @@ NORMS = {
   'batch_frozen': _frozen_batch_norm,
   'none': lambda net, name, axis: lambda x: x,
 }
+# option -> {its names: whether `init_gain` makes a difference to them}
+GAINS = {
+  'init_type': {name: name != 'kaiming' for name in INITS},
+  'norm': {name: name.startswith('batch') for name in NORMS},  # their scales
+}
 
 
 class Dropout(nn.Module):

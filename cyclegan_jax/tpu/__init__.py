@@ -1,1 +1,1 @@
-"""A step compiled for TPUs: memory, communication, time, with no TPU attached."""
+"""A step compiled for TPUs, none attached: memory, communication, time."""

@@ -1,15 +1,23 @@
-"""Where a run's numbers and pictures go: files, TensorBoard, the terminal."""
+"""Where a run's numbers and pictures go: files, TensorBoard, the terminal.
 
+The only file that imports clu.
+"""
+
+import contextlib
 import json
 import math
 import os
+import struct
 import time
 
-import tensorflow as tf
-from clu import metric_writers
+from clu import metric_writers, parameter_overview
+from google.protobuf import message
 from tensorboard.compat.proto import event_pb2
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from cyclegan_jax.common import files, images
+
+_HEAD, _TAIL = 12, 4  # bytes of a TFRecord before and behind its event
 
 
 class Log:
@@ -132,22 +140,37 @@ def _kept_lines(path, step):
 
 def _keep_events(path, step):
   """The same for a file of TensorBoard events, which may end in half of one."""
-  kept, dropped = [], 0
-  try:
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-      if event_pb2.Event.FromString(record).step <= step:
+  data, kept = path.read_bytes(), []
+  with contextlib.suppress(message.DecodeError):
+    for record in _records(data):
+      event = event_pb2.Event.FromString(record[_HEAD:-_TAIL])
+      if event.step <= step:
         kept.append(record)
-      else:
-        dropped += 1
-  except tf.errors.DataLossError:
-    dropped += 1
-  if dropped:
-    part = path if files.remote(path) else files.part(path)
-    with tf.io.TFRecordWriter(str(part)) as writer:
-      for record in kept:
-        writer.write(record)
-    if part != path:
-      part.replace(path)
+  kept = b''.join(kept)
+  if kept != data:
+    files.write(path, kept)
+
+
+def _records(data):
+  """The records of a TFRecord file up to the first damaged one, as bytes.
+
+  A record is the event's length (8 bytes), a checksum of that (4), the event
+  and a checksum of it (4). The last checksum is left to TensorBoard: in Python
+  it takes seconds, and a killed process leaves half a record, not a wrong one.
+  """
+  start = 0
+  while start + _HEAD <= len(data):
+    length, checksum = struct.unpack_from('<QI', data, start)
+    end = start + _HEAD + length + _TAIL
+    if end > len(data) or checksum != masked_crc32c(data[start : start + 8]):
+      return
+    yield data[start:end]
+    start = end
+
+
+def parameter_table(params):
+  """Every parameter's shape and size, as a table to read."""
+  return parameter_overview.get_parameter_overview(params)
 
 
 class Progress:

@@ -9,10 +9,24 @@ import optax
 
 from cyclegan_jax.common.errors import lookup
 
-# name -> (learning rate, beta1, beta2) -> optimizer
+
+class Optimizer(NamedTuple):
+  """A line of `OPTIMIZERS`.
+
+  Attributes:
+    make: (learning rate, *values of `options`) -> optimizer.
+    options: those it takes, of 'beta1' and 'beta2'.
+  """
+
+  make: Callable
+  options: tuple[str, ...] = ()
+
+
 OPTIMIZERS = {
-  'adam': lambda lr, b1, b2: optax.adam(lr, b1=b1, b2=b2),
-  'sgd': lambda lr, b1, b2: optax.sgd(lr),
+  'adam': Optimizer(
+    lambda lr, b1, b2: optax.adam(lr, b1=b1, b2=b2), ('beta1', 'beta2')
+  ),
+  'sgd': Optimizer(optax.sgd),
 }
 
 
@@ -71,5 +85,7 @@ def schedule(name, unit, constant, decay, steps_per_epoch):
 
 def optimizer(name, lr, beta1, beta2, factor):
   """The optimizer `name` with learning rate `lr * factor(step)`."""
-  make = lookup(OPTIMIZERS, name, 'optim.name')
-  return make(lambda step: lr * factor(step), beta1, beta2)
+  make, options = lookup(OPTIMIZERS, name, 'optim.name')
+  values = {'beta1': beta1, 'beta2': beta2}
+  taken = [values[option] for option in options]
+  return make(lambda step: lr * factor(step), *taken)

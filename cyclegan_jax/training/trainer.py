@@ -4,14 +4,13 @@ import contextlib
 import json
 
 import jax
-from clu import parameter_overview
 
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.metrics.table import markdown
 from cyclegan_jax.training import evaluation, loop, parallel
 from cyclegan_jax.training import state as train_state
 from cyclegan_jax.training.checkpoint import Checkpoints
-from cyclegan_jax.training.log import Log, NoLog
+from cyclegan_jax.training.log import Log, NoLog, parameter_table
 from cyclegan_jax.training.run import Result
 from cyclegan_jax.training.samples import Sampler
 from cyclegan_jax.training.workdir import Workdir
@@ -84,11 +83,10 @@ def _initial_state(run, mesh, work, say):
   )
   for group, nets in state.params.items():
     for name, params in nets.items():
-      count = parameter_overview.count_parameters(params)
+      count = sum(x.size for x in jax.tree.leaves(params))
       say(f'{group}/{name}: {count:,} parameters')
   if hosts.writes():
-    overview = parameter_overview.get_parameter_overview(state.params)
-    files.write(work.parameters, overview + '\n')
+    files.write(work.parameters, parameter_table(state.params) + '\n')
   return parallel.replicate(state, mesh)
 
 

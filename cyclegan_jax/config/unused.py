@@ -1,0 +1,121 @@
+"""Options that make no difference to a config, by what its tables declare."""
+
+from cyclegan_jax import nets
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config.options import flatten
+from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.methods import METHODS
+from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
+from cyclegan_jax.nets.layers import GAINS
+from cyclegan_jax.training.optim import OPTIMIZERS
+
+_NETWORKS = {
+  'generator': nets.GENERATORS,
+  'discriminator': nets.DISCRIMINATORS,
+}
+
+
+def check_used(config):
+  """Raises `UserError` for an option that is set but makes no difference.
+
+  Not for a model that was trained: an earlier version may have let it pass.
+  """
+  options = flatten(config.to_dict())
+  for key, reason in unused(options).items():
+    default, _ = OPTIONS[key]
+    if options[key] != default:
+      raise UserError(
+        f'{key}={options[key]!r} is not used by {reason}: leave it at '
+        f'{default!r}'
+      )
+
+
+def unused(options):
+  """The options that make no difference, whatever they are set to.
+
+  Names that no table has pass as if they used everything; `build_method` and
+  `build_optimizers` refuse them.
+
+  Args:
+    options: {'section.key': value}, all of a config.
+
+  Returns:
+    {option: what does not use it and who would, in words}.
+  """
+  found = {}
+  for choosers in _choosers():
+    chosen = {key: options[key] for key in choosers}
+    if found.keys() & chosen.keys() or any(
+      name not in choosers[key] for key, name in chosen.items()
+    ):
+      continue
+    used = {x for key, name in chosen.items() for x in choosers[key][name]}
+    for use, names in _users(choosers).items():
+      key, has_value, value = use.partition('=')
+      if use not in used and (not has_value or value == options[key]):
+        found.setdefault(key, _reason(chosen, names))
+  return found
+
+
+def _choosers():
+  """What decides which options are used.
+
+  Returns:
+    [{option: {a name it can be set to: uses}}]. A use is an option or, where
+    that holds of a single value of it, 'option=value'. What several options of
+    a dict decide is used if the name of one of them uses it.
+  """
+  return [
+    {'method': {name: entry.options for name, entry in METHODS.items()}},
+    *(
+      {f'{section}.name': {n: _network(section, x) for n, x in table.items()}}
+      for section, table in _NETWORKS.items()
+    ),
+    *(
+      {
+        f'{section}.{key}': {
+          name: [f'{section}.init_gain'] * used for name, used in names.items()
+        }
+        for key, names in GAINS.items()
+      }
+      for section in _NETWORKS
+    ),
+    {
+      'loss.adversarial_loss': {
+        name: ['loss.gradient_penalty'] * loss.penalized
+        for name, loss in ADVERSARIAL_LOSSES.items()
+      }
+    },
+    {
+      'optim.name': {
+        name: [f'optim.{option}' for option in optimizer.options]
+        for name, optimizer in OPTIMIZERS.items()
+      }
+    },
+  ]
+
+
+def _network(section, make):
+  """The uses of a network of a table."""
+  fields = [f'{section}.{name}' for name in sorted(nets.fields(make))]
+  remats = getattr(nets.network_class(make), 'remats', ())
+  return [
+    *(key for key in fields if key in OPTIONS),
+    *(f'{section}.remat={name}' for name in remats),
+  ]
+
+
+def _users(choosers):
+  """{use: the names that have it}."""
+  users = {}
+  for names in choosers.values():
+    for name, uses in names.items():
+      for use in uses:
+        users.setdefault(use, []).append(name)
+  return users
+
+
+def _reason(chosen, names):
+  by = ' and '.join(f'{key}={name!r}' for key, name in chosen.items())
+  verb = 'use' if len(names) > 1 else 'uses'
+  return f'{by} ({", ".join(names)} {verb} it)'
