@@ -166,7 +166,7 @@ def _contenders(source, args):
     )
     return dataset.batches(seed=0, batch_size=args.batch)
 
-  later, uncached = ours(), ours(cache_bytes=0)
+  later, uncached = ours(), ours(cache_gb=0)
   for _ in range(_EPOCHS * args.images // args.batch):
     next(later)
   result = {

@@ -91,7 +91,7 @@ def _draw_weights(layer):
 
 
 class ImagePool:
-  """The history of fakes; see `cyclegan_jax.image_pool`."""
+  """The history of fakes; see `cyclegan_jax.training.image_pool`."""
 
   def __init__(self, size=50):
     self._size = size

@@ -82,20 +82,15 @@ def _build(config, size, mesh):
   import jax
 
   from cyclegan_jax.config.method import build_method
+  from cyclegan_jax.config.run import build_optimizers
   from cyclegan_jax.training import optim, parallel
   from cyclegan_jax.training import state as train_state
   from cyclegan_jax.training import step as train_step
 
   method = build_method(config)
   # The length of an epoch has no part in the work of a step.
-  factor = optim.schedule(steps_per_epoch=1000, **config.schedule).factor
-  rates = {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
-  optimizers = {
-    group: optim.optimizer(
-      config.optim.name, rate, config.optim.beta1, config.optim.beta2, factor
-    )
-    for group, rate in rates.items()
-  }
+  schedule = optim.schedule(steps_per_epoch=1000, **config.schedule)
+  optimizers = build_optimizers(config, schedule)
   local = parallel.local_batch_size(config.train.batch_size, mesh)
   batch = options.random_batch(config, local, size)
   ema_decay = config.train.ema_decay
@@ -111,7 +106,7 @@ def _build(config, size, mesh):
     train_step.make_step(method, optimizers, ema_decay=ema_decay),
     mesh,
     config.parallel.map,
-    save_memory=config.generator.remat != 'none',
+    remat=config.generator.remat,
   )
   return parallel.replicate(state, mesh), step, batch
 

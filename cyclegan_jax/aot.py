@@ -60,14 +60,17 @@ def trace(config, mesh, batch_size):
   """The training step a config asks for, traced for the chips of a mesh.
 
   Raises:
-    UserError: a value that can't be, or a batch that does not divide.
+    UserError: a value that can't be or makes no difference, or a batch that
+      does not divide.
   """
   from cyclegan_jax.config.method import build_method
   from cyclegan_jax.config.run import build_optimizers, check_values
+  from cyclegan_jax.config.unused import check_used
   from cyclegan_jax.tpu import compiled_step
   from cyclegan_jax.training import optim
 
   check_values(config)
+  check_used(config)
   c = config.data
   schedule = optim.schedule(steps_per_epoch=_STEPS_PER_EPOCH, **config.schedule)
   return compiled_step.trace(
@@ -80,7 +83,7 @@ def trace(config, mesh, batch_size):
     },
     pool_size=config.pool_size,
     ema_decay=config.train.ema_decay,
-    parts=config.train.accumulate,
+    accumulate=config.train.accumulate,
   )
 
 

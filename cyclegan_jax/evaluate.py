@@ -119,7 +119,7 @@ def _tests(config, loaded, values):
       )
   check_values(config)
   data = build_data(config)._replace(channels=loaded.channels)
-  if data.skip:
+  if data.skips:
     data = data.checked()
   tests = test_set.truth(data)
   if values['palette']:

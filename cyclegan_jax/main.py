@@ -42,7 +42,9 @@ def main(argv):
     with processes.together():
       run = build_run(config)._replace(profile=profile)
       if config.init_from:
-        run = run._replace(initial=lambda: model.load(config.init_from).params)
+        run = run._replace(
+          init_from=lambda: model.load(config.init_from).params
+        )
       evaluate = build_evaluation(
         config, run, workdir, lambda *args: model.save(args[0], config, args[1])
       )

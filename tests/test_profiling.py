@@ -13,7 +13,7 @@ from cyclegan_jax.training.profiling import Profile, Profiler
 
 WATCHED = """
 import time
-from cyclegan_jax.profiling import Watchdog
+from cyclegan_jax.training.profiling import Watchdog
 with Watchdog({seconds}) as stepped:
   for _ in range(4):
     def the_step_that_hangs():

@@ -154,7 +154,7 @@ def test_a_run_may_move_to_another_number_of_devices(pictures, tmp_path):
 
 
 def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
-  run = build_run(
+  run = make_run(
     pictures,
     log__sample_every=2,
     log__every=2,
@@ -372,7 +372,7 @@ def test_pmap_trains_like_shard_map(pictures, tmp_path):
 
 def test_gray_to_colour(tmp_path):
   tiny.write_pictures(tmp_path / 'data')
-  run = build_run(
+  run = make_run(
     tmp_path / 'data',
     data__channels_a=1,
     log__sample_every=4,

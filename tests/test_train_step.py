@@ -133,7 +133,7 @@ def test_a_batch_in_parts_gives_the_same_update(name, monkeypatch):
 
   monkeypatch.setattr(layers, 'example_keys', same)
   whole = tiny.run(tiny.method(name), devices=2)
-  halves = tiny.run(tiny.method(name), devices=2, parts=2)
+  halves = tiny.run(tiny.method(name), devices=2, accumulate=2)
   tiny.assert_close(halves[0], whole[0], 1e-5)
   tiny.assert_close(halves[1], whole[1], 1e-4)
 

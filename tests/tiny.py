@@ -10,7 +10,8 @@ from PIL import Image
 
 from cyclegan_jax import nets
 from cyclegan_jax.config.method import build_method
-from cyclegan_jax.defaults import get_config
+from cyclegan_jax.config.unused import unused
+from cyclegan_jax.defaults import OPTIONS, get_config
 from cyclegan_jax.inference import model
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.base import DIRECTIONS, Choices
@@ -85,7 +86,8 @@ def choices(
 
 def method(name='cyclegan', **options):
   """A method of the `choices` of these options."""
-  return METHODS[name](choices(**options), **METHOD_OPTIONS.get(name, {}))
+  make = METHODS[name].make
+  return make(choices(**options), **METHOD_OPTIONS.get(name, {}))
 
 
 def plain_first(names, first):
@@ -103,8 +105,9 @@ EVERY_METHOD = plain_first(sorted(METHODS), 'cyclegan')
 
 def stand_in(monkeypatch, name):
   """Has configs of a method use what stands in for pretrained networks."""
-  options = METHOD_OPTIONS.get(name, {})
-  monkeypatch.setitem(METHODS, name, partial(METHODS[name], **options))
+  entry, options = METHODS[name], METHOD_OPTIONS.get(name, {})
+  entry = entry._replace(make=partial(entry.make, **options))
+  monkeypatch.setitem(METHODS, name, entry)
 
 
 def optimizers(name='sgd', lr=1e-3):
@@ -140,7 +143,7 @@ def run(
   devices=1,
   how='shard_map',
   opts=None,
-  parts=1,
+  accumulate=1,
   several=1,
   **options,
 ):
@@ -149,7 +152,7 @@ def run(
   mesh = parallel.make_mesh(devices)
   state = parallel.replicate(create(a_method, opts, **options), mesh)
   step = parallel.map_step(
-    train_step.make_step(a_method, opts, ema_decay=0.9, parts=parts),
+    train_step.make_step(a_method, opts, ema_decay=0.9, accumulate=accumulate),
     mesh,
     how,
     several=several > 1,
@@ -217,10 +220,17 @@ OVERRIDES = {
 
 
 def command(card, workdir, root=None, **overrides):
-  """The command line of a small run; keys with __ for dots."""
+  """The command line of a small run; keys with __ for dots.
+
+  What a given method does not use is left out.
+  """
   options = OVERRIDES | {
     key.replace('__', '.'): value for key, value in overrides.items()
   }
+  if 'method' in options:
+    defaults = {key: default for key, (default, _) in OPTIONS.items()}
+    idle = unused(defaults | options)
+    options = {key: x for key, x in options.items() if key not in idle}
   if root:
     options |= {'data.source': 'folder', 'data.root': str(root)}
   return [

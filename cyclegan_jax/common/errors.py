@@ -18,6 +18,18 @@ class Temporary(UserError):
   code = 1
 
 
+def choose(names, name, what):
+  """Returns `name`, or raises a `UserError` if it is not among the names.
+
+  Args:
+    names: the names there are.
+    name: the name asked for.
+    what: the option it was given for, as the user spells it.
+  """
+  lookup(dict.fromkeys(names), name, what)
+  return name
+
+
 def lookup(table, name, what):
   """`table[name]`, or a `UserError` that lists the names there are.
 

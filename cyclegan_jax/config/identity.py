@@ -12,6 +12,7 @@ import jax
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.options import flatten
+from cyclegan_jax.config.unused import unused
 from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
 from cyclegan_jax.training import processes
 
@@ -59,9 +60,11 @@ def _check_unchanged(workdir, config, now):
     )
   defaults = {key: default for key, (default, _) in OPTIONS.items()}
   old, new = defaults | flatten(before['config']), flatten(config)
+  # An earlier version let pass what makes no difference.
+  idle = unused(old).keys() & unused(new).keys()
   changes = [
     f'{key} was {old.get(key)!r}, is {new.get(key)!r}'
-    for key in sorted(old | new)
+    for key in sorted((old | new).keys() - idle)
     if old.get(key) != new.get(key) and not key.startswith(MAY_CHANGE)
   ]
   pictures = before['run']['pictures']

@@ -1,7 +1,8 @@
 """From a config to a Run: data, optimizers, schedule and evaluation."""
 
-from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.common.errors import UserError, choose, lookup
 from cyclegan_jax.config.method import build_method
+from cyclegan_jax.config.unused import check_used
 from cyclegan_jax.data.bad_pictures import ON_BAD_IMAGE
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import preprocess
@@ -10,53 +11,51 @@ from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.metrics import registry, test_set
 from cyclegan_jax.metrics.base import Needs
 from cyclegan_jax.training import evaluation, optim
-from cyclegan_jax.training.run import Keep, Rhythm, Run
+from cyclegan_jax.training.run import Logging, Run
 from cyclegan_jax.training.workdir import Workdir
 
-# train.on_nonfinite -> whether such steps are passed over.
-_ON_NONFINITE = {'stop': False, 'skip': True}
+_ON_NONFINITE = ('stop', 'skip')
 
 
 def build_run(config):
   """The run a config asks for.
 
   Raises:
-    UserError: a value that can't be, or data that isn't there.
+    UserError: a value that can't be or makes no difference, or data that isn't
+      there.
   """
   check_values(config)
+  check_used(config)
   method = build_method(config)
   data = build_data(config)._replace(paired=method.paired).checked()
   schedule = optim.schedule(
     steps_per_epoch=data.steps_per_epoch(config.train.batch_size),
     **config.schedule,
   )
+  log = dict(config.log)
+  del log['report']  # made by the command, when the run has ended
   return Run(
     method=method,
     optimizers=build_optimizers(config, schedule),
-    learning_rates=_rates(config),
     schedule=schedule,
     data=data,
+    lr=config.optim.lr,
+    lr_discriminator=config.optim.lr_discriminator,
     batch_size=config.train.batch_size,
-    parts=config.train.accumulate,
+    accumulate=config.train.accumulate,
     steps_per_call=config.train.steps_per_call,
     seed=config.seed,
     pool_size=config.pool_size,
     ema_decay=config.train.ema_decay,
-    devices=config.parallel.devices,
-    map=config.parallel.map,
-    rhythm=Rhythm(
-      config.log.every,
-      config.log.sample_every,
-      config.log.checkpoint_every,
-      config.evaluate.every * data.steps_per_epoch(config.train.batch_size),
-    ),
-    keep=Keep(config.log.keep, config.log.keep_every),
-    samples=config.log.samples,
-    stuck_after=config.log.stuck_after,
-    save_memory=config.generator.remat != 'none',
-    skip_nonfinite=lookup(
+    on_nonfinite=choose(
       _ON_NONFINITE, config.train.on_nonfinite, 'train.on_nonfinite'
     ),
+    remat=config.generator.remat,
+    devices=config.parallel.devices,
+    map=config.parallel.map,
+    log=Logging(**log),
+    evaluate_every=config.evaluate.every
+    * data.steps_per_epoch(config.train.batch_size),
   )
 
 
@@ -97,29 +96,25 @@ def build_evaluation(config, run, workdir, save):
 def build_optimizers(config, schedule):
   """{'gen', 'disc'}, the optimizers a config asks for."""
   c = config.optim
+  rates = {'gen': c.lr, 'disc': c.lr_discriminator}
   return {
     group: optim.optimizer(c.name, rate, c.beta1, c.beta2, schedule.factor)
-    for group, rate in _rates(config).items()
+    for group, rate in rates.items()
   }
-
-
-def _rates(config):
-  return {'gen': config.optim.lr, 'disc': config.optim.lr_discriminator}
 
 
 def build_data(config):
   """The data a config asks for, no picture looked at yet."""
   c = config.data
   prepare = preprocess(c.preprocess, c.load_size, c.crop_size, c.flip)
-  skip = lookup(ON_BAD_IMAGE, c.on_bad_image, 'data.on_bad_image')
   source = lookup(SOURCES, c.source, 'data.source')(c.root, c.name)
   return Dataset(
     source,
     prepare,
     {'a': c.channels_a, 'b': c.channels_b},
-    int(c.cache_gb * 2**30),
+    c.cache_gb,
     c.threads,
-    skip,
+    choose(ON_BAD_IMAGE, c.on_bad_image, 'data.on_bad_image'),
   )
 
 

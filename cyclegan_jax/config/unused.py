@@ -1,5 +1,7 @@
 """Options that make no difference to a config, by what its tables declare."""
 
+from functools import partial
+
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.options import flatten
@@ -62,41 +64,42 @@ def _choosers():
 
   Returns:
     [{option: {a name it can be set to: uses}}]. A use is an option or, where
-    that holds of a single value of it, 'option=value'. What several options of
-    a dict decide is used if the name of one of them uses it.
+    that holds of a single value of it, 'option=value'. Where a dict has several
+    options, one that is set to a name with the use is enough.
   """
   return [
-    {'method': {name: entry.options for name, entry in METHODS.items()}},
+    _uses('method', METHODS, lambda entry: entry.options),
     *(
-      {f'{section}.name': {n: _network(section, x) for n, x in table.items()}}
+      _uses(f'{section}.name', table, partial(_of_network, section))
       for section, table in _NETWORKS.items()
     ),
-    *(
-      {
-        f'{section}.{key}': {
-          name: [f'{section}.init_gain'] * used for name, used in names.items()
-        }
-        for key, names in GAINS.items()
-      }
-      for section in _NETWORKS
+    *map(_of_gain, _NETWORKS),
+    _uses(
+      'loss.adversarial_loss',
+      ADVERSARIAL_LOSSES,
+      lambda loss: ['loss.gradient_penalty'] * loss.penalized,
     ),
-    {
-      'loss.adversarial_loss': {
-        name: ['loss.gradient_penalty'] * loss.penalized
-        for name, loss in ADVERSARIAL_LOSSES.items()
-      }
-    },
-    {
-      'optim.name': {
-        name: [f'optim.{option}' for option in optimizer.options]
-        for name, optimizer in OPTIMIZERS.items()
-      }
-    },
+    _uses(
+      'optim.name',
+      OPTIMIZERS,
+      lambda optimizer: [f'optim.{option}' for option in optimizer.options],
+    ),
   ]
 
 
-def _network(section, make):
-  """The uses of a network of a table."""
+def _uses(key, table, uses):
+  return {key: {name: uses(line) for name, line in table.items()}}
+
+
+def _of_gain(section):
+  gain = f'{section}.init_gain'
+  return {
+    f'{section}.{key}': {name: [gain] * used for name, used in names.items()}
+    for key, names in GAINS.items()
+  }
+
+
+def _of_network(section, make):
   fields = [f'{section}.{name}' for name in sorted(nets.fields(make))]
   remats = getattr(nets.network_class(make), 'remats', ())
   return [

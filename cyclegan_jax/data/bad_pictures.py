@@ -8,8 +8,7 @@ import threading
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.decode import load
 
-# data.on_bad_image -> whether a run goes on without pictures it can't use.
-ON_BAD_IMAGE = {'stop': False, 'skip': True}
+ON_BAD_IMAGE = ('stop', 'skip')  # the values of data.on_bad_image
 
 _warned = set()
 _warning = threading.Lock()

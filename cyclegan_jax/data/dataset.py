@@ -20,19 +20,25 @@ class Dataset(NamedTuple):
     source: a `Source`.
     preprocess: a `Preprocess`.
     channels: {'a': int, 'b': int}.
-    cache_bytes: memory for decoded pictures.
+    cache_gb: memory for decoded pictures, in GiB.
     threads: how many batches to prepare at the same time; 0: tf.data decides.
-    skip: whether to do without pictures that can't be used, with a warning.
+    on_bad_image: 'stop' or 'skip': the effect of a picture that can't be used
+      on a run; skipped ones are warned of.
     paired: whether to train on true pairs, the source's `train_pairs`.
   """
 
   source: Source
   preprocess: Preprocess
   channels: Mapping[str, int]
-  cache_bytes: int = 2**31
+  cache_gb: float = 2.0
   threads: int = 0
-  skip: bool = False
+  on_bad_image: str = 'stop'
   paired: bool = False
+
+  @property
+  def skips(self):
+    """Returns True if a run does without pictures that can't be used."""
+    return self.on_bad_image == 'skip'
 
   @property
   def train(self):
@@ -53,19 +59,19 @@ class Dataset(NamedTuple):
     return self.source.train_pairs
 
   def checked(self):
-    """The same, every header looked at; with `skip` without bad test pairs.
+    """The same, every header looked at; with 'skip' without bad test pairs.
 
     The source's `train` is what is trained on then: the pairs if `paired`.
 
     Raises:
-      UserError: a picture that won't do; with `skip` a split of such only.
+      UserError: a picture that won't do; with 'skip' a split of such only.
     """
     data = self
     if self.paired:
       source = self.source._replace(train=self.train, train_labels=None)
       data = self._replace(source=source)
-    sources.check(data.source, self.skip)
-    if not (self.skip and self.source.paired):
+    sources.check(data.source, self.skips)
+    if not (self.skips and self.source.paired):
       return data
     return data._replace(
       source=bad_pictures.good_pairs(data.source, self._test_image)
@@ -97,7 +103,7 @@ class Dataset(NamedTuple):
     count = min(count or len(pictures), len(pictures))
     places = np.linspace(0, len(pictures) - 1, count).round().astype(int)
     read = functools.partial(self._test_image, domain)
-    if not self.skip:
+    if not self.skips:
       return [read(i) for i in places]
     bad = set()
     found = dict(bad_pictures.stand_in(read, pictures, i, bad) for i in places)

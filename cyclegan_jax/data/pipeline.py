@@ -31,9 +31,10 @@ def batches(data, seed, batch_size, start_step=0, share=None):
     [-1, 1].
 
   Raises:
-    UserError: a picture that can't be used, named; with `skip` if no other can.
+    UserError: a picture that can't be used, named; where these
+      are skipped, if no other can.
   """
-  readers = _readers(data, Cache(data.cache_bytes))
+  readers = _readers(data, Cache(int(data.cache_gb * 2**30)))
   draw = _draw(data, seed, batch_size, share)
 
   def read(*draws):  # a reader of pairs takes what is drawn for A

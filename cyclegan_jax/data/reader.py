@@ -36,7 +36,7 @@ class Cache:
 class Reader:
   """Reads a domain's training images, or pairs of 'ab' alike in all drawn.
 
-  With `skip` others are read for bad ones.
+  Where the data set skips bad pictures, others are read for bad ones.
   """
 
   def __init__(self, data, domains, cache):
@@ -45,7 +45,7 @@ class Reader:
     self._channels = [data.channels[d] for d in domains]
     self._preprocess = data.preprocess
     self._cache = cache
-    self._skip = data.skip
+    self._skips = data.skips
     self._bad = set()
     self._size = None
     self._file_sizes = {}
@@ -84,11 +84,11 @@ class Reader:
 
   def names(self, index):
     """For each domain, the name of the picture that is read at an index."""
-    index = self._find(index)[0] if self._skip else index
+    index = self._find(index)[0] if self._skips else index
     return [pictures[index].name for pictures in self._pictures]
 
   def _find(self, index):
-    if self._skip:
+    if self._skips:
       return stand_in(self._decode, self._pictures[0], index, self._bad)
     return index, self._decode(index)
 

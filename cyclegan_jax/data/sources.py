@@ -231,16 +231,16 @@ SOURCES = {
 }
 
 
-def check(source, skip=False):
+def check(source, skips=False):
   """Reads every header once, so a wrong file stops a run before it starts.
 
   Args:
     source: a `Source`.
-    skip: whether a run does without bad pictures.
+    skips: whether a run does without bad pictures.
 
   Raises:
-    UserError: names the first picture that is none or is too small; with `skip`
-      only where a split has no other.
+    UserError: names the first picture that is none or is too small; with
+      `skips` only where a split has no other.
   """
   labels = source.labels.pictures if source.labels else []
   for pictures in (*source.train.values(), *source.test.values(), labels):
@@ -249,7 +249,7 @@ def check(source, skip=False):
       try:
         check_header(picture)
       except UserError as e:
-        if not skip:
+        if not skips:
           raise
         bad.append(e)
     if bad and len(bad) == len(pictures):

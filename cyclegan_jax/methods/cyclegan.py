@@ -81,4 +81,14 @@ def cyclegan(choices):
   )
 
 
-ENTRY = Entry(cyclegan, (*common.ADVERSARIAL, *common.NETWORKS, 'loss.cycle_a', 'loss.cycle_b', 'loss.identity_a', 'loss.identity_b',))
+ENTRY = Entry(
+  cyclegan,
+  (
+    *common.ADVERSARIAL,
+    *common.NETWORKS,
+    'loss.cycle_a',
+    'loss.cycle_b',
+    'loss.identity_a',
+    'loss.identity_b',
+  ),
+)

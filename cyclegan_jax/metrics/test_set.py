@@ -29,7 +29,7 @@ def truth(data):
   pictures = {}
   for domain in ('a', 'b'):
     read, places = _reader(data, domain), range(len(source.test[domain]))
-    if data.skip and not source.paired:
+    if data.skips and not source.paired:
       places = [place for place in places if _usable(read, place)]
     pictures[domain] = Lazy(read, places)
   if source.labels is None:
@@ -45,7 +45,9 @@ def _reader(data, domain):
   def read(place):
     # Read alone: not all at once, and none in the place of one that is bad.
     one = {domain: [data.source.test[domain][place]]}
-    alone = data._replace(source=data.source._replace(test=one), skip=False)
+    alone = data._replace(
+      source=data.source._replace(test=one), on_bad_image='stop'
+    )
     return alone.test_images(domain)[0]
 
   return read

@@ -81,12 +81,20 @@ class Job(NamedTuple):
 def _same(before, settings):
   """Whether a step was done with these settings.
 
-  An option that there was not yet had the effect of its default.
+  An option that there was not yet had the effect of its default; one that makes
+  no difference does not count.
   """
   if before is None:
     return False
   defaults = {key: x for key, x in _DEFAULTS.items() if key in settings}
-  return defaults | before == settings
+  return _used(defaults | before) == _used(settings)
+
+
+def _used(settings):
+  from cyclegan_jax.config.unused import unused  # it loads JAX
+
+  idle = unused(_DEFAULTS | settings)
+  return {key: x for key, x in settings.items() if key not in idle}
 
 
 class _Active(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.defaults import OPTIONS
 
 
 class Row(NamedTuple):
@@ -160,9 +161,16 @@ def suites(name, options):
 
 
 def overrides(row, options):
-  """What a row changes in a config: {option: value}, without what is so."""
+  """What a row changes in a config: {option: value}, without what is so.
+
+  Training refuses options that make no difference, so those of the config that
+  are for other rows get their defaults.
+  """
+  from cyclegan_jax.config.unused import unused  # it loads JAX
+
   asked = row.overrides
   asked = asked(options) if callable(asked) else asked
+  asked = asked | {key: OPTIONS[key][0] for key in unused(options | asked)}
   return {key: x for key, x in asked.items() if options[key] != x}
 
 

@@ -59,7 +59,7 @@ def _reason(topology, message):
 
 
 def trace(
-  method, optimizers, mesh, shapes, *, pool_size=50, ema_decay=0.0, parts=1
+  method, optimizers, mesh, shapes, *, pool_size=50, ema_decay=0.0, accumulate=1
 ):
   """The step as training maps it over the chips, from shapes alone.
 
@@ -70,17 +70,17 @@ def trace(
     shapes: {'a', 'b'}, of the whole batch [batch, height, width, channels].
     pool_size: as for `train_state.create`.
     ema_decay: as for `train_step.make_step`.
-    parts: as for `train_step.make_step`.
+    accumulate: as for `train_step.make_step`.
 
   Returns:
     What `jax.jit(...).trace` gives: `.jaxpr` and `.lower()`.
 
   Raises:
-    UserError: the batch does not divide by chips and parts.
+    UserError: the batch does not divide by chips and `accumulate`.
   """
-  batch_size, least = shapes['a'][0], mesh.size * parts
+  batch_size, least = shapes['a'][0], mesh.size * accumulate
   if batch_size < 1 or batch_size % least:
-    times = f' times train.accumulate={parts}' if parts > 1 else ''
+    times = f' times train.accumulate={accumulate}' if accumulate > 1 else ''
     raise UserError(
       f'--batch={batch_size} is not divisible by the {mesh.size} chips{times}: '
       f'use a multiple of {least}'
@@ -104,7 +104,11 @@ def trace(
     batch,
   )
   step = train_step.make_step(
-    method, optimizers, ema_decay=ema_decay, parts=parts, platform='tpu'
+    method,
+    optimizers,
+    ema_decay=ema_decay,
+    accumulate=accumulate,
+    platform='tpu',
   )
   return parallel.shard_mapped(step, mesh).trace(
     placed(state, parallel.replicated(mesh)),

@@ -41,13 +41,11 @@ class Device:
       run.method,
       run.optimizers,
       ema_decay=run.ema_decay,
-      parts=run.parts,
-      skip_nonfinite=run.skip_nonfinite,
+      accumulate=run.accumulate,
+      on_nonfinite=run.on_nonfinite,
     )
     self._one, self._several = (
-      parallel.map_step(
-        step, mesh, run.map, several=several, save_memory=run.save_memory
-      )
+      parallel.map_step(step, mesh, run.map, several=several, remat=run.remat)
       for several in (False, True)
     )
     self._run = run
@@ -99,7 +97,7 @@ class Device:
       return
     self._nonfinite = nonfinite
     what = self._describe(last, count, jax.device_get(metrics))
-    if not self._run.skip_nonfinite:
+    if self._run.on_nonfinite == 'stop':
       raise SickTraining(
         f'{what}: look at the pictures, lower optim.lr, or set '
         'train.on_nonfinite=skip; the checkpoints of before are kept'

@@ -1,4 +1,4 @@
-"""The loop over the steps, and what happens in its rhythm."""
+"""The steps of a run, one after the other, and what is due between them."""
 
 import signal
 
@@ -13,75 +13,112 @@ from cyclegan_jax.training.profiling import Profiler, Watchdog, by_process
 from cyclegan_jax.training.stopping import StopSignals
 
 
-def check_rhythm(run):
-  """Calls of several steps have to end where something happens."""
-  names = 'log.every', 'log.sample_every', 'log.checkpoint_every'
-  for what, steps in zip((*names, 'evaluate.every, in steps,'), run.rhythm):
+def check_intervals(run):
+  """Raises `UserError` if a call of several steps would miss what is due."""
+  intervals = {
+    'log.every': run.log.every,
+    'log.sample_every': run.log.sample_every,
+    'log.checkpoint_every': run.log.checkpoint_every,
+    'evaluate.every, in steps,': run.evaluate_every,
+  }
+  for option, steps in intervals.items():
     if steps % run.steps_per_call:
       raise UserError(
-        f'{what}={steps} is not a multiple of train.steps_per_call='
+        f'{option}={steps} is not a multiple of train.steps_per_call='
         f'{run.steps_per_call}: make it one'
       )
 
 
+class _Observers:
+  """Writes numbers, sample grids and test figures to the log and terminal."""
+
+  def __init__(self, run, sampler, log, progress, say):
+    """Takes what `steps` takes, and a `Progress`."""
+    self._run = run
+    self._sampler = sampler
+    self._log = log
+    self._progress = progress
+    self._say = say
+    self._monitors = Monitors(
+      run.method.won, lambda line: say(f'warning: {line}')
+    )
+
+  def numbers(self, step, metrics, speed):
+    """Logs the metrics of a step and the learning rates that it used."""
+    metrics = jax.device_get(metrics)
+    factor = self._run.schedule.factor(step - 1)
+    rates = {
+      'lr_gen': self._run.lr * factor,
+      'lr_disc': self._run.lr_discriminator * factor,
+    }
+    self._log.numbers(step, metrics | rates, speed)
+    self._say(self._progress.line(step, metrics, speed))
+    self._monitors.numbers(step, metrics)
+
+  def sample(self, step, pictures):
+    """Logs the grid of the pictures that `Sampler.start` began."""
+    pictures = jax.device_get(pictures)
+    self._log.sample(step, self._sampler.grid(pictures))
+    self._monitors.pictures(step, self._sampler.pairs(pictures))
+
+  def evaluate(self, step, params):
+    """Measures the test pictures by the generators {'gen'}."""
+    translate = self._sampler.translation(params)
+    numbers = self._run.evaluate(step, translate, params)
+    self._log.numbers(step, numbers, {})
+    words = [f'{name} {value:.4f}' for name, value in numbers.items()]
+    self._say(f'step {step}  ' + '  '.join(words))
+
+
+class _Later:
+  """Work on results of a step, done while the device computes the next one."""
+
+  def __init__(self, device):
+    self._device = device
+    self._work = []
+
+  def add(self, work, step, *args):
+    """Notes `work(step, *args)`, to be called when the step is done."""
+    self._work.append((work, step, args))
+
+  def finish(self):
+    """Does all the work, each when its step is done."""
+    while self._work:
+      work, step, args = self._work.pop(0)
+      self._device.settle(step)
+      work(step, *args)
+
+
 def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
-  """Steps up to the last one, or until something stops it.
+  """Steps up to the last one, or until something stops the run.
 
   Args:
-    run: a `train.Run`.
-    state: the `TrainState` to go on from, donated.
+    run: a `Run`.
+    state: the `TrainState` to continue from, donated.
     mesh: the devices.
     share: (first, count), this process's part of each batch.
     sampler: a `Sampler`.
     log: a `Log` or `NoLog`.
     checkpoints: `Checkpoints`.
     stop_at: a step to stop at, or None.
-    say: tells the user a line.
+    say: prints a line to the user.
 
   Returns:
-    The last state, and the signal that stopped it or None.
+    The last state, and the signal that stopped the run or None.
 
   Raises:
-    UserError: as `train.train`.
+    UserError: as `trainer.train`.
   """
   last = run.schedule.steps
   step, number = int(state.step), None
   device = Device(run, mesh, share, state, say)
   progress = Progress(step, last, run.batch_size)
-  later = []  # what waits for results, done while the next step runs
+  observers = _Observers(run, sampler, log, progress, say)
+  later = _Later(device)
   profiler = Profiler(run.profile, log.board, device.settle, say)
-  monitors = Monitors(run.method.won, lambda line: say(f'warning: {line}'))
 
-  def every(rhythm):
-    return bool(rhythm) and (step % rhythm == 0 or step == last)
-
-  def finish():
-    while later:
-      work, step, *args = later.pop(0)
-      device.settle(step)
-      work(step, *args)
-
-  def numbers(step, metrics, speed):
-    metrics = jax.device_get(metrics)
-    rates = {
-      f'lr_{name}': rate * run.schedule.factor(step - 1)
-      for name, rate in run.learning_rates.items()
-    }
-    log.numbers(step, metrics | rates, speed)
-    say(progress.line(step, metrics, speed))
-    monitors.numbers(step, metrics)
-
-  def sample(step, pictures):
-    pictures = jax.device_get(pictures)
-    log.sample(step, sampler.grid(pictures))
-    monitors.pictures(step, sampler.pairs(pictures))
-
-  def evaluate(step, params):
-    numbers = run.evaluate(step, sampler.translation(params), params)
-    log.numbers(step, numbers, {})
-    say(
-      f'step {step}  ' + '  '.join(f'{k} {v:.4f}' for k, v in numbers.items())
-    )
+  def due(interval):
+    return bool(interval) and (step % interval == 0 or step == last)
 
   def save(step, state):
     log.flush()  # a checkpoint counts on the lines before it
@@ -92,7 +129,7 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
       return signal.SIGTERM if checkpoints.preempted(step) else None
     return stop.number
 
-  with StopSignals() as stop, Watchdog(run.stuck_after) as stepped:
+  with StopSignals() as stop, Watchdog(run.log.stuck_after) as stepped:
     while step < last and not (number := stopped()) and step != stop_at:
       profiler(step)
       # The steps that fill no call at the end come singly.
@@ -104,26 +141,25 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
       except UserError:
         if hosts.several():  # the others can't be asked to save this step
           raise
-        finish()
+        later.finish()
         device.settle(step)
         save(step, state)
         raise
       step += count
       stepped()
-      finish()
-      if every(run.rhythm.log):
+      later.finish()
+      if due(run.log.every):
         speed = progress.speed(step, device.waited)
-        speed |= by_process(speed)
-        later.append((numbers, step, metrics, speed))
-      if every(run.rhythm.sample):
-        later.append((sample, step, sampler.start(state)))
-      if run.evaluate and every(run.rhythm.evaluate):
+        later.add(observers.numbers, step, metrics, speed | by_process(speed))
+      if due(run.log.sample_every):
+        later.add(observers.sample, step, sampler.start(state))
+      if run.evaluate and due(run.evaluate_every):
         params = checkpoints.copy(state.translation_params())
-        later.append((evaluate, step, params))
-      if every(run.rhythm.checkpoint):  # behind all that it counts as done
-        later.append((save, step, checkpoints.copy(state)))
+        later.add(observers.evaluate, step, params)
+      if due(run.log.checkpoint_every):  # after what it counts as done
+        later.add(save, step, checkpoints.copy(state))
     profiler.close(step)
-    finish()
+    later.finish()
     device.settle(step)
     save(step, state)
   return state, number

@@ -70,19 +70,19 @@ def make_mesh(devices=0):
   return Mesh(np.array(there[: devices or None]), (AXIS,))
 
 
-def local_batch_size(batch_size, mesh, parts=1):
+def local_batch_size(batch_size, mesh, accumulate=1):
   """Pictures of each batch that this process reads.
 
   Raises:
     UserError: the batch does not divide by the devices and, on each, by the
-      `parts` whose gradients add up.
+      `accumulate` parts whose gradients add up.
   """
-  if batch_size % (mesh.size * parts):
-    if parts > 1:
+  if batch_size % (mesh.size * accumulate):
+    if accumulate > 1:
       raise UserError(
         f'train.batch_size={batch_size} is not divisible by '
-        f'train.accumulate={parts} on each of {mesh.size} devices: use a '
-        f'multiple of {mesh.size * parts}'
+        f'train.accumulate={accumulate} on each of {mesh.size} devices: use a '
+        f'multiple of {mesh.size * accumulate}'
       )
     raise UserError(
       f'train.batch_size={batch_size} is not divisible by the {mesh.size} '
@@ -101,11 +101,11 @@ def replicated(mesh):
   return NamedSharding(mesh, P())
 
 
-def shard_mapped(step, mesh, stacked=False, save_memory=False):
+def shard_mapped(step, mesh, stacked=False, remat='none'):
   """The jitted step of a mesh: (state, whole batch) -> (state, metrics).
 
   The state is donated; `stacked` batches have the steps as leading axis; with
-  `save_memory` a CPU does one thing after the other.
+  any `remat` but 'none' a CPU does one thing after the other.
   """
   mapped = jax.shard_map(
     partial(step, axis=AXIS),
@@ -117,7 +117,7 @@ def shard_mapped(step, mesh, stacked=False, save_memory=False):
   return jax.jit(
     mapped,
     donate_argnums=0,
-    compiler_options=_SAVE_MEMORY if save_memory and on_cpu else None,
+    compiler_options=_SAVE_MEMORY if remat != 'none' and on_cpu else None,
   )
 
 
@@ -145,8 +145,8 @@ def _several(step):
   return steps
 
 
-def _shard_map(step, mesh, stacked, save_memory):
-  compiled = shard_mapped(step, mesh, stacked, save_memory)
+def _shard_map(step, mesh, stacked, remat):
+  compiled = shard_mapped(step, mesh, stacked, remat)
   sharding = split(mesh, stacked)
 
   def call(state, batch):
@@ -158,8 +158,8 @@ def _shard_map(step, mesh, stacked, save_memory):
   return call
 
 
-def _pmap(step, mesh, stacked, save_memory):
-  del save_memory  # pmap takes no compiler options
+def _pmap(step, mesh, stacked, remat):
+  del remat  # pmap takes no compiler options
   if hosts.several():
     raise UserError(
       'parallel.map="pmap" works in one process only: use "shard_map"'
@@ -186,7 +186,7 @@ def _pmap(step, mesh, stacked, save_memory):
 MAPS = {'shard_map': _shard_map, 'pmap': _pmap}
 
 
-def map_step(step, mesh, how='shard_map', *, several=False, save_memory=False):
+def map_step(step, mesh, how='shard_map', *, several=False, remat='none'):
   """Compiles a step over the devices of a mesh.
 
   Args:
@@ -195,7 +195,7 @@ def map_step(step, mesh, how='shard_map', *, several=False, save_memory=False):
     how: a name of `MAPS`; they give the same numbers.
     several: whether a call does several steps, by a batch with the steps as
       leading axis; it gives the last step's metrics.
-    save_memory: whether to save it at the cost of time, on a CPU.
+    remat: any but 'none' saves memory at the cost of time, on a CPU.
 
   Returns:
     (state, this process's batch as numpy arrays) -> (state, metrics). The
@@ -206,4 +206,4 @@ def map_step(step, mesh, how='shard_map', *, several=False, save_memory=False):
   """
   mapped = lookup(MAPS, how, 'parallel.map')
   step = _several(step) if several else step
-  return mapped(step, mesh, several, save_memory)
+  return mapped(step, mesh, several, remat)

@@ -1,32 +1,42 @@
-"""A run in plain values, and how it ended."""
+"""A run in plain values, and how it ended.
+
+Fields that are options have the option's name.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.methods.base import Method
-from cyclegan_jax.training import optim
-from cyclegan_jax.training import state as train_state
+from cyclegan_jax.training.optim import Schedule
 from cyclegan_jax.training.profiling import Profile
+from cyclegan_jax.training.state import TrainState
 
 
-class Rhythm(NamedTuple):
-  """How often, in steps, things happen, and at the last step; 0: never.
+class Logging(NamedTuple):
+  """Intervals in steps (0: never), and what is kept: the options log.*.
 
-  The last state is saved in any case.
+  Everything enabled also happens at the last step, and the last state is saved
+  in any case.
+
+  Attributes:
+    every: between logged numbers.
+    sample_every: between sample grids.
+    checkpoint_every: between checkpoints.
+    keep: newest checkpoints that are kept.
+    keep_every: between checkpoints that are kept for good.
+    samples: test pictures in a sample grid.
+    stuck_after: seconds without a step after which the stacks of all threads
+      are written to standard error; 0: never.
   """
 
-  log: int = 100
-  sample: int = 1000
-  checkpoint: int = 1000
-  evaluate: int = 0
-
-
-class Keep(NamedTuple):
-  """Which checkpoints stay: the newest, and every so many steps; 0: no more."""
-
-  newest: int = 3
-  every: int = 0
+  every: int = 100
+  sample_every: int = 1000
+  checkpoint_every: int = 1000
+  keep: int = 3
+  keep_every: int = 0
+  samples: int = 4
+  stuck_after: int = 0
 
 
 class Run(NamedTuple):
@@ -35,54 +45,53 @@ class Run(NamedTuple):
   Attributes:
     method: a `Method`.
     optimizers: {'gen', 'disc'}, optax transformations.
-    learning_rates: {'gen', 'disc'}, the rates that `schedule` scales.
     schedule: an `optim.Schedule`.
     data: a `Dataset`.
+    lr: learning rate of the generators, for the log; `schedule` scales it.
+    lr_discriminator: the same of the discriminators.
     batch_size: pictures of each domain in a batch, over all devices.
-    parts: parts of a device's batch whose gradients add up, to save memory.
-    steps_per_call: steps a call to the device does.
+    accumulate: parts of a device's batch whose gradients add up, to save
+      memory.
+    steps_per_call: steps in one call to the device.
     seed: decides parameters, data order, augmentation, dropout and pool.
     pool_size: size of the image pools.
-    ema_decay: of the generators' moving average; 0 keeps none.
-    devices: devices to use; 0 for all.
+    ema_decay: decay of the generators' moving average; 0 keeps none.
+    on_nonfinite: 'stop' or 'skip': the effect of a step with NaN or infinity
+      in a loss or a gradient.
+    remat: a name of `nets.generators.REMATS`; any but 'none' also lets a CPU
+      take longer to use less memory.
+    devices: number of devices to use; 0 for all.
     map: a name of `parallel.MAPS`.
-    rhythm: a `Rhythm`.
-    keep: a `Keep`.
-    samples: test pictures in a sample grid.
-    save_memory: whether the device may take longer to use less memory.
-    skip_nonfinite: whether to pass over steps with NaN or infinity in a loss or
-      a gradient; else they stop the run.
-    initial: () -> {'gen', 'disc'}, trained parameters to begin with, of some
+    log: a `Logging`.
+    init_from: () -> {'gen', 'disc'}, trained parameters to begin with, of some
       or all networks; None to begin with random ones.
-    profile: a `profiling.Profile`, or None.
-    stuck_after: seconds without a step after which the stacks of all threads
-      are written to standard error; 0 for never.
     evaluate: (step, (images, direction) -> images, {'gen'}) -> {name: number},
-      called in the rhythm to measure the test pictures; None for never.
+      measures the test pictures; None for never.
+    evaluate_every: steps between calls of `evaluate`; 0: never.
+    profile: a `profiling.Profile`, or None.
   """
 
   method: Method
   optimizers: dict
-  learning_rates: dict
-  schedule: optim.Schedule
+  schedule: Schedule
   data: Dataset
+  lr: float
+  lr_discriminator: float
   batch_size: int = 1
-  parts: int = 1
+  accumulate: int = 1
   steps_per_call: int = 1
   seed: int = 0
   pool_size: int = 50
   ema_decay: float = 0.0
+  on_nonfinite: str = 'stop'
+  remat: str = 'none'
   devices: int = 0
   map: str = 'shard_map'
-  rhythm: Rhythm = Rhythm()
-  keep: Keep = Keep()
-  samples: int = 4
-  save_memory: bool = False
-  skip_nonfinite: bool = False
-  initial: Callable | None = None
+  log: Logging = Logging()
+  init_from: Callable[[], dict] | None = None
   evaluate: Callable | None = None
+  evaluate_every: int = 0
   profile: Profile | None = None
-  stuck_after: int = 0
 
 
 class Result(NamedTuple):
@@ -97,6 +106,6 @@ class Result(NamedTuple):
   """
 
   step: int
-  state: train_state.TrainState
+  state: TrainState
   signal: int | None = None
-  rows: list | None = None
+  rows: list[dict] | None = None

@@ -17,8 +17,8 @@ def make_step(
   optimizers,
   *,
   ema_decay=0.0,
-  parts=1,
-  skip_nonfinite=False,
+  accumulate=1,
+  on_nonfinite='stop',
   platform=None,
 ):
   """The pure step of training, to be compiled as one program.
@@ -31,11 +31,12 @@ def make_step(
     method: a `Method`.
     optimizers: {'gen', 'disc'}, optax transformations.
     ema_decay: decay of the generators' moving average; 0 keeps none.
-    parts: a device goes through its batch in this many parts, one after the
-      other, and adds up their gradients: less memory, the same update. (Batch
-      norm sees a part at a time.)
-    skip_nonfinite: whether a step with NaN or infinity in a loss or a gradient
-      changes nothing but the counts; else it only counts.
+    accumulate: number of parts of a device's batch, taken one after the other,
+      their gradients added up: less memory, the same update. (Batch norm sees
+      one part at a time.)
+    on_nonfinite: 'skip': a step with NaN or infinity in a loss or a gradient
+      changes nothing but the counts; 'stop': it is counted, for the caller to
+      stop.
     platform: what it is compiled for; None for the default backend.
 
   Returns:
@@ -73,7 +74,7 @@ def make_step(
         )(mine[name])
         return samples, (grads, metrics)
 
-      samples, means = _in_parts(part, batch, key, parts, axis, platform)
+      samples, means = _in_parts(part, batch, key, accumulate, axis, platform)
       # In one go: the devices meet once an update.
       grads, metrics = parallel.mean(means, axis)
       finite.extend(
@@ -102,7 +103,7 @@ def make_step(
       params=params, opt_state=opt_state, pool=pool, ema=ema
     )
     finite = jnp.stack(finite).all()
-    if skip_nonfinite:
+    if on_nonfinite == 'skip':
       changed = jax.tree.map(partial(jnp.where, finite), changed, state)
     nonfinite = state.nonfinite + ~finite
     return changed.replace(

@@ -38,21 +38,21 @@ def train(run, workdir, *, stop_at=None, say=print):
   work = Workdir(workdir)
   work.path.mkdir(parents=True, exist_ok=True)
   mesh = parallel.make_mesh(run.devices)
-  local = parallel.local_batch_size(run.batch_size, mesh, run.parts)
-  loop.check_rhythm(run)
+  local = parallel.local_batch_size(run.batch_size, mesh, run.accumulate)
+  loop.check_intervals(run)
   share = (jax.process_index() * local, local)
   state = _initial_state(run, mesh, work, say)
   sampler = Sampler(
-    run.method, {d: run.data.test_images(d, run.samples) for d in 'ab'}
+    run.method, {d: run.data.test_images(d, run.log.samples) for d in 'ab'}
   )
-  checkpoints = Checkpoints(work.checkpoints, *run.keep)
+  checkpoints = Checkpoints(work.checkpoints, run.log.keep, run.log.keep_every)
   with contextlib.closing(checkpoints):
     if checkpoints.latest_step() is not None:
       state = checkpoints.restore(state, say)
       say(f'continuing {work.path} from step {int(state.step)}')
-    elif run.initial:
+    elif run.init_from:
       state = parallel.replicate(
-        train_state.with_params(state, run.initial()), mesh
+        train_state.with_params(state, run.init_from()), mesh
       )
     if int(state.step) < run.schedule.steps and hosts.writes():
       work.forget_test()

@@ -1,0 +1,65 @@
+"""Runs and models of version 0.1.0 are read and continued as they were."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+
+import cyclegan_jax
+from cyclegan_jax import main
+from cyclegan_jax.config import program
+from cyclegan_jax.config.options import flatten
+from cyclegan_jax.defaults import OPTIONS
+
+FORMATS = pathlib.Path(__file__).parent / 'formats'
+FOLDERS = ('run_1', 'model_1')
+
+
+@pytest.mark.parametrize('name', FOLDERS)
+def test_a_model_translates_as_before(name):
+  loaded = cyclegan_jax.load_model(FORMATS / name)
+  assert loaded.directions == ('a2b', 'b2a')
+  with np.load(FORMATS / 'translations.npz') as stored:
+    for direction in loaded.directions:
+      fake = loaded.translate(stored['input'], direction)
+      assert fake.dtype == np.uint8
+      # Another CPU gives other last bits, which may round to the next level.
+      np.testing.assert_allclose(
+        fake.astype(int), stored[f'{name}_{direction}'], rtol=0, atol=1
+      )
+
+
+@pytest.mark.parametrize('name', FOLDERS)
+def test_a_config_keeps_its_options_and_gets_the_defaults_of_new_ones(name):
+  saved = json.loads((FORMATS / name / 'config.json').read_text())
+  config = cyclegan_jax.load_model(FORMATS / name).config.to_dict()
+  defaults = {key: default for key, (default, _) in OPTIONS.items()}
+  assert flatten(config) == defaults | flatten(saved)
+
+
+def test_a_run_goes_on_by_the_command_that_began_it(pictures, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  shutil.copytree(FORMATS / 'run_1', workdir)
+  before = (workdir / 'metrics.jsonl').read_text()
+  argv = tiny.command(
+    'folder',
+    workdir,
+    pictures,
+    generator__width=2,
+    schedule__constant=4,  # two steps more
+    train__ema_decay=0.9,
+    log__checkpoint_every=2,
+  )
+  code = program.run(main.main, argv)
+  out, err = capsys.readouterr()
+  assert (code, err) == (0, '')
+  assert f'continuing {workdir} from step 4' in out
+  assert 'finished: all 6 steps' in out
+  after = (workdir / 'metrics.jsonl').read_text()
+  assert after.startswith(before)
+  steps = [json.loads(line)['step'] for line in after.splitlines()]
+  assert steps == [1, 2, 3, 4, 5, 6]
+  assert cyclegan_jax.load_model(workdir).step == 6
