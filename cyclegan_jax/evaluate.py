@@ -145,22 +145,16 @@ def coloured_labels(data, palette):
   Returns:
     A sequence of int64 [h, w], scaled and cropped as the test pictures are.
   """
+  from cyclegan_jax.common.images import from_pixels
   from cyclegan_jax.data import decode
   from cyclegan_jax.metrics import labels as label_maps
   from cyclegan_jax.metrics import test_set
 
   def read(picture):
     # At the size it has: in between, two colours make a third.
-    pixels = decode.load(picture, 3, lambda width, height: (width, height))
-    labels = label_maps.labels_of_picture(pixels / 127.5 - 1, palette)
-    height, width = labels.shape
-    width, height = data.preprocess.test_size(width, height)
-    labels = label_maps.resize_labels(labels, height, width)
-    if data.preprocess.crops:
-      size = data.preprocess.crop_size
-      top, left = max(0, (height - size) // 2), max(0, (width - size) // 2)
-      labels = labels[top : top + size, left : left + size]
-    return labels
+    pixels = decode.load(picture, 3)
+    labels = label_maps.labels_of_picture(from_pixels(pixels), palette)
+    return label_maps.as_shown(labels, data.preprocess)
 
   return test_set.Lazy(read, data.source.test['b'])
 
@@ -211,12 +205,14 @@ def notes(chosen, tests):
 
 def _write(values, content):
   from cyclegan_jax.common import files
+  from cyclegan_jax.training.workdir import Workdir
 
-  run, path = files.place(values['model']), files.place(values['output'])
+  path = files.place(values['output'])
   if not values['output']:
-    if not (run / 'checkpoints').is_dir():
+    work = Workdir(values['model'])
+    if not work.checkpoints.is_dir():
       return
-    path = run / 'evaluation.json'
+    path = work.evaluation
   with files.writing(path):
     files.write(path, json.dumps(content, indent=2) + '\n')
   print(f'written to {path}')

@@ -33,7 +33,6 @@ def main(argv):
   from cyclegan_jax.inference import model
   from cyclegan_jax.training import processes, profiling, trainer
   from cyclegan_jax.training.workdir import Workdir, open_workdir
-  from cyclegan_jax.training.workdir import report as tell
 
   profile = profiling.parse(values['profile'])
   processes.join(values, stops=True)
@@ -50,7 +49,7 @@ def main(argv):
       )
     identity.begin(workdir, config, run.data.source)
     result = trainer.train(run._replace(evaluate=evaluate), workdir)
-    code = tell(result, Workdir(workdir), run.schedule.steps)
+    code = trainer.report(result, Workdir(workdir), run.schedule.steps)
     if config.log.report and not code and hosts.writes():
       try:
         print(f'report:          {report.write(workdir)}')

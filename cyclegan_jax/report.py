@@ -62,27 +62,28 @@ def write(workdir, output=None, pictures=PICTURES):
   from cyclegan_jax.common import files
   from cyclegan_jax.report_page import curves, gallery, grids
   from cyclegan_jax.report_page.page import render
+  from cyclegan_jax.training.workdir import Workdir
 
   if pictures < 0:
     raise UserError(f'--pictures={pictures} must be 0 or more')
-  workdir = files.place(workdir)
-  path = files.place(output or workdir / 'report' / 'index.html')
+  work, workdir = Workdir(workdir), files.place(workdir)
+  path = files.place(output) if output else work.report
   config = _config(workdir)
-  lines = curves.read(workdir / 'metrics.jsonl')
+  lines = curves.read(work.metrics)
   shown = gallery.gallery(workdir, pictures)
-  samples = grids.grids(workdir / 'samples')
+  samples = grids.grids(work.samples)
   names = [direction['name'] for direction in shown['directions']]
   if samples['grids'] and names == ['a2b', 'b2a']:
     samples['note'] += _COLUMNS
   page = render(
     {
-      'name': files.absolute(workdir).name,
-      'facts': _facts(workdir, config, lines, shown['step']),
+      'name': work.path.name,
+      'facts': _facts(work, config, lines, shown['step']),
       'config': _options(config),
       'curves': curves.curves(lines),
       'samples': samples,
       'gallery': shown,
-      'tests': _tests(workdir / 'test_metrics.json'),
+      'tests': _tests(work.test_json),
     }
   )
   with files.writing(path, '--output'):
@@ -93,8 +94,9 @@ def write(workdir, output=None, pictures=PICTURES):
 def _config(workdir):
   """{'section.key': value} of a run's config.json."""
   from cyclegan_jax.config.options import flatten
+  from cyclegan_jax.training.workdir import Workdir
 
-  path = workdir / 'config.json'
+  path = Workdir(workdir).config
   if not workdir.is_dir():
     raise UserError(f"no folder {workdir} (--workdir): give a run's folder")
   if not path.is_file():
@@ -126,11 +128,11 @@ def _text(value):
   return value if isinstance(value, str) else json.dumps(value)
 
 
-def _facts(workdir, config, lines, translated):
+def _facts(work, config, lines, translated):
   """[[what, value]] of the page's head; what is not known is left out."""
-  environment = _content(workdir / 'environment.json', dict) or {}
+  environment = _content(work.environment, dict) or {}
   step = max([line['step'] for line in lines] + [translated or 0])
-  last = _last_step(config, _content(workdir / 'run.json', dict))
+  last = _last_step(config, _content(work.run, dict))
   state = f'{step:,}'
   if last:
     done = 'finished' if step >= last else 'not finished'
@@ -146,7 +148,7 @@ def _facts(workdir, config, lines, translated):
   facts = {
     'Step': state,
     'Method': _text(config.get('method', '')),
-    'Last written': _written(workdir),
+    'Last written': _written(work),
     'Git commit': environment.get('git_commit'),
     'Devices': ', '.join(map(str, devices[:_DEVICES]))
     + (f' and {more} more' if more > 0 else ''),
@@ -157,10 +159,9 @@ def _facts(workdir, config, lines, translated):
   return [[what, str(value)] for what, value in facts.items() if value]
 
 
-def _written(workdir):
+def _written(work):
   """When the run wrote last, as text."""
-  names = ('config.json', 'metrics.jsonl', 'test_metrics.json')
-  paths = [workdir / name for name in names]
+  paths = work.config, work.metrics, work.test_json
   latest = max(_time(path.stat()) for path in paths if path.exists())
   return datetime.datetime.fromtimestamp(latest, datetime.UTC).strftime(_STAMP)
 

@@ -108,14 +108,16 @@ def export_files(rest, values):
 
 
 def _is_free(folder):
-  """Whether a folder is new, empty or a model that may be replaced."""
+  """Returns True for a new or empty folder, or a model to be replaced."""
+  from cyclegan_jax.inference import model
+
   if not folder.exists():
     return True
   if not folder.is_dir():
     return False
   with files.writing(folder):
     names = {path.name for path in folder.iterdir()}
-  return names <= {'config.json', 'weights.msgpack'}
+  return names <= {model.CONFIG, model.WEIGHTS}
 
 
 def _describe(place, network):

@@ -342,8 +342,8 @@ def test_grid_shows_what_it_is_given():
   assert picture[:128, :128].max() == 0 and picture[128:, :128].min() == 255
 
 
-def test_to_uint8_rounds_and_clips():
+def test_to_rgb_rounds_and_clips():
   values = np.array([-1.5, -1.0, 0.0, 0.999, 2.0]).reshape(1, 5, 1)
-  shown = images.to_uint8(values)
+  shown = images.to_rgb(values)
   assert shown.shape == (1, 5, 3)
   assert shown[0, :, 0].tolist() == [0, 0, 128, 255, 255]

@@ -94,13 +94,6 @@ def test_methods_need_not_know_who_won(lines):
   assert not lines
 
 
-def test_luminance_of_gray_and_colour():
-  gray = np.full((2, 3, 1), 0.5, np.float32)
-  np.testing.assert_array_equal(monitors.luminance(gray), gray[..., 0])
-  colour = np.broadcast_to(np.float32([1, 0, -1]), (2, 3, 3))
-  np.testing.assert_allclose(monitors.luminance(colour), 0.185, rtol=1e-6)
-
-
 def test_correlation_by_hand():
   x = np.float32([-1, 0, 1]).reshape(1, 3, 1)
   y = np.float32([0, 1, 0.5]).reshape(1, 3, 1)

@@ -136,14 +136,14 @@ def test_unpaired_batches_are_those_of_before_there_were_pairs():
 def test_slow_files_do_not_change_the_order(monkeypatch):
   a, b = numbered(8), numbered(8, 100)
   expected = take(24, a, b)
-  load = reader.load
+  decoded = reader.decoded
 
   def slow(picture, *args):
     if int(picture.name.split('.')[0]) % 3 == 0:
       time.sleep(0.02)
-    return load(picture, *args)
+    return decoded(picture, *args)
 
-  monkeypatch.setattr(reader, 'load', slow)
+  monkeypatch.setattr(reader, 'decoded', slow)
   assert_same(take(24, a, b, cache_gb=0), expected)
 
 
@@ -390,8 +390,8 @@ from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import folder
 
-load = reader.load
-reader.load = lambda *args: time.sleep(0.1) or load(*args)
+decoded = reader.decoded
+reader.decoded = lambda *args: time.sleep(0.1) or decoded(*args)
 channels = {{'a': 3, 'b': 3}}
 dataset = Dataset(folder({root!r}), Preprocess('none'), channels, cache_gb=0)
 steps = dataset.batches(seed=0, batch_size=1)
@@ -477,14 +477,14 @@ def test_cache_keeps_to_its_budget():
 def reads(monkeypatch):
   """How often each picture is read."""
   counts = collections.Counter()
-  load = reader.load
+  decoded = reader.decoded
 
   def counted(picture, *args):
     counts[picture.name] += 1
     time.sleep(0.01)  # long enough for another thread to want it too
-    return load(picture, *args)
+    return decoded(picture, *args)
 
-  monkeypatch.setattr(reader, 'load', counted)
+  monkeypatch.setattr(reader, 'decoded', counted)
   return counts
 
 

@@ -178,7 +178,7 @@ def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
   # To the bit: pictures as small as these are not compressed with loss.
   np.testing.assert_array_equal(pixels(row['pictures'][0]), real)
   for shown, image in zip(row['pictures'][1:3], (fake, back)):
-    made = images.to_uint8(image).astype(int)
+    made = images.to_rgb(image).astype(int)
     assert np.abs(pixels(shown) - made).max() <= 1
   error = np.abs(back - (real / np.float32(127.5) - 1)).mean()
   assert row['l1'] == pytest.approx(error, rel=1e-3)

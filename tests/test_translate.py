@@ -223,13 +223,19 @@ def test_a_size_is_compiled_once(folder, source, run, monkeypatch):
   for i in range(4):
     (source / f'{i}_more.png').write_bytes((source / '1.png').read_bytes())
   batches = []
-  true = model.Model.translate
 
-  def translate(self, images, *args, **kwargs):
-    batches.append(images.shape[:3])
-    return true(self, images, *args, **kwargs)
+  class Counted(model.Model):
+    def __init__(self, *args):
+      super().__init__(*args)
+      compiled = self._translate
 
-  monkeypatch.setattr(model.Model, 'translate', translate)
+      def translate(params, images, direction):
+        batches.append(images.shape[:3])
+        return compiled(params, images, direction)
+
+      self._translate = translate
+
+  monkeypatch.setattr(model, 'Model', Counted)
   Image.new('RGB', (19, 17)).save(source / 'nearly.png')
   assert run(batch=4)[0] == 0
   assert sorted(batches) == [(1, 24, 36), (4, 20, 20), (4, 20, 20)]

@@ -15,6 +15,7 @@ from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.unused import unused
 from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
 from cyclegan_jax.training import processes
+from cyclegan_jax.training.workdir import Workdir
 
 # Counted up when a run of before can no longer be continued.
 FORMAT = 1
@@ -36,30 +37,30 @@ def begin(workdir, config, source):
       version of this project whose runs can't be continued.
   """
   now = {'format': FORMAT, 'pictures': _pictures(source)}
-  config = config.to_dict()
+  config, work = config.to_dict(), Workdir(workdir)
   with processes.together():
-    if any((workdir / 'checkpoints').glob('[0-9]*')):
-      _check_unchanged(workdir, config, now)
+    if work.has_checkpoints():
+      _check_unchanged(work, config, now)
   processes.check_same({'training pictures': json.dumps(now)})
   if not hosts.writes():
     return
-  for name, content in {
-    'config': config,
-    'run': now,
-    'environment': _environment(),
-  }.items():
-    files.write(workdir / f'{name}.json', json.dumps(content, indent=2) + '\n')
+  for path, content in (
+    (work.config, config),
+    (work.run, now),
+    (work.environment, _environment()),
+  ):
+    files.write(path, json.dumps(content, indent=2) + '\n')
 
 
-def _check_unchanged(workdir, config, now):
-  before = {name: _read(workdir / f'{name}.json') for name in ('config', 'run')}
-  if before['run'].get('format') != FORMAT:
+def _check_unchanged(work, config, now):
+  before = _read(work.run)
+  if before.get('format') != FORMAT:
     raise UserError(
-      f'{workdir} (--workdir) was begun by another version of cyclegan_jax: '
+      f'{work.path} (--workdir) was begun by another version of cyclegan_jax: '
       'go on with that one, or use another --workdir'
     )
   defaults = {key: default for key, (default, _) in OPTIONS.items()}
-  old, new = defaults | flatten(before['config']), flatten(config)
+  old, new = defaults | flatten(_read(work.config)), flatten(config)
   # An earlier version let pass what makes no difference.
   idle = unused(old).keys() & unused(new).keys()
   changes = [
@@ -67,7 +68,7 @@ def _check_unchanged(workdir, config, now):
     for key in sorted((old | new).keys() - idle)
     if old.get(key) != new.get(key) and not key.startswith(MAY_CHANGE)
   ]
-  pictures = before['run']['pictures']
+  pictures = before['pictures']
   changes += [
     f'{there["count"]} training pictures of {domain.upper()} are not the '
     f'{pictures[domain]["count"]} of before'
@@ -76,7 +77,7 @@ def _check_unchanged(workdir, config, now):
   ]
   if changes:
     raise UserError(
-      f'{workdir} (--workdir) holds a run of other settings '
+      f'{work.path} (--workdir) holds a run of other settings '
       f'({"; ".join(changes)}): use those, or another --workdir'
     )
 

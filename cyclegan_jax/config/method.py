@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 
 from cyclegan_jax import nets
+from cyclegan_jax.common.directions import DIRECTIONS
 from cyclegan_jax.common.errors import lookup
 from cyclegan_jax.methods import METHODS
-from cyclegan_jax.methods.base import DIRECTIONS, Choices
+from cyclegan_jax.methods.base import Choices
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.nets.generators import REMATS
 

@@ -68,7 +68,7 @@ def good_pairs(source, read):
       for domain in source.test:
         read(domain, index)
       if source.labels:
-        load(source.labels.pictures[index], 1, lambda w, h: (w, h))
+        load(source.labels.pictures[index], 1)
     except UserError as e:
       warn_once(f'{e} (data.on_bad_image=skip: its test pair is left out)')
       return False

@@ -115,8 +115,28 @@ def _unreadable(picture, error):
   )
 
 
-def load(picture, channels, new_size):
+def load(picture, channels, new_size=None):
   """Reads, orients, converts and resizes a picture.
+
+  Args:
+    picture: a `Picture`.
+    channels: 1 (gray) or 3 (RGB).
+    new_size: (width, height) -> (width, height) to resize to; None to keep
+      the size.
+
+  Returns:
+    As `resized`.
+
+  Raises:
+    UserError: as `decoded` and `resized`.
+  """
+  image = decoded(picture, channels)
+  size = new_size(*image.size) if new_size else image.size
+  return resized(picture, image, channels, size)
+
+
+def decoded(picture, channels):
+  """Reads, orients and converts a picture, at the size it has.
 
   Palettes are looked up, transparency is composited over white, CMYK becomes
   RGB, EXIF orientation is applied, of an animation the first frame is taken.
@@ -125,12 +145,9 @@ def load(picture, channels, new_size):
   Args:
     picture: a `Picture`.
     channels: 1 (gray) or 3 (RGB).
-    new_size: (width, height) -> (width, height) to resize to, bicubic and
-      antialiased.
 
   Returns:
-    [height, width, channels] in [0, 255]: uint8, or float32 where the file
-    has 16 bits.
+    A `PIL.Image.Image` of mode L, RGB, or F in [0, 255] for deep gray.
 
   Raises:
     UserError: the file can't be read, or holds what can't be converted.
@@ -144,10 +161,27 @@ def load(picture, channels, new_size):
         width, height = image.size
         left = picture.half * (width // 2)
         image = image.crop((left, 0, left + width // 2, height))
-      image = _convert(image, channels, black, white)
+      return _convert(image, channels, black, white)
     except Exception as e:  # Pillow raises all kinds
       raise _unreadable(picture, e) from e
-  size = new_size(*image.size)
+
+
+def resized(picture, image, channels, size):
+  """Resizes what `decoded` gave, bicubic and antialiased.
+
+  Args:
+    picture: the `Picture`, for errors.
+    image: a `PIL.Image.Image`.
+    channels: 1 (gray) or 3 (RGB).
+    size: (width, height).
+
+  Returns:
+    [height, width, channels] in [0, 255]: uint8, or float32 where the file
+    has 16 bits.
+
+  Raises:
+    UserError: the size is too large.
+  """
   check_resized(picture, *size)
   if size != image.size:
     image = image.resize(size, Image.Resampling.BICUBIC)

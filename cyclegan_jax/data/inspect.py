@@ -76,7 +76,7 @@ def _look_at(dataset, split, domain, picture):
   prepare = dataset.preprocess
   try:
     gray = check_header(picture)
-    pixels = load(picture, dataset.channels.get(domain, 1), lambda w, h: (w, h))
+    pixels = load(picture, dataset.channels.get(domain, 1))
     size = prepared = pixels.shape[1::-1]
     if split.startswith('train'):
       prepared = prepare.train_size(*size)
@@ -181,7 +181,7 @@ def contact_sheet(found, channels, count=64, columns=8, side=128):
     return max(1, round(width * scale)), max(1, round(height * scale))
 
   shown = [
-    load(pictures[i], channels, small).astype(np.float32) / 127.5 - 1
+    images.from_pixels(load(pictures[i], channels, small))
     for i in places.round().astype(int)
   ]
   return images.grid(

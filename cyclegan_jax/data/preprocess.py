@@ -33,6 +33,15 @@ class Preprocess(NamedTuple):
     load = self.crop_size if self.crops else self.load_size
     return MODES[self.mode](width, height, load, self.crop_size)
 
+  def test_crop(self, array):
+    """The middle [h, w, ...] of a resized test picture, in modes that crop."""
+    if not self.crops:
+      return array
+    height, width = array.shape[:2]
+    top = max(0, (height - self.crop_size) // 2)
+    left = max(0, (width - self.crop_size) // 2)
+    return array[top : top + self.crop_size, left : left + self.crop_size]
+
   def check_crop(self, name, width, height):
     """Raises `UserError` if a picture of this `train_size` is below a crop."""
     if self.crops and min(width, height) < self.crop_size:

@@ -5,8 +5,9 @@ import threading
 import numpy as np
 
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.images import from_pixels
 from cyclegan_jax.data.bad_pictures import stand_in
-from cyclegan_jax.data.decode import load
+from cyclegan_jax.data.decode import decoded, load, resized
 
 
 class Cache:
@@ -72,8 +73,7 @@ class Reader:
     crops = [self._crop(*args) for args in zip(pixels, corners, flips)]
     images = np.empty((len(crops), *crops[0].shape), np.float32)
     for image, crop in zip(images, crops):
-      np.divide(crop, 127.5, out=image, dtype=np.float32)
-      image -= 1
+      from_pixels(crop, out=image)
     return images
 
   def _read(self, index):
@@ -93,27 +93,35 @@ class Reader:
     return index, self._decode(index)
 
   def _decode(self, index):
-    return [self._decode_one(i, index) for i in range(len(self._pictures))]
+    pixels = [self._decode_one(i, index) for i in range(len(self._pictures))]
+    self._check_pair(index)
+    return pixels
 
   def _decode_one(self, domain, index):
-    picture = self._pictures[domain][index]
+    picture, channels = self._pictures[domain][index], self._channels[domain]
 
-    def new_size(*size):
-      first = self._file_sizes.setdefault(index, size)
-      if first != size:
-        raise UserError(
-          f'{picture.name}: {size[0]}x{size[1]}, and {first[0]}x{first[1]} in '
-          f'{self._pictures[0][index].name}: a pair needs one size'
-        )
-      return self._preprocess.train_size(*size)
+    def make():
+      image = decoded(picture, channels)
+      self._file_sizes[domain, index] = image.size
+      size = self._preprocess.train_size(*image.size)
+      return resized(picture, image, channels, size)
 
-    pixels = self._cache.get(
-      (id(self), domain, index),
-      lambda: load(picture, self._channels[domain], new_size),
-    )
+    pixels = self._cache.get((id(self), domain, index), make)
     height, width = pixels.shape[:2]
     self._preprocess.check_crop(picture.name, width, height)
     return pixels
+
+  def _check_pair(self, index):
+    first, *others = (
+      self._file_sizes[domain, index] for domain in range(len(self._pictures))
+    )
+    for pictures, size in zip(self._pictures[1:], others):
+      if size != first:
+        raise UserError(
+          f'{pictures[index].name}: {size[0]}x{size[1]}, and '
+          f'{first[0]}x{first[1]} in {self._pictures[0][index].name}: a pair '
+          'needs one size'
+        )
 
   def _crop(self, pixels, corner, flip):
     """What the preprocessing mode shows of a picture, as drawn."""
@@ -154,9 +162,4 @@ def load_test_image(picture, preprocess, channels):
     UserError: it can't be used.
   """
   pixels = load(picture, channels, preprocess.test_size)
-  if preprocess.crops:
-    height, width = pixels.shape[:2]
-    crop = preprocess.crop_size
-    top, left = max(0, (height - crop) // 2), max(0, (width - crop) // 2)
-    pixels = pixels[top : top + crop, left : left + crop]
-  return pixels.astype(np.float32) / 127.5 - 1
+  return from_pixels(preprocess.test_crop(pixels))

@@ -8,6 +8,7 @@ import numpy as np
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.images import from_pixels
 from cyclegan_jax.exporters.formats import FORMATS, LAYOUTS
 from cyclegan_jax.inference.model import Model
 
@@ -90,7 +91,7 @@ def _try(program, wanted):
     shape = (wanted.batch or batch, *(wanted.size or size))
     images = rng.integers(0, 256, (*shape, wanted.channels), np.uint8)
     if not wanted.pixels:
-      images = images / np.float32(127.5) - 1
+      images = from_pixels(images)
     expected = model.translate(images, wanted.direction)
     fakes = program(np.ascontiguousarray(images.transpose(forth)))
     fakes = np.asarray(fakes).transpose(back)

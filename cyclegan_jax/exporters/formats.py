@@ -23,6 +23,7 @@ import numpy as np
 from jax import export
 
 from cyclegan_jax import nets
+from cyclegan_jax.common.images import from_pixels, to_pixels
 from cyclegan_jax.inference.model import Model
 from cyclegan_jax.nets.conv import forms
 
@@ -81,13 +82,13 @@ class Wanted(NamedTuple):
     def translate(images):
       x = images.transpose(back)
       if self.pixels:
-        x = x.astype(jnp.float32) / 127.5 - 1
+        x = from_pixels(x)
       if self.model.joins:
         x = nets.apply(net, params, x)
       else:
         x = jax.vmap(lambda x: nets.apply(net, params, x[None])[0])(x)
       if self.pixels:
-        x = jnp.round((x + 1) * 127.5).astype(jnp.uint8)
+        x = to_pixels(x)
       return x.transpose(forth)
 
     return translate

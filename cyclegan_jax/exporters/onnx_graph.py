@@ -9,6 +9,7 @@ import onnx
 from onnx import helper
 
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.images import HALF_RANGE
 from cyclegan_jax.exporters.onnx_layers import Graph
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
 
@@ -131,7 +132,7 @@ def _sizes(shape, channels, layout):
 def _incoming(graph, x, layout, pixels):
   if pixels:
     x = graph.node('Cast', x, to=onnx.TensorProto.FLOAT)
-    x = graph.node('Div', x, np.float32(127.5))
+    x = graph.node('Div', x, np.float32(HALF_RANGE))
     x = graph.node('Sub', x, np.float32(1))
   if layout == 'nhwc':
     x = graph.node('Transpose', x, perm=[0, 3, 1, 2])
@@ -143,6 +144,6 @@ def _outgoing(graph, x, layout, pixels):
     x = graph.node('Transpose', x, perm=[0, 2, 3, 1])
   if pixels:
     x = graph.node('Add', x, np.float32(1))
-    x = graph.node('Round', graph.node('Mul', x, np.float32(127.5)))
+    x = graph.node('Round', graph.node('Mul', x, np.float32(HALF_RANGE)))
     x = graph.node('Cast', x, to=onnx.TensorProto.UINT8)
   graph.node('Identity', x, output='translated')

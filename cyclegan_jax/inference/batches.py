@@ -7,16 +7,14 @@ import sys
 from typing import NamedTuple
 
 import jax
-import numpy as np
 import psutil
 from tqdm import tqdm
 
 from cyclegan_jax.common import files, images
+from cyclegan_jax.common.directions import opposite
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.inference import picture_files, tiled
 from cyclegan_jax.inference.model import Model
-
-_BACK = {'a2b': 'b2a', 'b2a': 'a2b'}
 
 
 class Way(NamedTuple):
@@ -73,16 +71,13 @@ class Way(NamedTuple):
     """
     made = [self._translate(pictures, self.direction, count)]
     if self.reconstruct:
-      made.append(self._translate(made[0], _BACK[self.direction], count))
+      made.append(self._translate(made[0], opposite(self.direction), count))
     return list(zip(*made))
 
   def _translate(self, pictures, direction, count):
     if not self.fits(pictures[0].shape[:2]):
       return [self._by_tiles(picture, direction) for picture in pictures]
-    padded = [images.pad_to_multiple(x, self.model.multiple) for x in pictures]
-    padded += padded[-1:] * (count - len(padded))
-    fakes = self.model.translate(np.stack(padded), direction)
-    return [images.crop_to(y, *x.shape[:2]) for x, y in zip(pictures, fakes)]
+    return self.model.translate_together(pictures, direction, count)
 
   def _by_tiles(self, picture, direction):
     with tqdm(

@@ -12,12 +12,18 @@ from flax import serialization
 from cyclegan_jax import pth
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.common.images import crop_to, pad_to_multiple
+from cyclegan_jax.common.images import (
+  crop_to,
+  from_pixels,
+  pad_to_multiple,
+  to_pixels,
+)
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.defaults import OPTIONS, get_config
 from cyclegan_jax.inference import tiled
+from cyclegan_jax.training.workdir import Workdir
 
-_CONFIG, _WEIGHTS = 'config.json', 'weights.msgpack'
+CONFIG, WEIGHTS = 'config.json', 'weights.msgpack'
 # In a norm of the generators: the running averages of PyTorch's batch norm.
 _AVERAGE = 'mean'
 
@@ -118,21 +124,36 @@ class Model:
     _check_images(images, self.channels[direction[0]])
     pixels = images.dtype == np.uint8
     batch = images[None] if images.ndim == 3 else images
-    if pixels:
-      batch = batch / np.float32(127.5) - 1
-    batch = batch.astype(np.float32)
+    batch = from_pixels(batch) if pixels else batch.astype(np.float32)
     if tile:
       fakes = self._by_tiles(batch, direction, progress)
     else:
-      padded = pad_to_multiple(batch, self.multiple)
-      parts = [padded] if self.joins else np.split(padded, len(padded))
-      fakes = np.concatenate(
-        [self._translate(self.params, x, direction) for x in parts]
-      )
-      fakes = crop_to(fakes, *batch.shape[1:3])
+      fakes = np.stack(self.translate_together(batch, direction))
     if pixels:
-      fakes = np.round((fakes + 1) * 127.5).astype(np.uint8)
+      fakes = to_pixels(fakes)
     return fakes[0] if images.ndim == 3 else fakes
+
+  def translate_together(self, images, direction, count=0):
+    """Translates pictures that have the same size once they are padded.
+
+    Padding is done here alone; the network is given multiples of what it takes.
+
+    Args:
+      images: a sequence of float32 [height, width, channels] in [-1, 1].
+      direction: 'a2b' or 'b2a', which the model has.
+      count: number to translate at a time at least: fewer are filled up, so
+        that nothing is compiled for them.
+
+    Returns:
+      A list of float32 [height, width, channels of the other domain].
+    """
+    padded = [pad_to_multiple(x, self.multiple) for x in images]
+    padded += padded[-1:] * (count - len(padded))
+    parts = [padded] if self.joins else [[x] for x in padded]
+    fakes = np.concatenate(
+      [self._translate(self.params, np.stack(x), direction) for x in parts]
+    )
+    return [crop_to(y, *x.shape[:2]) for x, y in zip(images, fakes)]
 
   def _by_tiles(self, batch, direction, progress):
     net, params = self.network(direction)
@@ -217,20 +238,21 @@ def _read(path, name, step):
     return *_official([path]), None
   if not path.is_dir():
     raise UserError(f'no file or folder {name}: give a model')
-  if (path / 'checkpoints').is_dir():
-    config = _config(path / _CONFIG)
+  checkpoints = Workdir(path).checkpoints
+  if checkpoints.is_dir():
+    config = _config(path / CONFIG)
     from cyclegan_jax.training import checkpoint  # it loads orbax
 
-    step, params = checkpoint.read_params(path / 'checkpoints', step)
+    step, params = checkpoint.read_params(checkpoints, step)
     return config, params, step
   if step is not None:
     raise UserError(f'{name} is no run with checkpoints: leave out the step')
-  if (path / _WEIGHTS).is_file():
-    return _config(path / _CONFIG), _weights(path / _WEIGHTS), None
+  if (path / WEIGHTS).is_file():
+    return _config(path / CONFIG), _weights(path / WEIGHTS), None
   if found := sorted(path.glob('latest_net_*.pth')):
     return *_official(found), None
   raise UserError(
-    f'{name} holds no model: neither checkpoints/ of a run nor {_WEIGHTS} nor '
+    f'{name} holds no model: neither checkpoints/ of a run nor {WEIGHTS} nor '
     'latest_net_*.pth'
   )
 
@@ -293,8 +315,8 @@ def save(folder, config, params):
   if isinstance(config, ml_collections.ConfigDict):
     config = config.to_dict()
   with files.writing(folder):
-    files.write(folder / _CONFIG, json.dumps(config, indent=2) + '\n')
+    files.write(folder / CONFIG, json.dumps(config, indent=2) + '\n')
     files.write(
-      folder / _WEIGHTS,
+      folder / WEIGHTS,
       serialization.msgpack_serialize(jax.tree.map(np.asarray, params)),
     )

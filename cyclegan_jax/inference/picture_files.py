@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from cyclegan_jax.common import files
+from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode
 
@@ -141,8 +141,7 @@ def look(picture):
 
 def read(picture, channels):
   """The pixels, upright: float32 [height, width, channels] in [-1, 1]."""
-  pixels = decode.load(picture, channels, lambda width, height: (width, height))
-  return pixels.astype(np.float32) / 127.5 - 1
+  return images.from_pixels(decode.load(picture, channels))
 
 
 def write(path, image, bits=8, profile=None):
@@ -158,10 +157,7 @@ def write(path, image, bits=8, profile=None):
   ending = path.suffix[1:]
   channels = image.shape[-1]
   deep = bits == 16 and channels == 1 and ending in _DEEP
-  levels = np.uint16 if deep else np.uint8
-  top = np.iinfo(levels).max
-  pixels = np.clip(np.round((np.asarray(image) + 1) * (top / 2)), 0, top)
-  pixels = pixels.astype(levels)
+  pixels = images.to_pixels(np.asarray(image), np.uint16 if deep else np.uint8)
   picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
   file = io.BytesIO()
   picture.save(

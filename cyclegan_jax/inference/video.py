@@ -5,14 +5,11 @@ import warnings
 import numpy as np
 from tqdm import tqdm
 
-from cyclegan_jax.common import files
+from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.common.images import to_uint8
 from cyclegan_jax.inference import picture_files
 
 EXTENSIONS = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v')
-# ITU-R 601, as Pillow turns colours to gray.
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def ending(path):
@@ -75,13 +72,13 @@ def _made(way, frames, facts, smooth):
   count = max(1, way.fits((height, width)))
   last = None
   for chunk in _chunks(frames, count):
-    images = [_image(x, height, width, way.channels) for x in chunk]
-    for image, made in zip(images, way.run(images, count)):
+    inputs = [_image(x, height, width, way.channels) for x in chunk]
+    for image, made in zip(inputs, way.run(inputs, count)):
       if smooth and last is not None:
         made = [(1 - smooth) * x + smooth * y for x, y in zip(made, last)]
       last = made
       shown = [image, *made] if way.joined else made
-      yield to_uint8(picture_files.side_by_side(shown))
+      yield images.to_rgb(picture_files.side_by_side(shown))
 
 
 def _chunks(items, count):
@@ -97,8 +94,8 @@ def _chunks(items, count):
 
 def _image(frame, height, width, channels):
   image = np.frombuffer(frame, np.uint8).reshape(height, width, 3)
-  image = image.astype(np.float32) / 127.5 - 1
-  return image if channels == 3 else (image @ _LUMA)[..., None]
+  image = images.from_pixels(image)
+  return image if channels == 3 else images.luminance(image)
 
 
 def _write(ffmpeg, output, facts, video, made):

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from cyclegan_jax.common.directions import DIRECTIONS
 from cyclegan_jax.methods.losses import AdversarialLoss
 from cyclegan_jax.nets.layers import Net
-
-DIRECTIONS = ('a2b', 'b2a')
 
 
 class Choices(NamedTuple):

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from cyclegan_jax import nets
+from cyclegan_jax.common.directions import DIRECTIONS
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.methods.base import DIRECTIONS, Method
+from cyclegan_jax.methods.base import Method
 from cyclegan_jax.methods.losses import gradient_penalty
 from cyclegan_jax.nets import layers
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-DIRECTIONS = ('a2b', 'b2a')
+from cyclegan_jax.common.directions import DIRECTIONS
 
 
 def same(images):

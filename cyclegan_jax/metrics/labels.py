@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax.common import files
+from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode
 
@@ -56,8 +56,19 @@ def label_map(picture):
       ) from e
 
 
+def as_shown(labels, preprocess):
+  """A label map [h, w], scaled and cropped as `load_test_image` does a picture.
+
+  Args:
+    labels: int64 [h, w], of the size of its test picture.
+    preprocess: a `data.preprocess.Preprocess`.
+  """
+  width, height = preprocess.test_size(*labels.shape[::-1])
+  return preprocess.test_crop(resize_labels(labels, height, width))
+
+
 def test_labels(picture, preprocess):
-  """The label map of a test picture, as `load_test_image` shows the picture.
+  """Reads the label map of a test picture, as `as_shown` gives it.
 
   Args:
     picture: the label map's `Picture`, of the size of its test picture.
@@ -69,14 +80,7 @@ def test_labels(picture, preprocess):
   Raises:
     UserError: as `label_map`.
   """
-  labels = label_map(picture)
-  width, height = preprocess.test_size(*labels.shape[::-1])
-  labels = resize_labels(labels, height, width)
-  if preprocess.crops:
-    crop = preprocess.crop_size
-    top, left = max(0, (height - crop) // 2), max(0, (width - crop) // 2)
-    labels = labels[top : top + crop, left : left + crop]
-  return labels
+  return as_shown(label_map(picture), preprocess)
 
 
 def predicted_labels(folder, names):
@@ -144,7 +148,7 @@ def nearest_colour(image, colours):
   Returns:
     int64 [h, w]; of equally near classes the first.
   """
-  pixels = (np.asarray(image) + 1) * 127.5
+  pixels = images.to_levels(np.asarray(image))
   labels = np.zeros(pixels.shape[:2], np.int64)
   least = np.full(pixels.shape[:2], np.inf)
   for label, shades in enumerate(colours):

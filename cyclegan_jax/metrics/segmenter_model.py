@@ -21,14 +21,18 @@ from flax import serialization
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError, lookup
-from cyclegan_jax.common.images import crop_to, pad_to_multiple
+from cyclegan_jax.common.images import crop_to, pad_to_multiple, to_levels
 from cyclegan_jax.metrics.labels import resize_labels
 
 CONFIG, WEIGHTS = 'config.json', 'weights.msgpack'
 _LEVELS = 4
 MULTIPLE = 2 ** (_LEVELS - 1)
-# input_range of an ONNX file -> what [-1, 1] is scaled by, then moved by.
-_RANGES = {'0..255': (127.5, 127.5), '0..1': (0.5, 0.5), '-1..1': (1.0, 0.0)}
+# input_range of an ONNX file -> (an image in [-1, 1] -> the same in the range)
+_RANGES = {
+  '0..255': to_levels,
+  '0..1': lambda image: to_levels(image, 1),
+  '-1..1': lambda image: image,
+}
 
 
 class Segmenter(nn.Module):
@@ -161,7 +165,7 @@ def _onnx(path, classes):
   size = shape[1:3] if last else shape[2:]
   dtype = {'tensor(uint8)': np.uint8}.get(given.type, np.float32)
   metadata = session.get_modelmeta().custom_metadata_map
-  factor, offset = lookup(
+  in_range = lookup(
     _RANGES, metadata.get('input_range', '0..255'), f'{path}: input_range'
   )
 
@@ -170,7 +174,7 @@ def _onnx(path, classes):
     image = _rgb(image)
     if all(isinstance(side, int) for side in size):
       image = np.asarray(jax.image.resize(image, (*size, 3), 'bilinear'))
-    x = image * factor + offset
+    x = in_range(image)
     if dtype is np.uint8:
       x = np.clip(np.round(x), 0, 255)
     x = x[None] if last else x.transpose(2, 0, 1)[None]

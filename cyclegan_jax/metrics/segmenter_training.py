@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode, reader
 from cyclegan_jax.metrics import labels as label_maps
@@ -59,7 +60,7 @@ class Batches:
     rng = np.random.default_rng((self._seed, step))
     indices = rng.integers(len(self._pictures), size=self._batch_size)
     crops = np.stack([self._crop(rng, i) for i in indices.tolist()])
-    return crops[..., :3] / np.float32(127.5) - 1, crops[..., 3].astype(int)
+    return images.from_pixels(crops[..., :3]), crops[..., 3].astype(int)
 
   def _crop(self, rng, index):
     pixels = self._cache.get(index, lambda: self._read(index))
@@ -75,17 +76,16 @@ class Batches:
     labels = label_maps.label_map(file)
     _check_classes(file, labels, len(self._labels.classes))
 
-    def resized(width, height):
-      _check_size(file, labels, (height, width))
-      size = self._preprocess.train_size(width, height)
-      if min(size) < self._side:
-        raise UserError(
-          f'{picture.name}: {size[0]}x{size[1]} is smaller than '
-          f'data.crop_size={self._preprocess.crop_size}: use a smaller crop'
-        )
-      return size
-
-    pixels = decode.load(picture, 3, resized)
+    image = decode.decoded(picture, 3)
+    width, height = image.size
+    _check_size(file, labels, (height, width))
+    size = self._preprocess.train_size(width, height)
+    if min(size) < self._side:
+      raise UserError(
+        f'{picture.name}: {size[0]}x{size[1]} is smaller than '
+        f'data.crop_size={self._preprocess.crop_size}: use a smaller crop'
+      )
+    pixels = decode.resized(picture, image, 3, size)
     labels = label_maps.resize_labels(labels, *pixels.shape[:2])
     return np.dstack([np.round(pixels), labels]).astype(np.uint8)
 

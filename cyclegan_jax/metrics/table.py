@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cyclegan_jax.common.directions import opposite
 from cyclegan_jax.metrics.labels import resize_labels
 from cyclegan_jax.metrics.segmentation import confusion
 
@@ -77,7 +78,7 @@ def table(
   for direction in directions:
     chosen = [m for m in metrics if direction in m.directions]
     there = _Direction(tests, direction, chosen, candidates)
-    back = direction[::-1]
+    back = opposite(direction)
     goes_back = _BACK in candidates and back in directions and tests.paired
     for part in _batches(_examples(tests, direction), batch):
       fakes = np.asarray(translate(part['input'], direction), np.float32)

@@ -13,6 +13,7 @@ from flax import linen as nn
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import lookup
 from cyclegan_jax.nets.conv import forms
 
@@ -40,8 +41,7 @@ def reflect_pad(x, size):
 
 def pad_to_multiple(x, multiple):
   """Mirrors height and width up to the next multiple; `crop_to` undoes it."""
-  extra = [-(-size // multiple) * multiple - size for size in x.shape[1:3]]
-  return _mirror(x, *((e // 2, e - e // 2) for e in extra))
+  return _mirror(x, *images.margins(x.shape[1:3], multiple))
 
 
 def _mirror(x, rows, columns):
@@ -69,12 +69,12 @@ def _mirrored_places(size, before, after):
 
 def crop_to(x, height, width):
   """The middle [height, width] of x, where `pad_to_multiple` put it."""
+  if not is_symbolic(x):
+    return images.crop_to(x, height, width)
   top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
-  if is_symbolic(x):
-    start = (0, jnp.asarray(top), jnp.asarray(left), 0)
-    sizes = (x.shape[0], height, width, x.shape[3])
-    return lax.dynamic_slice(x, start, sizes)
-  return x[:, top : top + height, left : left + width]
+  start = (0, jnp.asarray(top), jnp.asarray(left), 0)
+  sizes = (x.shape[0], height, width, x.shape[3])
+  return lax.dynamic_slice(x, start, sizes)
 
 
 def example_keys(key, count, axis):

@@ -33,7 +33,7 @@ def main(argv):
     for domain in 'ab':
       for i, image in enumerate(dataset.test_images(domain, COUNT)):
         for name, picture in _made(a_model, domain, image).items():
-          png = images.png(images.to_uint8(picture))
+          png = images.png(images.to_rgb(picture))
           files.write(folder / f'{name}_{i}.png', png)
 
 

@@ -4,6 +4,8 @@ import json
 import statistics
 from typing import NamedTuple
 
+from cyclegan_jax.common.directions import DIRECTIONS
+
 
 class Asked(NamedTuple):
   """A suite in the tables, as it was last asked for.
@@ -92,7 +94,7 @@ def suite(name, asked):
   ]
   candidate = 'reconstructed' if name == 'reconstruction' else 'translated'
   tables = {}
-  for direction in _DIRECTIONS.get(name, ('a2b', 'b2a')):
+  for direction in _DIRECTIONS.get(name, DIRECTIONS):
     lines = [
       _line(row, found, direction, candidate)
       for row, found in zip(rows, evaluations)

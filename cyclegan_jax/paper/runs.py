@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from cyclegan_jax.defaults import MAY_CHANGE
 from cyclegan_jax.paper import jobs, suites
+from cyclegan_jax.training.workdir import Workdir
 
 # metric -> what a data set has to have for it
 _NEEDS = {
@@ -115,7 +116,7 @@ def _job(experiment, rows, seed):
     'training',
     experiment.program('main', *_flags(changed), f'--workdir={folder}'),
     settings,
-    folder / 'checkpoints',
+    Workdir(folder).checkpoints,
   )
   # In an order that does not depend on the suites asked for.
   rows = sorted(rows, key=lambda row: row.evaluation)

@@ -4,6 +4,7 @@ import csv
 import io
 
 from cyclegan_jax.paper import results
+from cyclegan_jax.training.workdir import Workdir
 
 # columns where less is better; more is better in the others
 _LOW = ('L1', 'LPIPS', 'FID', 'KID', 'FD', 'KD')
@@ -105,8 +106,8 @@ def _versions(asked):
   found = set()
   for row in asked.rows:
     for seed in asked.experiment.seed_numbers():
-      path = asked.experiment.folder(row, seed) / 'environment.json'
-      known = results.read(path) or {}
+      work = Workdir(asked.experiment.folder(row, seed))
+      known = results.read(work.environment) or {}
       version = known.get('packages', {}).get('cyclegan_jax')
       commit, _, changes = (known.get('git_commit') or '').partition('+')
       if version:

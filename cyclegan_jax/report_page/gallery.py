@@ -8,17 +8,18 @@ from PIL import Image
 from tqdm import tqdm
 
 from cyclegan_jax.common import images
+from cyclegan_jax.common.directions import opposite
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.run import build_data
 from cyclegan_jax.inference import batches, model
 from cyclegan_jax.metrics.pixels import PAIRED_METRICS
 from cyclegan_jax.report_page.grids import embedded
+from cyclegan_jax.training.workdir import Workdir
 
 JUDGED = 100  # pictures a direction that best and worst are sought among
 MARKED = 6  # best and worst shown, of each
 _PIXELS = 40e6  # of all pictures
 _SIZES = 8  # sizes a network is compiled for; further ones go by tiles
-_BACK = {'a2b': 'b2a', 'b2a': 'a2b'}
 
 
 def gallery(workdir, count):
@@ -39,8 +40,8 @@ def gallery(workdir, count):
   nothing = {'step': None, 'directions': []}
   if not count:
     return nothing | {'note': 'No test pictures were asked for.'}
-  saved = any((workdir / 'checkpoints').glob('[0-9]*'))
-  if not saved and not (workdir / 'weights.msgpack').exists():
+  saved = Workdir(workdir).has_checkpoints()
+  if not saved and not (workdir / model.WEIGHTS).exists():
     return nothing | {'note': 'No test pictures: no checkpoint is saved yet.'}
   try:
     trained = model.load(workdir)
@@ -61,7 +62,7 @@ def gallery(workdir, count):
 
 def _direction(trained, data, direction, count):
   there, back = direction[0], direction[2]
-  reconstruct = _BACK[direction] in trained.directions
+  reconstruct = opposite(direction) in trained.directions
   total = len(data.source.test[there])
   places = _spread(range(total), max(JUDGED, count) if reconstruct else count)
   columns = [f'real {there.upper()}', f'to {back.upper()}']
@@ -108,7 +109,9 @@ def _pictures(data, direction, place):
   for domain in domains:
     # Read alone: not all at once, and none in the place of one that is bad.
     one = {domain: [data.source.test[domain][place]]}
-    alone = data._replace(source=data.source._replace(test=one), skip=False)
+    alone = data._replace(
+      source=data.source._replace(test=one), on_bad_image='stop'
+    )
     found += alone.test_images(domain)
   return found
 
@@ -132,7 +135,7 @@ def _row(data, direction, place, pictures, most):
 
 
 def _embedded(image, most):
-  pixels = np.ascontiguousarray(images.to_uint8(np.nan_to_num(image)))
+  pixels = np.ascontiguousarray(images.to_rgb(np.nan_to_num(image)))
   scale = math.sqrt(_PIXELS / most / (pixels.shape[0] * pixels.shape[1]))
   return embedded(Image.fromarray(pixels), scale) | {
     'size': f'{pixels.shape[1]} x {pixels.shape[0]}'

@@ -16,6 +16,7 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from cyclegan_jax.common import files, images
+from cyclegan_jax.training.workdir import Workdir
 
 _HEAD, _TAIL = 12, 4  # bytes of a TFRecord before and behind its event
 
@@ -36,12 +37,12 @@ class Log:
     Raises:
       UserError: it can't be written, here and in all methods.
     """
-    self._workdir = workdir
-    self.board = board = workdir / 'tensorboard'
-    path = workdir / 'metrics.jsonl'
-    with files.writing(workdir):
-      files.clean(workdir, board, workdir / 'samples')
-      self._lines = _Lines(path, _kept_lines(path, start_step))
+    work = Workdir(workdir)
+    self._workdir, self._samples = work.path, work.samples
+    self.board = board = work.tensorboard
+    with files.writing(work.path):
+      files.clean(work.path, board, work.samples)
+      self._lines = _Lines(work.metrics, _kept_lines(work.metrics, start_step))
       for file in sorted(board.glob('*tfevents*')):
         _keep_events(file, start_step)
       self._writer = metric_writers.AsyncWriter(
@@ -59,7 +60,7 @@ class Log:
 
   def sample(self, step, picture):
     """A uint8 sample grid."""
-    path = self._workdir / 'samples' / f'step_{step:07d}.png'
+    path = self._samples / f'step_{step:07d}.png'
     with files.writing(self._workdir):
       files.write(path, images.png(picture))
       self._writer.write_images(step, {'samples': picture[None]})

@@ -5,6 +5,9 @@ import collections
 import numpy as np
 from scipy import ndimage
 
+from cyclegan_jax.common.directions import opposite
+from cyclegan_jax.common.images import luminance
+
 _LOGGED = 5  # logged steps in a row that a discriminator must be sure
 _SAMPLED = 2  # samplings in a row that must show the same
 # Before it, pictures show the initial weights: the same gray for any input,
@@ -58,7 +61,7 @@ class Monitors:
       if not outputs:
         continue
       # What comes in on the way back is the domain's own pictures.
-      real, _ = rows.get(direction[::-1], ((), ()))
+      real, _ = rows.get(opposite(direction), ((), ()))
       for trouble, look in _LOOKS.items():
         if trouble not in self._told:
           line = look(direction, inputs, outputs, real)
@@ -83,16 +86,14 @@ def _won_line(step, domain, real, fake):
   )
 
 
-def luminance(image):
-  """[h, w, 1 or 3] -> [h, w] in the same range (ITU-R BT.601)."""
-  if image.shape[-1] == 1:
-    return image[..., 0]
-  return image @ np.asarray([0.299, 0.587, 0.114], image.dtype)
+def _gray(image):
+  """[h, w, 1 or 3] -> [h, w] in the same range."""
+  return (luminance(image) if image.shape[-1] == 3 else image)[..., 0]
 
 
 def correlation(x, y):
   """Pearson's, of the luminance of two pictures; 0 if one is flat."""
-  x, y = (luminance(image) - luminance(image).mean() for image in (x, y))
+  x, y = (_gray(image) - _gray(image).mean() for image in (x, y))
   deviations = x.std() * y.std()
   # A flat picture's deviation is not exactly 0.
   return float((x * y).mean() / deviations) if deviations > 1e-4 else 0.0

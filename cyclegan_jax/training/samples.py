@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from cyclegan_jax.common import images
+from cyclegan_jax.common.directions import opposite
 
 
 class Sampler:
@@ -48,10 +49,10 @@ class Sampler:
       identity = [run(image, back)] if same_channels else []
       return [image, fake, run(fake, back), *identity]
 
-    back = {'a2b': 'b2a', 'b2a': 'a2b'}
     return {
       there: [
-        columns(image, there, back[there]) for image in self._inputs[there[0]]
+        columns(image, there, opposite(there))
+        for image in self._inputs[there[0]]
       ]
       for there in self._directions
     }

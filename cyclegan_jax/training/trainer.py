@@ -1,4 +1,4 @@
-"""Starts or continues a run: restores, trains, measures."""
+"""Starts or continues a run, measures it at its end, and says how it went."""
 
 import contextlib
 import json
@@ -104,3 +104,39 @@ def _test(run, state, sampler, work):
     files.write(work.test_markdown, markdown(rows))
     files.write(work.test_json, json.dumps(rows, indent=2) + '\n')
   return rows
+
+
+def report(result, work, last_step):
+  """Prints how a run ended and where its results are.
+
+  Args:
+    result: a `Result`.
+    work: the `Workdir` of the run.
+    last_step: the number of steps the run was to have.
+
+  Returns:
+    The exit code.
+  """
+  code = 128 + (result.signal or 2) if result.step < last_step else 0
+  if not hosts.writes():
+    return code
+  if code:
+    print(
+      f'stopped and saved at step {result.step} of {last_step}: '
+      'run the same command to continue'
+    )
+    return code
+  print(f'finished: all {last_step} steps are done, in {work.path}')
+  if result.rows:
+    print('\nTest pictures against their true pairs, on [-1, 1]:')
+    print(markdown(result.rows))
+    print(f'test figures:    {work.test_markdown}')
+  if best := evaluation.best_so_far(work.best):
+    print(
+      f'best weights:    {work.best} ({best["best"]} {best["value"]:.4f} at '
+      f'step {best["step"]})'
+    )
+  if work.last_sample():
+    print(f'sample picture:  {work.last_sample()}')
+  print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')
+  return code

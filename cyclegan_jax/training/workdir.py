@@ -1,4 +1,4 @@
-"""The folder of a run: its files' names, its lock, and what to say of it."""
+"""The folder of a run: the names of its files, and its lock."""
 
 import contextlib
 import fcntl
@@ -7,8 +7,7 @@ import platform
 
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.metrics.table import markdown
-from cyclegan_jax.training import evaluation, processes
+from cyclegan_jax.training import processes
 
 
 class Workdir:
@@ -16,13 +15,23 @@ class Workdir:
 
   def __init__(self, path):
     self.path = files.absolute(files.place(path))
+    self.config = self.path / 'config.json'
+    self.run = self.path / 'run.json'
+    self.environment = self.path / 'environment.json'
     self.checkpoints = self.path / 'checkpoints'
+    self.metrics = self.path / 'metrics.jsonl'
     self.samples = self.path / 'samples'
     self.best = self.path / 'best'
     self.tensorboard = self.path / 'tensorboard'
     self.parameters = self.path / 'parameters.txt'
     self.test_json = self.path / 'test_metrics.json'
     self.test_markdown = self.path / 'test_metrics.md'
+    self.evaluation = self.path / 'evaluation.json'
+    self.report = self.path / 'report' / 'index.html'
+
+  def has_checkpoints(self):
+    """Returns True if a step was saved."""
+    return any(self.checkpoints.glob('[0-9]*'))
 
   def forget_test(self):
     """Removes the test figures, which will be measured anew."""
@@ -69,30 +78,3 @@ def _lock(workdir):
   lock.write(f'process {os.getpid()} on {platform.node()}')
   lock.flush()
   return lock
-
-
-def report(result, work, last_step):
-  """Says how a run ended and where its results are; returns the exit code."""
-  code = 128 + (result.signal or 2) if result.step < last_step else 0
-  if not hosts.writes():
-    return code
-  if code:
-    print(
-      f'stopped and saved at step {result.step} of {last_step}: '
-      'run the same command to continue'
-    )
-    return code
-  print(f'finished: all {last_step} steps are done, in {work.path}')
-  if result.rows:
-    print('\nTest pictures against their true pairs, on [-1, 1]:')
-    print(markdown(result.rows))
-    print(f'test figures:    {work.test_markdown}')
-  if best := evaluation.best_so_far(work.best):
-    print(
-      f'best weights:    {work.best} ({best["best"]} {best["value"]:.4f} at '
-      f'step {best["step"]})'
-    )
-  if work.last_sample():
-    print(f'sample picture:  {work.last_sample()}')
-  print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')
-  return code
