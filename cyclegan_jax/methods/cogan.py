@@ -82,23 +82,10 @@ def cogan(choices):
         'translates pictures of the size it was trained on only'
       )
 
-    looped = forms.in_loop(like.target)
-    source = drawer(direction[0], images.shape, platform=looped)
-
-    def far(z):
-      return jnp.sum(jnp.square(nets.apply(source, params, z) - images))
-
-    search = optax.adam(_RATE)
-
-    def closer(_, carry):
-      z, state = carry
-      updates, state = search.update(jax.grad(far)(z), state)
-      return optax.apply_updates(z, updates), state
-
-    # Not from 0, which the norms make nothing of; the same for all pictures.
-    z = jax.random.normal(jax.random.PRNGKey(0), (1, 1, 1, _NOISE))
-    z = jnp.repeat(z, len(images), axis=0)
-    z, _ = jax.lax.fori_loop(0, _STEPS, closer, (z, search.init(z)))
+    # Another form, for the search is a loop.
+    platform = forms.in_loop(like.target)
+    looped = drawer(direction[0], images.shape, platform=platform)
+    z = _search(lambda z: nets.apply(looped, params, z), images)
     return nets.apply(target, params, z)
 
   return Method(
@@ -108,6 +95,31 @@ def cogan(choices):
     translate,
     adversarial.won,
   )
+
+
+def _search(draw, images):
+  """The z [b, 1, 1, n] whose drawings are closest to images [b, h, w, c].
+
+  Args:
+    draw: z -> images.
+    images: the images to find.
+  """
+
+  def far(z):
+    return jnp.sum(jnp.square(draw(z) - images))
+
+  optimizer = optax.adam(_RATE)
+
+  def closer(_, carry):
+    z, state = carry
+    updates, state = optimizer.update(jax.grad(far)(z), state)
+    return optax.apply_updates(z, updates), state
+
+  # Not from 0, which the norms make nothing of; the same for all pictures.
+  z = jax.random.normal(jax.random.PRNGKey(0), (1, 1, 1, _NOISE))
+  z = jnp.repeat(z, len(images), axis=0)
+  z, _ = jax.lax.fori_loop(0, _STEPS, closer, (z, optimizer.init(z)))
+  return z
 
 
 ENTRY = Entry(cogan, common.ADVERSARIAL)

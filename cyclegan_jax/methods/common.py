@@ -1,4 +1,4 @@
-"""What the methods share: translators, how they are run, discriminators."""
+"""Pieces of several methods: translators, running networks, discriminators."""
 
 import jax
 import jax.numpy as jnp
@@ -6,18 +6,17 @@ import jax.numpy as jnp
 from cyclegan_jax import nets
 from cyclegan_jax.common.directions import DIRECTIONS
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.methods.base import Method
 from cyclegan_jax.methods.losses import gradient_penalty
 from cyclegan_jax.nets import layers
 
-# Options for an `Entry`: of a method with `discriminators`,
+# Options for an `Entry`: of a method with `discriminators`
 ADVERSARIAL = (
   'loss.adversarial_loss',
   'loss.adversarial',
   'loss.discriminator',
   'loss.gradient_penalty',
 )
-# of one that is made of the networks asked for,
+# and of one that is made of the networks asked for.
 NETWORKS = (
   'generator.name',
   'generator.depth',
@@ -25,8 +24,6 @@ NETWORKS = (
   'generator.remat',
   'discriminator.name',
 )
-# and of one that is a `one_way`, but for its `term`.
-ONE_WAY = (*ADVERSARIAL, *NETWORKS, 'directions')
 
 
 def init(net, key, batch):
@@ -140,74 +137,3 @@ def discriminators(judge, judged, choices):
     return sum(terms.values(), 0.0), (terms, scores)
 
   return loss
-
-
-def one_way(
-  choices,
-  *,
-  term,
-  distance,
-  sees=lambda x, image: image,
-  paired=False,
-  frozen=None,
-):
-  """Methods whose directions learn alone: an adversarial loss and a distance.
-
-  Args:
-    choices: `Choices`; uses the weights adversarial, discriminator,
-      gradient_penalty and `term`.
-    term: name of the distance's weight, and in the log.
-    distance: (frozen parameters, x, y, fake) -> scalar, where fake is x's
-      translation and y the picture of the other domain.
-    sees: (x, image) -> what a discriminator is shown of an image to judge.
-    paired: whether y has to be x's true translation.
-    frozen: () -> {name: params} that nobody trains, or None.
-  """
-  networks, translate = translators(choices)
-  critic = choices.discriminator()
-  judge = judge_by(critic)
-  adversarial, weights = choices.adversarial, choices.weights
-
-  def ends(batch, direction):
-    return batch[direction[0]], batch[direction[-1]]
-
-  def init_all(key, batch):
-    keys = iter(jax.random.split(key, 2 * len(networks)))
-    gen = {
-      d: init(net, next(keys), ends(batch, d)[0]) for d, net in networks.items()
-    }
-    disc = {
-      d[-1]: init(critic, next(keys), sees(*ends(batch, d))) for d in networks
-    }
-    params = {'gen': gen, 'disc': disc}
-    return params | ({'frozen': frozen()} if frozen else {})
-
-  def generator_loss(params, batch, key, axis=None):
-    keys = iter(jax.random.split(key, 2 * len(networks)))
-    terms, samples = {}, {}
-    for d, net in networks.items():
-      x, y = ends(batch, d)
-      (fake,) = apply(net, params['gen'][d], [x], next(keys), axis)
-      if weights['adversarial']:
-        samples[d[-1]] = sees(x, fake)
-        (scores,) = judge(params, d[-1], [samples[d[-1]]], next(keys), axis)
-        loss = adversarial.generator(scores)
-        terms[f'adv_{d}'] = weights['adversarial'] * loss
-      if weights[term]:
-        far = distance(params.get('frozen'), x, y, fake)
-        terms[f'{term}_{d}'] = weights[term] * far
-    return total(terms), (samples, terms)
-
-  def judged(batch, samples):
-    return {d[-1]: (sees(*ends(batch, d)), samples[d[-1]]) for d in networks}
-
-  return Method(
-    init_all,
-    generator_loss,
-    discriminators(judge, judged, choices),
-    translate,
-    adversarial.won,
-    directions=tuple(networks),
-    generators=networks,
-    paired=paired,
-  )

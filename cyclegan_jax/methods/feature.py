@@ -3,7 +3,7 @@
 The variant of SimGAN in CycleGAN's paper (Sec. 5.1.1), with relu4_2 as there.
 """
 
-from cyclegan_jax.methods import common
+from cyclegan_jax.methods import one_way
 from cyclegan_jax.methods.base import Entry
 from cyclegan_jax.methods.losses import l1
 from cyclegan_jax.pretrained import networks
@@ -38,7 +38,7 @@ def feature(choices, network=_relu4_2, load=_until_relu4_2):
     params = frozen['features']
     return l1(network(params, fake), network(params, x))
 
-  return common.one_way(
+  return one_way.one_way(
     choices,
     term='feature',
     distance=distance,
@@ -46,4 +46,4 @@ def feature(choices, network=_relu4_2, load=_until_relu4_2):
   )
 
 
-ENTRY = Entry(feature, (*common.ONE_WAY, 'loss.feature'))
+ENTRY = Entry(feature, (*one_way.OPTIONS, 'loss.feature'))

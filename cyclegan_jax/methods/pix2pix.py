@@ -1,6 +1,6 @@
 """pix2pix (Isola et al., CVPR 2017): a conditional GAN on true pairs."""
 
-from cyclegan_jax.methods import common
+from cyclegan_jax.methods import common, one_way
 from cyclegan_jax.methods.base import Entry
 from cyclegan_jax.methods.losses import l1
 
@@ -17,7 +17,7 @@ def pix2pix(choices):
     choices: `Choices`; uses the weights adversarial, l1 (the paper's lambda,
       100), discriminator, gradient_penalty.
   """
-  return common.one_way(
+  return one_way.one_way(
     choices,
     term='l1',
     distance=lambda frozen, x, y, fake: l1(fake, y),
@@ -26,4 +26,4 @@ def pix2pix(choices):
   )
 
 
-ENTRY = Entry(pix2pix, (*common.ONE_WAY, 'loss.l1'))
+ENTRY = Entry(pix2pix, (*one_way.OPTIONS, 'loss.l1'))

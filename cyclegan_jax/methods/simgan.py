@@ -1,6 +1,6 @@
 """SimGAN (Shrivastava et al., CVPR 2017): stay close to the input."""
 
-from cyclegan_jax.methods import common
+from cyclegan_jax.methods import one_way
 from cyclegan_jax.methods.base import Entry
 from cyclegan_jax.methods.losses import l1
 
@@ -14,11 +14,11 @@ def simgan(choices):
     choices: `Choices`; uses the weights adversarial, self_regularization,
       discriminator, gradient_penalty.
   """
-  return common.one_way(
+  return one_way.one_way(
     choices,
     term='self_regularization',
     distance=lambda frozen, x, y, fake: l1(fake, x),
   )
 
 
-ENTRY = Entry(simgan, (*common.ONE_WAY, 'loss.self_regularization'))
+ENTRY = Entry(simgan, (*one_way.OPTIONS, 'loss.self_regularization'))

@@ -61,41 +61,24 @@ def make_step(
       )
       return total, ({}, terms | scores | {'loss_disc': total})
 
-    def update(name, loss, batch, key):
+    def update(group, loss, batch, key):
       """Updates a group of networks; returns its loss's samples and metrics."""
-      mine = parallel.varying(params, axis)
-
-      def part(batch, key):
-        def of_group(group):
-          return loss(mine | {name: group}, batch, key)
-
-        (_, (samples, metrics)), grads = jax.value_and_grad(
-          of_group, has_aux=True
-        )(mine[name])
-        return samples, (grads, metrics)
-
-      samples, means = _in_parts(part, batch, key, accumulate, axis, platform)
-      # In one go: the devices meet once an update.
-      grads, metrics = parallel.mean(means, axis)
+      samples, grads, metrics = _gradients(
+        loss, params, group, batch, key, accumulate, axis, platform
+      )
       finite.extend(
         jnp.isfinite(x).all() for x in jax.tree.leaves((grads, metrics))
       )
-      updates, opt_state[name] = optimizers[name].update(
-        grads, opt_state[name], params[name]
+      updates, opt_state[group] = optimizers[group].update(
+        grads, opt_state[group], params[group]
       )
-      params[name] = optax.apply_updates(params[name], updates)
+      params[group] = optax.apply_updates(params[group], updates)
       return samples, metrics
 
     samples, metrics_gen = update('gen', generators, batch, key_gen)
     samples = jax.lax.stop_gradient(samples)
-    pool = {}
-    for i, name in enumerate(sorted(state.pool)):
-      everyone = parallel.gather(samples[name], axis)
-      pool[name], judged = image_pool.exchange(
-        state.pool[name], everyone, jax.random.fold_in(key_pool, i)
-      )
-      samples[name] = parallel.own_share(judged, axis)
-    _, metrics_disc = update('disc', discriminators, (batch, samples), key_disc)
+    pool, judged = _through_pools(state.pool, samples, key_pool, axis)
+    _, metrics_disc = update('disc', discriminators, (batch, judged), key_disc)
     ema = state.ema
     if ema is not None:
       ema = optax.incremental_update(params['gen'], ema, 1 - ema_decay)
@@ -111,6 +94,49 @@ def make_step(
     ), metrics_gen | metrics_disc | {NONFINITE: nonfinite}
 
   return step
+
+
+def _gradients(loss, params, group, batch, key, accumulate, axis, platform):
+  """Gradients of a loss with respect to one group of networks.
+
+  Returns:
+    The samples of this device's batch; the gradients of params[group] and the
+    metrics, means over the whole batch.
+  """
+  mine = parallel.varying(params, axis)
+
+  def part(batch, key):
+    def of_group(networks):
+      return loss(mine | {group: networks}, batch, key)
+
+    (_, (samples, metrics)), grads = jax.value_and_grad(of_group, has_aux=True)(
+      mine[group]
+    )
+    return samples, (grads, metrics)
+
+  samples, means = _in_parts(part, batch, key, accumulate, axis, platform)
+  # In one go: the devices meet once an update.
+  grads, metrics = parallel.mean(means, axis)
+  return samples, grads, metrics
+
+
+def _through_pools(pools, samples, key, axis):
+  """Passes each kind of sample through its image pool, if it has one.
+
+  All devices see the exchange of the whole batch and take their own share, so
+  that their number is invisible in the result.
+
+  Returns:
+    The new pools, and the samples for the discriminators to judge.
+  """
+  new, judged = {}, dict(samples)
+  for i, name in enumerate(sorted(pools)):
+    everyone = parallel.gather(samples[name], axis)
+    new[name], shown = image_pool.exchange(
+      pools[name], everyone, jax.random.fold_in(key, i)
+    )
+    judged[name] = parallel.own_share(shown, axis)
+  return new, judged
 
 
 def _in_parts(loss, batch, key, parts, axis, platform):
