@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cyclegan_jax.common.errors import UserError, lookup
-from cyclegan_jax.defaults import OPTIONS, get_config
+from cyclegan_jax.defaults import DEFAULTS, get_config
 
 # Ways to run PyTorch: name -> arguments of `torch_cyclegan.trainer`.
 VARIANTS = {
@@ -207,7 +207,7 @@ def random_batch(config, count, size):
 def _option(text):
   """(key, value) of KEY=VALUE."""
   key, _, value = text.partition('=')
-  default, _ = lookup(OPTIONS, key, '--option')
+  default = lookup(DEFAULTS, key, '--option')
   if key in _FLAGS:
     raise UserError(f'--option={text}: use {_FLAGS[key]}')
   try:

@@ -1,7 +1,19 @@
 """CycleGAN in JAX. `load_model` reads what was trained or imported."""
 
+from __future__ import annotations
 
-def load_model(path, step=None, batch_norm='picture'):
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from cyclegan_jax.inference.model import Model
+
+
+def load_model(
+  path: str | os.PathLike[str],
+  step: int | None = None,
+  batch_norm: str = 'picture',
+) -> Model:
   """Reads a model to translate pictures with.
 
       model = load_model('runs/satellite2map')

@@ -1,10 +1,45 @@
-"""Every option with its default and meaning; recipe cards change some."""
+"""Every option: its default, meaning and range; recipe cards change some."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import ml_collections
 
-# key -> (default, meaning). The defaults are the paper's, or the official
-# code's where the paper is silent.
-OPTIONS = {
+
+class Range(NamedTuple):
+  """Values that a number may have.
+
+  Attributes:
+    text: the range in words, behind 'must be'.
+    holds: number -> whether it is in the range.
+  """
+
+  text: str
+  holds: Callable
+
+
+class Option(NamedTuple):
+  """A line of `OPTIONS`.
+
+  Attributes:
+    default: the value where nobody changes it; its type is the option's.
+    meaning: for --help; values to choose from stand first.
+    range: a `Range`; None for texts, and numbers that are checked elsewhere.
+  """
+
+  default: object
+  meaning: str
+  range: Range | None = None
+
+
+_CHANNELS = Range('1 (gray) or 3 (RGB)', lambda x: x in (1, 3))
+_AT_LEAST_1 = Range('at least 1', lambda x: x >= 1)
+_NOT_NEGATIVE = Range('0 or more', lambda x: x >= 0)
+_BELOW_1 = Range('in [0, 1)', lambda x: 0 <= x < 1)
+
+# The defaults are the paper's, or the official code's where the paper is
+# silent.
+_LINES = {
   'method': (
     'cyclegan',
     'cyclegan | pix2pix | simgan | feature | bigan | cogan',
@@ -13,7 +48,11 @@ OPTIONS = {
     'both',
     'both | a2b | b2a: what pix2pix, simgan and feature train',
   ),
-  'seed': (0, 'decides parameters, data order, augmentation and pool'),
+  'seed': (
+    0,
+    'decides parameters, data order, augmentation and pool',
+    _NOT_NEGATIVE,
+  ),
   'init_from': (
     '',
     'weights to start from: a run, a folder of imported weights, or a .pth',
@@ -29,10 +68,14 @@ OPTIONS = {
   'data.load_size': (286, 'pixels to scale to'),
   'data.crop_size': (256, 'side of the random crop'),
   'data.flip': (True, 'mirror at random'),
-  'data.channels_a': (3, 'channels of A: 3 (RGB) or 1 (gray)'),
-  'data.channels_b': (3, 'channels of B'),
-  'data.cache_gb': (2.0, 'memory for decoded pictures'),
-  'data.threads': (0, 'batches prepared at a time; 0: as many as it takes'),
+  'data.channels_a': (3, 'channels of A: 3 (RGB) or 1 (gray)', _CHANNELS),
+  'data.channels_b': (3, 'channels of B', _CHANNELS),
+  'data.cache_gb': (2.0, 'memory for decoded pictures', _NOT_NEGATIVE),
+  'data.threads': (
+    0,
+    'batches prepared at a time; 0: as many as it takes',
+    _NOT_NEGATIVE,
+  ),
   'data.on_bad_image': (
     'stop',
     'stop | skip: what a picture that cannot be used does to the run',
@@ -41,13 +84,21 @@ OPTIONS = {
     'resnet_9blocks',
     'resnet_6blocks | resnet_9blocks | resnet | unet_128 | unet_256 | unet',
   ),
-  'generator.depth': (0, 'blocks of resnet, levels of unet; 0: as named'),
-  'generator.width': (64, 'channels of the first layer (ngf)'),
+  'generator.depth': (
+    0,
+    'blocks of resnet, levels of unet; 0: as named',
+    _NOT_NEGATIVE,
+  ),
+  'generator.width': (64, 'channels of the first layer (ngf)', _AT_LEAST_1),
   'generator.norm': (
     'instance',
     'instance | instance_affine | batch | batch_frozen | none',
   ),
-  'generator.dropout': (0.0, 'rate of dropout; the official rate is 0.5'),
+  'generator.dropout': (
+    0.0,
+    'rate of dropout; the official rate is 0.5',
+    _BELOW_1,
+  ),
   'generator.upsampling': (
     'transpose',
     'transpose (the paper) | resize (no checkerboard)',
@@ -60,60 +111,119 @@ OPTIONS = {
   'generator.init_type': ('normal', 'normal | xavier | kaiming | orthogonal'),
   'generator.init_gain': (0.02, 'standard deviation or gain of the init'),
   'discriminator.name': ('patchgan', 'patchgan | pixelgan'),
-  'discriminator.depth': (3, 'strided layers of patchgan; 3 sees 70 pixels'),
-  'discriminator.width': (64, 'channels of the first layer (ndf)'),
+  'discriminator.depth': (
+    3,
+    'strided layers of patchgan; 3 sees 70 pixels',
+    _NOT_NEGATIVE,
+  ),
+  'discriminator.width': (64, 'channels of the first layer (ndf)', _AT_LEAST_1),
   'discriminator.norm': ('instance', 'as for the generator'),
   'discriminator.init_type': ('normal', 'as for the generator'),
   'discriminator.init_gain': (0.02, 'as for the generator'),
   'dtype': ('float32', 'float32 | bfloat16, of the computation'),
   'loss.adversarial_loss': ('lsgan', 'lsgan | vanilla | hinge | wgangp'),
-  'loss.adversarial': (1.0, 'weight of the adversarial loss'),
-  'loss.cycle_a': (10.0, 'weight of a -> b -> a'),
-  'loss.cycle_b': (10.0, 'weight of b -> a -> b'),
-  'loss.identity_a': (5.0, 'weight of a -> a; 0.5 * cycle in the paper'),
-  'loss.identity_b': (5.0, 'weight of b -> b'),
-  'loss.l1': (100.0, 'pix2pix: weight of the L1 to the true translation'),
+  'loss.adversarial': (1.0, 'weight of the adversarial loss', _NOT_NEGATIVE),
+  'loss.cycle_a': (10.0, 'weight of a -> b -> a', _NOT_NEGATIVE),
+  'loss.cycle_b': (10.0, 'weight of b -> a -> b', _NOT_NEGATIVE),
+  'loss.identity_a': (
+    5.0,
+    'weight of a -> a; 0.5 * cycle in the paper',
+    _NOT_NEGATIVE,
+  ),
+  'loss.identity_b': (5.0, 'weight of b -> b', _NOT_NEGATIVE),
+  'loss.l1': (
+    100.0,
+    'pix2pix: weight of the L1 to the true translation',
+    _NOT_NEGATIVE,
+  ),
   'loss.self_regularization': (
     10.0,
     'simgan: weight of the L1 between a picture and its translation',
+    _NOT_NEGATIVE,
   ),
-  'loss.feature': (10.0, 'feature: weight of the same in VGG-16 relu4_2'),
-  'loss.discriminator': (0.5, 'factor of the discriminator loss'),
-  'loss.gradient_penalty': (10.0, 'weight of the penalty of wgangp'),
-  'pool_size': (50, 'fakes the image pool remembers; 0 switches it off'),
+  'loss.feature': (
+    10.0,
+    'feature: weight of the same in VGG-16 relu4_2',
+    _NOT_NEGATIVE,
+  ),
+  'loss.discriminator': (
+    0.5,
+    'factor of the discriminator loss',
+    _NOT_NEGATIVE,
+  ),
+  'loss.gradient_penalty': (
+    10.0,
+    'weight of the penalty of wgangp',
+    _NOT_NEGATIVE,
+  ),
+  'pool_size': (
+    50,
+    'fakes the image pool remembers; 0 switches it off',
+    _NOT_NEGATIVE,
+  ),
   'optim.name': ('adam', 'adam | sgd'),
-  'optim.lr': (2e-4, 'learning rate of the generators'),
-  'optim.lr_discriminator': (2e-4, 'learning rate of the discriminators'),
-  'optim.beta1': (0.5, "Adam's beta1"),
-  'optim.beta2': (0.999, "Adam's beta2"),
+  'optim.lr': (2e-4, 'learning rate of the generators', _NOT_NEGATIVE),
+  'optim.lr_discriminator': (
+    2e-4,
+    'learning rate of the discriminators',
+    _NOT_NEGATIVE,
+  ),
+  'optim.beta1': (0.5, "Adam's beta1", _BELOW_1),
+  'optim.beta2': (0.999, "Adam's beta2", _BELOW_1),
   'schedule.name': ('linear', 'linear | cosine | constant'),
   'schedule.unit': ('epochs', 'epochs | steps'),
-  'schedule.constant': (100, 'epochs or steps at the full rate'),
-  'schedule.decay': (100, 'epochs or steps of decay behind them'),
-  'train.batch_size': (1, 'pictures of each domain a step, on all devices'),
+  'schedule.constant': (100, 'epochs or steps at the full rate', _NOT_NEGATIVE),
+  'schedule.decay': (
+    100,
+    'epochs or steps of decay behind them',
+    _NOT_NEGATIVE,
+  ),
+  'train.batch_size': (
+    1,
+    'pictures of each domain a step, on all devices',
+    _AT_LEAST_1,
+  ),
   'train.accumulate': (
     1,
     "parts of a device's batch, one after the other, to save memory",
+    _AT_LEAST_1,
   ),
-  'train.steps_per_call': (1, 'steps the device does in one go, where tiny'),
-  'train.ema_decay': (0.0, "decay of the generators' average; 0: none"),
+  'train.steps_per_call': (
+    1,
+    'steps the device does in one go, where tiny',
+    _AT_LEAST_1,
+  ),
+  'train.ema_decay': (
+    0.0,
+    "decay of the generators' average; 0: none",
+    _BELOW_1,
+  ),
   'train.on_nonfinite': (
     'stop',
     'stop | skip: what a step with NaN or infinity does to the run',
   ),
-  'log.every': (100, 'steps between logged numbers'),
-  'log.sample_every': (1000, 'steps between sample grids'),
-  'log.checkpoint_every': (1000, 'steps between checkpoints'),
-  'log.keep': (3, 'newest checkpoints kept'),
-  'log.keep_every': (0, 'steps between checkpoints kept for good; 0: none'),
-  'log.samples': (4, 'test pictures in a sample grid'),
+  'log.every': (100, 'steps between logged numbers', _NOT_NEGATIVE),
+  'log.sample_every': (1000, 'steps between sample grids', _NOT_NEGATIVE),
+  'log.checkpoint_every': (1000, 'steps between checkpoints', _NOT_NEGATIVE),
+  'log.keep': (3, 'newest checkpoints kept', _AT_LEAST_1),
+  'log.keep_every': (
+    0,
+    'steps between checkpoints kept for good; 0: none',
+    _NOT_NEGATIVE,
+  ),
+  'log.samples': (4, 'test pictures in a sample grid', _AT_LEAST_1),
   'log.stuck_after': (
     900,
     'seconds without a step after which the stack of every thread is written '
     'to standard error, again and again; 0: never',
+    _NOT_NEGATIVE,
   ),
   'log.report': (True, 'makes report/index.html at the end'),
-  'evaluate.every': (0, 'epochs between measuring the test pictures; 0: never'),
+  'evaluate.every': (
+    0,
+    'epochs between measuring the test pictures; 0: never',
+    _NOT_NEGATIVE,
+  ),
   'evaluate.metrics': (
     'l1,ssim',
     'what by: l1 psnr ssim lpips lpips_vgg fid kid fd_vgg kd_vgg fd_alex '
@@ -126,9 +236,12 @@ OPTIONS = {
   ),
   'evaluate.segmenter': ('', 'what fcn reads pictures with'),
   'evaluate.inception': ('', "PyTorch-FID's weights, for fid and kid"),
-  'parallel.devices': (0, 'devices to use; 0: all'),
+  'parallel.devices': (0, 'devices to use; 0: all', _NOT_NEGATIVE),
   'parallel.map': ('shard_map', 'shard_map | pmap, which give the same'),
 }
+
+OPTIONS = {key: Option(*line) for key, line in _LINES.items()}
+DEFAULTS = {key: option.default for key, option in OPTIONS.items()}
 
 # What may change when a run goes on: where and how it runs, not what it trains.
 # Sections end with a dot. The number of steps bends the schedule's rest.
@@ -136,7 +249,7 @@ MAY_CHANGE = (
   'log.',
   'evaluate.',
   'parallel.',
-  'data.root',  # record.py compares the pictures' names
+  'data.root',  # config/identity.py compares the pictures' names
   'data.cache_gb',
   'data.threads',
   'data.on_bad_image',
@@ -151,7 +264,7 @@ MAY_CHANGE = (
 def get_config():
   """The defaults as a ConfigDict, for recipe cards to change."""
   config = {}
-  for key, (default, _) in OPTIONS.items():
+  for key, default in DEFAULTS.items():
     *sections, name = key.split('.')
     node = config
     for section in sections:

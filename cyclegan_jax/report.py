@@ -113,11 +113,13 @@ def _config(workdir):
 
 def _options(config):
   """{'changed', 'same'}: [[option, value, default, meaning]] as texts."""
-  from cyclegan_jax.defaults import OPTIONS
+  from cyclegan_jax.defaults import OPTIONS, Option
 
   rows = {'changed': [], 'same': []}
   for key in [*OPTIONS, *(key for key in config if key not in OPTIONS)]:
-    default, meaning = OPTIONS.get(key, (None, 'no option of this version'))
+    default, meaning, _ = OPTIONS.get(
+      key, Option(None, 'no option of this version')
+    )
     value = config.get(key, default)
     which = 'same' if key in OPTIONS and value == default else 'changed'
     rows[which].append([key, _text(value), _text(default), meaning])

@@ -191,7 +191,7 @@ def main(argv=None):
   every = min(100, args.steps // 50)
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  # As the real program has it: its memory in large pages (cli.large_pages).
+  # As the real program has it: its memory in large pages (program.large_pages).
   os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
   print(HEADER)
   lines = judge(readings(args.steps, every))

@@ -12,7 +12,7 @@ import cyclegan_jax
 from cyclegan_jax import main
 from cyclegan_jax.config import program
 from cyclegan_jax.config.options import flatten
-from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.defaults import DEFAULTS
 
 FORMATS = pathlib.Path(__file__).parent / 'formats'
 FOLDERS = ('run_1', 'model_1')
@@ -36,8 +36,7 @@ def test_a_model_translates_as_before(name):
 def test_a_config_keeps_its_options_and_gets_the_defaults_of_new_ones(name):
   saved = json.loads((FORMATS / name / 'config.json').read_text())
   config = cyclegan_jax.load_model(FORMATS / name).config.to_dict()
-  defaults = {key: default for key, (default, _) in OPTIONS.items()}
-  assert flatten(config) == defaults | flatten(saved)
+  assert flatten(config) == DEFAULTS | flatten(saved)
 
 
 def test_a_run_goes_on_by_the_command_that_began_it(pictures, tmp_path, capsys):

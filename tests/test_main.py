@@ -77,7 +77,7 @@ def test_help_lists_every_flag_and_option(capsys):
   out = capsys.readouterr().out
   for flag in ('--config=FILE', '--workdir=DIR', 'Exit codes'):
     assert flag in out
-  for key, (_, meaning) in OPTIONS.items():
+  for key, (_, meaning, _) in OPTIONS.items():
     assert f'--config.{key} ' in out and meaning in out
 
 

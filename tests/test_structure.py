@@ -1,7 +1,11 @@
 """The order of the folders, and what the code of each may know."""
 
 import ast
+import itertools
 import pathlib
+import re
+
+import pytest
 
 import cyclegan_jax
 
@@ -53,6 +57,24 @@ def test_a_file_at_the_root_is_a_command():
       assert "if __name__ == '__main__':" in path.read_text(), path
 
 
+def listed(document):
+  """The folders in the rows of a document's table of folders; [] without."""
+  lines = (ROOT.parent / document).read_text().splitlines()
+  behind = itertools.dropwhile(lambda x: not x.startswith('| folder |'), lines)
+  rows = itertools.takewhile(lambda x: x.startswith('|'), behind)
+  return re.findall(r'^\| `(\w+)/`', '\n'.join(rows), re.MULTILINE)
+
+
+def test_contributing_lists_the_folders_in_their_order():
+  assert listed('CONTRIBUTING.md') == ORDER
+
+
+@pytest.mark.parametrize('document', ['README.md', 'docs/reading.md'])
+def test_other_lists_of_folders_are_whole(document):
+  folders = listed(document)
+  assert sorted(folders) == (sorted(ORDER) if folders else [])
+
+
 def test_imports_point_down():
   for rank, folder in enumerate(ORDER):
     for path in modules(folder):
@@ -61,6 +83,8 @@ def test_imports_point_down():
         name = rest.partition('.')[0]
         if name in ORDER:
           assert ORDER.index(name) <= rank, f'{path} imports {target}'
+        else:
+          assert name in ('', 'defaults'), f'{path} imports {target}'
 
 
 def test_the_engine_names_no_method():

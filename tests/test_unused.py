@@ -16,7 +16,7 @@ from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.run import build_run
 from cyclegan_jax.config.unused import check_used, unused
 from cyclegan_jax.data.sources import folder
-from cyclegan_jax.defaults import OPTIONS, get_config
+from cyclegan_jax.defaults import DEFAULTS, OPTIONS, get_config
 from cyclegan_jax.inference import model
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
@@ -26,7 +26,6 @@ from cyclegan_jax.paper import jobs, suites
 from cyclegan_jax.training.optim import OPTIMIZERS
 
 KEY = jax.random.PRNGKey(0)
-DEFAULTS = {key: default for key, (default, _) in OPTIONS.items()}
 CARDS = sorted(path.stem for path in tiny.CONFIGS.glob('*.py'))
 # Another value; of the other options any text or number is one.
 OTHER = {
@@ -97,7 +96,7 @@ def losses_read(name):
     return adversarial.discriminator(*scores)
 
   choices = tiny.choices()._replace(
-    adversarial=adversarial._replace(discriminator=discriminator),
+    adversarial_loss=adversarial._replace(discriminator=discriminator),
     weights=weights,
   )
   method = METHODS[name].make(choices, **tiny.METHOD_OPTIONS.get(name, {}))

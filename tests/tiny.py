@@ -11,7 +11,7 @@ from PIL import Image
 from cyclegan_jax import nets
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.config.unused import unused
-from cyclegan_jax.defaults import OPTIONS, get_config
+from cyclegan_jax.defaults import DEFAULTS, get_config
 from cyclegan_jax.inference import model
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.base import DIRECTIONS, Choices
@@ -228,8 +228,7 @@ def command(card, workdir, root=None, **overrides):
     key.replace('__', '.'): value for key, value in overrides.items()
   }
   if 'method' in options:
-    defaults = {key: default for key, (default, _) in OPTIONS.items()}
-    idle = unused(defaults | options)
+    idle = unused(DEFAULTS | options)
     options = {key: x for key, x in options.items() if key not in idle}
   if root:
     options |= {'data.source': 'folder', 'data.root': str(root)}

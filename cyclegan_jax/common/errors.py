@@ -1,6 +1,10 @@
 """What a user gets to read when something they gave does not fit."""
 
 import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+_Value = TypeVar('_Value')
 
 
 class UserError(ValueError):
@@ -18,7 +22,7 @@ class Temporary(UserError):
   code = 1
 
 
-def choose(names, name, what):
+def choose(names: Iterable[str], name: str, what: str) -> str:
   """Returns `name`, or raises a `UserError` if it is not among the names.
 
   Args:
@@ -30,7 +34,7 @@ def choose(names, name, what):
   return name
 
 
-def lookup(table, name, what):
+def lookup(table: Mapping[str, _Value], name: str, what: str) -> _Value:
   """`table[name]`, or a `UserError` that lists the names there are.
 
   Args:

@@ -13,8 +13,16 @@ import pathlib
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Union
 
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.quiet import silent_stderr
+
+if TYPE_CHECKING:
+  from etils import epath
+
+Path = Union[pathlib.Path, 'epath.Path']
 
 _BUCKET = 'gs://'
 _LINK = b'link to '  # and the name of a folder beside it
@@ -22,7 +30,7 @@ _LONGEST = 1024  # bytes of a name in a bucket
 _BODY = re.compile(r"with body '.*'", re.DOTALL)  # of the server's answer
 
 
-def place(path):
+def place(path: str | os.PathLike[str]) -> Path:
   """A path that a user gave, `~` the home folder.
 
   Raises:
@@ -41,7 +49,10 @@ def place(path):
       f"{text} needs google-cloud-storage: pip install -e '.[gcs]'"
     )
   from etils import epath  # slow to import, and rarely needed
+  from etils.epath import backend
 
+  with silent_stderr():
+    _ = backend.tf_backend.gfile  # imports TensorFlow, which has its say
   return epath.Path(text)
 
 
@@ -52,17 +63,17 @@ def _installed(module):
     return False
 
 
-def remote(path):
+def remote(path: str | os.PathLike[str]) -> bool:
   """Whether a path is in a bucket."""
   return os.fspath(path).startswith(_BUCKET)
 
 
-def absolute(path):
+def absolute(path: Path) -> Path:
   """The path from the root; epath's own takes gs: for a folder here."""
   return path if remote(path) else path.absolute()
 
 
-def resolved(path):
+def resolved(path: Path) -> Path:
   """The path behind all links, those of `link` included."""
   if not remote(path):
     return path.resolve()
@@ -75,7 +86,7 @@ def resolved(path):
   return path.with_name(text.removeprefix(_LINK).decode())
 
 
-def own(folder, name):
+def own(folder: Path, name: str) -> Path:
   """A file of a folder that only this machine's processes use, and open.
 
   That of a folder in a bucket is among this machine's temporary files.
@@ -89,7 +100,7 @@ def own(folder, name):
   return place / name
 
 
-def make(folder):
+def make(folder: Path) -> None:
   """Makes a folder; a bucket has none, and must be there itself.
 
   Raises:
@@ -104,7 +115,7 @@ def make(folder):
     raise FileNotFoundError(f'there is no bucket {bucket}')
 
 
-def below(folder):
+def below(folder: Path) -> list[Path]:
   """All files below a folder, in the order of their names."""
   if not remote(folder):
     return sorted(path for path in folder.rglob('*') if path.is_file())
@@ -121,7 +132,7 @@ def _objects(folder):
       yield folder / name
 
 
-def write(path, data):
+def write(path: Path, data: str | bytes) -> None:
   """Writes text or bytes to a file beside `path`, which then takes its place.
 
   The folders above it are made.
@@ -136,7 +147,7 @@ def write(path, data):
   part(path).replace(path)
 
 
-def link(path, target):
+def link(path: Path, target: Path) -> None:
   """Has `path` stand for the folder `target` beside it, at once.
 
   In a bucket `path` becomes an object that holds the folder's name.
@@ -150,24 +161,24 @@ def link(path, target):
   part(path).replace(path)
 
 
-def remove(path):
+def remove(path: Path) -> None:
   """Removes a file, or a folder with all below it, if it is there."""
   if path.is_file() or (not remote(path) and path.is_symlink()):
     path.unlink()
   elif remote(path):
-    path.rmtree(missing_ok=True)
+    path.rmtree(missing_ok=True)  # type: ignore[union-attr]
   else:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def copy_below(source, folder):
+def copy_below(source: Path, folder: Path) -> None:
   """Copies all files below a folder of this machine to below another one."""
   for path in below(source):
     write(folder / path.relative_to(source).as_posix(), path.read_bytes())
 
 
 @contextlib.contextmanager
-def here(path):
+def here(path: Path) -> Iterator[Path]:
   """A file as one of this machine, for what opens no others.
 
   One of a bucket is copied for as long as the context lasts.
@@ -182,7 +193,7 @@ def here(path):
 
 
 @contextlib.contextmanager
-def made(path):
+def made(path: Path) -> Iterator[Path]:
   """Where, on this machine, to make a file or folder that is to be at `path`.
 
   It takes the place of what is there when the context ends, but not by an
@@ -213,12 +224,12 @@ def _copy(source, target):
     shutil.copyfileobj(old, new)
 
 
-def part(path):
+def part(path: Path) -> Path:
   """Where a file is written before it takes its place."""
   return path.with_name(path.name + '.part')
 
 
-def clean(*folders):
+def clean(*folders: Path) -> None:
   """Removes what killed processes left half written."""
   for folder in folders:
     if not remote(folder):
@@ -226,7 +237,7 @@ def clean(*folders):
         path.unlink()
 
 
-def failed(error):
+def failed(error: BaseException) -> str | None:
   """Why a file system failed, in one line; None for errors of another kind."""
   known = type(error).__module__.startswith(
     'tensorflow.python.framework.errors'
@@ -239,14 +250,14 @@ def failed(error):
   return ' '.join(text.split())[:300]
 
 
-def unreachable(error):
+def unreachable(error: BaseException) -> str | None:
   """The same, for errors of buckets alone, which name the path."""
   reason = failed(error)
   return reason if reason and _BUCKET in reason else None
 
 
 @contextlib.contextmanager
-def writing(path, flag=''):
+def writing(path: Path, flag: str = '') -> Iterator[None]:
   """Turns an error of the file system into a `UserError` that says what to do.
 
   Args:

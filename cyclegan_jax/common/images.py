@@ -3,17 +3,30 @@
 What is said of arrays holds for NumPy's and for JAX's.
 """
 
+from __future__ import annotations
+
 import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from jaxtyping import Float, Float32, Num, Shaped, UInt, UInt8
 from PIL import Image
+
+if TYPE_CHECKING:
+  import jax
+
+Array = TypeVar('Array', np.ndarray, 'jax.Array')
 
 HALF_RANGE = 127.5  # of 8 bits: pixel / HALF_RANGE - 1 is in [-1, 1]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow turns colours to gray
 _GAP = 2
 
 
-def from_pixels(pixels, out=None):
+def from_pixels(
+  pixels: Num[Array, '*shape'],
+  out: Float32[np.ndarray, '*shape'] | None = None,
+) -> Float32[Array, '*shape']:
   """Pixels in [0, 255] as an image in [-1, 1].
 
   Args:
@@ -27,15 +40,19 @@ def from_pixels(pixels, out=None):
     return pixels.astype('float32') / HALF_RANGE - 1
   np.divide(pixels, HALF_RANGE, out=out, dtype=np.float32)
   out -= 1
-  return out
+  return out  # type: ignore[return-value]
 
 
-def to_levels(image, top=255):
+def to_levels(
+  image: Float[Array, '*shape'], top: float = 255
+) -> Float[Array, '*shape']:
   """An image in [-1, 1] on the scale from 0 to `top`, not rounded."""
   return (image + 1) * (top / 2)
 
 
-def to_pixels(image, dtype=np.uint8):
+def to_pixels(
+  image: Float[Array, '*shape'], dtype: type[np.unsignedinteger] = np.uint8
+) -> UInt[Array, '*shape']:
   """An image in [-1, 1] as integers from 0 to the largest of their type.
 
   Args:
@@ -49,18 +66,20 @@ def to_pixels(image, dtype=np.uint8):
   return to_levels(image, top).round().clip(0, top).astype(dtype)
 
 
-def to_rgb(image):
+def to_rgb(
+  image: Float[Array, 'height width channels'],
+) -> UInt8[np.ndarray, 'height width 3']:
   """An image [h, w, 1 or 3] in [-1, 1] as uint8 [h, w, 3]."""
   pixels = to_pixels(np.asarray(image))
   return np.broadcast_to(pixels, (*image.shape[:2], 3))
 
 
-def luminance(image):
+def luminance(image: Float[Array, '*shape 3']) -> Float[Array, '*shape 1']:
   """The luminance [..., 1] of an RGB image [..., 3], in the same range."""
   return (image @ np.asarray(_LUMA, image.dtype))[..., None]
 
 
-def margins(size, multiple):
+def margins(size: Sequence[int], multiple: int) -> tuple[tuple[int, int], ...]:
   """Pixels to add for (height, width) to become multiples.
 
   Returns:
@@ -70,27 +89,35 @@ def margins(size, multiple):
   return tuple((x // 2, x - x // 2) for x in extra)
 
 
-def padded_size(size, multiple):
+def padded_size(size: Sequence[int], multiple: int) -> tuple[int, ...]:
   """(height, width), each raised to the next multiple."""
   return tuple(
     side + sum(pads) for side, pads in zip(size, margins(size, multiple))
   )
 
 
-def pad_to_multiple(image, multiple):
+def pad_to_multiple(
+  image: Shaped[np.ndarray, 'height width channels'], multiple: int
+) -> Shaped[np.ndarray, 'padded_height padded_width channels']:
   """Mirrors a NumPy image [h, w, c] up to multiples; `crop_to` undoes it."""
   pads = margins(image.shape[:2], multiple)
   return np.pad(image, [*pads, (0, 0)], 'reflect') if np.any(pads) else image
 
 
-def crop_to(image, height, width):
+def crop_to(
+  image: Shaped[Array, '*batch padded_height padded_width channels'],
+  height: int,
+  width: int,
+) -> Shaped[Array, '*batch height width channels']:
   """The middle of [..., h, w, c], where `pad_to_multiple` put it."""
   top = (image.shape[-3] - height) // 2
   left = (image.shape[-2] - width) // 2
   return image[..., top : top + height, left : left + width, :]
 
 
-def grid(rows):
+def grid(
+  rows: Iterable[Iterable[Float[Array, '_ _ _']]],
+) -> UInt8[np.ndarray, 'height width 3']:
   """Rows of images of any sizes -> one uint8 picture, white between them.
 
   Images of 64 pixels and less are shown larger, pixel by pixel.
@@ -118,7 +145,7 @@ def _pad(picture, height, width):
   return white
 
 
-def png(picture):
+def png(picture: UInt8[np.ndarray, 'height width 3']) -> bytes:
   """A uint8 [h, w, 3] picture as the bytes of a PNG file."""
   file = io.BytesIO()
   Image.fromarray(picture).save(file, 'PNG')

@@ -212,7 +212,7 @@ def _help(doc, extra):
     '',
     'Options of the recipe card, changed by --config.KEY=VALUE (defaults):',
   ]
-  for key, (default, meaning) in OPTIONS.items():
+  for key, (default, meaning, _) in OPTIONS.items():
     lines.append(f'  {"--config." + key:<{width}} {meaning} ({default!r})')
   return '\n'.join(lines)
 

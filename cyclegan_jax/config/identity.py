@@ -13,7 +13,7 @@ from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.unused import unused
-from cyclegan_jax.defaults import MAY_CHANGE, OPTIONS
+from cyclegan_jax.defaults import DEFAULTS, MAY_CHANGE
 from cyclegan_jax.training import processes
 from cyclegan_jax.training.workdir import Workdir
 
@@ -59,8 +59,7 @@ def _check_unchanged(work, config, now):
       f'{work.path} (--workdir) was begun by another version of cyclegan_jax: '
       'go on with that one, or use another --workdir'
     )
-  defaults = {key: default for key, (default, _) in OPTIONS.items()}
-  old, new = defaults | flatten(_read(work.config)), flatten(config)
+  old, new = DEFAULTS | flatten(_read(work.config)), flatten(config)
   # An earlier version let pass what makes no difference.
   idle = unused(old).keys() & unused(new).keys()
   changes = [

@@ -2,6 +2,7 @@
 
 from cyclegan_jax.common.errors import UserError, choose, lookup
 from cyclegan_jax.config.method import build_method
+from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.unused import check_used
 from cyclegan_jax.data.bad_pictures import ON_BAD_IMAGE
 from cyclegan_jax.data.dataset import Dataset
@@ -118,69 +119,11 @@ def build_data(config):
   )
 
 
-# (what a value must be, whether it is, the options it goes for)
-_RANGES = (
-  (
-    '1 (gray) or 3 (RGB)',
-    lambda x: x in (1, 3),
-    ('data.channels_a', 'data.channels_b'),
-  ),
-  (
-    'at least 1',
-    lambda x: x >= 1,
-    (
-      'train.batch_size',
-      'train.accumulate',
-      'train.steps_per_call',
-      'log.keep',
-      'log.samples',
-      'generator.width',
-      'discriminator.width',
-    ),
-  ),
-  (
-    '0 or more',
-    lambda x: x >= 0,
-    (
-      'seed',
-      'pool_size',
-      'optim.lr',
-      'optim.lr_discriminator',
-      'schedule.constant',
-      'schedule.decay',
-      'log.every',
-      'log.sample_every',
-      'log.checkpoint_every',
-      'log.keep_every',
-      'log.stuck_after',
-      'evaluate.every',
-      'parallel.devices',
-      'data.cache_gb',
-      'data.threads',
-      'generator.depth',
-      'discriminator.depth',
-      *(
-        key
-        for key in OPTIONS
-        if key.startswith('loss.') and key != 'loss.adversarial_loss'
-      ),
-    ),
-  ),
-  (
-    'in [0, 1)',
-    lambda x: 0 <= x < 1,
-    ('train.ema_decay', 'generator.dropout', 'optim.beta1', 'optim.beta2'),
-  ),
-)
-
-
 def check_values(config):
   """Raises `UserError` for a plain number out of its range."""
-  for what, holds, keys in _RANGES:
-    for key in keys:
-      section, _, name = key.rpartition('.')
-      value = (config[section] if section else config)[name]
-      if not holds(value):
-        raise UserError(f'{key}={value} must be {what}')
+  for key, value in flatten(config.to_dict()).items():
+    allowed = OPTIONS[key].range
+    if allowed and not allowed.holds(value):
+      raise UserError(f'{key}={value} must be {allowed.text}')
   if config.schedule.constant + config.schedule.decay < 1:
     raise UserError('schedule.constant + schedule.decay must be at least 1')

@@ -5,7 +5,7 @@ from functools import partial
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.options import flatten
-from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.defaults import DEFAULTS, OPTIONS
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.nets.layers import GAINS
@@ -24,7 +24,7 @@ def check_used(config):
   """
   options = flatten(config.to_dict())
   for key, reason in unused(options).items():
-    default, _ = OPTIONS[key]
+    default = DEFAULTS[key]
     if options[key] != default:
       raise UserError(
         f'{key}={options[key]!r} is not used by {reason}: leave it at '

@@ -1,13 +1,15 @@
 """Pictures of two domains: where from, how prepared, in which order."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.types import Image, Images
 from cyclegan_jax.data import bad_pictures, sources
+from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.reader import load_test_image
 from cyclegan_jax.data.sources import Source
@@ -36,12 +38,12 @@ class Dataset(NamedTuple):
   paired: bool = False
 
   @property
-  def skips(self):
+  def skips(self) -> bool:
     """Returns True if a run does without pictures that can't be used."""
     return self.on_bad_image == 'skip'
 
   @property
-  def train(self):
+  def train(self) -> dict[str, list[Picture]]:
     """{'a', 'b'}: the pictures to train on, by position if `paired`.
 
     Raises:
@@ -58,7 +60,7 @@ class Dataset(NamedTuple):
       )
     return self.source.train_pairs
 
-  def checked(self):
+  def checked(self) -> 'Dataset':
     """The same, every header looked at; with 'skip' without bad test pairs.
 
     The source's `train` is what is trained on then: the pairs if `paired`.
@@ -77,27 +79,39 @@ class Dataset(NamedTuple):
       source=bad_pictures.good_pairs(data.source, self._test_image)
     )
 
-  def batches(self, seed, batch_size, start_step=0, share=None):
+  def batches(
+    self,
+    seed: int,
+    batch_size: int,
+    start_step: int = 0,
+    share: tuple[int, int] | None = None,
+  ) -> Iterator[dict[str, Images]]:
     """See `pipeline.batches`."""
     from cyclegan_jax.data import pipeline  # it loads TensorFlow
 
     return pipeline.batches(self, seed, batch_size, start_step, share)
 
-  def names(self, seed, batch_size, step, share=None):
+  def names(
+    self,
+    seed: int,
+    batch_size: int,
+    step: int,
+    share: tuple[int, int] | None = None,
+  ) -> dict[str, list[str]]:
     """{'a', 'b'}: names of the pictures in the batch of a step."""
     from cyclegan_jax.data import pipeline
 
     return pipeline.names(self, seed, batch_size, step, share)
 
-  def steps_per_epoch(self, batch_size):
+  def steps_per_epoch(self, batch_size: int) -> int:
     """Steps in max(|A|, |B|) pictures, the official code's epoch."""
     return -(-max(map(len, self.train.values())) // batch_size)
 
-  def example_batch(self):
+  def example_batch(self) -> dict[str, Images]:
     """A batch of one, for its shapes."""
     return next(self.batches(seed=0, batch_size=1))
 
-  def test_images(self, domain, count=None):
+  def test_images(self, domain: str, count: int | None = None) -> list[Image]:
     """Test pictures of a domain, `count` of them spread evenly, or all."""
     pictures = self.source.test[domain]
     count = min(count or len(pictures), len(pictures))

@@ -4,18 +4,20 @@ Pillow reads and resizes, so sizes come out as the official code makes them.
 """
 
 import io
-import pathlib
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Num
 from PIL import Image, ImageOps
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 
 MIN_SIDE = 8
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # 89 million; Pillow itself stops at twice
+# 89 million; Pillow itself stops at twice.
+MAX_PIXELS: int = Image.MAX_IMAGE_PIXELS  # type: ignore[assignment]
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 # Whatever the file is called. Of Pillow's others some start a program.
 _FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'GIF')
@@ -37,17 +39,17 @@ class Picture(NamedTuple):
   """
 
   name: str
-  data: pathlib.Path | bytes
+  data: files.Path | bytes
   half: int | None = None
 
 
-def named(file):
+def named(file: files.Path) -> Picture:
   """A picture called by its path, on one line whatever that holds."""
   name = str(file)
   return Picture(name if name.isprintable() else repr(name), file)
 
 
-def opened(picture):
+def opened(picture: Picture) -> Image.Image:
   """The file with its header read; the size it declares is checked.
 
   Raises:
@@ -70,7 +72,7 @@ def opened(picture):
   return image
 
 
-def check_header(picture):
+def check_header(picture: Picture) -> bool:
   """Looks at a header: whether it declares a gray picture.
 
   Raises:
@@ -95,7 +97,7 @@ def _check_size(picture, width, height):
     )
 
 
-def check_resized(picture, width, height):
+def check_resized(picture: Picture, width: int, height: int) -> None:
   """Raises `UserError` for a size that is too large to resize a picture to."""
   if width * height > MAX_PIXELS:
     raise UserError(
@@ -115,7 +117,11 @@ def _unreadable(picture, error):
   )
 
 
-def load(picture, channels, new_size=None):
+def load(
+  picture: Picture,
+  channels: int,
+  new_size: Callable[[int, int], tuple[int, int]] | None = None,
+) -> Num[np.ndarray, 'height width channels']:
   """Reads, orients, converts and resizes a picture.
 
   Args:
@@ -135,7 +141,7 @@ def load(picture, channels, new_size=None):
   return resized(picture, image, channels, size)
 
 
-def decoded(picture, channels):
+def decoded(picture: Picture, channels: int) -> Image.Image:
   """Reads, orients and converts a picture, at the size it has.
 
   Palettes are looked up, transparency is composited over white, CMYK becomes
@@ -166,7 +172,9 @@ def decoded(picture, channels):
       raise _unreadable(picture, e) from e
 
 
-def resized(picture, image, channels, size):
+def resized(
+  picture: Picture, image: Image.Image, channels: int, size: tuple[int, int]
+) -> Num[np.ndarray, 'height width channels']:
   """Resizes what `decoded` gave, bicubic and antialiased.
 
   Args:

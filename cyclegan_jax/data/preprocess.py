@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Shaped
+
 from cyclegan_jax.common.errors import UserError, lookup
 
 
@@ -21,19 +24,21 @@ class Preprocess(NamedTuple):
   flip: bool = True
 
   @property
-  def crops(self):
+  def crops(self) -> bool:
     return 'crop' in self.mode
 
-  def train_size(self, width, height):
+  def train_size(self, width: int, height: int) -> tuple[int, int]:
     """(width, height) to resize to for training."""
     return MODES[self.mode](width, height, self.load_size, self.crop_size)
 
-  def test_size(self, width, height):
+  def test_size(self, width: int, height: int) -> tuple[int, int]:
     """The same for a test picture: scaled so that the crop shows it all."""
     load = self.crop_size if self.crops else self.load_size
     return MODES[self.mode](width, height, load, self.crop_size)
 
-  def test_crop(self, array):
+  def test_crop(
+    self, array: Shaped[np.ndarray, 'height width ...']
+  ) -> Shaped[np.ndarray, 'crop_height crop_width ...']:
     """The middle [h, w, ...] of a resized test picture, in modes that crop."""
     if not self.crops:
       return array
@@ -42,7 +47,7 @@ class Preprocess(NamedTuple):
     left = max(0, (width - self.crop_size) // 2)
     return array[top : top + self.crop_size, left : left + self.crop_size]
 
-  def check_crop(self, name, width, height):
+  def check_crop(self, name: str, width: int, height: int) -> None:
     """Raises `UserError` if a picture of this `train_size` is below a crop."""
     if self.crops and min(width, height) < self.crop_size:
       raise UserError(
@@ -73,7 +78,9 @@ MODES = {
 }
 
 
-def preprocess(mode, load_size, crop_size, flip):
+def preprocess(
+  mode: str, load_size: int, crop_size: int, flip: bool
+) -> Preprocess:
   """A checked `Preprocess`.
 
   Raises:

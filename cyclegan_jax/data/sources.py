@@ -1,6 +1,7 @@
 """Where pictures come from: the names of `data.source`."""
 
 import json
+import os
 import textwrap
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.types import Colours
 from cyclegan_jax.data import builtin
 from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header, named
 
@@ -23,7 +25,7 @@ class Labels(NamedTuple):
 
   pictures: list[Picture]
   classes: list[str]
-  colours: list[list]
+  colours: Colours
 
 
 class Source(NamedTuple):
@@ -39,11 +41,11 @@ class Source(NamedTuple):
     train_labels: `Labels` of train['a'], or None.
   """
 
-  train: dict
-  test: dict
+  train: dict[str, list[Picture]]
+  test: dict[str, list[Picture]]
   paired: bool = False
   labels: Labels | None = None
-  train_pairs: dict | None = None
+  train_pairs: dict[str, list[Picture]] | None = None
   train_labels: Labels | None = None
 
 
@@ -59,7 +61,7 @@ def _pictures(folder):
   return [named(f) for f in found]
 
 
-def folder(root, name=''):
+def folder(root: str | os.PathLike[str], name: str = '') -> Source:
   """The official layout: ROOT/{trainA,trainB}, and testA, testB if there.
 
   Test pictures are taken for true pairs if the names in A and B agree one by
@@ -69,13 +71,13 @@ def folder(root, name=''):
   trainLabels, if there, of trainA, by name.
   """
   del name
-  root = _root(root, 'trainA trainB testA testB')
+  top = _root(root, 'trainA trainB testA testB')
 
   def split(part):
-    return {d: _pictures(root / f'{part}{d.upper()}') for d in ('a', 'b')}
+    return {d: _pictures(top / f'{part}{d.upper()}') for d in ('a', 'b')}
 
   def split_if_there(part):
-    there = all((root / f'{part}{d}').is_dir() for d in 'AB')
+    there = all((top / f'{part}{d}').is_dir() for d in 'AB')
     return split(part) if there else train
 
   train = split('train')
@@ -84,10 +86,10 @@ def folder(root, name=''):
     train=train,
     test=test,
     paired=test is not train and _names_agree(test),
-    labels=_labels(root, 'testLabels', test['a']),
+    labels=_labels(top, 'testLabels', test['a']),
     train_pairs=pairs if _names_agree(pairs) else None,
-    train_labels=_labels(root, 'trainLabels', train['a'])
-    if (root / 'trainLabels').is_dir()
+    train_labels=_labels(top, 'trainLabels', train['a'])
+    if (top / 'trainLabels').is_dir()
     else None,
   )
 
@@ -120,19 +122,19 @@ def _labels(root, part, of):
     raise UserError(f'{root / "classes.json"}: {e}') from e
 
 
-def aligned(root, name=''):
+def aligned(root: str | os.PathLike[str], name: str = '') -> Source:
   """Pairs side by side: ROOT/{train,val,test}, left half A, right half B."""
   del name
-  root = _root(root, 'train and test')
+  top = _root(root, 'train and test')
 
   def halves(folder):
     files = _pictures(folder)
     return {d: [p._replace(half=i) for p in files] for i, d in enumerate('ab')}
 
-  train = halves(root / 'train')
+  train = halves(top / 'train')
   for split in ('test', 'val'):
-    if (root / split).is_dir():
-      test = halves(root / split)
+    if (top / split).is_dir():
+      test = halves(top / split)
       return Source(train, test, paired=True, train_pairs=train)
   return Source(train=train, test=train, train_pairs=train)
 
@@ -149,7 +151,7 @@ def _root(root, layout):
   return path
 
 
-def tfds(root, name):
+def tfds(root: str | os.PathLike[str], name: str) -> Source:
   """A TensorFlow data set `cycle_gan/NAME`, downloaded if it can be.
 
   TFDS mixes the pictures and drops their names, so no pairs are known.
@@ -205,7 +207,7 @@ def _first_line(error):
   return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def satellite2map(root, name=''):
+def satellite2map(root: str | os.PathLike[str], name: str = '') -> Source:
   """The built-in set or a variant of it, made in the cache on first use.
 
   In a bucket it is a copy of that.
@@ -231,7 +233,7 @@ SOURCES = {
 }
 
 
-def check(source, skips=False):
+def check(source: Source, skips: bool = False) -> None:
   """Reads every header once, so a wrong file stops a run before it starts.
 
   Args:

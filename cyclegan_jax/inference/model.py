@@ -1,13 +1,17 @@
 """A trained model, to translate pictures with: `cyclegan_jax.load_model`."""
 
 import json
+import os
 import tempfile
 import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 from flax import serialization
+from jaxtyping import Float, Float32, UInt8
 
 from cyclegan_jax import pth
 from cyclegan_jax.common import files
@@ -18,9 +22,11 @@ from cyclegan_jax.common.images import (
   pad_to_multiple,
   to_pixels,
 )
+from cyclegan_jax.common.types import Image, Images, Params
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.defaults import OPTIONS, get_config
 from cyclegan_jax.inference import tiled
+from cyclegan_jax.nets.layers import Net
 from cyclegan_jax.training.workdir import Workdir
 
 CONFIG, WEIGHTS = 'config.json', 'weights.msgpack'
@@ -40,7 +46,12 @@ class Model:
     channels: {'a': int, 'b': int}, 1 (gray) or 3 (RGB).
   """
 
-  def __init__(self, config, params, step=None):
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    params: Params,
+    step: int | None = None,
+  ) -> None:
     self.config = config
     self.method = build_method(config)
     self.params = {'gen': {}, 'disc': {}} | params
@@ -52,7 +63,7 @@ class Model:
     self._translate = jax.jit(self.method.translate, static_argnums=2)
 
   @property
-  def multiple(self):
+  def multiple(self) -> int:
     """What heights and widths are padded to a multiple of."""
     networks = self.method.generators.values()
     return max((net.multiple for net in networks), default=1)
@@ -61,7 +72,7 @@ class Model:
     networks = self.method.generators
     return self.params['gen'] if networks else self.method.directions
 
-  def network(self, direction):
+  def network(self, direction: str) -> tuple[Net, Params]:
     """The generator of a direction, a Flax module, and its parameters.
 
     Raises:
@@ -75,7 +86,7 @@ class Model:
       )
     return networks[direction], self.params['gen'][direction]
 
-  def check(self, direction):
+  def check(self, direction: str) -> None:
     """Raises `UserError` for a direction the model can't translate."""
     if direction not in self.directions:
       raise UserError(
@@ -84,11 +95,11 @@ class Model:
       )
 
   @property
-  def joins(self):
+  def joins(self) -> bool:
     """Whether pictures of a batch leave each other alone."""
     return self.config.generator.norm != 'batch'
 
-  def checksum(self):
+  def checksum(self) -> int:
     """CRC-32 of the generators, which tells one model from another."""
     crc = 0
     for leaf in jax.tree.leaves(self.params['gen']):
@@ -96,7 +107,15 @@ class Model:
     return crc
 
   def translate(
-    self, images, direction, tile=False, progress=lambda fraction: None
+    self,
+    images: UInt8[np.ndarray, '*batch height width channels']
+    | Float[np.ndarray, '*batch height width channels'],
+    direction: str,
+    tile: bool = False,
+    progress: Callable[[float], object] = lambda fraction: None,
+  ) -> (
+    UInt8[np.ndarray, '*batch height width other_channels']
+    | Float32[np.ndarray, '*batch height width other_channels']
   ):
     """Translates pictures of any size.
 
@@ -133,10 +152,13 @@ class Model:
       fakes = to_pixels(fakes)
     return fakes[0] if images.ndim == 3 else fakes
 
-  def translate_together(self, images, direction, count=0):
+  def translate_together(
+    self, images: Images | Sequence[Image], direction: str, count: int = 0
+  ) -> list[Image]:
     """Translates pictures that have the same size once they are padded.
 
-    Padding is done here alone; the network is given multiples of what it takes.
+    Whole pictures are padded here alone: the network is given multiples of
+    what it takes.
 
     Args:
       images: a sequence of float32 [height, width, channels] in [-1, 1].
@@ -180,7 +202,11 @@ def _check_images(images, channels):
     raise UserError(f'images of shape {images.shape}: there is nothing in them')
 
 
-def load(path, step=None, batch_norm='picture'):
+def load(
+  path: str | os.PathLike[str],
+  step: int | None = None,
+  batch_norm: str = 'picture',
+) -> Model:
   """Reads a model.
 
   Args:
@@ -211,8 +237,8 @@ def load(path, step=None, batch_norm='picture'):
   return Model(config, params, step)
 
 
-def from_flags(values):
-  """The model and direction of `cli.MODEL_FLAGS`.
+def from_flags(values: Mapping[str, Any]) -> tuple[Model, str]:
+  """The model and direction of `flags.MODEL_FLAGS`.
 
   Raises:
     UserError: as `load`, and for a direction that it lacks or that is not
@@ -300,7 +326,11 @@ def _averages(tree):
   )
 
 
-def save(folder, config, params):
+def save(
+  folder: str | os.PathLike[str],
+  config: ml_collections.ConfigDict | Mapping[str, Any],
+  params: Params,
+) -> None:
   """Writes a model folder: config.json and weights.msgpack.
 
   Args:

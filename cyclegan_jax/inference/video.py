@@ -21,7 +21,7 @@ def translate(way, job, smooth=0.0):
   """Translates a video to one of its size, speed and sound.
 
   Args:
-    way: a `translating.Way`.
+    way: a `batches.Way`.
     job: a `picture_files.Job`; a video that is there is left.
     smooth: share of the frame before in each frame, in [0, 1). Fades fast
       changes: against flicker, at the price of ghosts.

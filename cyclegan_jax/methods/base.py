@@ -3,9 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+from jax import Array
+from jaxtyping import Float, PRNGKeyArray
+
 from cyclegan_jax.common.directions import DIRECTIONS
+from cyclegan_jax.common.types import Params
 from cyclegan_jax.methods.losses import AdversarialLoss
 from cyclegan_jax.nets.layers import Net
+
+# Given they may be NumPy's, made they are JAX's.
+Images = Float[Array | np.ndarray, 'batch height width channels']
+Made = Float[Array, 'batch height width other_channels']
+Scalars = dict[str, Float[Array, '']]
 
 
 class Choices(NamedTuple):
@@ -15,15 +25,15 @@ class Choices(NamedTuple):
     generator: out_channels -> network.
     discriminator: () -> network.
     channels: {'a': int, 'b': int}.
-    adversarial: an `AdversarialLoss`.
+    adversarial_loss: an `AdversarialLoss`.
     weights: {option of loss.*: float}; each method uses its own.
     directions: what to train, of 'a2b' and 'b2a'.
   """
 
-  generator: Callable
-  discriminator: Callable
+  generator: Callable[..., Net]
+  discriminator: Callable[[], Net]
   channels: Mapping[str, int]
-  adversarial: AdversarialLoss
+  adversarial_loss: AdversarialLoss
   weights: Mapping[str, float]
   directions: tuple[str, ...] = DIRECTIONS
 
@@ -54,11 +64,15 @@ class Method(NamedTuple):
       batch['a'][i] should become.
   """
 
-  init: Callable
-  generator_loss: Callable
-  discriminator_loss: Callable
-  translate: Callable
-  won: Callable | None = None
+  init: Callable[[PRNGKeyArray, Mapping[str, Images]], Params]
+  generator_loss: Callable[
+    ..., tuple[Float[Array, ''], tuple[dict[str, Made], Scalars]]
+  ]
+  discriminator_loss: Callable[
+    ..., tuple[Float[Array, ''], tuple[Scalars, Scalars]]
+  ]
+  translate: Callable[[Params, Images, str], Made]
+  won: Callable[[float, float], bool] | None = None
   directions: tuple[str, ...] = DIRECTIONS
   generators: Mapping[str, Net] = {}
   paired: bool = False
@@ -73,5 +87,5 @@ class Entry(NamedTuple):
       those that the method reads; the others are not for it.
   """
 
-  make: Callable
+  make: Callable[[Choices], Method]
   options: tuple[str, ...]

@@ -17,7 +17,7 @@ def bigan(choices):
       gradient_penalty.
   """
   common.both_ways('bigan', choices)
-  adversarial, weights = choices.adversarial, choices.weights
+  adversarial, weights = choices.adversarial_loss, choices.weights
   generators, translate = common.translators(choices)
   critic = choices.discriminator()
   judge = common.judge_by(critic)

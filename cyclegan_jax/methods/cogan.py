@@ -29,7 +29,7 @@ def cogan(choices):
       gradient_penalty.
   """
   common.both_ways('cogan', choices)
-  adversarial, weights = choices.adversarial, choices.weights
+  adversarial, weights = choices.adversarial_loss, choices.weights
   like, critic = choices.generator(out_channels=3), choices.discriminator()
   seen = critic.options() | {'depth': critic.depth}
 

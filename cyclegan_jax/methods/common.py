@@ -106,7 +106,7 @@ def discriminators(judge, judged, choices):
   Returns:
     A `Method.discriminator_loss`.
   """
-  adversarial, weights = choices.adversarial, choices.weights
+  adversarial, weights = choices.adversarial_loss, choices.weights
 
   def loss(params, batch, samples, key, axis=None):
     keys = iter(jax.random.split(key, 8))

@@ -20,7 +20,7 @@ def cyclegan(choices):
     UserError: an identity loss between domains of different channels.
   """
   common.both_ways('cyclegan', choices)
-  adversarial, weights = choices.adversarial, choices.weights
+  adversarial, weights = choices.adversarial_loss, choices.weights
   for name in ('identity_a', 'identity_b'):
     if weights[name] and choices.channels['a'] != choices.channels['b']:
       raise UserError(

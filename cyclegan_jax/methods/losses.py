@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+Scores = Float[Array, 'batch height width 1']
 
 _LOGIT_95 = math.log(0.95 / 0.05)  # the logit of the probability 0.95
 
@@ -26,19 +30,26 @@ class AdversarialLoss(NamedTuple):
       discriminator tells them apart with next to no loss.
   """
 
-  generator: Callable
-  generator_fake: Callable
-  discriminator: Callable
+  generator: Callable[[Scores], Float[Array, '']]
+  generator_fake: Callable[[Scores], Float[Array, '']]
+  discriminator: Callable[[Scores, Scores], Float[Array, '']]
   penalized: bool = False
-  won: Callable = lambda real, fake: False
+  won: Callable[[float, float], bool] = lambda real, fake: False
 
 
-def l1(x, y):
+def l1(
+  x: Float[Array, '*shape'], y: Float[Array, '*shape']
+) -> Float[Array, '']:
   """Mean absolute difference (paper, Eq. 2)."""
   return jnp.mean(jnp.abs(x - y))
 
 
-def gradient_penalty(critic, real, fake, mix):
+def gradient_penalty(
+  critic: Callable[[Float[Array, 'batch height width channels']], Scores],
+  real: Float[Array, 'batch height width channels'],
+  fake: Float[Array, 'batch height width channels'],
+  mix: Float[Array, ' batch'],
+) -> Float[Array, '']:
   """WGAN-GP's penalty (Gulrajani et al. 2017, Eq. 3), without its weight 10.
 
   The critic's value of a picture is the mean of its scores, which is what the

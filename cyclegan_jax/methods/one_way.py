@@ -33,7 +33,7 @@ def one_way(
   networks, translate = common.translators(choices)
   critic = choices.discriminator()
   judge = common.judge_by(critic)
-  adversarial, weights = choices.adversarial, choices.weights
+  adversarial, weights = choices.adversarial_loss, choices.weights
 
   def ends(batch, direction):
     return batch[direction[0]], batch[direction[-1]]

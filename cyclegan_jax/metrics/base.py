@@ -1,12 +1,13 @@
 """What a metric is, and what it takes to make one."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cyclegan_jax.common.directions import DIRECTIONS
+from cyclegan_jax.common.types import Colours, Images
 
 
-def same(images):
+def same(images: Images) -> Images:
   """What is measured of pictures themselves."""
   return images
 
@@ -33,8 +34,8 @@ class Metric(NamedTuple):
   name: str
   kind: str
   columns: tuple[str, ...]
-  score: Callable
-  features: Callable | None = same
+  score: Callable[..., Any]
+  features: Callable[[Images], Any] | None = same
   best: str = 'low'
   directions: tuple[str, ...] = DIRECTIONS
   size: int = 0
@@ -58,7 +59,7 @@ class Needs(NamedTuple):
 
   paired: bool = False
   directions: tuple[str, ...] = DIRECTIONS
-  colours: list | None = None
+  colours: Colours | None = None
   segmenter: str = ''
   predicted: bool = False
   inception: str = ''

@@ -1,8 +1,10 @@
 """How far two pictures are from each other, pixel by pixel."""
 
 import numpy as np
+from jaxtyping import Float, Integer
 from numpy.lib.stride_tricks import sliding_window_view
 
+from cyclegan_jax.common.types import Colours, Image
 from cyclegan_jax.metrics.labels import IGNORED, nearest_colour
 
 _RANGE = 2.0  # of images in [-1, 1]
@@ -10,12 +12,12 @@ _MOST_DB = 100.0
 _SIGMA, _K1, _K2 = 1.5, 0.01, 0.03  # of SSIM (Wang et al. 2004, Sec. III)
 
 
-def l1(fake, real):
+def l1(fake: Image, real: Image) -> float:
   """Mean absolute difference in [0, 2]; lower is better."""
   return float(np.abs(fake - real).mean())
 
 
-def psnr(fake, real):
+def psnr(fake: Image, real: Image) -> float:
   """Peak signal-to-noise ratio in dB, at most 100; higher is better."""
   error = np.mean(np.square(fake - real), dtype=np.float64)
   if error == 0:
@@ -23,7 +25,7 @@ def psnr(fake, real):
   return min(_MOST_DB, float(10 * np.log10(_RANGE**2 / error)))
 
 
-def ssim(fake, real):
+def ssim(fake: Image, real: Image) -> float:
   """Structural similarity (Wang et al. 2004), gaussian window of 11 pixels.
 
   As `tf.image.ssim` computes it: windows that fit into the picture, the mean
@@ -58,7 +60,12 @@ def _blur(image, weights):
 PAIRED_METRICS = {'L1': l1, 'PSNR': psnr, 'SSIM': ssim}
 
 
-def pixel_accuracy(image, labels, colours, ignored=IGNORED):
+def pixel_accuracy(
+  image: Float[np.ndarray, 'height width 3'],
+  labels: Integer[np.ndarray, 'height width'],
+  colours: Colours,
+  ignored: int = IGNORED,
+) -> tuple[int, int]:
   """Share of pixels whose nearest class colour is of the true class.
 
   Args:

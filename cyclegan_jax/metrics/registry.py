@@ -1,7 +1,10 @@
 """The metrics by name. A new one is a line in `METRICS`."""
 
+from collections.abc import Sequence
+
 from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.metrics import makers, pixels
+from cyclegan_jax.metrics.base import Metric, Needs
 
 # name -> (name, `Needs`) -> [`Metric`]
 METRICS = {
@@ -21,12 +24,12 @@ METRICS = {
 }
 
 
-def names(text):
+def names(text: str) -> list[str]:
   """The names in a text such as 'l1,ssim'."""
   return list(dict.fromkeys(text.replace(',', ' ').split()))
 
 
-def make(names, needs):
+def make(names: Sequence[str], needs: Needs) -> list[Metric]:
   """The metrics of some names.
 
   Args:

@@ -2,15 +2,19 @@
 
 import collections
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Integer
 
 from cyclegan_jax.common.directions import opposite
+from cyclegan_jax.common.types import Colours, Image, Translate
+from cyclegan_jax.metrics.base import Metric
 from cyclegan_jax.metrics.labels import resize_labels
 from cyclegan_jax.metrics.segmentation import confusion
 
+_Labels = Integer[np.ndarray, 'height width']
 _TRANSLATED, _COPY, _BACK = 'translated', 'copy the input', 'reconstructed'
 _ANOTHER, _TRUE = 'another picture', 'true pair'
 CANDIDATES = (_TRANSLATED, _COPY, _ANOTHER, _TRUE, _BACK)
@@ -34,22 +38,22 @@ class Truth(NamedTuple):
       else, or None.
   """
 
-  pictures: dict
+  pictures: Mapping[str, Sequence[Image]]
   paired: bool
-  labels: Sequence | None = None
-  colours: list | None = None
-  predicted: Sequence | None = None
+  labels: Sequence[_Labels] | None = None
+  colours: Colours | None = None
+  predicted: Sequence[_Labels] | None = None
 
 
 def table(
-  translate,
-  tests,
-  directions,
-  metrics,
-  candidates=CANDIDATES,
-  batch=4,
-  reals=None,
-):
+  translate: Translate,
+  tests: Truth,
+  directions: Sequence[str],
+  metrics: Iterable[Metric],
+  candidates: Sequence[str] = CANDIDATES,
+  batch: int = 4,
+  reals: dict[Any, np.ndarray] | None = None,
+) -> list[dict[str, Any]]:
   """How close translations come, beside what needs no training.
 
   Args:
@@ -90,7 +94,7 @@ def table(
   return rows
 
 
-def markdown(rows):
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows as a table, in columns that also line up as plain text."""
   heads = list(dict.fromkeys(key for row in rows for key in row))
   cells = [heads] + [[_cell(h, row.get(h, '')) for h in heads] for row in rows]

@@ -1,17 +1,24 @@
 """The test pictures of a data set as metrics take them: read one at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import bad_pictures
+from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.metrics import labels as label_maps
+from cyclegan_jax.metrics.base import Metric
 from cyclegan_jax.metrics.table import Truth
 
 
 class Lazy(Sequence):
   """A sequence whose items are read each time they are asked for."""
 
-  def __init__(self, read, places):
+  def __init__(
+    self, read: Callable[[Any], np.ndarray], places: Sequence[Any]
+  ) -> None:
     """Takes a function of a place, and the places to call it with."""
     self._read = read
     self._places = places
@@ -23,12 +30,13 @@ class Lazy(Sequence):
     return self._read(self._places[index])
 
 
-def truth(data):
+def truth(data: Dataset) -> Truth:
   """The `Truth` of a `Dataset`; nothing is kept in memory."""
   source = data.source
   pictures = {}
   for domain in ('a', 'b'):
-    read, places = _reader(data, domain), range(len(source.test[domain]))
+    read = _reader(data, domain)
+    places = list(range(len(source.test[domain])))
     if data.skips and not source.paired:
       places = [place for place in places if _usable(read, place)]
     pictures[domain] = Lazy(read, places)
@@ -62,7 +70,9 @@ def _usable(read, place):
   return True
 
 
-def check(there, directions, chosen):
+def check(
+  there: Truth, directions: Collection[str], chosen: Iterable[Metric]
+) -> None:
   """Measures a picture of each domain, so that a mistake is met early.
 
   Raises:

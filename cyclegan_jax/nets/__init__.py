@@ -1,13 +1,20 @@
 """The networks by name, and the one way to run them."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
+from flax import linen as nn
+from jax import Array
+from jaxtyping import Float, PRNGKeyArray
 
 from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.common.types import Params
 from cyclegan_jax.nets.discriminators import PatchGAN, PixelGAN
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
+from cyclegan_jax.nets.layers import Net
 
 # A name with a number fixes the depth; the plain name takes any.
 GENERATORS = {
@@ -21,7 +28,14 @@ GENERATORS = {
 DISCRIMINATORS = {'patchgan': PatchGAN, 'pixelgan': PixelGAN}
 
 
-def constructor(table, name, what, *, depth=0, **options):
+def constructor(
+  table: Mapping[str, Callable[..., Net]],
+  name: str,
+  what: str,
+  *,
+  depth: int = 0,
+  **options: Any,
+) -> partial[Net]:
   """The network `name` of a table, with its options set but out_channels.
 
   Args:
@@ -47,17 +61,25 @@ def constructor(table, name, what, *, depth=0, **options):
   return partial(make, **options)
 
 
-def fields(make):
+def fields(make: Callable[..., Net]) -> set[str]:
   """The names of the options that a network of a table has."""
   return {field.name for field in dataclasses.fields(network_class(make))}
 
 
-def network_class(make):
+def network_class(make: Callable[..., Net]) -> type[Net]:
   """The class of a network of a table."""
-  return make.func if isinstance(make, partial) else make
+  kind = make.func if isinstance(make, partial) else make
+  return kind  # type: ignore[return-value]
 
 
-def apply(net, params, images, *, key=None, axis=None):
+def apply(
+  net: nn.Module,
+  params: Params,
+  images: Float[Array, 'batch height width channels'],
+  *,
+  key: PRNGKeyArray | None = None,
+  axis: str | None = None,
+) -> Float[Array, 'batch out_height out_width out_channels']:
   """Runs a network.
 
   Args:

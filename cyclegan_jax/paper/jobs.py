@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 from cyclegan_jax.common import files
 from cyclegan_jax.config.program import USER_ERROR
-from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.defaults import DEFAULTS
 from cyclegan_jax.paper import child_process
 
-_DEFAULTS = {key: default for key, (default, _) in OPTIONS.items()}
 _POLL = 0.1  # seconds
 _LAST_LINES = 5  # of the log of a child that failed
 
@@ -86,14 +85,14 @@ def _same(before, settings):
   """
   if before is None:
     return False
-  defaults = {key: x for key, x in _DEFAULTS.items() if key in settings}
+  defaults = {key: x for key, x in DEFAULTS.items() if key in settings}
   return _used(defaults | before) == _used(settings)
 
 
 def _used(settings):
   from cyclegan_jax.config.unused import unused  # it loads JAX
 
-  idle = unused(_DEFAULTS | settings)
+  idle = unused(DEFAULTS | settings)
   return {key: x for key, x in settings.items() if key not in idle}
 
 
@@ -155,7 +154,7 @@ def run(jobs, places, environment, say, finished=lambda: None):
 
   Args:
     jobs: `Job`s.
-    places: `places.places`, one a child at a time.
+    places: `devices.places`, one a child at a time.
     environment: {variable: value} of the children on top of this process's.
     say: prints a line to the user.
     finished: called after every job that was done.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.defaults import DEFAULTS
 
 
 class Row(NamedTuple):
@@ -170,7 +170,7 @@ def overrides(row, options):
 
   asked = row.overrides
   asked = asked(options) if callable(asked) else asked
-  asked = asked | {key: OPTIONS[key][0] for key in unused(options | asked)}
+  asked = asked | {key: DEFAULTS[key] for key in unused(options | asked)}
   return {key: x for key, x in asked.items() if options[key] != x}
 
 

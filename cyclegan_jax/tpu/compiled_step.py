@@ -68,9 +68,9 @@ def trace(
     optimizers: {'gen', 'disc'}, optax transformations.
     mesh: from `make_mesh`, or of real devices.
     shapes: {'a', 'b'}, of the whole batch [batch, height, width, channels].
-    pool_size: as for `train_state.create`.
-    ema_decay: as for `train_step.make_step`.
-    accumulate: as for `train_step.make_step`.
+    pool_size: as for `training.state.create`.
+    ema_decay: as for `training.step.make_step`.
+    accumulate: as for `training.step.make_step`.
 
   Returns:
     What `jax.jit(...).trace` gives: `.jaxpr` and `.lower()`.

@@ -31,7 +31,7 @@ class Device:
     """Compiles nothing yet.
 
     Args:
-      run: a `train.Run`.
+      run: a `Run`.
       mesh: the devices.
       share: (first, count), this process's part of each batch.
       state: the state to go on from.

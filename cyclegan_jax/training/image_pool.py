@@ -4,10 +4,14 @@ Shrivastava et al. (2017) with the official code's semantics. An image pool is
 a value: arrays on the device, part of the train state.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax import lax
+from jax import Array, lax
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int32, PRNGKeyArray
 
 
 class ImagePool(struct.PyTreeNode):
@@ -18,16 +22,22 @@ class ImagePool(struct.PyTreeNode):
     count: images stored so far, int32.
   """
 
-  images: jax.Array
-  count: jax.Array
+  images: Float[Array, 'size height width channels']
+  count: Int32[Array, '']
 
 
-def empty(size, shape, dtype=jnp.float32):
+def empty(
+  size: int, shape: Sequence[int], dtype: DTypeLike = jnp.float32
+) -> ImagePool:
   """A pool of `size` images [height, width, channels], at least 1."""
   return ImagePool(jnp.zeros((size, *shape), dtype), jnp.zeros((), jnp.int32))
 
 
-def exchange(pool, images, key):
+def exchange(
+  pool: ImagePool,
+  images: Float[Array, 'batch height width channels'],
+  key: PRNGKeyArray,
+) -> tuple[ImagePool, Float[Array, 'batch height width channels']]:
   """Shows new fakes to the pool, one after the other.
 
   While the pool fills, each new image is stored and returned. Full, it returns

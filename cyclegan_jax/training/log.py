@@ -10,11 +10,11 @@ import os
 import struct
 import time
 
-from clu import metric_writers, parameter_overview
 from google.protobuf import message
 from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
+import cyclegan_jax.data.tf  # noqa: F401, keeps clu's TensorFlow quiet
 from cyclegan_jax.common import files, images
 from cyclegan_jax.training.workdir import Workdir
 
@@ -37,6 +37,8 @@ class Log:
     Raises:
       UserError: it can't be written, here and in all methods.
     """
+    from clu import metric_writers  # after TensorFlow was silenced
+
     work = Workdir(workdir)
     self._workdir, self._samples = work.path, work.samples
     self.board = board = work.tensorboard
@@ -171,6 +173,8 @@ def _records(data):
 
 def parameter_table(params):
   """Every parameter's shape and size, as a table to read."""
+  from clu import parameter_overview
+
   return parameter_overview.get_parameter_overview(params)
 
 

@@ -18,7 +18,7 @@ class Optimizer(NamedTuple):
     options: those it takes, of 'beta1' and 'beta2'.
   """
 
-  make: Callable
+  make: Callable[..., optax.GradientTransformation]
   options: tuple[str, ...] = ()
 
 
@@ -58,11 +58,13 @@ class Schedule(NamedTuple):
     steps: length of the run.
   """
 
-  factor: Callable
+  factor: optax.Schedule
   steps: int
 
 
-def schedule(name, unit, constant, decay, steps_per_epoch):
+def schedule(
+  name: str, unit: str, constant: int, decay: int, steps_per_epoch: int
+) -> Schedule:
   """`constant` units at the full rate, then `decay` units down to 0.
 
   Args:
@@ -83,7 +85,9 @@ def schedule(name, unit, constant, decay, steps_per_epoch):
   )
 
 
-def optimizer(name, lr, beta1, beta2, factor):
+def optimizer(
+  name: str, lr: float, beta1: float, beta2: float, factor: optax.Schedule
+) -> optax.GradientTransformation:
   """The optimizer `name` with learning rate `lr * factor(step)`."""
   make, options = lookup(OPTIMIZERS, name, 'optim.name')
   values = {'beta1': beta1, 'beta2': beta2}

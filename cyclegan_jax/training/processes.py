@@ -23,7 +23,8 @@ from cyclegan_jax.common import hosts
 from cyclegan_jax.common.errors import Temporary, UserError
 
 _EXPLICIT = ('coordinator', 'num-processes', 'process-id')
-# May differ from machine to machine: record.py compares the pictures' names.
+# May differ from machine to machine: config/identity.py compares the names of
+# the pictures.
 _OWN = 'data.root'
 
 
@@ -32,7 +33,7 @@ class Agreed(UserError):
 
 
 def join(values, stops=False):
-  """Joins the other processes, if the flags `cli.PROCESS_FLAGS` ask for it.
+  """Joins the other processes, if the flags `flags.PROCESS_FLAGS` ask for it.
 
   Comes before anything that uses a device. From here on a line is printed if
   the process ends without a word.

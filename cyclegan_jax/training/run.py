@@ -3,9 +3,12 @@
 Fields that are options have the option's name.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+import optax
+
+from cyclegan_jax.common.types import Params, Translate
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.methods.base import Method
 from cyclegan_jax.training.optim import Schedule
@@ -72,7 +75,7 @@ class Run(NamedTuple):
   """
 
   method: Method
-  optimizers: dict
+  optimizers: Mapping[str, optax.GradientTransformation]
   schedule: Schedule
   data: Dataset
   lr: float
@@ -88,8 +91,8 @@ class Run(NamedTuple):
   devices: int = 0
   map: str = 'shard_map'
   log: Logging = Logging()
-  init_from: Callable[[], dict] | None = None
-  evaluate: Callable | None = None
+  init_from: Callable[[], Params] | None = None
+  evaluate: Callable[[int, Translate, Params], dict[str, float]] | None = None
   evaluate_every: int = 0
   profile: Profile | None = None
 
@@ -108,4 +111,4 @@ class Result(NamedTuple):
   step: int
   state: TrainState
   signal: int | None = None
-  rows: list[dict] | None = None
+  rows: list[dict[str, Any]] | None = None

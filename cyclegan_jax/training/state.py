@@ -1,10 +1,17 @@
 """All there is of a run at one step: what is saved is what is needed."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct, traverse_util
+from jax import Array
+from jaxtyping import Int32, PRNGKeyArray
 
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.types import Params
+from cyclegan_jax.methods.base import Images, Method
 from cyclegan_jax.training import image_pool
 
 
@@ -22,20 +29,28 @@ class TrainState(struct.PyTreeNode):
     ema: moving average of params['gen'], or None.
   """
 
-  step: jax.Array
-  params: dict
-  opt_state: dict
-  pool: dict
-  key: jax.Array
-  nonfinite: jax.Array
-  ema: dict | None = None
+  step: Int32[Array, '']
+  params: Params
+  opt_state: dict[str, optax.OptState]
+  pool: dict[str, image_pool.ImagePool]
+  key: PRNGKeyArray
+  nonfinite: Int32[Array, '']
+  ema: Params | None = None
 
-  def translation_params(self):
+  def translation_params(self) -> Params:
     """What to translate with: the averaged generators where there are any."""
     return {'gen': self.params['gen'] if self.ema is None else self.ema}
 
 
-def create(method, optimizers, key, batch, *, pool_size=50, ema=False):
+def create(
+  method: Method,
+  optimizers: Mapping[str, optax.GradientTransformation],
+  key: PRNGKeyArray,
+  batch: Mapping[str, Images],
+  *,
+  pool_size: int = 50,
+  ema: bool = False,
+) -> TrainState:
   """The state before the first step.
 
   Args:
@@ -66,7 +81,7 @@ def create(method, optimizers, key, batch, *, pool_size=50, ema=False):
   )
 
 
-def with_params(state, params):
+def with_params(state: TrainState, params: Params) -> TrainState:
   """A state that begins with other parameters.
 
   Args:

@@ -1,26 +1,29 @@
 """One step of any method: generators, image pool, discriminators."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from cyclegan_jax.methods.base import Method
 from cyclegan_jax.training import image_pool, parallel
+from cyclegan_jax.training.state import TrainState
 
 # The metric that counts the steps with NaN or infinity in a loss or gradient.
 NONFINITE = 'nonfinite_steps'
 
 
 def make_step(
-  method,
-  optimizers,
+  method: Method,
+  optimizers: Mapping[str, optax.GradientTransformation],
   *,
-  ema_decay=0.0,
-  accumulate=1,
-  on_nonfinite='stop',
-  platform=None,
-):
+  ema_decay: float = 0.0,
+  accumulate: int = 1,
+  on_nonfinite: str = 'stop',
+  platform: str | None = None,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """The pure step of training, to be compiled as one program.
 
   As in the official code the generators are updated first, all at once, then

@@ -1,29 +1,21 @@
-"""Runs a program or a script where some packages cannot be imported.
+"""Runs a program or a script where some packages are not installed.
 
 python without.py NAME[,NAME...] MODULE_OR_FILE [ARGUMENT...]
 """
 
-import importlib.abc
 import os
 import runpy
 import sys
 
 
-class Missing(importlib.abc.MetaPathFinder):
-  """Finds nothing, but refuses what is below some packages."""
-
-  def __init__(self, packages):
-    self._packages = packages
-
-  def find_spec(self, name, path=None, target=None):
-    del path, target
-    if name.partition('.')[0] in self._packages:
-      raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+def remove(packages):
+  """Has imports of packages fail, and `importlib.util.find_spec` find none."""
+  sys.modules.update(dict.fromkeys(packages))
 
 
 def main(argv):
   _, packages, program, *rest = argv
-  sys.meta_path.insert(0, Missing(packages.split(',')))
+  remove(packages.split(','))
   sys.argv = [program, *rest]
   if program.endswith('.py'):
     sys.path.insert(0, os.path.dirname(os.path.abspath(program)))

@@ -1,0 +1,47 @@
+"""Options keep their name down to the field or parameter that holds them."""
+
+import dataclasses
+import inspect
+
+import pytest
+import tiny
+
+from cyclegan_jax import nets
+from cyclegan_jax.data import sources
+from cyclegan_jax.data.dataset import Dataset
+from cyclegan_jax.data.preprocess import Preprocess
+from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.methods.base import Choices
+from cyclegan_jax.metrics.base import Needs
+from cyclegan_jax.metrics.table import table
+from cyclegan_jax.training import evaluation, optim
+from cyclegan_jax.training.run import Logging, Run
+
+
+def names():
+  """Fields and parameters below the config, where options may end."""
+  for values in (Run, Logging, Dataset, Preprocess, Choices, Needs):
+    yield from values._fields
+  for make in (*nets.GENERATORS.values(), *nets.DISCRIMINATORS.values()):
+    network = getattr(make, 'func', make)
+    yield from (field.name for field in dataclasses.fields(network))
+  for function in (
+    nets.constructor,
+    optim.optimizer,
+    optim.schedule,
+    table,
+    evaluation.Tracker,
+    sources.folder,
+  ):
+    yield from inspect.signature(function).parameters
+  yield from (f'loss_{weight}' for weight in tiny.WEIGHTS)
+
+
+@pytest.mark.parametrize('option', OPTIONS)
+def test_an_option_keeps_its_name(option):
+  if option in ('data.source', 'log.report'):
+    pytest.skip('used up by the config and by the command main')
+  section, _, name = option.rpartition('.')
+  found = set(names())
+  per_domain = name.removesuffix('_a').removesuffix('_b')
+  assert found & {name, f'{section}_{name}', per_domain}, option
