@@ -19,10 +19,10 @@ def load_model(
       model = load_model('runs/satellite2map')
       fake = model.translate(images, 'a2b')
 
-  See `cyclegan_jax.inference.model.load` for the arguments and
+  See `cyclegan_jax.inference.saved.load` for the arguments and
   `cyclegan_jax.inference.model.Model.translate` for the images.
   """
   # Imported here: the modules of this package need not all load JAX.
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
 
-  return model.load(path, step, batch_norm)
+  return saved.load(path, step, batch_norm)

@@ -58,7 +58,7 @@ def main(argv):
     raise UserError('--segmenter and --predictions: give one of them')
   program.quiet()
   from cyclegan_jax.common import hosts
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
   from cyclegan_jax.metrics import test_set
   from cyclegan_jax.metrics.table import markdown, table
   from cyclegan_jax.training import processes
@@ -66,7 +66,7 @@ def main(argv):
   processes.join(values)
   step = None if values['step'] < 0 else values['step']
   with processes.together():
-    loaded = model.load(values['model'], step, values['batch-norm'])
+    loaded = saved.load(values['model'], step, values['batch-norm'])
     if not loaded.directions:
       raise UserError(f'{values["model"]} (--model) holds no generator')
     tests = _tests(config, loaded, values)

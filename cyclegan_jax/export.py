@@ -40,13 +40,13 @@ def main(argv):
   output = files.place(values['output'])
   program.quiet()
   from cyclegan_jax.exporters import checked, formats
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
 
   lookup(formats.FORMATS, values['format'], '--format')
   lookup(formats.LAYOUTS, values['layout'], '--layout')
   checked.check_packages(values['format'])
   _check_output(output, values['overwrite'])
-  loaded, direction = model.from_flags(values)
+  loaded, direction = saved.from_flags(values)
   wanted = formats.Wanted(
     loaded,
     direction,

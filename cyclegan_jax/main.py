@@ -30,7 +30,7 @@ def main(argv):
   from cyclegan_jax.config import identity
   from cyclegan_jax.config.options import flatten
   from cyclegan_jax.config.run import build_evaluation, build_run
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
   from cyclegan_jax.training import processes, profiling, trainer
   from cyclegan_jax.training.workdir import Workdir, open_workdir
 
@@ -42,10 +42,10 @@ def main(argv):
       run = build_run(config)._replace(profile=profile)
       if config.init_from:
         run = run._replace(
-          init_from=lambda: model.load(config.init_from).params
+          init_from=lambda: saved.load(config.init_from).params
         )
       evaluate = build_evaluation(
-        config, run, workdir, lambda *args: model.save(args[0], config, args[1])
+        config, run, workdir, lambda *args: saved.save(args[0], config, args[1])
       )
     identity.begin(workdir, config, run.data.source)
     result = trainer.train(run._replace(evaluate=evaluate), workdir)

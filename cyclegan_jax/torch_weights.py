@@ -53,7 +53,7 @@ def import_files(paths, values):
   """
   from cyclegan_jax import pth
   from cyclegan_jax.defaults import get_config
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
 
   if not paths:
     raise UserError('no files: give the .pth files to import (see --help)')
@@ -69,7 +69,7 @@ def import_files(paths, values):
     config[section].update(chosen)
   for place, (path, network) in found.items():
     print(f'{path}: {_describe(place, network)}')
-  model.save(folder, config, params)
+  saved.save(folder, config, params)
   print(f'the model is in {folder}')
 
 
@@ -80,13 +80,13 @@ def export_files(rest, values):
     UserError: a model or flags that don't fit, or files that are there.
   """
   from cyclegan_jax import pth
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
 
   if rest:
     raise UserError(f'{rest[0]!r} is no flag: give --model=PATH')
   flags.require(values, 'model', 'epoch')
   step = None if values['step'] < 0 else values['step']
-  trained = model.load(values['model'], step)
+  trained = saved.load(values['model'], step)
   folder = files.place(values['output'])
   states = {
     folder / f'{values["epoch"]}_net_{name}.pth': state
@@ -109,7 +109,7 @@ def export_files(rest, values):
 
 def _is_free(folder):
   """Returns True for a new or empty folder, or a model to be replaced."""
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
 
   if not folder.exists():
     return True
@@ -117,7 +117,7 @@ def _is_free(folder):
     return False
   with files.writing(folder):
     names = {path.name for path in folder.iterdir()}
-  return names <= {model.CONFIG, model.WEIGHTS}
+  return names <= {saved.CONFIG, saved.WEIGHTS}
 
 
 def _describe(place, network):

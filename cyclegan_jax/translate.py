@@ -53,7 +53,7 @@ def main(argv):
   _check(values)
   program.quiet()
   from cyclegan_jax.common import files, hosts
-  from cyclegan_jax.inference import batches, model, picture_files, video
+  from cyclegan_jax.inference import batches, picture_files, saved, video
   from cyclegan_jax.training import processes
 
   lookup(picture_files.FORMATS, values['format'], '--format')
@@ -63,7 +63,7 @@ def main(argv):
     jobs = picture_files.find(
       values['input'], output, values['format'], video.ending
     )
-    loaded, direction = model.from_flags(values)
+    loaded, direction = saved.from_flags(values)
     _check_way_back(loaded, values)
     if hosts.writes():
       _begin(output, jobs, loaded, direction, values)

@@ -17,7 +17,7 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.exporters import checked
 from cyclegan_jax.exporters.formats import FORMATS, Wanted
-from cyclegan_jax.inference import model
+from cyclegan_jax.inference import saved
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.conv import forms
 
@@ -52,7 +52,7 @@ def models(tmp_path_factory):
   """{name: a model}, for every entry of `NETWORKS`."""
   root = tmp_path_factory.mktemp('models')
   return {
-    name: model.load(tiny.save_model(root / str(i), **options))
+    name: saved.load(tiny.save_model(root / str(i), **options))
     for i, (name, options) in enumerate(NETWORKS.items())
   }
 
@@ -158,7 +158,7 @@ def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
   assert program.run(export.main, argv) == 0
   assert 'run on 2 of 13x18: at most' in capsys.readouterr().out
   images = rng.integers(0, 256, (2, 13, 18, 3), np.uint8)
-  expected = model.load(folder).translate(images, 'b2a')
+  expected = saved.load(folder).translate(images, 'b2a')
   run = FORMATS[name].open(path)
   fakes = np.asarray(run(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
   assert fakes.dtype == np.uint8
@@ -170,7 +170,7 @@ def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
 
 
 def test_a_bfloat16_run_is_exported_in_float32(tmp_path):
-  bfloat16 = model.load(tiny.save_model(tmp_path / 'm', dtype='bfloat16'))
+  bfloat16 = saved.load(tiny.save_model(tmp_path / 'm', dtype='bfloat16'))
   wanted = Wanted(bfloat16, 'a2b', batch=1, size=(16, 16))
   result = checked.write(tmp_path / 'program', 'stablehlo', wanted)
   # bfloat16 has 8 bits, so that a program in it would be further off.

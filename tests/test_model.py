@@ -13,7 +13,7 @@ import cyclegan_jax
 from cyclegan_jax import main, nets, pth
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
-from cyclegan_jax.inference import model
+from cyclegan_jax.inference import saved
 from cyclegan_jax.training import checkpoint
 
 
@@ -50,7 +50,7 @@ def test_what_is_saved_is_loaded(folder, image):
 
 
 def test_pixels_in_pixels_out(folder, image):
-  loaded = model.load(folder)
+  loaded = saved.load(folder)
   pixels = np.round((image + 1) * 127.5).astype(np.uint8)
   fake = loaded.translate(pixels, 'b2a')
   exact = loaded.translate(pixels / np.float32(127.5) - 1, 'b2a')
@@ -60,7 +60,7 @@ def test_pixels_in_pixels_out(folder, image):
 
 @pytest.mark.parametrize('norm', ['instance', 'batch'])
 def test_pictures_of_a_batch_leave_each_other_alone(norm, image, tmp_path):
-  loaded = model.load(tiny.save_model(tmp_path, generator__norm=norm))
+  loaded = saved.load(tiny.save_model(tmp_path, generator__norm=norm))
   batch = np.stack([image, image[::-1], 0.5 * image])
   fakes = loaded.translate(batch, 'a2b')
   for one, fake in zip(batch, fakes):
@@ -68,7 +68,7 @@ def test_pictures_of_a_batch_leave_each_other_alone(norm, image, tmp_path):
 
 
 def test_tiles_give_the_same(folder, image):
-  loaded = model.load(folder)
+  loaded = saved.load(folder)
   seen = []
   by_tiles = loaded.translate(image, 'a2b', tile=True, progress=seen.append)
   np.testing.assert_allclose(
@@ -89,11 +89,11 @@ def test_tiles_give_the_same(folder, image):
 )
 def test_arrays_that_are_no_pictures(folder, images, words):
   with pytest.raises(UserError, match=words):
-    model.load(folder).translate(images, 'a2b')
+    saved.load(folder).translate(images, 'a2b')
 
 
 def test_a_direction_it_lacks(tmp_path, image):
-  loaded = model.load(tiny.save_model(tmp_path, names=('b2a',)))
+  loaded = saved.load(tiny.save_model(tmp_path, names=('b2a',)))
   assert loaded.directions == ('b2a',)
   assert loaded.translate(image, 'b2a').shape == image.shape
   with pytest.raises(UserError, match="'a2b': it translates b2a"):
@@ -103,14 +103,14 @@ def test_a_direction_it_lacks(tmp_path, image):
 def test_a_folder_of_official_files_with_either_reading_of_batch_norm(
   tmp_path, image
 ):
-  ours = model.load(tiny.save_model(tmp_path / 'm', generator__norm='batch'))
+  ours = saved.load(tiny.save_model(tmp_path / 'm', generator__norm='batch'))
   for name, state in pth.states(ours.config.to_dict(), ours.params).items():
     pth.write(tmp_path / f'latest_net_{name}.pth', state)
-  official = model.load(tmp_path)
+  official = saved.load(tmp_path)
   assert official.directions == ('a2b', 'b2a')
   expected = ours.translate(image, 'b2a')
   np.testing.assert_array_equal(official.translate(image, 'b2a'), expected)
-  average = model.load(tmp_path, batch_norm='average')
+  average = saved.load(tmp_path, batch_norm='average')
   net, params = average.network('b2a')
   assert net.norm == 'batch_frozen'
   frozen = average.translate(image, 'b2a')
@@ -121,9 +121,9 @@ def test_a_folder_of_official_files_with_either_reading_of_batch_norm(
 
 
 def test_a_run_translates_by_its_average(workdir, image):
-  loaded = model.load(workdir)
+  loaded = saved.load(workdir)
   steps = [checkpoint.read_params(workdir / 'checkpoints', s) for s in (2, 4)]
-  assert loaded.step == 4 and model.load(workdir, step=2).step == 2
+  assert loaded.step == 4 and saved.load(workdir, step=2).step == 2
   tiny.assert_same(loaded.params, steps[1][1])
   raw = checkpoint._read_raw(workdir / 'checkpoints' / '4')
   tiny.assert_same(loaded.params['gen'], raw['ema'])
@@ -150,7 +150,7 @@ def test_a_run_of_every_method_translates_and_reports(
   assert program.run(main.main, argv) == 0
   page = (tmp_path / 'report' / 'index.html').read_text()
   assert 'adv_a2b' in page or 'adv_a' in page
-  loaded = model.load(tmp_path)
+  loaded = saved.load(tmp_path)
   assert loaded.directions == ('a2b', 'b2a')
   images = np.zeros((2, tiny.SIZE, tiny.SIZE, 3), np.uint8)
   for direction in loaded.directions:
@@ -162,7 +162,7 @@ def test_reading_changes_nothing_in_a_run(workdir):
   unfinished = workdir / 'checkpoints' / '6.orbax-checkpoint-tmp'
   unfinished.mkdir()
   before = sorted(workdir.rglob('*'))
-  model.load(workdir)
+  saved.load(workdir)
   assert sorted(workdir.rglob('*')) == before
   unfinished.rmdir()
 
@@ -171,19 +171,19 @@ def test_a_damaged_checkpoint_is_passed_over(workdir, tmp_path):
   copy = tmp_path / 'run'
   shutil.copytree(workdir, copy)
   flip_bit(copy / 'checkpoints' / '4')
-  assert model.load(copy).step == 2
+  assert saved.load(copy).step == 2
   with pytest.raises(UserError, match='no checkpoint in .* can be read'):
-    model.load(copy, step=4)
+    saved.load(copy, step=4)
 
 
 def test_an_older_config_gets_the_defaults(folder, tmp_path):
-  saved = json.loads((folder / 'config.json').read_text())
-  del saved['generator']['upsampling'], saved['optim']
-  (tmp_path / 'config.json').write_text(json.dumps(saved))
+  config = json.loads((folder / 'config.json').read_text())
+  del config['generator']['upsampling'], config['optim']
+  (tmp_path / 'config.json').write_text(json.dumps(config))
   (tmp_path / 'weights.msgpack').write_bytes(
     (folder / 'weights.msgpack').read_bytes()
   )
-  assert model.load(tmp_path).config.generator.upsampling == 'transpose'
+  assert saved.load(tmp_path).config.generator.upsampling == 'transpose'
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_broken_model_folder(spoil, words, folder, tmp_path):
     (tmp_path / name).write_bytes((folder / name).read_bytes())
   spoil(tmp_path)
   with pytest.raises(UserError, match=words):
-    model.load(tmp_path)
+    saved.load(tmp_path)
 
 
 def test_what_is_no_model(folder, tmp_path):
@@ -213,13 +213,13 @@ def test_what_is_no_model(folder, tmp_path):
     (tmp_path / 'text.txt', 'is no model'),
   ):
     with pytest.raises(UserError, match=words):
-      model.load(path)
+      saved.load(path)
   with pytest.raises(UserError, match='leave out the step'):
-    model.load(folder, step=3)
+    saved.load(folder, step=3)
   with pytest.raises(UserError, match='no running averages'):
-    model.load(folder, batch_norm='average')
+    saved.load(folder, batch_norm='average')
   with pytest.raises(UserError, match='batch_norm'):
-    model.load(folder, batch_norm='best')
+    saved.load(folder, batch_norm='best')
 
 
 def test_training_starts_from_a_model(folder, pictures, tmp_path):
@@ -234,7 +234,7 @@ def test_training_starts_from_a_model(folder, pictures, tmp_path):
   )
   assert program.run(main.main, argv) == 0
   _, params = checkpoint.read_params(tmp_path / 'run' / 'checkpoints')
-  tiny.assert_same(params, model.load(folder).params)
+  tiny.assert_same(params, saved.load(folder).params)
 
 
 def test_training_keeps_the_networks_a_model_lacks(pictures, tmp_path):
@@ -244,7 +244,7 @@ def test_training_keeps_the_networks_a_model_lacks(pictures, tmp_path):
   )
   assert program.run(main.main, argv) == 0
   _, params = checkpoint.read_params(tmp_path / 'run' / 'checkpoints')
-  tiny.assert_same(params['gen']['b2a'], model.load(one).params['gen']['b2a'])
+  tiny.assert_same(params['gen']['b2a'], saved.load(one).params['gen']['b2a'])
   assert set(params['gen']) == {'a2b', 'b2a'}
 
 

@@ -28,7 +28,7 @@ from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.data import builtin, decode, sources
-from cyclegan_jax.inference import model, picture_files
+from cyclegan_jax.inference import picture_files, saved
 from cyclegan_jax.metrics import labels, segmenter_model
 from cyclegan_jax.training import evaluation, trainer, workdir
 from cyclegan_jax.training.log import Log
@@ -254,9 +254,9 @@ def test_official_files(bucket, tmp_path):
     done(torch_weights, 'import', *official, f'--output={root}/in')
   for name in ('out', 'in'):
     assert same_files(tmp_path / name, bucket / 'pth' / name)
-  params = model.load(made).params
-  tiny.assert_same(model.load('gs://bucket/pth/out').params, params)
-  one = model.load('gs://bucket/pth/out/latest_net_G_A.pth').params
+  params = saved.load(made).params
+  tiny.assert_same(saved.load('gs://bucket/pth/out').params, params)
+  one = saved.load('gs://bucket/pth/out/latest_net_G_A.pth').params
   tiny.assert_same(one['gen']['a2b'], params['gen']['a2b'])
   with pytest.raises(UserError, match='gs://bucket/no.pth cannot be read'):
     pth.read('gs://bucket/no.pth')
@@ -406,7 +406,7 @@ def test_a_run_in_a_bucket_is_one_on_a_disk(
   assert not os.path.exists('gs:')
   for name in ('metrics.jsonl', 'parameters.txt', 'test_metrics.md'):
     assert (there / name).read_text() == (here / name).read_text()
-  one, other = (model.load(str(folder)) for folder in (here, there))
+  one, other = (saved.load(str(folder)) for folder in (here, there))
   assert one.step == other.step == 4
   tiny.assert_same(one.params, other.params)
   assert [p.name for p in (there / 'checkpoints').iterdir()] == ['4']

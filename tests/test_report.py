@@ -163,9 +163,9 @@ def test_samples_and_figures(finished, page):
 
 
 def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
 
-  trained = model.load(finished)
+  trained = saved.load(finished)
   there, _ = page.content['gallery']['directions']
   assert there['columns'] == ['real A', 'to B', 'back to A', 'true B']
   assert [row['name'] for row in there['rows']] == ['0.png', '1.png']

@@ -10,7 +10,7 @@ import tiny
 
 from cyclegan_jax import main, pth, torch_weights
 from cyclegan_jax.config import program
-from cyclegan_jax.inference import model
+from cyclegan_jax.inference import saved
 
 KINDS = {
   'G_A': 'generator',
@@ -73,11 +73,11 @@ def test_there_and_back(norm, tmp_path, capsys):
 def test_an_imported_model_translates(tmp_path, capsys):
   paths = official(tmp_path / 'there', ['G_B'])
   assert run(capsys, 'import', *paths, f'--output={tmp_path / "m"}')[0] == 0
-  loaded = model.load(tmp_path / 'm')
+  loaded = saved.load(tmp_path / 'm')
   assert loaded.directions == ('b2a',)
   pixels = np.zeros((16, 16, 3), np.uint8)
   assert loaded.translate(pixels, 'b2a').shape == (16, 16, 3)
-  again = model.load(paths[0])
+  again = saved.load(paths[0])
   np.testing.assert_array_equal(
     again.translate(pixels, 'b2a'), loaded.translate(pixels, 'b2a')
   )
@@ -95,7 +95,7 @@ def test_a_run_is_exported(pictures, tmp_path, capsys):
   )
   assert code == 0 and len(out.splitlines()) == 4
   assert err.count('\n') == 1 and 'warning' in err and '--eval' in err
-  trained, read = model.load(tmp_path / 'run'), model.load(folder)
+  trained, read = saved.load(tmp_path / 'run'), saved.load(folder)
   for direction in ('a2b', 'b2a'):
     expected = jax.tree_util.tree_leaves_with_path(
       trained.params['gen'][direction]

@@ -20,7 +20,7 @@ from cyclegan_jax import load_model
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags
 from cyclegan_jax.config.run import build_evaluation, build_run
-from cyclegan_jax.inference import model
+from cyclegan_jax.inference import saved
 from cyclegan_jax.training import stopping, workdir
 from cyclegan_jax.training.checkpoint import Checkpoints
 from cyclegan_jax.training.device_queue import SickTraining
@@ -403,7 +403,7 @@ def measured(pictures, workdir, **overrides):
       config,
       run,
       workdir,
-      lambda folder, params: model.save(folder, config, params),
+      lambda folder, params: saved.save(folder, config, params),
     )
   )
 

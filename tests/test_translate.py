@@ -13,7 +13,7 @@ from tiny import pixels
 from cyclegan_jax import translate
 from cyclegan_jax.config import program
 from cyclegan_jax.data.decode import named
-from cyclegan_jax.inference import batches, model, picture_files, tiled
+from cyclegan_jax.inference import batches, model, picture_files, saved, tiled
 
 SIZES = {'1.png': (20, 20), 'x/2.jpg': (33, 21), 'x/y/3.png': (20, 20)}
 
@@ -54,7 +54,7 @@ def run(folder, source, tmp_path, capsys):
 
 def expected(folder, path, direction='a2b'):
   image = picture_files.read(named(path), 3)
-  return model.load(folder).translate(image, direction)
+  return saved.load(folder).translate(image, direction)
 
 
 def assert_shows(path, image):
@@ -203,7 +203,7 @@ def test_a_picture_turned_by_what_stands_behind_its_pixels(run, tmp_path):
 def test_reconstructions(run, folder, source, tmp_path):
   assert run('--reconstruct')[0] == 0
   there = expected(folder, source / '1.png')
-  back = model.load(folder).translate(there, 'b2a')
+  back = saved.load(folder).translate(there, 'b2a')
   assert_shows(tmp_path / 'out' / '1.png', there)
   assert_shows(tmp_path / 'out' / '1.reconstructed.png', back)
 
@@ -213,7 +213,7 @@ def test_side_by_side(run, folder, source, tmp_path):
   assert len(made(tmp_path / 'out')) == 4
   image = picture_files.read(named(source / 'x' / '2.jpg'), 3)
   there = expected(folder, source / 'x' / '2.jpg')
-  back = model.load(folder).translate(there, 'b2a')
+  back = saved.load(folder).translate(there, 'b2a')
   assert_shows(
     tmp_path / 'out' / 'x' / '2.png', np.concatenate([image, there, back], 1)
   )
@@ -235,7 +235,7 @@ def test_a_size_is_compiled_once(folder, source, run, monkeypatch):
 
       self._translate = translate
 
-  monkeypatch.setattr(model, 'Model', Counted)
+  monkeypatch.setattr(saved, 'Model', Counted)
   Image.new('RGB', (19, 17)).save(source / 'nearly.png')
   assert run(batch=4)[0] == 0
   assert sorted(batches) == [(1, 24, 36), (4, 20, 20), (4, 20, 20)]
@@ -256,7 +256,7 @@ def test_deep_gray_stays_deep(run, tmp_path):
   assert run(model=path, input=tmp_path / 'deep.png')[0] == 0
   result = pixels(tmp_path / 'out' / 'deep.png')
   image = (levels / np.float32(65535) * 2 - 1)[..., None]
-  fake = model.load(path).translate(image, 'a2b')[..., 0]
+  fake = saved.load(path).translate(image, 'a2b')[..., 0]
   assert result.dtype == np.uint16
   assert np.abs(result - (fake + 1) * 32767.5).max() < 3
 

@@ -17,7 +17,7 @@ from cyclegan_jax.config.run import build_run
 from cyclegan_jax.config.unused import check_used, unused
 from cyclegan_jax.data.sources import folder
 from cyclegan_jax.defaults import DEFAULTS, OPTIONS, get_config
-from cyclegan_jax.inference import model
+from cyclegan_jax.inference import saved
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.nets.generators import REMATS
@@ -323,8 +323,8 @@ def test_inits_and_norms_declare_that_the_gain_changes_them():
 
 @pytest.mark.parametrize('changes', REFUSED)
 def test_a_model_of_before_is_loaded(changes, tmp_path):
-  model.save(tmp_path, make_config(changes), {'gen': {}, 'disc': {}})
-  loaded = model.load(tmp_path)
+  saved.save(tmp_path, make_config(changes), {'gen': {}, 'disc': {}})
+  loaded = saved.load(tmp_path)
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
   jax.eval_shape(loaded.method.init, KEY, {'a': images, 'b': images})
 

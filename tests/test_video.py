@@ -8,7 +8,7 @@ from cyclegan_jax import translate
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.data.decode import named
-from cyclegan_jax.inference import model, video
+from cyclegan_jax.inference import saved, video
 from cyclegan_jax.inference.batches import Way
 from cyclegan_jax.inference.picture_files import Job
 
@@ -141,7 +141,7 @@ def test_the_program_takes_videos_among_pictures(tmp_path, capsys):
   out, err = capsys.readouterr()
   assert '1 video:' in out and 'bad.mp4' in err
   _, shown = frames(tmp_path / 'out' / '1.mp4')
-  fakes = model.load(folder).translate(light, 'a2b')
+  fakes = saved.load(folder).translate(light, 'a2b')
   means = [x.mean(axis=(1, 2)) for x in (shown, fakes)]
   assert np.abs(means[0] - means[1]).max() < 0.15  # the codec's loss
   made = (tmp_path / 'out' / '1.mp4').stat().st_mtime_ns
@@ -154,6 +154,6 @@ def test_the_program_takes_videos_among_pictures(tmp_path, capsys):
   assert 'by other direction' in capsys.readouterr().err
   assert program.run(translate.main, [*back, '--overwrite']) == 2
   _, shown = frames(tmp_path / 'out' / '1.mp4')
-  fakes = model.load(folder).translate(light, 'b2a')
+  fakes = saved.load(folder).translate(light, 'b2a')
   means = [x.mean(axis=(1, 2)) for x in (shown, fakes)]
   assert np.abs(means[0] - means[1]).max() < 0.15

@@ -12,7 +12,7 @@ from cyclegan_jax import nets
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.config.unused import unused
 from cyclegan_jax.defaults import DEFAULTS, get_config
-from cyclegan_jax.inference import model
+from cyclegan_jax.inference import saved
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.base import DIRECTIONS, Choices
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
@@ -267,5 +267,5 @@ def save_model(folder, *, names=('a2b', 'b2a'), seed=0, **overrides):
     jax.random.PRNGKey(seed), jax.tree.map(np.float32, images)
   )
   gen = {name: params['gen'][name] for name in names}
-  model.save(folder, config, {'gen': gen, 'disc': params['disc']})
+  saved.save(folder, config, {'gen': gen, 'disc': params['disc']})
   return folder

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax import Array
 from jaxtyping import Float, PRNGKeyArray
@@ -75,7 +76,7 @@ def network_class(make: Callable[..., Net]) -> type[Net]:
 def apply(
   net: nn.Module,
   params: Params,
-  images: Float[Array, 'batch height width channels'],
+  images: Float[Array | np.ndarray, 'batch height width channels'],
   *,
   key: PRNGKeyArray | None = None,
   axis: str | None = None,

@@ -24,9 +24,9 @@ def main(argv):
   program.quiet()
   from cyclegan_jax.common import files, images
   from cyclegan_jax.config.run import build_data
-  from cyclegan_jax.inference import model
+  from cyclegan_jax.inference import saved
 
-  a_model = model.load(values['model'])
+  a_model = saved.load(values['model'])
   dataset = build_data(config)
   output = files.place(values['output'])
   with files.writing(output), files.made(output) as folder:

@@ -11,7 +11,7 @@ from cyclegan_jax.common import images
 from cyclegan_jax.common.directions import opposite
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.run import build_data
-from cyclegan_jax.inference import batches, model
+from cyclegan_jax.inference import batches, saved
 from cyclegan_jax.metrics.pixels import PAIRED_METRICS
 from cyclegan_jax.report_page.grids import embedded
 from cyclegan_jax.training.workdir import Workdir
@@ -40,11 +40,11 @@ def gallery(workdir, count):
   nothing = {'step': None, 'directions': []}
   if not count:
     return nothing | {'note': 'No test pictures were asked for.'}
-  saved = Workdir(workdir).has_checkpoints()
-  if not saved and not (workdir / model.WEIGHTS).exists():
+  is_run = Workdir(workdir).has_checkpoints()
+  if not is_run and not (workdir / saved.WEIGHTS).exists():
     return nothing | {'note': 'No test pictures: no checkpoint is saved yet.'}
   try:
-    trained = model.load(workdir)
+    trained = saved.load(workdir)
     data = build_data(trained.config)
   except UserError as e:
     return nothing | {'note': f'No test pictures: {e}'}
