@@ -21,7 +21,7 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags
 from cyclegan_jax.config.run import build_evaluation, build_run
 from cyclegan_jax.inference import saved
-from cyclegan_jax.training import stopping, workdir
+from cyclegan_jax.training import stopping, trainer
 from cyclegan_jax.training.checkpoint import Checkpoints
 from cyclegan_jax.training.device_queue import SickTraining
 from cyclegan_jax.training.trainer import train
@@ -249,7 +249,7 @@ def test_a_signal_saves_and_stops(number, pictures, tmp_path):
   assert signal.getsignal(number) is before
   assert Checkpoints(tmp_path / 'checkpoints').latest_step() == result.step
   work = Workdir(tmp_path)
-  assert workdir.report(result, work, 100002) == 128 + number
+  assert trainer.report(result, work, 100002) == 128 + number
 
 
 def test_a_signal_told_twice_at_once_is_one(monkeypatch):

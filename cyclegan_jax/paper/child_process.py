@@ -1,6 +1,6 @@
 """Starts a command that ends with its parent, on some of the cores.
 
-    python child.py PARENT LOCK CORES COMMAND...
+    python child_process.py PARENT LOCK CORES COMMAND...
 
 On Linux the kernel sends the command SIGTERM when its parent is gone, however
 that was, so training saves and stops. What a killed parent left may still be

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import optax
 
-from cyclegan_jax.common.errors import lookup
+from cyclegan_jax.common.errors import choose, lookup
 
 
 class Optimizer(NamedTuple):
@@ -77,7 +77,7 @@ def schedule(
     steps_per_epoch: steps in an epoch.
   """
   factor = lookup(SCHEDULES, name, 'schedule.name')
-  lookup(dict.fromkeys(UNITS), unit, 'schedule.unit')
+  choose(UNITS, unit, 'schedule.unit')
   size = steps_per_epoch if unit == 'epochs' else 1
   return Schedule(
     partial(factor, constant=constant, decay=decay, unit=size),
