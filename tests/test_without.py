@@ -1,4 +1,4 @@
-"""What needs no TensorFlow, TFDS, clu or orbax runs where these are missing."""
+"""Programs that run where TensorFlow, TFDS, clu and orbax are missing."""
 
 import pathlib
 import subprocess

@@ -1,4 +1,4 @@
-"""What decides a run, written to its folder, and compared to continue it."""
+"""Settings and pictures of a run: written to its folder, and compared later."""
 
 import importlib.metadata
 import json

@@ -1,4 +1,4 @@
-"""What every command does: exit codes, quiet libraries, large memory pages."""
+"""Exit codes, quiet libraries and large memory pages, for every command."""
 
 import logging
 import os

@@ -61,7 +61,7 @@ def build_run(config):
 
 
 def build_evaluation(config, run, workdir, save):
-  """What measures the test pictures during training; None if nothing does.
+  """Returns the `Tracker` of the test pictures during training, or None.
 
   Args:
     config: the config.

@@ -60,7 +60,7 @@ def unused(options):
 
 
 def _choosers():
-  """What decides which options are used.
+  """The options whose values decide which other options are used.
 
   Returns:
     [{option: {a name it can be set to: uses}}]. A use is an option or, where

@@ -124,7 +124,7 @@ class Reader:
         )
 
   def _crop(self, pixels, corner, flip):
-    """What the preprocessing mode shows of a picture, as drawn."""
+    """The part of a picture that the preprocessing mode shows, as drawn."""
     height, width = pixels.shape[:2]
     top, left = 0, 0
     if self._preprocess.crops:

@@ -52,7 +52,7 @@ class Model:
 
   @property
   def multiple(self) -> int:
-    """What heights and widths are padded to a multiple of."""
+    """The number that heights and widths are padded to multiples of."""
     networks = self.method.generators.values()
     return max((net.multiple for net in networks), default=1)
 
@@ -84,7 +84,7 @@ class Model:
 
   @property
   def joins(self) -> bool:
-    """Whether pictures of a batch leave each other alone."""
+    """Returns True if the pictures of a batch do not change each other."""
     return self.config.generator.norm != 'batch'
 
   def checksum(self) -> int:

@@ -161,7 +161,7 @@ def suites(name, options):
 
 
 def overrides(row, options):
-  """What a row changes in a config: {option: value}, without what is so.
+  """{option: value} that a row overrides, without options that have it already.
 
   Training refuses options that make no difference, so those of the config that
   are for other rows get their defaults.

@@ -45,7 +45,7 @@ def _file(name):
 
 
 def _hash(text):
-  """What a Content-Security-Policy calls an inline text it allows."""
+  """The name a Content-Security-Policy has for an inline text it allows."""
   digest = hashlib.sha256(text.encode()).digest()
   return f"'sha256-{base64.b64encode(digest).decode()}'"
 

@@ -1,4 +1,4 @@
-"""Where a run's numbers and pictures go: files, TensorBoard, the terminal.
+"""Writes a run's numbers and pictures: files, TensorBoard, the terminal.
 
 The only file that imports clu.
 """

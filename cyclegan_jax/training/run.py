@@ -98,7 +98,7 @@ class Run(NamedTuple):
 
 
 class Result(NamedTuple):
-  """How a call of `train` ended.
+  """The outcome of a call of `train`.
 
   Attributes:
     step: steps done.
