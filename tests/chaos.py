@@ -467,6 +467,8 @@ def main(argv=None):
   )
   args = parser.parse_args(argv)
   quiet()
+  import cyclegan_jax.data.tf  # noqa: F401, or TensorBoard's reader is loud
+
   folder = pathlib.Path(args.keep or tempfile.mkdtemp(prefix='chaos_'))
   folder.mkdir(parents=True, exist_ok=True)
   if any(folder.iterdir()):
