@@ -87,6 +87,15 @@ def test_imports_point_down():
           assert name in ('', 'defaults'), f'{path} imports {target}'
 
 
+def test_below_config_nobody_sees_a_config():
+  for folder in ORDER[: ORDER.index('config')]:
+    for path in modules(folder):
+      for target in imported(path):
+        assert not target.startswith(
+          ('ml_collections', 'cyclegan_jax.defaults')
+        ), f'{path} imports {target}'
+
+
 def test_the_engine_names_no_method():
   from cyclegan_jax.methods import METHODS
 

@@ -326,7 +326,10 @@ def test_a_model_of_before_is_loaded(changes, tmp_path):
   saved.save(tmp_path, make_config(changes), {'gen': {}, 'disc': {}})
   loaded = saved.load(tmp_path)
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-  jax.eval_shape(loaded.method.init, KEY, {'a': images, 'b': images})
+  params = jax.eval_shape(loaded.method.init, KEY, {'a': images, 'b': images})
+  assert params['gen'] and params['disc']
+  for key, value in changes.items():
+    assert flatten(loaded.config.to_dict())[key] == value
 
 
 @pytest.mark.parametrize('changes', REFUSED)
