@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint
+.PHONY: demo test lint gpu
 
 demo: $(VENV)/installed
 	$(BIN)/python -m cyclegan_jax.main --config=configs/satellite2map.py
@@ -17,7 +17,11 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+# On a machine with a GPU and JAX for it, in the Python at hand.
+gpu:
+	PYTHONPATH=. $(PYTHON) benchmarks/gpu.py --output=gpu
+
+$(VENV)/installed: setup.cfg setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)

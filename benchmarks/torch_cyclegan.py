@@ -111,8 +111,7 @@ class ImagePool:
 
 
 def _lsgan(scores, real):
-  target = torch.tensor(float(real)).expand_as(scores)
-  return functional.mse_loss(scores, target)
+  return functional.mse_loss(scores, torch.full_like(scores, float(real)))
 
 
 class CycleGAN:
@@ -141,7 +140,7 @@ class CycleGAN:
     """Updates the generators, then the discriminators on the pool's fakes."""
     self._train_discs(False)
     self._optimizer_gen.zero_grad()
-    with _autocast(self._bf16):
+    with _autocast(self._bf16, a.device):
       loss, fakes = self._generator_loss(a, b)
     loss.backward()
     self._optimizer_gen.step()
@@ -150,7 +149,7 @@ class CycleGAN:
     self._optimizer_disc.zero_grad()
     for domain, real in (('b', b), ('a', a)):
       fake = self._pools[domain].exchange(fakes[domain].detach())
-      with _autocast(self._bf16):
+      with _autocast(self._bf16, a.device):
         on_real = _lsgan(self._discs[domain](real), True)
         on_fake = _lsgan(self._discs[domain](fake), False)
         loss = 0.5 * (on_real + on_fake)
@@ -182,17 +181,20 @@ def _adam(*nets):
   return torch.optim.Adam(parameters, lr=2e-4, betas=(0.5, 0.999))
 
 
-def _autocast(on):
-  return torch.autocast('cpu', torch.bfloat16, enabled=on)
+def _autocast(on, device):
+  return torch.autocast(device.type, torch.bfloat16, enabled=on)
 
 
-def _preparation(channels_last, compiled):
-  """network -> network as a variant runs it."""
+def _preparation(channels_last, compiled, device):
+  """network -> network as a variant runs it on a device."""
 
   # The first step is to tell what compiling takes, not what a cache saved.
   torch.compiler.config.force_disable_caches = True
 
+  torch.backends.cudnn.benchmark = True
+
   def prepare(net):
+    net = net.to(device)
     if channels_last:
       net = net.to(memory_format=torch.channels_last)
     return torch.compile(net) if compiled else net
@@ -200,48 +202,59 @@ def _preparation(channels_last, compiled):
   return prepare
 
 
-def _images(size, batch, channels_last):
-  images = torch.rand(batch, 3, size, size) * 2 - 1
+def _images(size, batch, channels_last, device):
+  images = torch.rand(batch, 3, size, size, device=device) * 2 - 1
   if channels_last:
     images = images.contiguous(memory_format=torch.channels_last)
   return images
 
 
-def trainer(work, channels_last=False, compiled=False, bf16=False):
+def trainer(
+  work, channels_last=False, compiled=False, bf16=False, device='cpu'
+):
   """A contender's setup: the training step of an `options.Work`."""
-  prepare = _preparation(channels_last, compiled)
+  prepare = _preparation(channels_last, compiled, device)
   model = CycleGAN(work.blocks, work.width, work.identity, bf16, prepare)
-  a, b = (_images(work.size, work.batch, channels_last) for _ in 'ab')
+  a, b = (_images(work.size, work.batch, channels_last, device) for _ in 'ab')
   return lambda: model.step(a, b), lambda: None, {}
 
 
 def translator(
-  work, channels_last=False, compiled=False, bf16=False, weights=None
+  work,
+  channels_last=False,
+  compiled=False,
+  bf16=False,
+  weights=None,
+  device='cpu',
 ):
   """A contender's setup: one forward pass of the generator.
 
   Args:
     work: an `options.Work`.
     channels_last, compiled, bf16: see `options.VARIANTS`.
-    weights: an official .pth file with the generator's weights.
+    weights: an official .pth file with the generator's weights; None for
+      random ones.
+    device: where it runs, as PyTorch names it.
   """
-  prepare = _preparation(channels_last, compiled)
+  prepare = _preparation(channels_last, compiled, device)
   net = generator(work.blocks, work.width).eval()
-  # Layers here lie in the same order, under shorter names.
-  state = torch.load(weights, weights_only=True).values()
-  net.load_state_dict(dict(zip(net.state_dict(), state, strict=True)))
+  if weights:
+    # Layers here lie in the same order, under shorter names.
+    state = torch.load(weights, weights_only=True).values()
+    net.load_state_dict(dict(zip(net.state_dict(), state, strict=True)))
   net = prepare(net)
   pictures = options.random_batch(get_config(), work.batch, work.size)['a']
   images = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+  images = images.to(device)
   if channels_last:
     images = images.contiguous(memory_format=torch.channels_last)
 
   facts = {}  # read after the first translation
 
   def translate():
-    with torch.inference_mode(), _autocast(bf16):
+    with torch.inference_mode(), _autocast(bf16, images.device):
       fake = net(images)
     if not facts:
-      facts['fake'] = fake.float().permute(0, 2, 3, 1).numpy()
+      facts['fake'] = fake.float().permute(0, 2, 3, 1).cpu().numpy()
 
   return translate, lambda: None, facts

@@ -1,5 +1,6 @@
 """Every form of a convolution gives what the plain one gives."""
 
+import re
 from functools import partial
 
 import jax
@@ -87,7 +88,31 @@ def test_winograd_is_chosen_for_the_residual_blocks_of_the_paper():
   assert not chosen(64, 64)
 
 
-def test_a_gpu_takes_the_plain_form():
+@pytest.mark.parametrize('height,width', SIZES)
+@pytest.mark.parametrize('size,geometry', CASES)
+def test_gpu_form_equals_the_plain_one(size, geometry, height, width):
+  x, kernel = operands(size, height, width, 5, 3)
+  form = partial(forms._gpu, geometry=geometry)
+  assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
+
+
+@pytest.mark.parametrize('size,geometry', [CASES[3], CASES[6]])
+def test_a_gpu_meets_no_window_as_large_as_an_image(size, geometry):
+  # A kernel's gradient, whose images lie in the channels' place, over an image
+  # with holes: 6 ms in XLA on an H100, for a layer of 0.02.
+  x, kernel = operands(size, 32, 32, 5, 3)
+  slow = r'lhs_spec=\(3, 0, 1, 2\)[^]]*lhs_dilation=\(2, 2\)'
+
+  def found(form):
+    def loss(kernel):
+      return (form(x, kernel, geometry) ** 2).sum()
+
+    return re.findall(slow, str(jax.make_jaxpr(jax.grad(loss))(kernel)))
+
+  assert found(plain) and not found(forms._gpu)
+
+
+def test_a_gpu_takes_the_plain_form_but_for_transposed_ones():
   x, kernel = operands(3, 34, 34, 4, 4)
   form = forms.convolution('gpu')
 

@@ -1,7 +1,9 @@
 """Convolutions in the form that is fastest on a platform, to the same result.
 
 Accelerators take XLA's own convolution, but for one gradient that the TPU's
-compiler spends minutes on. On the CPU XLA is slow at some shapes
+compiler spends minutes on, and one that a GPU runs with a window as large as
+the image: the kernel's gradient of a transposed convolution, more than half of
+a step's time on an H100 (docs/performance.md). On the CPU XLA is slow at some shapes
 (figures in docs/performance.md), which other forms of the same sums avoid:
 
 - an output whose size is a power of two: one row more, cut off again;
@@ -70,9 +72,10 @@ def loops(platform, x):
   """Whether 3x3 convolutions of x, to as many channels, may stand in a loop.
 
   XLA compiles a convolution within a loop to naive code on the CPU; Winograd's
-  form has none. Elsewhere a loop costs nothing and compiles once.
+  form has none. On a GPU a step with a loop took 64 ms, without one 53 ms. On a
+  TPU a loop costs nothing and compiles once.
   """
-  if platform == ANY:
+  if platform in (ANY, 'gpu'):
     return False
   kernel = (3, 3, x.shape[-1], x.shape[-1])
   return platform != 'cpu' or winograd.suits(x.shape, kernel)
@@ -109,6 +112,12 @@ def _tpu(x, kernel, geometry):
   return _tpu_thin(x, kernel)
 
 
+def _gpu(x, kernel, geometry):
+  if geometry.dilation == 1:
+    return plain(x, kernel, geometry)
+  return _gpu_transposed(x, kernel, geometry)
+
+
 def product(x, kernel, geometry):
   """`plain` as a matrix product with what the kernel sees at each place."""
   size, stride = len(kernel), geometry.stride
@@ -138,7 +147,13 @@ def _any(x, kernel, geometry):
 ANY = 'any'
 # For what runs in a loop on a CPU.
 CPU_LOOP = 'cpu loop'
-FORMS = {'cpu': _cpu, 'tpu': _tpu, ANY: _any, CPU_LOOP: product}
+FORMS = {
+  'cpu': _cpu,
+  'gpu': _gpu,
+  'tpu': _tpu,
+  ANY: _any,
+  CPU_LOOP: product,
+}
 
 
 @jax.custom_vjp
@@ -157,6 +172,44 @@ def _tpu_backward(residuals, grad):
 
 
 _tpu_thin.defvjp(_tpu_forward, _tpu_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _gpu_transposed(x, kernel, geometry):
+  return plain(x, kernel, geometry)
+
+
+def _gpu_forward(x, kernel, geometry):
+  return _gpu_transposed(x, kernel, geometry), (x, kernel)
+
+
+def _gpu_backward(geometry, residuals, grad):
+  x, kernel = residuals
+  _, gradient_x = jax.vjp(lambda x: plain(x, kernel, geometry), x)
+  return *gradient_x(grad), as_strided(x, kernel, grad, geometry)
+
+
+_gpu_transposed.defvjp(_gpu_forward, _gpu_backward)
+
+
+def as_strided(x, kernel, grad, geometry):
+  """The kernel's gradient of a transposed convolution.
+
+  The transposed convolution of x is the gradient of a strided convolution of
+  the output, whose own kernel gradient is one that cuDNN has an algorithm for.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    grad: the output's gradient [batch, height', width', outputs].
+    geometry: a `Geometry` with a dilation and the stride 1.
+  """
+  size = kernel.shape[0]
+  before, after = geometry.padding
+  strided = Geometry(geometry.dilation, (size - 1 - before, size - 1 - after))
+  mirrored = jnp.zeros_like(kernel.swapaxes(2, 3))
+  _, gradient = jax.vjp(lambda k: plain(grad, k, strided), mirrored)
+  return jnp.flip(gradient(x)[0], (0, 1)).swapaxes(2, 3)
 
 
 def _is_small(x, kernel, geometry):

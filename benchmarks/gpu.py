@@ -1,0 +1,355 @@
+"""Checks and times this project on a GPU, beside PyTorch, in one go:
+
+  python benchmarks/gpu.py --output=FOLDER      (make gpu)
+
+Needs JAX for the GPU, flax, optax and ml_collections; PyTorch for the
+comparison; neither TensorFlow, clu, orbax nor a network. Writes results.json
+and tables.md; a part that would end after --minutes is left out, and named.
+"""
+
+import argparse
+import concurrent.futures
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import gpu_speed
+import gpu_tables
+import gpu_truth
+import numpy as np
+from contenders import Contender
+
+HERE = pathlib.Path(__file__).resolve().parent
+PARTS = ('card', 'truth', 'repeat', 'step', 'translation')
+# What makes all operations deterministic, autotuning included.
+DETERMINISTIC = '--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0'
+REPEATED_STEPS = 5
+_SLOWEST = 'eager tf32'  # of the ways to run PyTorch: at batch 1 alone
+
+
+class Work(NamedTuple):
+  """What a contender computes.
+
+  Attributes:
+    size: side of the images in pixels.
+    batch: images of each domain.
+    blocks: residual blocks of the generators.
+    width: channels of the first layers.
+  """
+
+  size: int
+  batch: int
+  blocks: int
+  width: int
+
+
+class Race(NamedTuple):
+  """Contenders that take turns.
+
+  Attributes:
+    kind: 'step' or 'translation'.
+    work: a `Work`.
+    ours: precisions of this project.
+    theirs: names of `gpu_speed.TORCH`.
+    steps: steps in a turn.
+    seconds: rough time of the race, preparation included.
+    experiments: names of `gpu_speed.EXPERIMENTS`.
+  """
+
+  kind: str
+  work: Work
+  ours: tuple
+  theirs: tuple
+  steps: int
+  seconds: int
+  experiments: tuple = ()
+
+
+def races(args):
+  """The races, the most important first."""
+
+  def work(size, batch):
+    return Work(size, batch, args.blocks, args.width)
+
+  variants = tuple(filter(None, args.variants.split(',')))
+  fast = tuple(name for name in variants if name != _SLOWEST)
+  chosen = tuple(args.precisions.split(','))
+  size, large = args.size, 4 * args.size
+  return [
+    Race(
+      'step',
+      work(size, 1),
+      chosen,
+      variants,
+      max(1, args.steps),
+      120,
+      tuple(filter(None, args.experiments.split(','))),
+    ),
+    Race(
+      'step',
+      work(size, args.batch),
+      chosen[:2],
+      fast,
+      max(1, args.steps // 5),
+      70,
+    ),
+    Race(
+      'step',
+      work(size, max(1, args.batch // 4)),
+      ('bfloat16',),
+      fast,
+      max(1, args.steps // 2),
+      60,
+    ),
+    Race(
+      'translation',
+      work(size, 1),
+      chosen[:2],
+      fast,
+      2 * args.steps,
+      30,
+    ),
+    Race(
+      'translation',
+      work(large, 1),
+      ('bfloat16',),
+      fast,
+      args.steps,
+      30,
+    ),
+  ]
+
+
+def main(argv):
+  args = _parse(argv)
+  output = pathlib.Path(args.output)
+  output.mkdir(parents=True, exist_ok=True)
+  begin = time.monotonic()
+  # JAX and PyTorch share the card: neither takes what it does not need.
+  os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
+  results = {'command': argv, 'left_out': []}
+
+  def left():
+    return args.minutes * 60 - (time.monotonic() - begin)
+
+  def note(name, value):
+    results[name] = value
+    results['seconds'] = time.monotonic() - begin
+    text = json.dumps(results, indent=2)
+    (output / 'results.json').write_text(text + '\n')
+    (output / 'tables.md').write_text(gpu_tables.document(results))
+    print(f'{name}: done after {results["seconds"]:.0f} s', flush=True)
+
+  parts = args.parts.split(',')
+  if 'card' in parts:
+    note('card', _facts(Contender('card', gpu_speed.card, args.product)))
+  if 'truth' in parts or 'repeat' in parts:
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      truth = pool.submit(_truth, args, output) if 'truth' in parts else None
+      if 'repeat' in parts:
+        note('repeat', _repeat(args))
+      if truth:
+        note('truth', truth.result())
+  timed = []
+  for race in races(args):
+    if race.kind not in parts:
+      continue
+    if left() < race.seconds:
+      results['left_out'].append(f'{race.kind} {tuple(race.work)}: no time')
+      note('races', timed)
+      continue
+    timed.append(_run(race, args, output))
+    note('races', timed)
+  print((output / 'tables.md').read_text())
+
+
+def _parse(argv):
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+
+  def add(name, default, meaning):
+    parser.add_argument(
+      name, default=default, type=type(default), help=f'{meaning} ({default})'
+    )
+
+  add('--output', 'gpu', 'folder of results.json and tables.md')
+  add('--minutes', 6.0, 'time that no new part begins after')
+  add('--parts', ','.join(PARTS), 'what to do')
+  add('--platform', 'cuda', "JAX's name of the device; cpu to try the script")
+  add('--size', 256, 'side of the images in pixels')
+  add('--batch', 16, 'the largest batch')
+  add('--blocks', 9, 'residual blocks')
+  add('--width', 64, 'channels of the first layers')
+  add('--steps', 20, 'steps in a turn at batch 1')
+  add('--rounds', 3, 'turns of each contender')
+  add('--product', 8192, 'side of the matrices of the product')
+  add('--truth-seconds', 120.0, 'truth: time for the cases, starts left out')
+  add('--precisions', 'bfloat16,tf32,float32', 'of this project, for steps')
+  add('--variants', ','.join(gpu_speed.TORCH), 'ways to run PyTorch')
+  add('--experiments', '', 'variants of the step to compare, with commas')
+  add('--cases', '', 'truth: the cases whose names begin so')
+  return parser.parse_args(argv[1:])
+
+
+def _facts(contender):
+  """The facts of a contender's setup, or why it failed; its process ends."""
+  contender.close()
+  return contender.facts or {'failure': contender.failure}
+
+
+def _truth(args, output):
+  """{precision: {case: relative difference to the CPU}}."""
+  files = {
+    name: output / f'{name}.npz' for name in ('cpu', *gpu_truth.PRECISIONS)
+  }
+  processes = []
+  for name, path in files.items():
+    precision = 'highest' if name == 'cpu' else name
+    command = [
+      sys.executable,
+      HERE / 'gpu_truth.py',
+      f'--precision={precision}',
+      f'--output={path}',
+      f'--only={args.cases}',
+      f'--seconds={args.truth_seconds}',
+    ]
+    platform = 'cpu' if name == 'cpu' else args.platform
+    environment = os.environ | {'JAX_PLATFORMS': platform}
+    processes.append(subprocess.Popen(command, env=environment))
+  for process in processes:
+    process.wait()
+  arrays = {}
+  failures = {}
+  for name, path in files.items():
+    if not path.exists():
+      failures[name] = ['the process ended without a result']
+      continue
+    with np.load(path) as file:
+      found = {key: file[key] for key in file.files}
+    path.unlink()
+    failures[name] = found.pop('failures').tolist()
+    arrays[name] = found
+  truth = arrays.pop('cpu', {})
+  return {
+    'differences': {
+      name: gpu_truth.differences(
+        {key: truth[key] for key in truth if key in found}, found
+      )
+      for name, found in arrays.items()
+    },
+    'failures': {name: x for name, x in failures.items() if x},
+  }
+
+
+def _repeat(args):
+  """Digests of the state after some steps, by processes of two kinds."""
+  work = Work(args.size // 2, 1, min(2, args.blocks), args.width)
+  result = {}
+  for name, flags in (('plain', ''), ('deterministic', DETERMINISTIC)):
+    flags = '' if args.platform == 'cpu' else flags
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      made = [
+        pool.submit(
+          Contender,
+          f'{name} {i}',
+          gpu_speed.digest,
+          work,
+          REPEATED_STEPS,
+          flags,
+        )
+        for i in range(2)
+      ]
+      found = [_facts(future.result()) for future in made]
+    result[name] = found
+  result['flags'] = DETERMINISTIC
+  return result
+
+
+def _run(race, args, output):
+  """A race's results, in plain values."""
+  device = 'cpu' if args.platform == 'cpu' else 'cuda'
+  folder = output / f'{race.kind}_{race.work.size}_{race.work.batch}'
+
+  def prepare_ours(precision, experiment=None):
+    name = f'here, {precision}' + (experiment and f', {experiment}' or '')
+    # The profile of what is to be fast.
+    where = folder if precision == 'bfloat16' else None
+    if experiment:
+      where = folder.with_name(f'{folder.name}_{experiment.replace(" ", "_")}')
+    return Contender(
+      name,
+      gpu_speed.ours,
+      race.work,
+      race.kind,
+      precision,
+      race.steps,
+      where and str(where),
+      experiment,
+    )
+
+  def prepare_theirs():
+    if importlib.util.find_spec('torch') is None:
+      return []
+    return [
+      Contender(
+        f'PyTorch, {variant}',
+        gpu_speed.theirs,
+        race.work,
+        race.kind,
+        variant,
+        race.steps,
+        device,
+      )
+      for variant in race.theirs
+    ]
+
+  with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    theirs = pool.submit(prepare_theirs)
+    # The first alone: others would disturb XLA's choice of algorithms.
+    contenders = [prepare_ours(race.ours[0])]
+    others = [(name,) for name in race.ours[1:]]
+    others += [('bfloat16', name) for name in race.experiments]
+    contenders += pool.map(lambda x: prepare_ours(*x), others)
+    contenders += theirs.result()
+  for _ in range(args.rounds):
+    for contender in contenders:
+      contender.step()
+  for contender in contenders:
+    contender.close()
+  return {
+    'kind': race.kind,
+    'work': race.work._asdict(),
+    'contenders': {
+      c.name: {
+        'failure': c.failure,
+        'seconds': [t.seconds / race.steps for t in c.timings],
+        'dispatch': [t.dispatch / race.steps for t in c.timings],
+        'compile': c.facts.get('compile'),
+        'peak': c.facts.get('peak'),
+      }
+      for c in contenders
+    },
+    'profiles': {
+      path.name: _profile(path)
+      for path in (folder, *output.glob(f'{folder.name}_*'))
+    },
+  }
+
+
+def _profile(folder):
+  import gpu_profile
+
+  try:
+    return gpu_profile.summary(folder)
+  except Exception as e:  # a profile that can't be read loses no timing
+    return {'failure': f'{type(e).__name__}: {e}'[:300]}
+
+
+if __name__ == '__main__':
+  main(sys.argv)

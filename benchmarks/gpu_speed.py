@@ -1,0 +1,303 @@
+"""Contenders of gpu.py: steps and translations on one device, many at a time.
+
+A setup returns (start, wait, facts), as `contenders.Contender` wants it. The
+first two calls of `start` do one step each, later ones `steps`: steps are
+queued as in training, and the device waits for no host in between.
+"""
+
+import os
+import pathlib
+import time
+
+import options
+
+# Precision of float32 products: the name in tables -> JAX's name.
+JAX_PRECISIONS = {'float32': 'highest', 'tf32': 'default'}
+# name in tables -> arguments of `torch_cyclegan.trainer`
+TORCH = {
+  'eager tf32': {},
+  'channels_last bfloat16': {'channels_last': True, 'bf16': True},
+  'torch.compile bfloat16': {
+    'channels_last': True,
+    'bf16': True,
+    'compiled': True,
+  },
+}
+
+
+# Variants of this project to compare: name -> XLA_FLAGS. The first also
+# compiles the residual blocks as a loop in place of one by one.
+LOOP = 'blocks in a loop'
+EXPERIMENTS = {
+  LOOP: '',
+  'all in command buffers': '--xla_gpu_enable_command_buffer=FUSION,CUBLAS,'
+  'CUBLASLT,CUDNN,CUSTOM_CALL,CONDITIONAL,WHILE,DYNAMIC_SLICE_FUSION '
+  '--xla_gpu_graph_min_graph_size=1 --xla_gpu_command_buffer_unroll_loops=true',
+}
+
+
+def queued(step, wait, facts, steps, profile=None):
+  """Returns a setup's result that starts `steps` steps in a call.
+
+  Args:
+    step: () -> None, starts a step.
+    wait: () -> None, waits for the steps started.
+    facts: a dict, to which the first `wait` adds.
+    steps: steps in each call of `start` from the third on.
+    profile: () -> context, entered in the third call; None for no profile.
+  """
+  calls = 0
+
+  def start():
+    nonlocal calls
+    calls += 1
+    if calls == 3 and profile:
+      with profile():
+        for _ in range(2):
+          step()
+        wait()
+    for _ in range(steps if calls > 2 else 1):
+      step()
+
+  return start, wait, facts
+
+
+def ours(args, kind, precision, steps, profile=None, experiment=None):
+  """A contender's setup: this project.
+
+  Args:
+    args: `Namespace` of size, batch, blocks, width, identity.
+    kind: 'step' or 'translation'.
+    precision: 'float32', 'tf32' or 'bfloat16'.
+    steps: see `queued`.
+    profile: a folder for the profile of two steps and the compiled program.
+    experiment: a name of `EXPERIMENTS`, or None.
+  """
+  _use_flags(EXPERIMENTS.get(experiment, ''))
+  import jax
+
+  if experiment == LOOP:
+    from cyclegan_jax.nets.conv import forms
+
+    forms.loops = lambda platform, x: True
+
+  jax.config.update(
+    'jax_default_matmul_precision', JAX_PRECISIONS.get(precision, 'default')
+  )
+  dtype = 'bfloat16' if precision == 'bfloat16' else 'float32'
+  config = options.get_config()
+  config.update_from_flattened_dict(
+    {
+      'generator.name': 'resnet',
+      'generator.depth': args.blocks,
+      'generator.width': args.width,
+      'discriminator.width': args.width,
+      'train.batch_size': args.batch,
+      'dtype': dtype,
+    }
+  )
+  make = {'step': _jax_step, 'translation': _jax_translation}[kind]
+  begin = time.perf_counter()
+  compiled, step, results = make(config, args)
+  facts = {'compile': time.perf_counter() - begin}
+
+  def wait():
+    jax.block_until_ready(results())
+    if 'peak' not in facts:
+      memory = jax.local_devices()[0].memory_stats() or {}
+      facts['peak'] = memory.get('peak_bytes_in_use')
+
+  def profiled():
+    return jax.profiler.trace(profile)
+
+  if profile:
+    folder = pathlib.Path(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'program.txt').write_text(compiled.as_text())
+  return queued(step, wait, facts, steps, profiled if profile else None)
+
+
+def _jax_step(config, args):
+  import jax
+
+  from cyclegan_jax.config.method import build_method
+  from cyclegan_jax.config.run import build_optimizers
+  from cyclegan_jax.training import optim, parallel
+  from cyclegan_jax.training import state as train_state
+  from cyclegan_jax.training import step as train_step
+
+  mesh = parallel.make_mesh(1)
+  method = build_method(config)
+  schedule = optim.schedule(steps_per_epoch=1000, **config.schedule)
+  optimizers = build_optimizers(config, schedule)
+  batch = jax.device_put(
+    options.random_batch(config, args.batch, args.size), parallel.split(mesh)
+  )
+  state = parallel.replicate(
+    train_state.create(
+      method, optimizers, jax.random.PRNGKey(0), batch, pool_size=50
+    ),
+    mesh,
+  )
+  compiled = (
+    parallel.shard_mapped(train_step.make_step(method, optimizers), mesh)
+    .lower(state, batch)
+    .compile()
+  )
+
+  def step():
+    nonlocal state
+    state, _ = compiled(state, batch)
+
+  return compiled, step, lambda: state
+
+
+def _jax_translation(config, args):
+  import jax
+
+  from cyclegan_jax.config.method import build_method
+
+  method = build_method(config)
+  batch = jax.device_put(options.random_batch(config, args.batch, args.size))
+  params = method.init(jax.random.PRNGKey(0), batch)
+  compiled = (
+    jax.jit(method.translate, static_argnums=2)
+    .lower(params, batch['a'], 'a2b')
+    .compile()
+  )
+  fake = None
+
+  def step():
+    nonlocal fake
+    fake = compiled(params, batch['a'])
+
+  return compiled, step, lambda: fake
+
+
+def theirs(args, kind, variant, steps, device):
+  """A contender's setup: PyTorch.
+
+  Args:
+    args, kind, steps: see `ours`.
+    variant: a name of `TORCH`.
+    device: 'cuda' or 'cpu'.
+  """
+  import torch
+  import torch_cyclegan
+
+  work = options.Work(
+    args.size, args.batch, args.blocks, args.width, identity=True
+  )
+  make = {
+    'step': torch_cyclegan.trainer,
+    'translation': torch_cyclegan.translator,
+  }[kind]
+  begin = time.perf_counter()
+  step, _, facts = make(work, **TORCH[variant], device=device)
+
+  def wait():
+    if device == 'cuda':
+      torch.cuda.synchronize()
+    if 'peak' not in facts:
+      facts.pop('fake', None)
+      facts['compile'] = time.perf_counter() - begin
+      facts['peak'] = (
+        torch.cuda.max_memory_allocated() if device == 'cuda' else None
+      )
+
+  return queued(step, wait, facts, steps)
+
+
+def card(size):
+  """A contender's setup that does nothing; its facts are those of the card.
+
+  Args:
+    size: side of the matrices to multiply.
+
+  Returns:
+    (start, wait, facts): 'name'; 'products', {precision: operations per
+    second}; 'copy', bytes read and written per second.
+  """
+  import jax
+  import jax.numpy as jnp
+
+  def fastest(run, *args, times=10):
+    run(*args).block_until_ready()
+    seconds = []
+    for _ in range(3):
+      begin = time.perf_counter()
+      for _ in range(times):
+        result = run(*args)
+      result.block_until_ready()
+      seconds.append((time.perf_counter() - begin) / times)
+    return min(seconds)
+
+  products = {}
+  key = jax.random.PRNGKey(0)
+  for name in ('bfloat16', *JAX_PRECISIONS):
+    dtype = jnp.bfloat16 if name == 'bfloat16' else jnp.float32
+    x, y = jax.random.normal(key, (2, size, size), dtype)
+    precision = JAX_PRECISIONS.get(name, 'default')
+    multiply = jax.jit(lambda x, y, p=precision: jnp.matmul(x, y, precision=p))
+    products[name] = 2 * size**3 / fastest(multiply, x, y)
+  big = jax.random.normal(key, (8 * size, size), jnp.float32)
+  seconds = fastest(jax.jit(lambda x: x + 1), big)
+  facts = {
+    'name': jax.devices()[0].device_kind,
+    'platform': jax.devices()[0].platform,
+    'products': products,
+    'copy': 2 * big.nbytes / seconds,
+  }
+  return (lambda: None), (lambda: None), facts
+
+
+def _use_flags(flags):
+  """Adds to XLA's flags; JAX, which reads them, is not imported yet."""
+  there = os.environ.get('XLA_FLAGS', '')
+  os.environ['XLA_FLAGS'] = f'{there} {flags}'.strip()
+
+
+def digest(args, steps, flags=''):
+  """A contender's setup: the bits of a state after some steps.
+
+  Args:
+    args: see `ours`.
+    steps: how many.
+    flags: XLA's flags to add.
+
+  Returns:
+    (start, wait, facts): 'digests', of two runs in this process by one
+    compiled program.
+  """
+  _use_flags(flags)
+  import hashlib
+
+  import jax
+
+  config = options.get_config()
+  config.update_from_flattened_dict(
+    {
+      'generator.name': 'resnet',
+      'generator.depth': args.blocks,
+      'generator.width': args.width,
+      'discriminator.width': args.width,
+      'dtype': 'bfloat16',
+    }
+  )
+  digests = []
+  compiled, _, results = _jax_step(config, args)
+  batch = options.random_batch(config, args.batch, args.size)
+  first = jax.device_get(results())
+  for _ in range(2):
+    from cyclegan_jax.training import parallel
+
+    mesh = parallel.make_mesh(1)
+    state = parallel.replicate(first, mesh)
+    there = jax.device_put(batch, parallel.split(mesh))
+    for _ in range(steps):
+      state, _ = compiled(state, there)
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(state)):
+      found.update(leaf.tobytes())
+    digests.append(found.hexdigest()[:16])
+  return (lambda: None), (lambda: None), {'digests': digests}

@@ -1,0 +1,281 @@
+"""Outputs and gradients of everything that a device computes, as arrays.
+
+  python benchmarks/gpu_truth.py --precision=highest --output=FILE.npz
+
+One process computes on one platform (JAX_PLATFORMS); `differences` compares the
+files of two. `gpu.py` runs both.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import sys
+import time
+from functools import partial
+
+import numpy as np
+
+from cyclegan_jax.common import files
+
+# Precisions of the arithmetic: what a name stands for in `main`.
+PRECISIONS = ('highest', 'default', 'bfloat16')
+STEPS = 20
+SMALLEST = 1e-3  # of a case's largest norm: below it, an array is rounding
+SIDE = 64  # of the images that networks see, in pixels
+WIDTH = 8
+
+
+def differences(truth, other):
+  """Largest relative difference of each case.
+
+  Args:
+    truth: {'case/array': array}, such as an .npz file.
+    other: the same of another platform or precision.
+
+  Returns:
+    {case: max over its arrays of |other - truth| / |truth|}, L2 norms. An
+    array of less than `SMALLEST` of the case's largest norm counts by that:
+    the gradient of a bias that a norm undoes is rounding alone.
+  """
+  cases = {}
+  for name in truth:
+    cases.setdefault(name.split('/')[0], []).append(name)
+  result = {}
+  for case, names in cases.items():
+    norms = {x: np.linalg.norm(truth[x].astype(np.float64)) for x in names}
+    least = SMALLEST * max(norms.values())
+    result[case] = max(
+      float(
+        np.linalg.norm(other[x].astype(np.float64) - truth[x])
+        / max(norms[x], least, 1e-30)
+      )
+      for x in names
+    )
+  return result
+
+
+def main(argv):
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--precision', choices=PRECISIONS, default='highest')
+  parser.add_argument('--output', required=True)
+  parser.add_argument('--only', default='', help='cases that begin so')
+  parser.add_argument('--seconds', type=float, default=3600.0)
+  args = parser.parse_args(argv[1:])
+  import jax
+
+  if args.precision != 'bfloat16':
+    jax.config.update('jax_default_matmul_precision', args.precision)
+  found, failures = {}, []
+  cases = {
+    k: x for k, x in _cases(args.precision).items() if k.startswith(args.only)
+  }
+  # Compiling takes most of the time, and other threads may do it meanwhile.
+  pool = concurrent.futures.ThreadPoolExecutor(8)
+  futures = {name: pool.submit(case) for name, case in cases.items()}
+  end = time.monotonic() + args.seconds
+  for name, future in futures.items():
+    try:
+      left = max(0.0, end - time.monotonic())
+      for key, array in _flat(future.result(left)).items():
+        found[f'{name}/{key}'] = array
+    except Exception as e:  # one that fails is a result, too
+      words = ' '.join(f'{name}: {type(e).__name__}: {e}'.split())
+      failures.append(words[:300])
+      print(f'failed: {words[:300]}', file=sys.stderr, flush=True)
+  found['failures'] = np.array(failures, dtype=np.str_)
+  with files.made(pathlib.Path(args.output)) as path, path.open('wb') as file:
+    np.savez(file, **found)
+  os._exit(1 if failures else 0)  # without waiting for what is unfinished
+
+
+def _flat(tree):
+  """{path: float32 array} of a tree."""
+  import jax
+
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return {
+    jax.tree_util.keystr(path): np.asarray(leaf).astype(np.float32)
+    for path, leaf in leaves
+  }
+
+
+def _cases(precision):
+  """{name: () -> tree of arrays} of networks, convolutions, losses, steps."""
+  import jax.numpy as jnp
+
+  from cyclegan_jax import nets
+  from cyclegan_jax.methods import METHODS
+  from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
+  from cyclegan_jax.nets.conv import forms
+
+  dtype = jnp.bfloat16 if precision == 'bfloat16' else jnp.float32
+  cases = {}
+  for name in nets.GENERATORS:
+    cases[f'generator {name}'] = partial(_network, 'generator', name, dtype)
+  for norm in ('instance_affine', 'batch', 'batch_frozen', 'none'):
+    cases[f'generator resnet, norm {norm}'] = partial(
+      _network, 'generator', 'resnet', dtype, norm=norm
+    )
+  cases['generator resnet, upsampling resize'] = partial(
+    _network, 'generator', 'resnet', dtype, upsampling='resize'
+  )
+  for name in nets.DISCRIMINATORS:
+    cases[f'discriminator {name}'] = partial(
+      _network, 'discriminator', name, dtype
+    )
+  for name, form in forms.FORMS.items():
+    cases[f'convolutions, form {name}'] = partial(_convolutions, form, dtype)
+  for name in ADVERSARIAL_LOSSES:
+    cases[f'loss {name}'] = partial(_loss, name)
+  for name in METHODS:
+    cases[f'{STEPS} steps of {name}'] = partial(_steps, name, dtype)
+  return cases
+
+
+# size of the kernel, (stride, padding, dilation): all that the networks have
+_GEOMETRIES = [
+  (7, (1, (0, 0), 1)),
+  (3, (1, (0, 0), 1)),
+  (3, (2, (1, 1), 1)),
+  (3, (1, (1, 2), 2)),
+  (4, (2, (1, 1), 1)),
+  (4, (1, (1, 1), 1)),
+  (4, (1, (2, 2), 2)),
+  (1, (1, (0, 0), 1)),
+]
+
+
+def _network(kind, name, dtype, **options):
+  """Output and gradients of a network by its parameters and the images."""
+  import jax
+  import jax.numpy as jnp
+
+  from cyclegan_jax import nets
+
+  generator = kind == 'generator'
+  table = nets.GENERATORS if generator else nets.DISCRIMINATORS
+  depth = {'resnet': 3, 'unet': 3}.get(name, 0) if generator else 0
+  make = nets.constructor(
+    table, name, kind, width=WIDTH, depth=depth, dtype=dtype, **options
+  )
+  net = make(out_channels=3) if generator else make()
+  rng = np.random.default_rng(0)
+  images = rng.uniform(-1, 1, (2, SIDE, SIDE, 3)).astype(np.float32)
+  shapes = jax.eval_shape(net.init, jax.random.PRNGKey(0), images)['params']
+  params = jax.tree_util.tree_map_with_path(partial(_draw, rng), shapes)
+  output = jax.eval_shape(partial(nets.apply, net), params, images)
+  weights = rng.normal(size=output.shape).astype(np.float32)
+
+  @jax.jit
+  def run(params, images):
+    def loss(params, images):
+      output = nets.apply(net, params, images)
+      return jnp.sum(weights * output) / weights.size, output
+
+    return jax.value_and_grad(loss, (0, 1), has_aux=True)(params, images)
+
+  (_, output), gradients = run(params, images)
+  return {'output': output, 'gradients': gradients}
+
+
+def _draw(rng, path, shape):
+  """Parameters that let pictures through; scales and variances about 1."""
+  drawn = 0.2 * rng.normal(size=shape.shape).astype(np.float32)
+  if path[-1].key in ('scale', 'var'):
+    return 1 + np.abs(drawn)
+  if path[-1].key == 'kernel':
+    return (drawn * 5 / np.sqrt(np.prod(shape.shape[:-1]))).astype(np.float32)
+  return drawn
+
+
+def _convolutions(form, dtype):
+  """Outputs and gradients of a form at every geometry, by one program."""
+  import jax
+  import jax.numpy as jnp
+
+  from cyclegan_jax.nets.conv.forms import Geometry, plain
+
+  rng = np.random.default_rng(0)
+  x = jnp.array(rng.normal(size=(2, 36, 36, 64)), dtype)
+  kernels, grads = {}, {}
+  for size, geometry in _GEOMETRIES:
+    outputs = 3 if size == 7 else 64  # the TPU's form is for few outputs
+    name = f'{size}x{size} {geometry}'
+    # Scaled so that all outputs are of one size.
+    kernel = rng.normal(size=(size, size, 64, outputs)) / size / 8
+    kernels[name] = jnp.array(kernel, dtype)
+    shape = jax.eval_shape(
+      partial(plain, geometry=Geometry(*geometry)), x, kernels[name]
+    ).shape
+    grads[name] = jnp.array(rng.normal(size=shape), dtype)
+
+  @jax.jit
+  def run(x, kernels, grads):
+    made = {}
+    for size, geometry in _GEOMETRIES:
+      name = f'{size}x{size} {geometry}'
+      apply = partial(form, geometry=Geometry(*geometry))
+      output, gradients = jax.vjp(apply, x, kernels[name])
+      made[name] = output, *gradients(grads[name])
+    return made
+
+  return run(x, kernels, grads)
+
+
+def _loss(name):
+  """An adversarial loss and its gradients by the scores."""
+  import jax
+
+  from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
+
+  loss = ADVERSARIAL_LOSSES[name]
+  rng = np.random.default_rng(0)
+  real, fake = rng.normal(size=(2, 4, 30, 30, 1)).astype(np.float32)
+  return {
+    'generator': jax.jit(jax.value_and_grad(loss.generator))(fake),
+    'discriminator': jax.jit(jax.value_and_grad(loss.discriminator, (0, 1)))(
+      real, fake
+    ),
+  }
+
+
+def _steps(name, dtype):
+  """The losses of each of some steps of a method, and a translation."""
+  import jax
+
+  tests = pathlib.Path(__file__).resolve().parent.parent / 'tests'
+  if str(tests) not in sys.path:
+    sys.path.append(str(tests))
+  import tiny
+
+  from cyclegan_jax.training import parallel
+  from cyclegan_jax.training import step as train_step
+
+  method = tiny.method(
+    name,
+    make_generator=tiny.generator(dtype=dtype),
+    make_discriminator=tiny.discriminator(dtype=dtype),
+  )
+  optimizers = tiny.optimizers('adam', 2e-4)
+  mesh = parallel.make_mesh(1)
+  state = parallel.replicate(tiny.create(method, optimizers), mesh)
+  step = parallel.map_step(
+    train_step.make_step(method, optimizers, ema_decay=0.9), mesh
+  )
+  metrics = []
+  for i in range(STEPS):
+    state, values = step(state, tiny.batch(i))
+    metrics.append(values)
+  translate = jax.jit(method.translate, static_argnums=2)
+  params = state.translation_params()
+  return {
+    'losses': {k: np.array([float(m[k]) for m in metrics]) for k in metrics[0]},
+    'translations': {
+      d: translate(params, tiny.batch(99)[d[0]], d) for d in method.directions
+    },
+  }
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv))
