@@ -3,8 +3,8 @@
 Accelerators take XLA's own convolution, but for one gradient that the TPU's
 compiler spends minutes on, and one that a GPU runs with a window as large as
 the image: the kernel's gradient of a transposed convolution, more than half of
-a step's time on an H100 (docs/performance.md). On the CPU XLA is slow at some shapes
-(figures in docs/performance.md), which other forms of the same sums avoid:
+a step's time on an H100. On the CPU XLA is slow at some shapes, which other
+forms of the same sums avoid (figures of all in docs/performance.md):
 
 - an output whose size is a power of two: one row more, cut off again;
 - the gradient of a kernel: matrix products of the shifted pictures;
