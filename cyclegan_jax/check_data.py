@@ -2,8 +2,9 @@
 
     python -m cyclegan_jax.check_data --config=configs/NAME.py
 
-Decodes all of them and reports what cannot be used, sizes, duplicates and files
-that are converted; a full report and a contact sheet a domain are in --output.
+Decodes all of them and reports what cannot be used, sizes, duplicates, files
+that are converted, used only in part, or ignored; a full report and a contact
+sheet a domain are in --output.
 Exit codes: 0 every picture can be used, 2 some cannot, or something given
 doesn't fit.
 """
@@ -31,13 +32,15 @@ def main(argv):
   seen = inspect.scan(dataset)
   facts = inspect.report(dataset, seen)
   print(inspect.text(facts))
+  for note in dataset.notes:
+    print(f'\n{note}')
   sheets = {
     d: inspect.contact_sheet(seen[f'train{d.upper()}'], dataset.channels[d])
     for d in ('a', 'b')
   }
   write(folder, facts, sheets)
   print(f'\nreport.json and contact sheets are in {folder}')
-  conclude(facts, config.data.preprocess)
+  conclude(facts, dataset.preprocess)
 
 
 def write(folder, facts, sheets):
@@ -63,8 +66,13 @@ def write(folder, facts, sheets):
         files.write(path, images.png(sheet))
 
 
-def conclude(facts, mode):
-  """Raises `UserError` if a run could not use every picture."""
+def conclude(facts, prepare):
+  """Raises `UserError` if a run could not use every picture.
+
+  Args:
+    facts: a `inspect.report`.
+    prepare: the `Preprocess` of the run.
+  """
   bad = len(facts['unusable'])
   if bad:
     splits = facts['splits']
@@ -78,9 +86,16 @@ def conclude(facts, mode):
     )
   for split, sizes in facts['mixed_sizes'].items():
     raise UserError(
-      f'{split} has pictures of {sizes} sizes, and data.preprocess={mode} does '
-      'not crop to one size: use a mode that does'
+      f'{split} has pictures of {sizes} sizes, and data.preprocess='
+      f'{prepare.mode} does not crop to one size: use '
+      f'{prepare.advice(_shortest_side(facts))}'
     )
+
+
+def _shortest_side(facts):
+  """Pixels of the shortest side of all training pictures."""
+  splits = [facts['splits'][name] for name in ('trainA', 'trainB')]
+  return min(int(n) for x in splits for s in x['sizes'] for n in s.split('x'))
 
 
 if __name__ == '__main__':

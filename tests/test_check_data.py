@@ -213,8 +213,9 @@ def test_strange_names_are_only_names(root, tmp_path, capsys):
   (root / 'testLabels').mkdir()
   for i in range(2):
     save(root / 'testLabels' / f'{i}.png', mode='L')
-  strange = ['..png', '...png', '..\\..\\up.png', 'two\nlines.png']
-  for name in strange:
+  strange = ['a\\..\\..\\up.png', 'two\nlines.png']
+  hidden = ['..png', '...png', '..\\..\\up.png']
+  for name in strange + hidden:
     (root / 'trainA' / name).write_bytes(source)
   raw = os.fsencode(root / 'trainA') + b'/\xff\xfe.png'
   with open(raw, 'wb') as file:
@@ -231,6 +232,7 @@ def test_strange_names_are_only_names(root, tmp_path, capsys):
   }
   assert 'lines.png' in out and 'two\n' not in out
   assert len(report['duplicates'][0]) == 1 + len(strange)
+  assert len(report['ignored']['hidden']) == len(hidden)
 
 
 def test_bad_label_maps_are_found(root, tmp_path, capsys):
@@ -251,7 +253,7 @@ def test_training_pictures_that_are_the_tests_are_no_duplicates(
 ):
   shutil.rmtree(root / 'testA')
   *_, report = run(root, tmp_path / 'out', capsys)
-  assert set(report['splits']) == {'trainA', 'trainB'}
+  assert set(report['splits']) == {'trainA', 'trainB', 'testB'}
   assert report['duplicates'] == []
 
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data.decode import MAX_PIXELS, Picture, check_header, load
+from cyclegan_jax.data import headers
+from cyclegan_jax.data.decode import MAX_PIXELS, Picture, load
 
 WIDTH, HEIGHT = 20, 12
 ORIENTATION = 0x0112
@@ -29,6 +30,12 @@ def encode(image, kind, **options):
 def read(data, channels=3, size=None, half=None):
   new_size = (lambda w, h: size) if size else same
   return load(Picture('some.png', data, half), channels, new_size)
+
+
+def register_heif(kind):
+  """Has Pillow write HEIF, for a test of it."""
+  if kind == 'HEIF':
+    pytest.importorskip('pillow_heif').register_heif_opener()
 
 
 def ramp():
@@ -99,9 +106,13 @@ def tiff_16_bit_rgb(array):
     ('WEBP', {'quality': 95}, 25),  # colours at half the size
     ('JPEG', {'quality': 95, 'subsampling': 0}, 6),
     ('JPEG', {'quality': 95, 'progressive': True, 'subsampling': 0}, 6),
+    ('PPM', {}, 0),
+    ('AVIF', {'quality': 95, 'subsampling': '4:4:4'}, 8),
+    ('HEIF', {'quality': 95, 'chroma': 444}, 8),
   ],
 )
 def test_formats(tmp_path, kind, options, near):
+  register_heif(kind)
   file = tmp_path / f'picture.{kind.lower()}'
   file.write_bytes(encode(Image.fromarray(ramp()), kind, **options))
   array = load(Picture(str(file), file), 3, same)
@@ -121,7 +132,7 @@ def test_one_channel_is_luminance():
   assert np.abs(array[..., 0] - luminance).max() <= 1
 
 
-@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'TIFF', 'BMP'])
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'TIFF', 'BMP', 'PPM', 'GIF'])
 def test_gray(kind):
   gray = Image.fromarray(np.full((9, 10), 77, np.uint8))
   for channels in (1, 3):
@@ -195,7 +206,7 @@ def test_rgb_with_a_transparent_colour():
   assert (array[:, 8:] == [50, 60, 70]).all()
 
 
-@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'BMP'])
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'BMP', 'PPM'])
 def test_one_bit(kind):
   image = Image.new('1', (16, 8), 0)
   image.paste(1, (8, 0, 16, 8))
@@ -217,7 +228,7 @@ def gray_16_bit(kind, array):
   return encode(Image.fromarray(array), kind)
 
 
-@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'big-endian TIFF'])
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'big-endian TIFF', 'PPM'])
 def test_gray_of_16_bits(kind):
   values = noise(dtype=np.uint16)[..., 0]
   data = gray_16_bit(kind, values)
@@ -472,7 +483,9 @@ REFUSED = {
   'signed 16.tif': lambda: signed_tiff(16),
   'unsigned 32.tif': lambda: gray_tiff(np.zeros((8, 8)), 32, bytes(256)),
   'transparent 16.png': transparent_16_bit_colour,
-  'ppm.png': lambda: encode(Image.new('RGB', (9, 9)), 'PPM'),
+  'float.ppm': lambda: encode(Image.new('F', (9, 9)), 'PPM'),
+  'pcx.png': lambda: encode(Image.new('RGB', (9, 9)), 'PCX'),
+  'sgi.png': lambda: encode(Image.new('RGB', (9, 9)), 'SGI'),
   'eps.png': lambda: encode(Image.new('RGB', (9, 9)), 'EPS'),
 }
 
@@ -495,7 +508,7 @@ def test_refused_by_its_header(tmp_path, name):
   file = tmp_path / name
   file.write_bytes(REFUSED[name]())
   with pytest.raises(UserError, match=name):
-    check_header(Picture(str(file), file))
+    headers.read(Picture(str(file), file))
 
 
 def test_the_limit_of_pixels_holds_without_pillows_warning():
@@ -503,7 +516,7 @@ def test_the_limit_of_pixels_holds_without_pillows_warning():
   picture = Picture('large.png', png(side, side, 8, 2, []))
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
-    for use in (check_header, lambda p: load(p, 3, same)):
+    for use in (headers.read, lambda p: load(p, 3, same)):
       with pytest.raises(UserError, match=f'large.png: {side}x{side} is too'):
         use(picture)
 
@@ -523,15 +536,15 @@ def test_a_gif_of_another_name_is_read():
 def test_the_header_says_whether_it_is_gray():
   for mode, gray in (('L', True), ('1', True), ('LA', True), ('RGB', False)):
     data = encode(Image.new(mode, (9, 9)), 'PNG')
-    assert check_header(Picture('some.png', data)) == gray
+    assert headers.read(Picture('some.png', data)).gray == gray
   deep = encode(Image.fromarray(np.zeros((9, 9), np.uint16)), 'PNG')
-  assert check_header(Picture('deep.png', deep))
-  assert not check_header(Picture('p.png', encode(palette_image(), 'PNG')))
+  assert headers.read(Picture('deep.png', deep)).gray
+  assert not headers.read(Picture('p.png', encode(palette_image(), 'PNG'))).gray
 
 
 def test_a_file_that_is_gone_is_refused_by_name(tmp_path):
   gone = Picture('gone.png', tmp_path / 'gone.png')
-  for use in (check_header, lambda p: load(p, 3, same)):
+  for use in (headers.read, lambda p: load(p, 3, same)):
     with pytest.raises(UserError, match='gone.png'):
       use(gone)
 
@@ -539,16 +552,16 @@ def test_a_file_that_is_gone_is_refused_by_name(tmp_path):
 def test_smallest_pictures():
   for size in ((8, 8), (8, 300)):
     data = encode(Image.new('RGB', size), 'PNG')
-    check_header(Picture('small.png', data))
+    headers.read(Picture('small.png', data))
     assert read(data).shape == (size[1], size[0], 3)
 
   # Each half of a pair has to be large enough.
   pair = encode(Image.new('RGB', (16, 8)), 'PNG')
-  check_header(Picture('pair.png', pair, half=1))
+  headers.read(Picture('pair.png', pair, half=1))
   narrow = encode(Image.new('RGB', (15, 8)), 'PNG')
-  check_header(Picture('whole.png', narrow))
+  headers.read(Picture('whole.png', narrow))
   with pytest.raises(UserError, match='narrow.png.*7x8'):
-    check_header(Picture('narrow.png', narrow, half=1))
+    headers.read(Picture('narrow.png', narrow, half=1))
 
 
 def test_the_file_is_read_once(tmp_path, monkeypatch):

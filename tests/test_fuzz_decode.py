@@ -5,6 +5,7 @@ see what it says: python tests/test_fuzz_decode.py
 """
 
 import faulthandler
+import importlib.util
 import io
 import json
 import os
@@ -22,13 +23,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan_jax.data import formats
+
 MUTANTS = 600  # of each of the files
 SECONDS = 2  # the longest a file may take
 MEGABYTES = 200  # what a bomb may add to the process
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 
+# Without the package there is neither a reader to break nor one to write files.
+HAS_HEIF = importlib.util.find_spec('pillow_heif') is not None
+
+
 def encode(image, kind, **options):
+  if kind == 'HEIF':
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
   file = io.BytesIO()
   image.save(file, kind, **options)
   return file.getvalue()
@@ -44,7 +55,9 @@ def valid_files():
   deep = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
   exif = Image.Exif()
   exif[0x0112] = 6
-  return {
+  frames = {'save_all': True, 'append_images': [rgb.rotate(180)]}
+  heif = {'rgb.heic': encode(rgb, 'HEIF', exif=exif)} if HAS_HEIF else {}
+  return heif | {
     'rgb.png': encode(rgb, 'PNG', exif=exif),
     'gray.png': encode(rgb.convert('L'), 'PNG', transparency=3),
     'palette.png': encode(rgb.quantize(9), 'PNG', transparency=1),
@@ -63,6 +76,18 @@ def valid_files():
     'rgb.bmp': encode(rgb, 'BMP'),
     'palette.bmp': encode(rgb.quantize(9), 'BMP'),
     'palette.gif': encode(rgb, 'GIF'),
+    'frames.gif': encode(rgb, 'GIF', **frames),
+    'frames.png': encode(rgb, 'PNG', **frames),
+    'pages.tif': encode(rgb, 'TIFF', **frames),
+    'rgb.ppm': encode(rgb, 'PPM'),
+    'deep.pgm': encode(deep, 'PPM'),
+    'bits.pbm': encode(rgb.convert('1'), 'PPM'),
+    '12 bits.pgm': b'P5 31 24 4095\n' + bytes(range(16)) * 93,
+    'words.pgm': b'P2 31 24 # no bytes\n255\n' + b'7 255 19 ' * 248,
+    'words.pbm': b'P1\n31 24\n' + b'01' * 372,
+    'rgb.avif': encode(rgb, 'AVIF', exif=exif),
+    'gray.avif': encode(rgb.convert('L'), 'AVIF'),
+    'frames.avif': encode(rgb, 'AVIF', **frames),
   }
 
 
@@ -216,6 +241,12 @@ def resized_header(data, place, form, *numbers):
   return bytes(data)
 
 
+def boxes(image, kind, side):
+  """A file of boxes that declares another size."""
+  data = encode(image, kind)
+  return resized_header(data, data.index(b'ispe') + 8, '>II', side, side)
+
+
 def bombs():
   """{name: bytes} of small files that would fill the memory."""
   rgb = Image.new('RGB', (32, 32))
@@ -223,8 +254,9 @@ def bombs():
   packed = zeros(600)
   frame = encode(rgb, 'WEBP')[12:]
   canvas = bytes(4) + b'\xff\x3f\0' * 2
+  heif = {'size.heic': boxes(rgb, 'HEIF', 60000)} if HAS_HEIF else {}
   lossless = b'\x2f' + struct.pack('<I', 0x3FFF | 0x3FFF << 14) + bytes(50)
-  return {
+  return heif | {
     'size.png': header(60000, 60000),
     'half the size.png': header(12000, 12000),
     'text.png': header(32, 32, (b'zTXt', b'a\0\0' + packed)),
@@ -240,6 +272,11 @@ def bombs():
     'tile.tif': tiff(64, 64, *tile(24000, packed), data=packed),
     'lossless.webp': webp(b'VP8L', lossless),
     'canvas.webp': webp(b'VP8X', canvas + frame),
+    'size.ppm': b'P6 60000 60000 255\n' + bytes(1000),
+    'half the size.ppm': b'P6 12000 12000 255\n' + bytes(1000),
+    'plain.pgm': b'P2 60000 60000 65535\n' + b'1 ' * 1000,
+    'size.avif': boxes(rgb, 'AVIF', 60000),
+    'half the size.avif': boxes(rgb, 'AVIF', 12000),
   }
 
 
@@ -276,7 +313,8 @@ def main():
   package = types.ModuleType('cyclegan_jax.data')
   package.__path__ = [str(pathlib.Path(cyclegan_jax.__file__).parent / 'data')]
   sys.modules['cyclegan_jax.data'] = package
-  from cyclegan_jax.data.decode import Picture, check_header, load
+  from cyclegan_jax.data import headers
+  from cyclegan_jax.data.decode import Picture, load
 
   def use(name, data, seed):
     channels = (1, 3)[seed % 2]
@@ -287,7 +325,7 @@ def main():
     except UserError as e:
       assert str(e).startswith(f'{name}: ') and '\n' not in str(e), e
       return 'refused'
-    check_header(picture)
+    headers.read(picture)
     assert array.shape == (11, 13, channels), array.shape
     assert array.dtype in (np.uint8, np.float32), array.dtype
     assert array.min() >= 0 and array.max() <= 255
@@ -321,6 +359,15 @@ def results():
   )
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout)
+
+
+def test_every_reader_is_broken_in_all_ways():
+  """A format in the table has files to break, and a bomb."""
+  table = (*formats.FORMATS, *([formats.HEIF] if HAS_HEIF else []))
+  for files in (valid_files(), bombs()):
+    endings = {pathlib.PurePath(name).suffix for name in files}
+    for known in table:
+      assert endings & set(known.endings), known
 
 
 def test_the_files_are_right_before_they_are_broken(results):

@@ -6,6 +6,7 @@ from PIL import Image, ImageCms
 from tiny import pixels
 
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.data import formats
 from cyclegan_jax.data.decode import named
 from cyclegan_jax.inference import picture_files
 
@@ -134,3 +135,108 @@ def test_gray_beside_colour():
   joined = picture_files.side_by_side([gray, colour])
   assert joined.shape == (4, 11, 3)
   assert (joined[:, :5] == 0).all() and (joined[:, 5:] == 1).all()
+
+
+def said(source, output, **options):
+  """Outputs, and the lines on what is left out."""
+  lines = []
+  jobs = picture_files.find(
+    str(source), output, 'png', say=lines.append, **options
+  )
+  return [str(job.output.relative_to(output)) for job in jobs], lines
+
+
+def test_what_is_left_out_is_one_line(tmp_path):
+  for name in ('1.jpg', 'x/2.GIF', 'x/3.ppm'):
+    save(tmp_path / name)
+  for name in ('x/a.txt', 'b.TXT', 'c.mov', 'Thumbs.db', '._1.jpg'):
+    (tmp_path / name).write_bytes(b'x')
+  (tmp_path / 'out').mkdir()
+  for name in ('d.txt', 'translate.json'):
+    (tmp_path / 'out' / name).write_bytes(b'x')
+  found, lines = said(
+    tmp_path,
+    tmp_path / 'out',
+    other=lambda path: 'mp4' if path.suffix == '.mov' else None,
+  )
+  assert found == ['1.png', 'c.mp4', 'x/2.png', 'x/3.png']
+  assert lines == ['ignored 2 files: 2 .txt']
+
+
+def test_its_own_records_are_not_worth_a_line(tmp_path):
+  """Translations are translated back: their folder is an input too."""
+  save(tmp_path / '1.png')
+  for name in ('translate.json', '1.png.translate.json'):
+    (tmp_path / name).write_text('{}')
+  assert said(tmp_path, tmp_path / 'out') == (['1.png'], [])
+
+
+def test_a_pattern_leaves_out_what_it_matches_and_no_picture_is(tmp_path):
+  for name in ('1.jpg', '@eaDir/1.jpg', 'x/2.jpg', '.hidden/3.jpg'):
+    save(tmp_path / name)
+  (tmp_path / 'a.txt').write_text('x')
+  out = tmp_path / 'out'
+  found, lines = said(tmp_path / '*', out)
+  assert found == ['1.png']
+  assert lines == ['ignored 2 files: 1 .txt, 1 folder']
+  assert said(tmp_path / '**' / '*.jpg', out)[0] == ['1.png', 'x/2.png']
+  assert said(tmp_path / '.hidden' / '*', out)[0] == ['3.png']
+
+
+@pytest.mark.parametrize('source', ['in', 'in/**', 'in/**/*.png'])
+def test_links_in_circles_give_each_picture_once(source, tmp_path):
+  for name in ('in/1.png', 'in/x/2.png', 'other/3.png'):
+    save(tmp_path / name)
+  (tmp_path / 'in' / 'loop').symlink_to(tmp_path / 'in')
+  (tmp_path / 'in' / 'x' / 'loop').symlink_to(tmp_path / 'in')
+  (tmp_path / 'in' / 'more').symlink_to(tmp_path / 'other')
+  found = outputs(tmp_path / source, tmp_path / 'out')
+  assert found == ['1.png', 'more/3.png', 'x/2.png']
+
+
+def test_a_link_to_the_output_is_no_input(tmp_path):
+  save(tmp_path / 'in' / '1.png')
+  save(tmp_path / 'out' / '1.png')
+  (tmp_path / 'in' / 'before').symlink_to(tmp_path / 'out')
+  assert said(tmp_path / 'in', tmp_path / 'out') == (['1.png'], [])
+
+
+@pytest.mark.parametrize(
+  ('pattern', 'path', 'fits'),
+  [
+    ('**', 'a/b.png', True),
+    ('**/*.png', 'b.png', True),
+    ('**/x/**/*.png', 'a/x/b.png', True),
+    ('**/x/**/*.png', 'a/y/b.png', False),
+    ('a*/**/b?.png', 'ab/c/d/b1.png', True),
+    ('a*/**/b?.png', 'ab/c/d/b.png', False),
+    ('*/**', 'b.png', True),
+    ('**/[ab].png', 'x/b.png', True),
+    ('**/*.PNG', 'b.png', False),
+  ],
+)
+def test_patterns_of_any_depth(pattern, path, fits, tmp_path):
+  save(tmp_path / path)
+  try:
+    found = outputs(tmp_path / pattern, tmp_path / 'out')
+  except UserError:
+    found = []
+  assert bool(found) == fits
+
+
+@pytest.mark.parametrize('ending', ['tif', 'jpg', 'png', 'webp'])
+def test_the_size_is_the_upright_one(ending, tmp_path):
+  exif = Image.Exif()
+  exif[0x0112] = 8
+  path = save(tmp_path / f'1.{ending}', exif=exif)
+  look = picture_files.look(named(path))
+  assert look.size == picture_files.read(named(path), 3).shape[:2]
+
+
+def test_a_heic_of_another_name_says_what_it_needs(tmp_path, monkeypatch):
+  """As phones' pictures are called that a browser has renamed."""
+  monkeypatch.setattr(formats, '_heif_installed', lambda: False)
+  path = tmp_path / '1.jpg'
+  path.write_bytes(b'\0\0\0\x18ftypheic' + bytes(40))
+  with pytest.raises(UserError, match=r"1.jpg: HEIC .*pip install -e '.\[heic"):
+    picture_files.look(named(path))

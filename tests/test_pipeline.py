@@ -16,6 +16,7 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import bad_pictures, reader
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.pairs import DENIED
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Labels, Source
 
@@ -813,3 +814,18 @@ def test_pairs_where_the_source_has_none():
     assert '\n' not in message
     for word in ('pairsA', 'pairsB', 'trainA', '1_B.jpg', 'aligned', 'tfds'):
       assert word in message
+
+
+@pytest.mark.parametrize(
+  'note, words',
+  [
+    (DENIED, f'{DENIED}: leave it at auto'),
+    ('x.png has no counterpart', 'x.png has no counterpart: data.source='),
+  ],
+)
+def test_why_there_are_no_pairs_is_said(note, words):
+  train = {'a': numbered(2), 'b': numbered(2)}
+  source = Source(train, train, pairs_note=note)
+  dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, paired=True)
+  with pytest.raises(UserError, match=f'true pairs, and {words}'):
+    dataset.checked()

@@ -74,12 +74,96 @@ def folder_set(root, test_a=(), test_b=()):
   return root
 
 
-@pytest.mark.parametrize('test', [{}, {'test_a': ['1.png']}])
-def test_without_test_folders_training_pictures_are_shown(tmp_path, test):
+@pytest.mark.parametrize(
+  'test, missing, note',
+  [
+    (
+      {},
+      'ab',
+      'no folder {0}/testA and no folder {0}/testB: training pictures of A and '
+      'B are shown in place of test pictures',
+    ),
+    (
+      {'test_a': ['1.png']},
+      'b',
+      'no folder {0}/testB: training pictures of B are shown in place of test '
+      'pictures',
+    ),
+    (
+      {'test_b': ['1.png']},
+      'a',
+      'no folder {0}/testA: training pictures of A are shown in place of test '
+      'pictures',
+    ),
+  ],
+)
+def test_training_pictures_stand_in_for_test_pictures(
+  tmp_path, test, missing, note
+):
   source = sources.folder(folder_set(tmp_path, **test))
-  assert source.test == source.train
+  for domain, other in zip('ab', 'AB'):
+    if domain in missing:
+      assert source.test[domain] == source.train[domain]
+    else:
+      found = names(tmp_path, source.test[domain])
+      assert found == [f'test{other}/1.png']
+  assert dict(source.stands_in) == {
+    d: tmp_path / f'test{d.upper()}' for d in missing
+  }
+  assert source.notes == (note.format(tmp_path),)
   # Names are the same in A and B by chance: these are no pairs.
   assert not source.paired
+
+
+def test_names_that_agree_are_said_and_may_be_no_pairs(tmp_path):
+  root = folder_set(tmp_path, ['1.png'], ['1.jpg'])
+  source = sources.folder(root)
+  (note,) = source.notes
+  assert 'names in testA and testB agree' in note
+  assert note.endswith('(if they are none: --config.data.paired=no)')
+  assert 'names in trainA and trainB agree' in source.pairs_note
+  no = sources.folder(root, paired='no')
+  assert not no.paired and no.train_pairs is None and no.notes == ()
+  assert no.test == source.test
+  yes = sources.folder(root, paired='yes')
+  assert yes.paired and yes.train_pairs and yes.notes == ()
+  with pytest.raises(UserError, match="data.paired='maybe'.*auto"):
+    sources.folder(root, paired='maybe')
+
+
+@pytest.mark.parametrize(
+  'test_a, test_b, words',
+  [
+    (['1.png', '3.png'], ['1.png', '2.png'], 'testA/3.png has no counterpart'),
+    (['1.png'], ['1.png', '2.png'], 'testB/2.png has no counterpart'),
+    (['1.png', 'x/1.png'], ['1.png'], 'testA/x/1.png has no counterpart'),
+    (['1.png'], [], 'no folder .*testB with the counterparts'),
+  ],
+)
+def test_pairs_that_were_asked_for(tmp_path, test_a, test_b, words):
+  root = folder_set(tmp_path, test_a, test_b)
+  with pytest.raises(UserError, match=f'data.paired=yes, but .*{words}'):
+    sources.folder(root, paired='yes')
+  assert not sources.folder(root).paired
+
+
+def test_training_pictures_may_be_the_pairs_that_were_asked_for(tmp_path):
+  root = folder_set(tmp_path)
+  source = sources.folder(root, paired='yes')
+  assert source.train_pairs == source.train and source.pairs_note == ''
+  save(root / 'trainA' / '3.png')
+  with pytest.raises(UserError, match='trainA/3.png has no counterpart'):
+    sources.folder(root, paired='yes')
+  reason = sources.folder(root).pairs_note
+  assert reason.startswith(f'{root}/trainA/3.png has no counterpart')
+
+
+def test_pairs_need_no_order(tmp_path):
+  root = folder_set(tmp_path, ['x_A.png', 'x1_A.png'], ['x.png', 'x1.png'])
+  source = sources.folder(root)
+  assert source.paired
+  assert names(root, source.test['a']) == ['testA/x_A.png', 'testA/x1_A.png']
+  assert names(root, source.test['b']) == ['testB/x.png', 'testB/x1.png']
 
 
 @pytest.mark.parametrize(
@@ -113,6 +197,8 @@ def test_folders_of_pairs(tmp_path):
   assert sources.folder(root).train_pairs is not None
   save(root / 'pairsA' / '7_A.png')
   assert sources.folder(root).train_pairs == sources.folder(root).train
+  notes = sources.folder(root).notes
+  assert f'no folder {root}/pairsB: {root}/pairsA is not used' in notes
   save(root / 'pairsB' / '7_B.png')
   source = sources.folder(root)
   assert names(root, source.train_pairs['a']) == ['pairsA/7_A.png']
@@ -149,12 +235,29 @@ def test_labels(tmp_path):
   expected = ['trainLabels/1.png', 'trainLabels/2.png']
   assert names(tmp_path, labels.pictures) == expected
   assert labels[1:] == source.labels[1:]
+  shutil.rmtree(tmp_path / 'testLabels')
+  source = sources.folder(tmp_path)
+  assert source.labels is None and source.train_labels == labels
+  assert f'no folder {tmp_path}/testLabels: classes' in source.notes[0]
   (tmp_path / 'trainLabels' / '1.png').unlink()
   with pytest.raises(UserError, match='trainLabels/1.png'):
     sources.folder(tmp_path)
   (tmp_path / 'classes.json').unlink()
   source = sources.folder(tmp_path)
   assert source.labels is None and source.train_labels is None
+  note = f'no file {tmp_path}/classes.json: trainLabels not used'
+  assert note in source.notes
+
+
+def test_label_maps_of_what_stands_in(tmp_path):
+  root = labelled_set(tmp_path, {'sea': [[0, 0, 255]]})
+  shutil.rmtree(root / 'testA')
+  source = sources.folder(root)
+  assert source.labels is None
+  assert f'no folder {root}/testA: {root}/testLabels is not' in source.notes[1]
+  (root / 'testLabels').rename(root / 'trainLabels')
+  source = sources.folder(root)
+  assert source.labels == source.train_labels is not None
 
 
 def test_missing_label_map(tmp_path):
@@ -251,6 +354,21 @@ def test_aligned(tmp_path, split):
   assert values(source.test['b']) == [120, 121]
   assert source.paired
   assert source.train_pairs == source.train
+
+
+def test_aligned_says_what_is_measured(tmp_path):
+  pair(tmp_path / 'train' / '1.png', 1, 2)
+  source = sources.aligned(tmp_path)
+  assert dict(source.stands_in) == dict.fromkeys('ab', tmp_path / 'test')
+  assert source.notes[0].startswith(f'no folder {tmp_path}/test: training')
+  pair(tmp_path / 'val' / '1.png', 3, 4)
+  source = sources.aligned(tmp_path)
+  assert not source.stands_in and source.paired
+  assert f'the pictures of {tmp_path}/val are the test' in source.notes[0]
+  source = sources.aligned(tmp_path, paired='no')
+  assert not source.paired and source.train_pairs is None
+  pair(tmp_path / 'test' / '1.png', 5, 6)
+  assert sources.aligned(tmp_path).notes == ()
 
 
 def test_aligned_prefers_test_to_val(tmp_path):
@@ -379,6 +497,9 @@ def test_tfds(prepared, archive):
   check_set(source, archive)
   again = sources.tfds(str(prepared), NAME)
   assert again == source
+  assert sources.tfds(str(prepared), NAME, 'no') == source
+  with pytest.raises(UserError, match='data.paired=yes: TFDS'):
+    sources.tfds(str(prepared), NAME, 'yes')
 
   # The pixels are those of one of the files.
   array = load(source.train['b'][0], 3, same_size)

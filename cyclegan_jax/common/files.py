@@ -6,44 +6,66 @@ bucket are whole or absent by themselves, and nothing is appended to them.
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import os
 import pathlib
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Union
 
+from cyclegan_jax.common import walk
+from cyclegan_jax.common.disk import (
+  Path,
+  fill,
+  part,
+  writing,
+)
+from cyclegan_jax.common.disk import failed as failed
+from cyclegan_jax.common.disk import unreachable as unreachable
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.quiet import silent_stderr
-
-if TYPE_CHECKING:
-  from etils import epath
-
-Path = Union[pathlib.Path, 'epath.Path']
 
 _BUCKET = 'gs://'
 _LINK = b'link to '  # and the name of a folder beside it
 _LONGEST = 1024  # bytes of a name in a bucket
-_BODY = re.compile(r"with body '.*'", re.DOTALL)  # of the server's answer
+
+
+def expanded(path: str | os.PathLike[str]) -> str:
+  """The text of a path with a leading `~` or `~user` made the home folder.
+
+  A file of this folder whose own name begins with `~` is left as it is.
+
+  Raises:
+    UserError: there is no such user, or the user has no home folder.
+  """
+  text = os.fspath(path)
+  full = os.path.expanduser(text)
+  if not full.startswith('~') or os.path.lexists(text):
+    return full
+  user = text[1:].partition('/')[0]
+  reason = f'no user {user!r} is known here' if user else 'HOME is not set'
+  raise UserError(
+    f'{text}: {reason}, so ~ is no folder: give the whole path, or ./{text} '
+    'for a name that begins with ~'
+  )
 
 
 def place(path: str | os.PathLike[str]) -> Path:
-  """A path that a user gave, `~` the home folder.
+  """A path that a user gave, `~` and `~user` the home folders.
 
   Raises:
-    UserError: an address of another kind than gs://BUCKET/NAME, or what runs on
-      buckets need is not installed.
+    UserError: an address of another kind than gs://BUCKET/NAME, an unknown
+      user, or what runs on buckets need is not installed.
   """
-  text = os.fspath(path)
+  text = expanded(path)
   if not text.startswith(_BUCKET):
     if '://' in text:
       raise UserError(
         f'{text}: of such addresses only gs://BUCKET/NAME is known'
       )
-    return pathlib.Path(text).expanduser()
+    return pathlib.Path(text)
   if not _installed('google.cloud.storage'):
     raise UserError(
       f"{text} needs google-cloud-storage: pip install -e '.[gcs]'"
@@ -75,15 +97,20 @@ def absolute(path: Path) -> Path:
 
 def resolved(path: Path) -> Path:
   """The path behind all links, those of `link` included."""
-  if not remote(path):
-    return path.resolve()
+  return followed(path if remote(path) else path.resolve())
+
+
+def followed(path: Path) -> Path:
+  """The folder that a file of `link` stands for; other paths as they are."""
   if not path.is_file():
     return path
   with path.open('rb') as file:
     text = file.read(len(_LINK) + _LONGEST)
-  if not text.startswith(_LINK):
+  name = os.fsdecode(text.removeprefix(_LINK))
+  # A file that others made leads to no folder elsewhere.
+  if not text.startswith(_LINK) or name in ('', '.', '..') or '/' in name:
     return path
-  return path.with_name(text.removeprefix(_LINK).decode())
+  return path.with_name(name)
 
 
 def own(folder: Path, name: str) -> Path:
@@ -116,49 +143,89 @@ def make(folder: Path) -> None:
 
 
 def below(folder: Path) -> list[Path]:
-  """All files below a folder, in the order of their names."""
+  """All files below a folder, in the order of their names; as `found`."""
+  return [path for path, reason in found(folder) if not reason]
+
+
+def found(
+  folder: Path, sort: walk.Sort = walk.everything
+) -> list[tuple[Path, str | None]]:
+  """Lists the files below a folder, in the order of their names.
+
+  Links to folders are followed, and no folder is read twice.
+
+  Args:
+    folder: the folder.
+    sort: see `walk.Sort`.
+
+  Returns:
+    [(path, None for a file, or the reason why the path is not taken)].
+  """
   if not remote(folder):
-    return sorted(path for path in folder.rglob('*') if path.is_file())
-  return sorted(_objects(folder)) if folder.is_dir() else []
+    listed = walk.walk(str(folder), sort) if folder.is_dir() else []
+    return [(pathlib.Path(path), reason) for path, reason in listed]
+  objects = _objects(folder, sort) if folder.is_dir() else []
+  return sorted(objects, key=lambda x: x[0])
 
 
-def _objects(folder):
+def _objects(folder, sort):
   from etils.epath import backend  # a Path would ask what each object is
 
   for name in backend.tf_backend.listdir(str(folder)):
-    if name.endswith('/'):
-      yield from _objects(folder / name)
+    reason = sort(name.rstrip('/'))
+    if reason or not name.endswith('/'):
+      yield folder / name, reason
     else:
-      yield folder / name
+      yield from _objects(folder / name, sort)
 
 
 def write(path: Path, data: str | bytes) -> None:
   """Writes text or bytes to a file beside `path`, which then takes its place.
 
   The folders above it are made.
+
+  Raises:
+    WriteError: it can't be written; what was there before stays.
   """
   if isinstance(data, str):
     data = data.encode()
-  if remote(path):
-    path.write_bytes(data)
-    return
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part(path).write_bytes(data)
-  part(path).replace(path)
+  with writing(path):
+    if remote(path):
+      path.write_bytes(data)
+      return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+      fill(part(path), data)
+      part(path).replace(path)
+    except OSError:  # the half takes room that is needed
+      with contextlib.suppress(OSError):
+        part(path).unlink(missing_ok=True)
+      raise
 
 
 def link(path: Path, target: Path) -> None:
   """Has `path` stand for the folder `target` beside it, at once.
 
-  In a bucket `path` becomes an object that holds the folder's name.
+  In a bucket, and on a file system without symbolic links, `path` becomes a
+  file that holds the folder's name.
+
+  Raises:
+    WriteError: it can't be written.
   """
-  if remote(path):
-    path.write_bytes(_LINK + target.name.encode())
-    return
-  # A link takes another's place at once, a folder does not.
-  part(path).unlink(missing_ok=True)
-  part(path).symlink_to(target.name)
-  part(path).replace(path)
+  stand_in = _LINK + target.name.encode()
+  with writing(path):
+    if remote(path):
+      path.write_bytes(stand_in)
+      return
+    if path.is_dir() and not path.is_symlink():
+      remove(path)  # a copy that was made where there are no links
+    # A link takes another's place at once, a folder does not.
+    part(path).unlink(missing_ok=True)
+    try:
+      part(path).symlink_to(target.name)
+    except OSError:  # each file system has its own reason
+      fill(part(path), stand_in)
+    part(path).replace(path)
 
 
 def remove(path: Path) -> None:
@@ -210,6 +277,8 @@ def made(path: Path) -> Iterator[Path]:
       stack.callback(remove, new)
     yield new
     if path.is_dir():
+      if not new.is_dir():  # a folder of somebody's
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
       remove(path)
     if not remote(path):
       new.replace(path)
@@ -224,53 +293,10 @@ def _copy(source, target):
     shutil.copyfileobj(old, new)
 
 
-def part(path: Path) -> Path:
-  """Where a file is written before it takes its place."""
-  return path.with_name(path.name + '.part')
-
-
 def clean(*folders: Path) -> None:
   """Removes what killed processes left half written."""
   for folder in folders:
     if not remote(folder):
-      for path in folder.glob('*.part'):
-        path.unlink()
-
-
-def failed(error: BaseException) -> str | None:
-  """Why a file system failed, in one line; None for errors of another kind."""
-  known = type(error).__module__.startswith(
-    'tensorflow.python.framework.errors'
-  )
-  if not known and not isinstance(error, OSError):
-    return None
-  if reason := getattr(error, 'strerror', None):
-    return reason
-  text = _BODY.sub('', str(error))  # what comes behind it names the path
-  return ' '.join(text.split())[:300]
-
-
-def unreachable(error: BaseException) -> str | None:
-  """The same, for errors of buckets alone, which name the path."""
-  reason = failed(error)
-  return reason if reason and _BUCKET in reason else None
-
-
-@contextlib.contextmanager
-def writing(path: Path, flag: str = '') -> Iterator[None]:
-  """Turns an error of the file system into a `UserError` that says what to do.
-
-  Args:
-    path: the file or folder that is being written to.
-    flag: what the user named it by.
-  """
-  try:
-    yield
-  except Exception as e:
-    if not (reason := failed(e)):
-      raise
-    named = f' ({flag})' if flag else ''
-    raise UserError(
-      f'cannot write to {path}{named}, {reason}: make room or make it '
-      'writable, then run the same command to continue'
-    ) from e
+      with contextlib.suppress(OSError):  # no folder, or not its owner's
+        for path in folder.glob('*.part'):
+          remove(path)

@@ -14,11 +14,16 @@ _warned = set()
 _warning = threading.Lock()
 
 
-def warn_once(line):
-  """Prints a line on standard error, the first time it comes."""
+def warn_once(line, key=None):
+  """Prints a line on standard error, the first time it comes.
+
+  Args:
+    line: the line.
+    key: lines of the same key count as the same; None: each is its own.
+  """
   with _warning:
-    if line not in _warned:
-      _warned.add(line)
+    if (key or line) not in _warned:
+      _warned.add(key or line)
       print(f'warning: {line}', file=sys.stderr, flush=True)
 
 

@@ -19,12 +19,12 @@ import io
 import itertools
 import json
 import os
-import pathlib
 import shutil
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from cyclegan_jax.common import disk, files, images
 from cyclegan_jax.common.errors import UserError, lookup
 
 _VERSION = 2  # in the cache's name: a change of what is made counts it up
@@ -73,7 +73,7 @@ def satellite2map(root=None, name=''):
       can't be written.
   """
   variant = lookup(VARIANTS, name, 'data.name') if name else _PLAIN
-  root = pathlib.Path(root or os.environ.get('CYCLEGAN_JAX_CACHE') or _cache())
+  root = files.place(root or os.environ.get('CYCLEGAN_JAX_CACHE') or _cache())
   folder = root / (f'satellite2map-v{_VERSION}' + (name and f'-{name}'))
   if folder.is_dir():
     return folder
@@ -97,8 +97,8 @@ def satellite2map(root=None, name=''):
 
 
 def _cache():
-  base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(base) / 'cyclegan_jax'
+  base = files.place(os.environ.get('XDG_CACHE_HOME') or '~/.cache')
+  return base / 'cyclegan_jax'
 
 
 def _world():
@@ -169,8 +169,8 @@ def _write(folder, satellite, topography, labels, turn, test_rows):
     if turn and part[-1] == 'B':
       window = turn(window)
     (folder / part).mkdir(exist_ok=True)
-    image = Image.fromarray(np.ascontiguousarray(window))
-    image.save(folder / part / f'{y:04d}_{x:04d}.png')
+    png = images.png(np.ascontiguousarray(window))
+    disk.fill(folder / part / f'{y:04d}_{x:04d}.png', png)
 
   blocks = np.random.RandomState(0).permutation(_blocks(labels, _ROWS))
   roles = list(zip(itertools.cycle(_ROLES), blocks))
@@ -190,4 +190,5 @@ def _write(folder, satellite, topography, labels, turn, test_rows):
         sums[name].append(topography[block][labels[block] == value])
   if not turn:
     colours = {name: _palette(np.concatenate(p)) for name, p in sums.items()}
-    (folder / 'classes.json').write_text(json.dumps(colours, indent=2) + '\n')
+    text = json.dumps(colours, indent=2) + '\n'
+    disk.fill(folder / 'classes.json', text.encode())

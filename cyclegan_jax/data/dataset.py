@@ -2,17 +2,25 @@
 
 import functools
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.types import Image, Images
-from cyclegan_jax.data import bad_pictures, sources
+from cyclegan_jax.data import bad_pictures, pairs
+from cyclegan_jax.data.check import check
 from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.reader import load_test_image
-from cyclegan_jax.data.sources import Source
+from cyclegan_jax.data.source import Source
+
+_WHERE_PAIRS_ARE = (
+  'data.source=folder needs pairsA and pairsB (or trainA and trainB) whose '
+  'names agree, as 1.jpg and 1.jpg or 1_A.jpg and 1_B.jpg, data.source=aligned '
+  'has pairs, tfds does not tell which they are'
+)
 
 
 class Dataset(NamedTuple):
@@ -26,7 +34,10 @@ class Dataset(NamedTuple):
     threads: how many batches to prepare at the same time; 0: tf.data decides.
     on_bad_image: 'stop' or 'skip': the effect of a picture that can't be used
       on a run; skipped ones are warned of.
-    paired: whether to train on true pairs, the source's `train_pairs`.
+    paired: whether to train on true pairs, the source's `train_pairs`; the
+      option data.paired decides what the source takes for pairs.
+    sizes: {domain: (width, height) of the prepared training pictures that a run
+      does not skip}, as far as it is known.
   """
 
   source: Source
@@ -36,6 +47,7 @@ class Dataset(NamedTuple):
   threads: int = 0
   on_bad_image: str = 'stop'
   paired: bool = False
+  sizes: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
   @property
   def skips(self) -> bool:
@@ -52,18 +64,26 @@ class Dataset(NamedTuple):
     if not self.paired:
       return self.source.train
     if self.source.train_pairs is None:
+      reason = self.source.pairs_note or 'the data has none'
       raise UserError(
-        'this method trains on true pairs, and the data has none: '
-        'data.source=folder needs pairsA and pairsB (or trainA and trainB) '
-        'whose names agree, as 1.jpg and 1.jpg or 1_A.jpg and 1_B.jpg, '
-        'data.source=aligned has pairs, tfds does not tell which they are'
+        f'this method trains on true pairs, and {reason}: '
+        + ('leave it at auto' if reason == pairs.DENIED else _WHERE_PAIRS_ARE)
       )
     return self.source.train_pairs
 
-  def checked(self) -> 'Dataset':
+  @property
+  def notes(self) -> list[str]:
+    """Lines for the user: what is missing, and what is taken for pairs."""
+    about_pairs = self.source.pairs_note if self.paired else ''
+    return [*self.source.notes, *([about_pairs] if about_pairs else [])]
+
+  def checked(self, trains: bool = False) -> 'Dataset':
     """The same, every header looked at; with 'skip' without bad test pairs.
 
     The source's `train` is what is trained on then: the pairs if `paired`.
+
+    Args:
+      trains: whether to look at what only training needs, too.
 
     Raises:
       UserError: a picture that won't do; with 'skip' a split of such only.
@@ -72,7 +92,11 @@ class Dataset(NamedTuple):
     if self.paired:
       source = self.source._replace(train=self.train, train_labels=None)
       data = self._replace(source=source)
-    sources.check(data.source, self.skips)
+    sizes = check(
+      data.source, self.skips, self.preprocess if trains else None, self.paired
+    )
+    if sizes:
+      data = data._replace(sizes=sizes)
     if not (self.skips and self.source.paired):
       return data
     return data._replace(

@@ -3,7 +3,6 @@
 Pillow reads and resizes, so sizes come out as the official code makes them.
 """
 
-import io
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,16 +13,19 @@ from PIL import Image, ImageOps
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.data import formats
 
+EXTENSIONS = formats.EXTENSIONS
 MIN_SIDE = 8
 # 89 million; Pillow itself stops at twice.
 MAX_PIXELS: int = Image.MAX_IMAGE_PIXELS  # type: ignore[assignment]
-EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
-# Whatever the file is called. Of Pillow's others some start a program.
-_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'GIF')
 _MODES = {1: 'L', 3: 'RGB'}
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _TILE = 258, 262, 339, (322, 323)  # TIFF's
+# Tags of a TIFF.
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _TILE = 258, 262, 339, (322, 323)
 _WHITE_IS_ZERO = 0
+# In the `info` of what `decoded` gives: the share of its range that a file of
+# 16 bits makes use of.
+SPAN = 'span'
 
 warnings.simplefilter('error', Image.DecompressionBombWarning)
 
@@ -59,27 +61,17 @@ def opened(picture: Picture) -> Image.Image:
   if not isinstance(data, bytes) and files.remote(data):
     data = data.read_bytes()  # a bucket that fails is no fault of the picture
   try:
-    image = Image.open(
-      io.BytesIO(data) if isinstance(data, bytes) else data, formats=_FORMATS
-    )
+    image = formats.opened(data)
+  except formats.NeedsPackageError as e:
+    raise UserError(f'{picture.name}: {e}, or remove it') from e
   except Exception as e:  # Pillow raises all kinds
-    raise _unreadable(picture, e) from e
+    raise unreadable(picture, e) from e
   try:
     _check_size(picture, *image.size)
   except UserError:
     image.close()
     raise
   return image
-
-
-def check_header(picture: Picture) -> bool:
-  """Looks at a header: whether it declares a gray picture.
-
-  Raises:
-    UserError: the header alone shows that the picture won't do.
-  """
-  with opened(picture) as image:
-    return Image.getmodebase(image.mode) == 'L'
 
 
 def _check_size(picture, width, height):
@@ -106,7 +98,8 @@ def check_resized(picture: Picture, width: int, height: int) -> None:
     )
 
 
-def _unreadable(picture, error):
+def unreadable(picture: Picture, error: Exception) -> UserError:
+  """The error for a picture that Pillow refused."""
   reason = 'no image format known here'
   if not isinstance(error, Image.UnidentifiedImageError):
     lines = str(error).strip().splitlines()
@@ -153,7 +146,8 @@ def decoded(picture: Picture, channels: int) -> Image.Image:
     channels: 1 (gray) or 3 (RGB).
 
   Returns:
-    A `PIL.Image.Image` of mode L, RGB, or F in [0, 255] for deep gray.
+    A `PIL.Image.Image` of mode L, RGB, or F in [0, 255] for deep gray; of a
+    file of 16 bits a band it has a number in [0, 1] in `info[SPAN]`.
 
   Raises:
     UserError: the file can't be read, or holds what can't be converted.
@@ -161,15 +155,19 @@ def decoded(picture: Picture, channels: int) -> Image.Image:
   with opened(picture) as image:
     try:
       black, white = _range(image)
+      deep = _is_deep(image)
       _mend_transparency(image)
       image = ImageOps.exif_transpose(image)
       if picture.half is not None:
         width, height = image.size
         left = picture.half * (width // 2)
         image = image.crop((left, 0, left + width // 2, height))
-      return _convert(image, channels, black, white)
+      image = _convert(image, channels, black, white)
+      if deep:
+        image.info[SPAN] = _span(image)
+      return image
     except Exception as e:  # Pillow raises all kinds
-      raise _unreadable(picture, e) from e
+      raise unreadable(picture, e) from e
 
 
 def resized(
@@ -210,6 +208,8 @@ def _range(image):
   """
   tags = getattr(image, 'tag_v2', None)
   if tags is None:
+    if image.mode == 'F':  # a PFM
+      raise ValueError('floating point pixels: it needs 8 or 16 bits')
     return 0, 65535
   if np.prod([tags.get(side, 0) for side in _TILE], dtype=float) > MAX_PIXELS:
     raise ValueError('its tiles are too large')
@@ -221,6 +221,20 @@ def _range(image):
   # Pillow takes a missing photometric tag for white-is-zero too.
   inverted = tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
   return (2**bits - 1, 0) if inverted else (0, 2**bits - 1)
+
+
+def _is_deep(image):
+  """Whether a band has 16 bits, of which Pillow may have given 8."""
+  args = image.tile[0].args if image.tile else ''
+  if image.format == 'PPM' and isinstance(args, tuple):
+    return args[-1] > 255
+  return image.mode.startswith('I') or ';16' in str(args)
+
+
+def _span(image):
+  """The share of its range that an image of mode L, RGB or F makes use of."""
+  extrema = np.array(image.getextrema()).reshape(-1, 2)
+  return (extrema[:, 1].max() - extrema[:, 0].min()) / 255
 
 
 def _mend_transparency(image):

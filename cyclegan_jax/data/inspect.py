@@ -11,7 +11,15 @@ import numpy as np
 
 from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data.decode import Picture, check_header, check_resized, load
+from cyclegan_jax.data import folders, headers, partly
+from cyclegan_jax.data.decode import (
+  SPAN,
+  Picture,
+  check_resized,
+  decoded,
+  load,
+  resized,
+)
 
 _AHEAD = 256  # pictures handed to the threads at a time
 _SHOWN = 20  # lines a list has on the terminal
@@ -28,7 +36,8 @@ class Seen(NamedTuple):
       and then there are:
     size: (width, height).
     prepared: (width, height) as resized for training.
-    gray: whether the file declares a gray picture.
+    header: its `headers.Header`.
+    span: the share of 16 bits that it makes use of, or None.
     digest: equal for pictures of the same pixels.
   """
 
@@ -37,7 +46,8 @@ class Seen(NamedTuple):
   problem: str | None
   size: tuple | None = None
   prepared: tuple | None = None
-  gray: bool = False
+  header: headers.Header | None = None
+  span: float | None = None
   digest: bytes = b''
 
 
@@ -45,18 +55,17 @@ def scan(dataset):
   """Decodes every picture of a `Dataset`, some at the same time.
 
   Returns:
-    {split: [Seen]}; no test splits where the training pictures are the test's.
+    {split: [Seen]}; no test split of a domain without test pictures.
   """
   source = dataset.source
-  parts = {'train': source.train}
-  if source.test is not source.train:
-    parts['test'] = source.test
+  tests = {d: x for d, x in source.test.items() if d not in source.stands_in}
+  parts = {'train': source.train, 'test': tests}
   splits = {
     f'{part}{domain.upper()}': (pictures, domain)
     for part, domains in parts.items()
     for domain, pictures in domains.items()
   }
-  if source.labels:
+  if source.labels and 'a' in tests:
     splits['testLabels'] = (source.labels.pictures, None)
   threads = min(8, os.cpu_count() or 1)  # a large picture takes a gigabyte
   with concurrent.futures.ThreadPoolExecutor(threads) as pool:
@@ -75,20 +84,31 @@ def _look_at_all(pool, dataset, split, pictures, domain):
 def _look_at(dataset, split, domain, picture):
   prepare = dataset.preprocess
   try:
-    gray = check_header(picture)
-    pixels = load(picture, dataset.channels.get(domain, 1))
-    size = prepared = pixels.shape[1::-1]
+    header = headers.read(picture)
+    channels = dataset.channels.get(domain, 1)
+    image = decoded(picture, channels)
+    size = prepared = image.size
     if split.startswith('train'):
       prepared = prepare.train_size(*size)
       prepare.check_crop(picture.name, *prepared)
     elif domain:
       prepared = prepare.test_size(*size)
     check_resized(picture, *prepared)
+    pixels = resized(picture, image, channels, size)
   except UserError as e:
     return Seen(split, picture, str(e))
   digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
   digest.update(np.ascontiguousarray(pixels))
-  return Seen(split, picture, None, size, prepared, gray, digest.digest())
+  return Seen(
+    split,
+    picture,
+    None,
+    size,
+    prepared,
+    header,
+    image.info.get(SPAN),
+    digest.digest(),
+  )
 
 
 def report(dataset, seen):
@@ -100,7 +120,9 @@ def report(dataset, seen):
     'duplicates': [[{'split', 'picture'} of the same pixels]],
     'converted': {what: [picture]},
     'mixed_sizes': {split: sizes of training pictures, where no crop makes them
-    one}}.
+    one},
+    'partly_used': {'split: what': ['picture: detail']},
+    'ignored': {reason: [path]} of files that are not read}.
   """
   usable = {s: [x for x in found if not x.problem] for s, found in seen.items()}
   mixed = {}
@@ -127,6 +149,8 @@ def report(dataset, seen):
     'duplicates': _duplicates(usable),
     'converted': _converted(dataset.channels, usable),
     'mixed_sizes': mixed,
+    'partly_used': _partly_used(usable),
+    'ignored': folders.by_reason(dataset.source.left_out),
   }
 
 
@@ -152,10 +176,22 @@ def _converted(channels, usable):
   names = collections.defaultdict(list)
   for x in _pictures(usable):
     gray = channels[x.split[-1].lower()] == 1
-    if x.gray != gray:
+    if x.header.gray != gray:
       what = 'colour files, used as gray' if gray else 'gray files, used as RGB'
       names[f'{x.split}: {what}'].append(x.picture.name)
   return dict(names)
+
+
+def _partly_used(usable):
+  """Pictures with more pages, bands or bits than are used."""
+  found = {}
+  for x in _pictures(usable):
+    tally = partly.Tally()
+    tally.add(x.picture.name, x.header)
+    tally.add_span(x.picture.name, x.span)
+    for kind, (name,) in tally.found():
+      found.setdefault(f'{x.split}: {kind}', []).append(name)
+  return found
 
 
 def contact_sheet(found, channels, count=64, columns=8, side=128):
@@ -213,6 +249,8 @@ def text(facts):
     [' = '.join(f'{x["split"]}: {x["picture"]}' for x in g) for g in groups],
   )
   for what, names in facts['converted'].items():
+    lines += _listed(f'of {what}', names)
+  for what, names in facts['partly_used'].items():
     lines += _listed(f'of {what}', names)
   return '\n'.join(lines)
 

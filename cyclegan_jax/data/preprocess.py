@@ -47,14 +47,51 @@ class Preprocess(NamedTuple):
     left = max(0, (width - self.crop_size) // 2)
     return array[top : top + self.crop_size, left : left + self.crop_size]
 
+  def holds_crop(self, width: int, height: int) -> bool:
+    """Returns False if a picture of this `train_size` is below a crop."""
+    return not self.crops or min(width, height) >= self.crop_size
+
   def check_crop(self, name: str, width: int, height: int) -> None:
     """Raises `UserError` if a picture of this `train_size` is below a crop."""
-    if self.crops and min(width, height) < self.crop_size:
+    if not self.holds_crop(width, height):
       raise UserError(
         f'{name}: {width}x{height} is smaller than data.crop_size='
-        f'{self.crop_size}: use a smaller crop or '
-        'data.preprocess=resize_and_crop'
+        f'{self.crop_size}: use {self.advice()}'
       )
+
+  def check_one_size(
+    self, name: str, size: tuple[int, int], others: tuple[int, int]
+  ) -> None:
+    """Raises `UserError` where all need one (width, height) and have others."""
+    if not self.crops and size != others:
+      raise UserError(
+        f'{name}: {text(size)}, others are {text(others)}, and '
+        f'data.preprocess={self.mode} does not crop to one size: use '
+        f'{self.advice()}'
+      )
+
+  def advice(self, shortest: int = 0) -> str:
+    """Flags with which pictures of any size can be trained on.
+
+    Args:
+      shortest: the shortest side of all pictures, as far as it is known.
+    """
+    mode = 'resize_and_crop'
+    if self.mode == 'none' and shortest >= self.crop_size:
+      mode = 'crop'
+    elif 'scale' in self.mode:
+      mode = 'scale_width_and_crop'
+    flags = f'--config.data.preprocess={mode}'
+    if mode in _CROPS_THE_LOADED and self.crop_size > self.load_size:
+      # The official sizes are 286 and 256.
+      load_size = round(self.crop_size * 286 / 256)
+      flags += f' --config.data.load_size={load_size}'
+    return flags
+
+
+def text(size: tuple[int, int]) -> str:
+  """A (width, height) in words."""
+  return f'{size[0]}x{size[1]}'
 
 
 def _width(width, height, load, crop):
@@ -77,6 +114,8 @@ MODES = {
   'none': lambda width, height, load, crop: (width, height),
 }
 
+_CROPS_THE_LOADED = ('resize_and_crop', 'scale_width_and_crop')
+
 
 def preprocess(
   mode: str, load_size: int, crop_size: int, flip: bool
@@ -87,14 +126,13 @@ def preprocess(
     UserError: an unknown mode, or a crop larger than what it is cut from.
   """
   lookup(MODES, mode, 'data.preprocess')
-  if mode in ('resize_and_crop', 'scale_width_and_crop') and (
-    crop_size > load_size
-  ):
-    raise UserError(
-      f'data.crop_size={crop_size} is larger than data.load_size={load_size}: '
-      'a crop is cut from the loaded picture'
-    )
   for name, size in (('load_size', load_size), ('crop_size', crop_size)):
     if size < 1:
       raise UserError(f'data.{name}={size} must be at least 1')
+  if mode in _CROPS_THE_LOADED and crop_size > load_size:
+    raise UserError(
+      f'data.crop_size={crop_size} is larger than data.load_size={load_size}, '
+      'and a crop is cut from the loaded picture: use '
+      f'--config.data.load_size={crop_size} or more'
+    )
   return Preprocess(mode, load_size, crop_size, flip)

@@ -6,8 +6,9 @@ import numpy as np
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import from_pixels
+from cyclegan_jax.data import partly
 from cyclegan_jax.data.bad_pictures import stand_in
-from cyclegan_jax.data.decode import decoded, load, resized
+from cyclegan_jax.data.decode import SPAN, decoded, load, resized
 
 
 class Cache:
@@ -49,6 +50,8 @@ class Reader:
     self._skips = data.skips
     self._bad = set()
     self._size = None
+    # Pictures of other sizes are bad ones where a mode does not crop.
+    self._only_size = data.sizes.get(domains[0]) if data.skips else None
     self._file_sizes = {}
 
   def __call__(self, indices, corners, flips):
@@ -95,6 +98,9 @@ class Reader:
   def _decode(self, index):
     pixels = [self._decode_one(i, index) for i in range(len(self._pictures))]
     self._check_pair(index)
+    if self._only_size:
+      name, shape = self._pictures[0][index].name, pixels[0].shape
+      self._preprocess.check_one_size(name, shape[1::-1], self._only_size)
     return pixels
 
   def _decode_one(self, domain, index):
@@ -102,6 +108,7 @@ class Reader:
 
     def make():
       image = decoded(picture, channels)
+      partly.warn(picture.name, image.info.get(SPAN))
       self._file_sizes[domain, index] = image.size
       size = self._preprocess.train_size(*image.size)
       return resized(picture, image, channels, size)
@@ -141,15 +148,8 @@ class Reader:
     if self._preprocess.crops:
       return
     height, width = array.shape[:2]
-    if self._size is None:
-      self._size = (height, width)
-    elif self._size != (height, width):
-      raise UserError(
-        f'{picture.name}: {width}x{height}, others are '
-        f'{self._size[1]}x{self._size[0]}, and data.preprocess='
-        f'{self._preprocess.mode} does not crop to one size: use a mode '
-        'that does'
-      )
+    self._size = self._size or (width, height)
+    self._preprocess.check_one_size(picture.name, (width, height), self._size)
 
 
 def load_test_image(picture, preprocess, channels):

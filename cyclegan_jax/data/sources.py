@@ -1,142 +1,146 @@
 """Where pictures come from: the names of `data.source`."""
 
-import json
 import os
-import textwrap
-from typing import NamedTuple
-
-import numpy as np
 
 from cyclegan_jax.common import files
-from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.common.types import Colours
-from cyclegan_jax.data import builtin
-from cyclegan_jax.data.decode import EXTENSIONS, Picture, check_header, named
+from cyclegan_jax.common.errors import UserError, choose
+from cyclegan_jax.data import builtin, label_maps, pairs
+from cyclegan_jax.data.check import check
+from cyclegan_jax.data.folders import Search
+from cyclegan_jax.data.source import Labels, Source
+from cyclegan_jax.data.tfds import tfds
 
 
-class Labels(NamedTuple):
-  """Label maps of pictures of A, to read translated maps by.
-
-  Attributes:
-    pictures: one a picture of A, class numbers as gray values, 255 ignored.
-    classes: names of the classes.
-    colours: for each class the RGB colours that stand for it.
-  """
-
-  pictures: list[Picture]
-  classes: list[str]
-  colours: Colours
-
-
-class Source(NamedTuple):
-  """The pictures of a data set.
-
-  Attributes:
-    train: {'a': [Picture], 'b': [Picture]}.
-    test: the same; the training pictures where there are no test pictures.
-    paired: whether test['a'][i] and test['b'][i] show the same.
-    labels: `Labels` of the test pictures, or None.
-    train_pairs: training pictures as `train`, where train_pairs['a'][i] and
-      train_pairs['b'][i] show the same; None where no such are known.
-    train_labels: `Labels` of train['a'], or None.
-  """
-
-  train: dict[str, list[Picture]]
-  test: dict[str, list[Picture]]
-  paired: bool = False
-  labels: Labels | None = None
-  train_pairs: dict[str, list[Picture]] | None = None
-  train_labels: Labels | None = None
-
-
-def _pictures(folder):
-  """All pictures below a folder, in the order of their names."""
-  if not folder.is_dir():
-    raise UserError(f'no folder {folder}: set data.root to the data set')
-  found = [f for f in files.below(folder) if f.suffix.lower() in EXTENSIONS]
-  if not found:
-    raise UserError(
-      f'no pictures in {folder}: it needs {" ".join(EXTENSIONS)} files'
-    )
-  return [named(f) for f in found]
-
-
-def folder(root: str | os.PathLike[str], name: str = '') -> Source:
+def folder(
+  root: str | os.PathLike[str], name: str = '', paired: str = 'auto'
+) -> Source:
   """The official layout: ROOT/{trainA,trainB}, and testA, testB if there.
 
-  Test pictures are taken for true pairs if the names in A and B agree one by
-  one: stems are equal, or without A's `_A` and B's `_B`. So are pictures of
-  pairsA and pairsB, or without these of trainA and trainB, for methods that
-  need pairs. Beside classes.json, testLabels holds label maps of testA, and
-  trainLabels, if there, of trainA, by name.
+  Pictures of testA and testB are true pairs for measuring by `paired`; so are
+  those of pairsA and pairsB, or without these of trainA and trainB, for methods
+  that need pairs. Beside classes.json, testLabels holds label maps of testA,
+  and trainLabels of trainA, by name.
+
+  Args:
+    root: the folder.
+    name: not used.
+    paired: 'auto': pictures are pairs if their names agree (`pairs.by_name`);
+      'yes': they have to agree; 'no': they are no pairs.
+
+  Raises:
+    UserError: a folder or file is missing or wrong, or names that have to agree
+      do not.
   """
   del name
+  choose(pairs.PAIRED, paired, 'data.paired')
   top = _root(root, 'trainA trainB testA testB')
-
-  def split(part):
-    return {d: _pictures(top / f'{part}{d.upper()}') for d in ('a', 'b')}
-
-  def split_if_there(part):
-    there = all((top / f'{part}{d}').is_dir() for d in 'AB')
-    return split(part) if there else train
-
-  train = split('train')
-  test, pairs = split_if_there('test'), split_if_there('pairs')
-  return Source(
+  places = {
+    part: {d: top / f'{part}{d.upper()}' for d in ('a', 'b')}
+    for part in ('train', 'test', 'pairs')
+  }
+  search = Search()
+  train = _split(search, places['train'])
+  missing = {d: x for d, x in places['test'].items() if not x.is_dir()}
+  test = train | _split(
+    search, {d: x for d, x in places['test'].items() if d not in missing}
+  )
+  labels, train_labels, label_notes = label_maps.of_folder(
+    top, train, test, missing
+  )
+  part, part_notes = _training_pairs(places['pairs'])
+  training = train if part == 'train' else _split(search, places[part])
+  train_pairs, pairs_note = pairs.by_name(training, places[part])
+  test_pairs, why_not = pairs.by_name(test, places['test'])
+  if paired == 'yes':
+    pairs.check(missing, why_not, pairs_note)
+  if paired == 'no' or missing:
+    test_pairs = None
+  notes = [*_stand_in_notes(missing), *part_notes, *label_notes]
+  if test_pairs and paired == 'auto':
+    notes.append(pairs.agree('testA and testB', 'to be measured'))
+  if paired == 'no':
+    train_pairs, pairs_note = None, pairs.DENIED
+  elif train_pairs and paired == 'auto':
+    pairs_note = pairs.agree(f'{part}A and {part}B', 'to be trained on')
+  found = Source(
     train=train,
-    test=test,
-    paired=test is not train and _names_agree(test),
-    labels=_labels(top, 'testLabels', test['a']),
-    train_pairs=pairs if _names_agree(pairs) else None,
-    train_labels=_labels(top, 'trainLabels', train['a'])
-    if (top / 'trainLabels').is_dir()
-    else None,
+    test=test_pairs or test,
+    paired=test_pairs is not None,
+    labels=labels,
+    train_pairs=train_pairs,
+    train_labels=train_labels,
+    root=top,
+    stands_in=missing,
+    notes=tuple(notes),
+    pairs_note=pairs_note,
   )
+  return search.noted(found)
 
 
-def _names_agree(pictures):
-  a, b = (
-    [p.data.stem.removesuffix(f'_{d.upper()}') for p in pictures[d]]
-    for d in ('a', 'b')
-  )
-  return a == b
+def _split(search, places):
+  return {domain: search.pictures(place) for domain, place in places.items()}
 
 
-def _labels(root, part, of):
-  if not (root / 'classes.json').is_file():
-    return None
-  try:
-    classes = json.loads((root / 'classes.json').read_text())
-    pictures = [root / part / f'{p.data.stem}.png' for p in of]
-    missing = [p for p in pictures if not p.is_file()]
-    if missing:
-      raise UserError(f'no label map {missing[0]} beside its picture')
-    return Labels(
-      [named(p) for p in pictures],
-      list(classes),
-      [np.reshape(c, (-1, 3)).astype(float).tolist() for c in classes.values()],
-    )
-  except (ValueError, AttributeError) as e:
-    if isinstance(e, UserError):
-      raise
-    raise UserError(f'{root / "classes.json"}: {e}') from e
+def _stand_in_notes(missing):
+  """A line on the folders of test pictures that are missing, if any are."""
+  if not missing:
+    return []
+  folders = ' and no folder '.join(str(x) for x in missing.values())
+  domains = ' and '.join(domain.upper() for domain in missing)
+  return [
+    f'no folder {folders}: training pictures of {domains} are shown in place '
+    'of test pictures'
+  ]
 
 
-def aligned(root: str | os.PathLike[str], name: str = '') -> Source:
-  """Pairs side by side: ROOT/{train,val,test}, left half A, right half B."""
+def _training_pairs(places):
+  """Which folders true pairs may be in, and a line if one has no other."""
+  there = [place for place in places.values() if place.is_dir()]
+  if len(there) != 1:
+    return 'pairs' if there else 'train', []
+  (missing,) = (place for place in places.values() if place not in there)
+  return 'train', [f'no folder {missing}: {there[0]} is not used']
+
+
+def aligned(
+  root: str | os.PathLike[str], name: str = '', paired: str = 'auto'
+) -> Source:
+  """Pairs side by side: ROOT/{train,test}, left half A, right half B.
+
+  ROOT/val is used where there is no test. With `paired` 'no' the halves are
+  taken for unpaired pictures.
+  """
   del name
-  top = _root(root, 'train and test')
+  choose(pairs.PAIRED, paired, 'data.paired')
+  top, search = _root(root, 'train and test'), Search()
 
   def halves(folder):
-    files = _pictures(folder)
+    files = search.pictures(folder)
     return {d: [p._replace(half=i) for p in files] for i, d in enumerate('ab')}
 
   train = halves(top / 'train')
-  for split in ('test', 'val'):
-    if (top / split).is_dir():
-      test = halves(top / split)
-      return Source(train, test, paired=True, train_pairs=train)
-  return Source(train=train, test=train, train_pairs=train)
+  found = Source(
+    train=train,
+    test=train,
+    train_pairs=None if paired == 'no' else train,
+    root=top,
+    pairs_note=pairs.DENIED if paired == 'no' else '',
+  )
+  test, val = top / 'test', top / 'val'
+  if test.is_dir():
+    return search.noted(
+      found._replace(test=halves(test), paired=paired != 'no')
+    )
+  if val.is_dir():
+    note = f'no folder {test}: the pictures of {val} are the test pictures'
+    return search.noted(
+      found._replace(test=halves(val), paired=paired != 'no', notes=(note,))
+    )
+  note = (
+    f'no folder {test}: training pictures are shown in place of test pictures'
+  )
+  found = found._replace(stands_in={'a': test, 'b': test}, notes=(note,))
+  return search.noted(found)
 
 
 def _root(root, layout):
@@ -151,69 +155,19 @@ def _root(root, layout):
   return path
 
 
-def tfds(root: str | os.PathLike[str], name: str) -> Source:
-  """A TensorFlow data set `cycle_gan/NAME`, downloaded if it can be.
-
-  TFDS mixes the pictures and drops their names, so no pairs are known.
-
-  Args:
-    root: TFDS's data_dir; empty for its default.
-    name: such as 'cycle_gan/horse2zebra'.
-  """
-  import tensorflow_datasets  # slow to import, so only where it is used
-  from tensorflow_datasets.core.download import downloader
-
-  import cyclegan_jax.data.tf  # noqa: F401, keeps TensorFlow off accelerators
-
-  downloader.MAX_RETRIES = 5  # 10 keep a user without network for minutes
-  try:
-    builder = tensorflow_datasets.builder(name, data_dir=root or None)
-  except Exception as e:
-    raise UserError(
-      f'data.name={name!r} is no TFDS data set: {_first_line(e)}'
-    ) from e
-  try:
-    builder.download_and_prepare()
-    sets = builder.as_dataset(
-      decoders={'image': tensorflow_datasets.decode.SkipDecoding()}
-    )
-  except Exception as e:  # network, disk, checksum: TFDS raises all kinds
-    reason = textwrap.shorten(f'{type(e).__name__}: {e}', 120)
-    raise UserError(
-      f'{name} is not in {builder.data_dir} and could not be downloaded '
-      f'({reason}): run "tfds build {name}" where there is a network and set '
-      'data.root, or use configs/folder.py with your own pictures, or '
-      'configs/satellite2map.py, which needs neither'
-    ) from e
-  if not {'trainA', 'trainB', 'testA', 'testB'} <= set(sets):
-    raise UserError(
-      f'{name} (data.name) has no splits trainA, trainB, testA and testB: '
-      'choose a set cycle_gan/NAME'
-    )
-
-  def pictures(split):
-    return [
-      Picture(f'{name} {split} {i}', example['image'])
-      for i, example in enumerate(sets[split].as_numpy_iterator())
-    ]
-
-  return Source(
-    train={d: pictures(f'train{d.upper()}') for d in ('a', 'b')},
-    test={d: pictures(f'test{d.upper()}') for d in ('a', 'b')},
-  )
-
-
-def _first_line(error):
-  return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def satellite2map(root: str | os.PathLike[str], name: str = '') -> Source:
+def satellite2map(
+  root: str | os.PathLike[str], name: str = '', paired: str = 'auto'
+) -> Source:
   """The built-in set or a variant of it, made in the cache on first use.
 
-  In a bucket it is a copy of that.
+  In a bucket it is a copy of that. Its test pictures are pairs, whatever they
+  are called; with `paired` 'no' they are not used as such.
   """
+  choose(pairs.PAIRED, paired, 'data.paired')
+  paired = 'no' if paired == 'no' else 'yes'
   if not root or not files.remote(root):
-    return folder(builtin.satellite2map(root and files.place(root), name))
+    made = builtin.satellite2map(root and files.place(root), name)
+    return folder(made, paired=paired)
   made = builtin.satellite2map(name=name)
   copy = files.place(root) / made.name
   if not (copy / 'complete').exists():
@@ -221,40 +175,15 @@ def satellite2map(root: str | os.PathLike[str], name: str = '') -> Source:
       files.make(copy)
       files.copy_below(made, copy)
       files.write(copy / 'complete', '')
-  return folder(copy)
+  return folder(copy, paired=paired)
 
 
-# data.source -> (data.root, data.name) -> Source
+__all__ = ['SOURCES', 'Labels', 'Source', 'aligned', 'check', 'folder', 'tfds']
+
+# data.source -> (data.root, data.name, data.paired) -> Source
 SOURCES = {
   'folder': folder,
   'aligned': aligned,
   'tfds': tfds,
   'builtin': satellite2map,
 }
-
-
-def check(source: Source, skips: bool = False) -> None:
-  """Reads every header once, so a wrong file stops a run before it starts.
-
-  Args:
-    source: a `Source`.
-    skips: whether a run does without bad pictures.
-
-  Raises:
-    UserError: names the first picture that is none or is too small; with
-      `skips` only where a split has no other.
-  """
-  labels = source.labels.pictures if source.labels else []
-  for pictures in (*source.train.values(), *source.test.values(), labels):
-    bad = []
-    for picture in pictures:
-      try:
-        check_header(picture)
-      except UserError as e:
-        if not skips:
-          raise
-        bad.append(e)
-    if bad and len(bad) == len(pictures):
-      raise UserError(
-        f'none of {len(bad)} pictures can be used, the first is {bad[0]}'
-      )

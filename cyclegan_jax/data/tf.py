@@ -24,4 +24,11 @@ with silent_stderr():
     tf.config.set_visible_devices([], 'GPU')
   tf.constant(0)  # starts TensorFlow's runtime, which has its say here
 
-__all__ = ['tf']
+__all__ = ['call_module', 'tf']
+
+
+def call_module(tensors, **attributes):
+  """Runs a StableHLO program; the arguments are those of XlaCallModule."""
+  from tensorflow.compiler.tf2xla.python import xla
+
+  return xla.call_module(tensors, **attributes)

@@ -1,6 +1,6 @@
 """Pictures from files and back to files, nothing of theirs lost on the way."""
 
-import glob
+import functools
 import io
 import pathlib
 from typing import NamedTuple
@@ -10,7 +10,9 @@ from PIL import Image, ImageCms
 
 from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode
+from cyclegan_jax.data import decode, folders, headers
+from cyclegan_jax.inference import names as names_of
+from cyclegan_jax.inference import search
 
 # --format -> what Pillow is told, beside the name.
 FORMATS = {
@@ -20,8 +22,9 @@ FORMATS = {
   'tiff': {'compression': 'tiff_deflate'},
 }
 _PILLOW_NAMES = {'jpg': 'JPEG'}
+_ENDINGS = {'jpeg': 'jpg', 'jpe': 'jpg', 'jfif': 'jpg', 'tif': 'tiff'}
 _DEEP = ('png', 'tiff')  # the formats here that keep 16 bits
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of EXIF
+_RECORD = 'translate.json'  # the end of what translate writes beside pictures
 # The space of an ICC profile -> the channels of the pictures it is for.
 _SPACES = {'GRAY': 1, 'RGB': 3}
 
@@ -52,7 +55,11 @@ class Look(NamedTuple):
   profile: bytes | None
 
 
-def find(source, output, ending, other=lambda path: None):
+def _nothing(_):
+  """Makes nothing of its argument."""
+
+
+def find(source, output, ending, other=_nothing, both=False, say=_nothing):
   """The pictures a user means, and where their translations go.
 
   Names and folders are kept: SOURCE/x/1.jpg becomes OUTPUT/x/1.png; where two
@@ -64,6 +71,8 @@ def find(source, output, ending, other=lambda path: None):
     ending: of the translations, such as 'png'.
     other: path -> the ending of what is made of a file that is no picture, or
       None for files to leave out.
+    both: whether pictures that were translated there and back are written too.
+    say: takes a line on the files that are left out.
 
   Returns:
     [Job], in the order of names.
@@ -71,7 +80,7 @@ def find(source, output, ending, other=lambda path: None):
   Raises:
     UserError: there is nothing to be found.
   """
-  root, paths = _search(source)
+  root, found = search.search(source)
   inside = files.resolved(output)
   if files.resolved(root) == inside:
     raise UserError(
@@ -79,43 +88,25 @@ def find(source, output, ending, other=lambda path: None):
     )
 
   def made(path):
-    return ending if path.suffix.lower() in decode.EXTENSIONS else other(path)
+    return other(path) or ending
 
-  paths = [p for p in paths if inside not in _behind(p).parents and made(p)]
+  def why_not(path):
+    return None if other(path) else folders.reason(path)
+
+  behind = functools.cache(_behind)
+  paths, left_out = folders.divided(
+    [(path, why) for path, why in found if not _within(path, inside, behind)],
+    why_not,
+  )
+  left_out = [x for x in left_out if not x[0].name.endswith(_RECORD)]
   if not paths:
-    raise UserError(
-      f'no pictures in {source} (--input): it needs '
-      f'{" ".join(decode.EXTENSIONS)} files'
-    )
+    needed = folders.needed(left_out)
+    raise UserError(f'no pictures in {source} (--input): {needed}')
+  if left_out:
+    say(folders.summary(left_out))
   names = [p.relative_to(root) for p in paths]
-  wanted = [name.with_suffix(f'.{made(name)}') for name in names]
-  lower = [str(name).lower() for name in wanted]
-  jobs = []
-  for path, name, short in zip(paths, names, wanted):
-    if lower.count(str(short).lower()) > 1:
-      short = name.with_name(f'{name.name}.{made(name)}')
-    jobs.append(Job(decode.named(path), output / short))
-  return jobs
-
-
-def _search(source):
-  """The folder that names are relative to, and all files."""
-  path = files.place(source)
-  if path.is_file():
-    return path.parent, [path]
-  if path.is_dir():
-    return path, files.below(path)
-  if not glob.has_magic(str(path)):
-    raise UserError(f'no file or folder {source} (--input)')
-  parts = path.parts
-  fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-  root = type(path)(*parts[: min(fixed, len(parts) - 1)])
-  if files.remote(path):
-    if '**' in parts:
-      raise UserError(f'{source} (--input): ** is not known in a bucket')
-    return root, sorted(root.glob('/'.join(parts[fixed:])))
-  found = glob.glob(str(path), recursive=True)
-  return root, sorted(p for p in map(pathlib.Path, found) if p.is_file())
+  outputs = names_of.outputs(names, [made(name) for name in names], both)
+  return [Job(decode.named(p), output / x) for p, x in zip(paths, outputs)]
 
 
 def _behind(path):
@@ -123,49 +114,79 @@ def _behind(path):
   return path if files.remote(path) else path.resolve()
 
 
-def look(picture):
+def _within(path, folder, behind):
+  """Whether a path is a folder or below it, maybe by links to folders."""
+  parent = behind(path.parent)
+  return folder == parent / path.name or folder in (parent, *parent.parents)
+
+
+def look(picture, tally=None):
   """Reads the header: a `Look`.
+
+  Args:
+    picture: a `decode.Picture`.
+    tally: a `partly.Tally` to take note of the picture, or None.
 
   Raises:
     UserError: it is no picture, or too small or too large.
   """
   with decode.opened(picture) as image:
-    width, height = image.size
-    # To look for a PNG's behind its pixels Pillow would decode these.
-    known = image.format != 'PNG' or 'exif' in image.info
-    turned = known and image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
-    size = (width, height) if turned else (height, width)
+    header = headers.facts(picture, image)
+    if tally:
+      tally.add(picture.name, header)
+    size = header.size[::-1]
     bits = 16 if image.mode.startswith('I') else 8
     return Look(size, bits, image.info.get('icc_profile'))
 
 
-def read(picture, channels):
+def read(picture, channels, tally=None):
   """The pixels, upright: float32 [height, width, channels] in [-1, 1]."""
-  return images.from_pixels(decode.load(picture, channels))
+  image = decode.decoded(picture, channels)
+  if tally:
+    tally.add_span(picture.name, image.info.get(decode.SPAN))
+  pixels = decode.resized(picture, image, channels, image.size)
+  return images.from_pixels(pixels)
+
+
+def format_of(path):
+  """The name of `FORMATS` that a file's ending stands for, or None."""
+  ending = pathlib.PurePath(path).suffix[1:].lower()
+  ending = _ENDINGS.get(ending, ending)
+  return ending if ending in FORMATS else None
 
 
 def write(path, image, bits=8, profile=None):
   """Writes an image, whole or not at all.
 
   Args:
-    path: its ending is a name of `FORMATS`.
+    path: its ending stands for a name of `FORMATS`.
     image: [height, width, 1 or 3] in [-1, 1].
     bits: 16 keeps 16 bits of a gray image where the format can.
     profile: the ICC profile of the input. It is kept where it fits: the pixels
       went in as they are, as in training, and come out as they went in.
+
+  Raises:
+    UserError: the format has no such pictures, or the file can't be written.
   """
-  ending = path.suffix[1:]
+  ending = format_of(path)
   channels = image.shape[-1]
   deep = bits == 16 and channels == 1 and ending in _DEEP
   pixels = images.to_pixels(np.asarray(image), np.uint16 if deep else np.uint8)
   picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
   file = io.BytesIO()
-  picture.save(
-    file,
-    _PILLOW_NAMES.get(ending, ending.upper()),
-    icc_profile=profile if _fits(profile, channels) else None,
-    **FORMATS[ending],
-  )
+  try:
+    picture.save(
+      file,
+      _PILLOW_NAMES.get(ending, ending.upper()),
+      icc_profile=profile if _fits(profile, channels) else None,
+      **FORMATS[ending],
+    )
+  except Exception as e:  # Pillow raises all kinds
+    height, width = image.shape[:2]
+    raise UserError(
+      f'{path}: {width}x{height} cannot be written as {ending} '
+      f'({str(e) or type(e).__name__}): choose another --format'
+    ) from e
   files.write(path, file.getvalue())
 
 

@@ -1,0 +1,92 @@
+"""Pictures of which only a part is used: several pages, bands, 16 bits."""
+
+import threading
+from collections.abc import Sequence
+from typing import TypeGuard
+
+from cyclegan_jax.data.bad_pictures import warn_once
+from cyclegan_jax.data.headers import Header
+
+# A picture of 16 bits that makes use of less looks dark or flat: 14 bits do.
+NARROW = 0.25
+
+
+SEE_ALL = (
+  'python -m cyclegan_jax.check_data with the same --config options lists all'
+)
+
+
+# What there is to say of a picture.
+FRAMES = 'several pages or frames, of which only the first is used'
+BANDS = 'extra bands, which are dropped or taken for transparency'
+SPAN = (
+  '16 bits that fill less than a quarter of their range, which comes out dark '
+  'or flat'
+)
+
+
+class Tally:
+  """Pictures of which only a part is used, as they are met by any thread."""
+
+  def __init__(self) -> None:
+    self._found: dict[str, list[str]] = {FRAMES: [], BANDS: [], SPAN: []}
+    self._lock = threading.Lock()
+
+  def add(self, name: str, header: Header) -> None:
+    """Takes note of a picture by its header."""
+    if header.frames:
+      self._add(FRAMES, name)
+    if header.bands > header.used:
+      self._add(BANDS, f'{name}: {bands(header)}')
+
+  def add_span(self, name: str, span: float | None) -> None:
+    """Takes note of a picture by the share of 16 bits that it makes use of."""
+    if narrow(span):
+      self._add(SPAN, f'{name}: {percent(span)}')
+
+  def _add(self, kind, text):
+    with self._lock:
+      self._found[kind].append(text)
+
+  def found(self) -> list[tuple[str, list[str]]]:
+    """[(`FRAMES`, `BANDS` or `SPAN`, such pictures)], if there are any."""
+    return [(kind, names) for kind, names in self._found.items() if names]
+
+  def line(self, total: int) -> str:
+    """One line on all there are, `total` pictures; '' if there is none."""
+    said = [
+      f'{kind}: {len(names)} of {total} pictures ({_examples(names)})'
+      for kind, names in self.found()
+    ]
+    return '; '.join(said)
+
+
+def warn(name: str, span: float | None) -> None:
+  """Warns of the first picture that makes use of so little of 16 bits."""
+  if narrow(span):
+    warn_once(
+      f'{name}: {SPAN} ({percent(span)}); there may be more: {SEE_ALL}', SPAN
+    )
+
+
+def _examples(found: Sequence[str]) -> str:
+  return found[0] if len(found) == 1 else f'the first is {found[0]}'
+
+
+def bands(header: Header) -> str:
+  """Returns what is used of the bands of a picture."""
+  return f'the first {header.used} of {header.bands} bands'
+
+
+def percent(span: float) -> str:
+  """A share of a range in words."""
+  return f'{100 * span:.1f}% of its range'
+
+
+def narrow(span: float | None) -> TypeGuard[float]:
+  """Returns True if a picture uses so little of 16 bits that it looks flat.
+
+  Args:
+    span: see `decode.SPAN`; None for pictures of 8 bits.
+  """
+  return span is not None and 0 < span < NARROW
