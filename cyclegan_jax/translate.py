@@ -12,6 +12,7 @@ flags behind it). Exit codes: 0 done, 2 something given doesn't fit (pictures
 that can't be used are named, all others translated), 130 stopped by Ctrl-C.
 """
 
+import contextlib
 import json
 import sys
 
@@ -23,10 +24,18 @@ from cyclegan_jax.config import flags, program
 FLAGS = {
   **flags.MODEL_FLAGS,
   'input': ('PATH', '', 'picture, folder, pattern in quotes, or video'),
-  'output': ('FOLDER', '', 'folder of the translations'),
+  'output': (
+    'PATH',
+    '',
+    'folder of the translations; of one picture or video also a file, b.png',
+  ),
   'reconstruct': ('', False, 'also translates back, NAME.reconstructed.png'),
   'side-by-side': ('', False, 'input, translation and all in one picture'),
-  'format': ('NAME', 'png', 'png | jpg | webp | tiff'),
+  'format': (
+    'NAME',
+    '',
+    'png | jpg | webp | tiff; by default png, or the ending of --output',
+  ),
   'batch': ('N', 4, 'pictures of one size at a time, where that fits'),
   'tile': ('', False, 'goes through every picture by tiles, in little memory'),
   'memory': (
@@ -53,20 +62,33 @@ def main(argv):
   _check(values)
   program.quiet()
   from cyclegan_jax.common import files, hosts
-  from cyclegan_jax.inference import batches, picture_files, saved, video
+  from cyclegan_jax.inference import (
+    batches,
+    one_file,
+    picture_files,
+    saved,
+    video,
+  )
   from cyclegan_jax.training import processes
 
-  lookup(picture_files.FORMATS, values['format'], '--format')
+  form = values['format'] or 'png'
+  lookup(picture_files.FORMATS, form, '--format')
   processes.join(values)
   output = files.place(values['output'])
   with processes.together():
-    jobs = picture_files.find(
-      values['input'], output, values['format'], video.ending
+    both = values['reconstruct'] and not values['side-by-side']
+    single = one_file.find(
+      values['input'], values['output'], values['format'], both
     )
+    jobs = [single]
+    if not single:
+      jobs = picture_files.find(
+        values['input'], output, form, video.ending, both, _say
+      )
     loaded, direction = saved.from_flags(values)
     _check_way_back(loaded, values)
     if hosts.writes():
-      _begin(output, jobs, loaded, direction, values)
+      _begin(output, jobs, single, loaded, direction, values)
       batches.clean(jobs)
   way = batches.Way(
     loaded,
@@ -77,19 +99,32 @@ def main(argv):
     tile=values['tile'],
     memory=int(values['memory'] * 2**30) or batches.free_memory() // 2,
   )
-  own = hosts.own_part(jobs)
+  own, stuck = _replaceable(hosts.own_part(jobs), values['overwrite'])
   videos = [job for job in own if video.ending(job.picture.data)]
-  pictures = [job for job in own if job not in videos]
-  result = batches.translate_all(way, pictures)
+  pictures = [job for job in own if not video.ending(job.picture.data)]
+  folder = output.parent if single else output
+  result = batches.translate_all(way, pictures, folder)
   unusable = 0
   for job in videos:
     try:
       video.translate(way, job, values['smooth'])
-    except UserError as e:
-      print(f'skipped: {e}', file=sys.stderr)
+    except Exception as e:
+      print(batches.skipped(job, e, folder), file=sys.stderr)
       unusable += 1
-  counts = hosts.from_all(np.array([*result, len(videos) - unusable, unusable]))
+  counts = hosts.from_all(
+    np.array([*result, len(videos) - unusable, unusable + stuck])
+  )
+  if single and hosts.writes() and not batches.there(single):
+    files.remove(one_file.record(single))
   return _conclude(*counts.sum(axis=0).tolist(), output, hosts.writes())
+
+
+def _say(line):
+  """Prints a line in the process that speaks for all."""
+  from cyclegan_jax.common import hosts
+
+  if hosts.writes():
+    print(line)
 
 
 def _check(values):
@@ -109,13 +144,15 @@ def _check_way_back(loaded, values):
     )
 
 
-def _begin(output, jobs, loaded, direction, values):
+def _begin(output, jobs, single, loaded, direction, values):
   """Writes what makes the translations, or checks that it is the same.
 
   So a folder never holds pictures of two models under one look, and nothing
-  else is taken for a translation or replaced by one.
+  else is taken for a translation or replaced by one. A file that the user named
+  has a record of its own, which knows its input too.
   """
   from cyclegan_jax.common import files
+  from cyclegan_jax.inference import batches, one_file
 
   now = {
     'weights': f'{loaded.checksum():08x}',
@@ -126,33 +163,69 @@ def _begin(output, jobs, loaded, direction, values):
     },
   }
   record = output / 'translate.json'
-  there = [job.output for job in jobs if job.output.exists()]
+  if single:
+    record = one_file.record(single)
+    now['input'] = one_file.checksum(single)
+  there = [job.output for job in jobs if batches.there(job)]
+  before = _read(record)
   if values['overwrite']:
+    if single and there:  # it stays if nothing can take its place
+      one_file.check_usable(single, loaded.channels[direction[0]])
     for path in there:
-      path.unlink()
-  elif there:
-    before = _read(record)
-    if not before:
+      with contextlib.suppress(OSError):  # `_replaceable` names it
+        path.unlink()
+  elif not before:
+    mine = [record] if record.exists() else []
+    if mine := there + _reconstructions(jobs, values) + mine:
       raise UserError(
-        f'{there[0]} is there and is no translation: use another --output, or '
+        f'{mine[0]} is there and is no translation: use another --output, or '
         '--overwrite to replace it'
       )
+  elif there:
     different = [key for key in now if before.get(key) != now[key]]
     if different:
       raise UserError(
         f'{output} (--output) holds translations by other '
-        f'{" and ".join(different)}: use another folder, or --overwrite'
+        f'{" and ".join(different)}: use another '
+        f'{"name" if single else "folder"}, or --overwrite'
       )
   with files.writing(output):
     files.write(record, json.dumps(now, indent=2) + '\n')
 
 
+def _reconstructions(jobs, values):
+  """Files that have the names of the reconstructions to write."""
+  from cyclegan_jax.inference import batches, names
+
+  if not values['reconstruct'] or values['side-by-side']:
+    return []
+  backs = (job._replace(output=names.back(job.output)) for job in jobs)
+  return [job.output for job in backs if batches.there(job)]
+
+
+def _replaceable(jobs, overwrite):
+  """The jobs to do, and how many have outputs that --overwrite can't remove."""
+  from cyclegan_jax.inference import batches
+
+  stuck = [job for job in jobs if overwrite and batches.there(job)]
+  for job in stuck:
+    print(
+      f'skipped: {job.output} (--output) cannot be replaced: make its folder '
+      'writable',
+      file=sys.stderr,
+    )
+  if stuck:
+    jobs = [job for job in jobs if job not in stuck]
+  return jobs, len(stuck)
+
+
 def _read(path):
-  """The contents of a JSON file; nothing if there is none that can be read."""
+  """What `_begin` wrote; nothing if there is no such file."""
   try:
-    return json.loads(path.read_text())
+    content = json.loads(path.read_text())
   except (OSError, ValueError):
     return {}
+  return content if isinstance(content, dict) and 'weights' in content else {}
 
 
 def _conclude(done, there, bad, videos, unusable, output, says):

@@ -155,7 +155,8 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(state, tmp_path):
   # As a disk does that is full after 2 kB more.
   resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
   try:
-    with pytest.raises(SaveError, match=f'{folder}.*continues from step 1'):
+    line = f'{folder} .File too large.: .*continues from step 1'
+    with pytest.raises(SaveError, match=line):
       checkpoints.save(2, at(state, 2))
       checkpoints.close()
   finally:

@@ -71,6 +71,25 @@ def test_half_a_line_half_an_event_and_half_a_file_are_dropped(tmp_path):
   assert not list(tmp_path.rglob('*.part'))
 
 
+@pytest.mark.parametrize(
+  'damage',
+  [
+    b'{"step": 4, "lo\n',
+    b'{"step": 4, "lo{"step": 5, "loss": 1.0}\n',
+    b'\0' * 64 + b'\n',
+    b'\xff\xfe\n',
+    b'[4]\n"5"\n{}\n\n',
+  ],
+)
+def test_lines_that_cannot_be_read_are_dropped(damage, tmp_path):
+  write(tmp_path, 0, [1, 2]).close()
+  path = tmp_path / 'metrics.jsonl'
+  first, second = path.read_bytes().splitlines(keepends=True)
+  path.write_bytes(first + damage + second + b'{"step": 2')
+  write(tmp_path, 2, [3]).close()
+  assert [x['step'] for x in lines(tmp_path)] == [1, 2, 3]
+
+
 def test_what_follows_a_damaged_event_is_dropped(tmp_path):
   write(tmp_path, 0, [1, 2]).close()
   (events,) = (tmp_path / 'tensorboard').iterdir()

@@ -233,7 +233,9 @@ def test_a_finished_run_trains_no_more(pictures, tmp_path):
   assert (tmp_path / 'metrics.jsonl').read_text() == before
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+  'number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+)
 def test_a_signal_saves_and_stops(number, pictures, tmp_path):
   run = make_run(pictures, schedule__constant=100000)
   before = signal.getsignal(number)

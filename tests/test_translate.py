@@ -1,6 +1,7 @@
 """The program that translates: every picture, its name, its size, once."""
 
 import io
+import pathlib
 import subprocess
 import sys
 
@@ -11,9 +12,17 @@ from PIL import Image
 from tiny import pixels
 
 from cyclegan_jax import translate
+from cyclegan_jax.common import disk
 from cyclegan_jax.config import program
 from cyclegan_jax.data.decode import named
-from cyclegan_jax.inference import batches, model, picture_files, saved, tiled
+from cyclegan_jax.inference import (
+  batches,
+  model,
+  picture_files,
+  saved,
+  tiled,
+  video,
+)
 
 SIZES = {'1.png': (20, 20), 'x/2.jpg': (33, 21), 'x/y/3.png': (20, 20)}
 
@@ -316,3 +325,153 @@ def test_the_program_as_a_user_starts_it(folder, source, tmp_path):
   )
   assert result.returncode == 0, result.stderr
   assert len(made(tmp_path / 'out')) == 4
+
+
+# The first has 249 bytes: no room for the ending of a half-written file.
+LONG = '書' * 83, 'x' * 251, 'y' * 240
+
+
+@pytest.mark.parametrize('switches,lost', [((), 0), (('--reconstruct',), 3)])
+def test_a_name_that_is_too_long_is_named_and_the_others_translated(
+  switches, lost, run, source, tmp_path
+):
+  for name in LONG:
+    (source / f'{name}.png').write_bytes((source / '1.png').read_bytes())
+  code, out, err = run(*switches)
+  assert code == (2 if lost else 0), err
+  assert f'translated {6 - lost} pictures' in out
+  assert err.count('skipped: ') == err.count('shorten the name') == lost
+  for name in LONG if lost else ():
+    assert f'{name}' in err
+  assert not list((tmp_path / 'out').rglob('*.part'))
+  if not lost:  # and the long ones are known again
+    code, out, _ = run()
+    assert code == 0 and 'translated 0 pictures, 6 were there' in out
+
+
+def test_an_ending_that_makes_a_name_too_long(run, source, tmp_path):
+  (source / ('z' * 251 + '.png')).write_bytes((source / '1.png').read_bytes())
+  code, out, err = run(format='tiff')
+  assert code == 2 and 'translated 3 pictures' in out
+  assert 'z' * 251 in err and 'shorten the name' in err
+
+
+def test_what_is_in_the_way_is_named_and_stays(run, source, tmp_path):
+  out = tmp_path / 'out'
+  (out / '1.png' / 'mine').mkdir(parents=True)  # for a translation
+  (out / 'x').mkdir()
+  (out / 'x' / 'y').touch()  # for a folder
+  code, said, err = run()
+  assert code == 2 and 'translated 1 picture:' in said
+  assert str(out / '1.png') in err and str(out / 'x' / 'y' / '3.png') in err
+  assert err.count('in the way') == 2 and (out / '1.png' / 'mine').is_dir()
+  assert (out / 'x' / '2.png').is_file()
+  (out / '1.png').rename(out / 'moved')
+  (out / 'x' / 'y').unlink()
+  code, said, _ = run()
+  assert code == 0 and 'translated 2 pictures, 1 were there' in said
+
+
+@pytest.mark.parametrize('switch', ['', '--overwrite'])
+def test_a_folder_without_permission_costs_its_pictures(
+  switch, run, tmp_path, monkeypatch
+):
+  if switch:
+    assert run()[0] == 0
+  locked = tmp_path / 'out' / 'x' / 'y'
+
+  def guard(name):
+    true = getattr(pathlib.Path, name)
+
+    def call(self, *args, **kwargs):
+      if self.parent == locked and (name == 'unlink' or 'wb' in args):
+        raise PermissionError(13, 'Permission denied', str(self))
+      return true(self, *args, **kwargs)
+
+    monkeypatch.setattr(pathlib.Path, name, call)
+
+  guard('open')
+  guard('unlink')
+  code, said, err = run(*filter(None, [switch]))
+  assert code == 2 and 'translated 2 pictures' in said
+  assert err.count('skipped: ') == 1 and str(locked / '3.png') in err
+  assert 'writable' in err
+
+
+def test_a_full_disk_stops_it_with_one_line(run, tmp_path, monkeypatch):
+  true = disk.put
+
+  def put(file, data):
+    if pathlib.Path(file.name).suffixes[:1] == ['.png']:
+      raise OSError(28, 'No space left on device')
+    true(file, data)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(disk, 'put', put)
+    code, _, err = run(batch=1)
+  assert code == 2 and err.startswith('error: cannot write to ')
+  assert 'make room' in err and len(err.splitlines()) == 1
+  assert made(tmp_path / 'out') == ['translate.json']
+  code, said, _ = run()
+  assert code == 0 and 'translated 3 pictures' in said
+
+
+def test_an_error_of_one_picture_costs_no_other(
+  run, source, tmp_path, monkeypatch
+):
+  """Too little memory for one, above all; the others of its batch are done."""
+  true, bad = batches.Way.run, picture_files.read(named(source / '1.png'), 3)
+
+  def failing(self, pictures, count=0):
+    if any(np.array_equal(picture, bad) for picture in pictures):
+      raise RuntimeError('RESOURCE_EXHAUSTED:\n out of memory')
+    return true(self, pictures, count)
+
+  monkeypatch.setattr(batches.Way, 'run', failing)
+  code, said, err = run()
+  assert code == 2 and 'translated 2 pictures' in said
+  lines = [line for line in err.splitlines() if 'skipped' in line]
+  assert len(lines) == 1 and '1.png' in lines[0] and 'out of memory' in lines[0]
+  assert made(tmp_path / 'out') == ['translate.json', 'x/2.png', 'x/y/3.png']
+
+
+def test_an_error_of_one_video_costs_no_other(
+  run, source, tmp_path, monkeypatch
+):
+  done = []
+
+  def failing(way, job, smooth):
+    if job.output.name == 'a.mp4':
+      raise RuntimeError('a codec that nobody knows')
+    done.append(job.output.name)
+
+  monkeypatch.setattr(video, 'translate', failing)
+  for name in ('a.mp4', 'b.mp4'):
+    (source / name).touch()
+  code, said, err = run()
+  assert code == 2 and 'translated 3 pictures, 1 video' in said
+  assert 'a.mp4' in err and 'nobody knows' in err and done == ['b.mp4']
+
+
+def test_a_picture_named_as_a_reconstruction(run, folder, source, tmp_path):
+  (source / '1.reconstructed.png').write_bytes(
+    (source / 'x' / 'y' / '3.png').read_bytes()
+  )
+  assert run('--reconstruct')[0] == 0
+  out = tmp_path / 'out'
+  assert len(made(out)) == 1 + 2 * 4
+  for name in ('1.png', '1.reconstructed.png'):
+    assert_shows(out / f'{name}.png', expected(folder, source / name))
+
+
+@pytest.mark.parametrize('name', ['1.reconstructed.png', 'translate.json'])
+def test_a_file_named_as_one_that_goes_with_it_is_not_touched(
+  name, run, tmp_path
+):
+  mine = tmp_path / 'out' / name
+  mine.parent.mkdir()
+  mine.write_text('[1]')
+  code, _, err = run('--reconstruct')
+  assert code == 2 and str(mine) in err and '--overwrite' in err
+  assert mine.read_text() == '[1]'
+  assert run('--reconstruct', '--overwrite')[0] == 0

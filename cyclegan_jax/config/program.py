@@ -8,7 +8,7 @@ import warnings
 
 from absl import logging as absl_logging
 
-from cyclegan_jax.common import files
+from cyclegan_jax.common import disk, files, machine, terminal
 from cyclegan_jax.common.errors import UserError
 
 USER_ERROR = 2
@@ -20,12 +20,37 @@ def quiet():
   # A parent that has imported JAX leaves '1'.
   if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1':
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
-  absl_logging.set_verbosity(absl_logging.ERROR)
+  # Orbax and clu log the stack trace of what they raise.
+  absl_logging.set_verbosity(absl_logging.FATAL)
   for name in ('jax', 'urllib3'):
     logging.getLogger(name).setLevel(logging.ERROR)
+  machine.explain_fallback()
+  machine.hide_plugins()
   # Orbax's reads of a damaged checkpoint, which is reported in one line.
   logging.getLogger('asyncio').setLevel(logging.CRITICAL)
   warnings.filterwarnings('ignore', module='tensorflow')
+  # A user's cache on a full disk, or an entry cut off by one: it is compiled.
+  warnings.filterwarnings('ignore', 'Error .*persistent compilation cache')
+  _skip_left_writes()
+
+
+def _skip_left_writes():
+  """Says nothing of the writes that orbax left to themselves.
+
+  When a checkpoint cannot be written, `Checkpoints` raises the reason. The
+  threads of TensorStore that are still writing then find no event loop.
+  """
+  before = sys.unraisablehook
+  if getattr(before, 'skips_left_writes', False):
+    return
+
+  def hook(unraisable):
+    error = unraisable.exc_value
+    if type(error) is not RuntimeError or str(error) != 'Event loop is closed':
+      before(unraisable)
+
+  hook.skips_left_writes = True
+  sys.unraisablehook = hook
 
 
 def large_pages():
@@ -44,11 +69,21 @@ def run(main, argv=None):
   """Runs a program; returns its exit code.
 
   A `UserError` becomes one line on standard error and its exit code; Ctrl-C
-  where there is nothing to save, or pressed twice, one line and 130. One of
-  several processes ends so without waiting for the others.
+  where there is nothing to save, or pressed twice, one line and 130; a reader
+  that went away, as `| head` does, 141 and no line. One of several processes
+  ends so without waiting for the others.
   """
+  with terminal.guarded():
+    return _run(main, sys.argv if argv is None else argv)
+
+
+def _run(main, argv):
   try:
-    return main(sys.argv if argv is None else argv) or 0
+    code = main(argv) or 0
+    terminal.check()
+    return code
+  except terminal.Closed as e:
+    return _left(e, 128 + signal.SIGPIPE)
   except UserError as e:
     print(f'error: {e}', file=sys.stderr)
     return _left(e, e.code)
@@ -56,7 +91,8 @@ def run(main, argv=None):
     print('stopped at once', file=sys.stderr)
     return _left(e, 128 + signal.SIGINT)
   except Exception as e:
-    if reason := files.unreachable(e):
+    reason = files.unreachable(e) or disk.spoiled(e) or machine.unusable(e)
+    if reason:
       print(f'error: {reason}', file=sys.stderr)
       return _left(e, USER_ERROR)
     _left(e, 1)

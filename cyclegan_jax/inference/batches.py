@@ -10,10 +10,11 @@ import jax
 import psutil
 from tqdm import tqdm
 
-from cyclegan_jax.common import files, images
+from cyclegan_jax.common import disk, files, images
 from cyclegan_jax.common.directions import opposite
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.inference import picture_files, tiled
+from cyclegan_jax.data import partly
+from cyclegan_jax.inference import names, picture_files, tiled
 from cyclegan_jax.inference.model import Model
 
 
@@ -109,29 +110,67 @@ def free_memory():
 
 def clean(jobs):
   """Removes what killed processes left of the files of `picture_files.Job`s."""
-  for folder in {job.output.parent for job in jobs}:
-    files.clean(folder)
+  for job in jobs:
+    # No others: a browser calls its downloads so, too.
+    for path in (job.output, names.back(job.output)):
+      if not files.remote(path):
+        files.remove(files.part(path))
 
 
-def translate_all(way, jobs):
+def there(job):
+  """Returns True if a `picture_files.Job` was done before.
+
+  A folder of that name, or a name that cannot be, is for `write` to refuse.
+  """
+  try:
+    return job.output.is_file()
+  except OSError:
+    return False
+
+
+def skipped(job, error, output):
+  """One line on a job that failed.
+
+  Args:
+    job: a `picture_files.Job`.
+    error: an `Exception`.
+    output: the folder of all jobs.
+
+  Raises:
+    WriteError: the error, if other jobs would meet it too.
+  """
+  if isinstance(error, disk.WriteError) and disk.concerns_all(error, output):
+    raise error
+  if isinstance(error, UserError):
+    return f'skipped: {error}'
+  reason = ' '.join(str(error).split())[:200]
+  return (
+    f'skipped: {job.picture.name}: cannot be translated '
+    f'({type(error).__name__}: {reason})'
+  )
+
+
+def translate_all(way, jobs, output=None):
   """Translates pictures to their files; those that are there are left.
 
   While one batch is translated, the next one is read and the last one written.
-  What can't be used is named on standard error, the rest goes on.
+  A picture that fails is named on standard error, and the rest is translated.
 
   Args:
     way: a `Way`.
     jobs: [picture_files.Job].
+    output: the folder of the translations; by default that of the first one.
 
   Returns:
     A `Result`.
 
   Raises:
-    UserError: the output can't be written; what was finished stays.
+    UserError: no output can be written; what was finished stays.
   """
   if not jobs:
     return Result(0, 0, 0)
-  todo = [job for job in jobs if not job.output.exists()]
+  output = output or jobs[0].output.parent
+  todo = [job for job in jobs if not there(job)]
   bar = tqdm(
     total=len(jobs),
     initial=len(jobs) - len(todo),
@@ -139,38 +178,58 @@ def translate_all(way, jobs):
     disable=None,  # where there is no terminal
   )
   bad = []
+  tally = partly.Tally()
 
-  def fail(error):
-    bad.append(error)
-    bar.write(f'skipped: {error}', file=sys.stderr)
+  def fail(job, error):
+    line = skipped(job, error, output)
+    bad.append(job)
+    bar.write(line, file=sys.stderr)
     bar.update()
 
   def settle(writes):
-    for future in writes:
-      future.result()
-      bar.update()
+    for job, future in writes:
+      try:
+        future.result()
+      except Exception as e:
+        fail(job, e)
+      else:
+        bar.update()
+
+  def run(pairs, count):
+    """(seen, picture, images made) of all that can be translated."""
+    try:
+      made = way.run([picture for _, picture in pairs], count)
+    except Exception as e:  # too little memory, above all
+      if len(pairs) == 1:
+        fail(pairs[0][0].job, e)
+        return []
+      return [x for pair in pairs for x in run([pair], 1)]
+    return [(*pair, fakes) for pair, fakes in zip(pairs, made)]
 
   def read(seen):
-    return picture_files.read(seen.job.picture, way.channels)
+    return picture_files.read(seen.job.picture, way.channels, tally)
 
   with bar, concurrent.futures.ThreadPoolExecutor(4) as pool:
     writes = []
-    for (chunk, count), futures in _ahead(pool, _chunks(way, todo, fail), read):
+    chunks = _chunks(way, todo, fail, tally)
+    for (chunk, count), futures in _ahead(pool, chunks, read):
       buckets = collections.defaultdict(list)  # one, but for what headers hid
       for seen, future in zip(chunk, futures):
         try:
           picture = future.result()
           buckets[way.bucket(picture.shape[:2])].append((seen, picture))
-        except UserError as e:
-          fail(e)
+        except Exception as e:
+          fail(seen.job, e)
       for pairs in buckets.values():
-        made = way.run([picture for _, picture in pairs], count)
+        made = run(pairs, count)
         settle(writes)
         writes = [
-          pool.submit(_write, seen, way.joined, [picture, *fakes])
-          for (seen, picture), fakes in zip(pairs, made)
+          (seen.job, pool.submit(_write, seen, way.joined, [picture, *fakes]))
+          for seen, picture, fakes in made
         ]
     settle(writes)
+  if line := tally.line(len(todo)):
+    print(f'warning: {line}', file=sys.stderr)
   return Result(len(todo) - len(bad), len(jobs) - len(todo), len(bad))
 
 
@@ -181,7 +240,7 @@ class _Seen(NamedTuple):
   look: picture_files.Look
 
 
-def _chunks(way, jobs, fail):
+def _chunks(way, jobs, fail, tally):
   """Pictures of one bucket to translate at a time, and how many at most.
 
   A bucket is compiled once: its chunks are as even as they can be, and the last
@@ -190,9 +249,9 @@ def _chunks(way, jobs, fail):
   buckets = {}
   for job in jobs:
     try:
-      look = picture_files.look(job.picture)
-    except UserError as e:
-      fail(e)
+      look = picture_files.look(job.picture, tally)
+    except Exception as e:
+      fail(job, e)
       continue
     buckets.setdefault(way.bucket(look.size), []).append(_Seen(job, look))
   chunks = []
@@ -224,6 +283,5 @@ def _write(seen, joined, made):
       made = [None, picture_files.side_by_side(made)]
     elif len(made) > 2:
       # Before the translation, which says that all is there.
-      back = path.with_name(f'{path.stem}.reconstructed{path.suffix}')
-      picture_files.write(back, made[2], look.bits, look.profile)
+      picture_files.write(names.back(path), made[2], look.bits, look.profile)
     picture_files.write(path, made[1], look.bits, look.profile)

@@ -1,10 +1,12 @@
 """A trained model, to translate pictures with: `cyclegan_jax.load_model`."""
 
+import math
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -20,6 +22,9 @@ from cyclegan_jax.common.types import Image, Images, Params
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.inference import tiled
 from cyclegan_jax.nets.layers import Net
+
+# Bicubic resizing exceeds [-1, 1], by no more than this.
+_LARGEST = 1.5
 
 
 class Model:
@@ -112,7 +117,8 @@ class Model:
 
     Args:
       images: [height, width, channels] or [batch, height, width, channels];
-        uint8, or float in [-1, 1].
+        uint8, or float of any precision in [-1, 1]. A resized picture may
+        exceed that a little.
       direction: 'a2b' or 'b2a'.
       tile: whether to go tile by tile, which takes little memory, gives the
         same to 1e-3 and compiles nothing for another size.
@@ -124,7 +130,7 @@ class Model:
 
     Raises:
       UserError: another direction than the model's, or an array that is no
-        such picture.
+        such picture: floats in [0, 255], NaN, integers other than uint8.
     """
     self.check(direction)
     images = np.asarray(images)
@@ -182,9 +188,24 @@ def _check_images(images, channels):
       f'images of shape {images.shape}: the model takes '
       f'[height, width, {channels}] or [batch, height, width, {channels}]'
     )
-  if images.dtype != np.uint8 and images.dtype.kind != 'f':
+  floats = jnp.issubdtype(images.dtype, jnp.floating)  # bfloat16 too
+  if images.dtype != np.uint8 and not floats:
     raise UserError(
       f'images of {images.dtype}: the model takes uint8, or float in [-1, 1]'
     )
   if 0 in images.shape:
     raise UserError(f'images of shape {images.shape}: there is nothing in them')
+  if floats:
+    _check_range(float(images.min()), float(images.max()))
+
+
+def _check_range(low, high):
+  if not math.isfinite(low) or not math.isfinite(high):
+    raise UserError(
+      'images with NaN or infinity: the model takes floats in [-1, 1]'
+    )
+  if max(-low, high) > _LARGEST:
+    raise UserError(
+      f'images of floats from {low:g} to {high:g}: the model takes floats in '
+      '[-1, 1] (of 0 to 255: images / 127.5 - 1), or uint8'
+    )

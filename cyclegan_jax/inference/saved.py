@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 from flax import serialization
 
 from cyclegan_jax import pth
-from cyclegan_jax.common import files
+from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.types import Params
+from cyclegan_jax.config import paths
 from cyclegan_jax.defaults import OPTIONS, get_config
 from cyclegan_jax.inference.model import Model
 from cyclegan_jax.training.workdir import Workdir
@@ -31,7 +33,8 @@ def load(
   Args:
     path: a run's folder (--workdir), a folder of imported or saved weights, an
       official .pth file, or a folder of such files.
-    step: of a run, the checkpoint to take; None for the newest.
+    step: of a run, the checkpoint to take; of a folder of official files, the
+      epoch; None for the newest.
     batch_norm: 'picture': batch norm takes the statistics of each picture, as
       in training and as the official test.py does; 'average': the running
       averages of an official file, as the official test.py --eval does.
@@ -40,7 +43,7 @@ def load(
     UserError: there is no model, or it can't be read.
   """
   path = files.place(path)
-  there = files.resolved(path) if files.remote(path) else path.absolute()
+  there = files.followed(files.absolute(path))
   config, params, step = _read(there, path, step)
   if batch_norm == 'average':
     if config.generator.norm != 'batch' or not pth.has_averages(params['gen']):
@@ -80,7 +83,8 @@ def _read(path, name, step):
   if path.is_file():
     if path.suffix != '.pth':
       raise UserError(f'{name} is no model: give a .pth file or a folder')
-    return *_official([path]), None
+    pth.check_epoch(path, name, step)
+    return *_official([path]), step
   if not path.is_dir():
     raise UserError(f'no file or folder {name}: give a model')
   checkpoints = Workdir(path).checkpoints
@@ -90,16 +94,25 @@ def _read(path, name, step):
 
     step, params = checkpoint.read_params(checkpoints, step)
     return config, params, step
-  if step is not None:
-    raise UserError(f'{name} is no run with checkpoints: leave out the step')
-  if (path / WEIGHTS).is_file():
-    return _config(path / CONFIG), _weights(path / WEIGHTS), None
-  if found := sorted(path.glob('latest_net_*.pth')):
-    return *_official(found), None
-  raise UserError(
-    f'{name} holds no model: neither checkpoints/ of a run nor {WEIGHTS} nor '
-    'latest_net_*.pth'
-  )
+  if (path / WEIGHTS).is_file() or not pth.epochs(path):
+    if step is not None:
+      raise UserError(f'{name} is no run with checkpoints: leave out the step')
+    if (path / WEIGHTS).is_file():
+      return _config(path / CONFIG), _weights(path / WEIGHTS), None
+    raise UserError(
+      f'{name} holds no model: neither checkpoints/ of a run nor {WEIGHTS} nor '
+      f'latest_net_*.pth{_below(path)}'
+    )
+  chosen = pth.choose(path, name, step)
+  if chosen.line and hosts.writes():
+    print(chosen.line, file=sys.stderr)
+  return *_official(chosen.paths), chosen.step
+
+
+def _below(path):
+  """Names a folder below that holds official files, as `checkpoints/NAME`."""
+  found = sorted(x.parent for x in path.glob('*/*_net_G*.pth'))
+  return f': give a folder below it, such as {found[0]}' if found else ''
 
 
 def _official(paths):
@@ -157,6 +170,7 @@ def save(
   folder = files.place(folder)
   if isinstance(config, ml_collections.ConfigDict):
     config = config.to_dict()
+  config = paths.recorded(config)
   with files.writing(folder):
     files.write(folder / CONFIG, json.dumps(config, indent=2) + '\n')
     files.write(

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from cyclegan_jax.common import hosts
+from cyclegan_jax.common import disk, files, hosts
 from cyclegan_jax.common.errors import UserError
 
 
@@ -28,21 +28,25 @@ class Checkpoints:
       folder: holds a folder a step, named by it.
       keep: how many of the newest to keep.
       keep_every: also keep every step that this divides; 0 keeps no others.
+
+    Raises:
+      UserError: the folder can't be made.
     """
     self._folder = folder
-    self._manager = ocp.CheckpointManager(
-      folder,
-      item_handlers={
-        'state': ocp.StandardCheckpointHandler(),
-        'record': ocp.JsonCheckpointHandler(),
-      },
-      options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
-        keep_period=keep_every or None,
-        enable_async_checkpointing=True,
-        cleanup_tmp_directories=True,  # of killed processes
-      ),
-    )
+    with files.writing(folder):
+      self._manager = ocp.CheckpointManager(
+        folder,
+        item_handlers={
+          'state': ocp.StandardCheckpointHandler(),
+          'record': ocp.JsonCheckpointHandler(),
+        },
+        options=ocp.CheckpointManagerOptions(
+          max_to_keep=keep,
+          keep_period=keep_every or None,
+          enable_async_checkpointing=True,
+          cleanup_tmp_directories=True,  # of killed processes
+        ),
+      )
 
   def latest_step(self):
     """The newest step saved, or None."""
@@ -115,11 +119,12 @@ class Checkpoints:
       SaveError: it could not be written.
     """
     try:
-      self._manager.wait_until_finished()
+      try:
+        self._manager.wait_until_finished()
+      finally:
+        self._manager.close()  # raises it once more
     except Exception as e:  # as above
       raise self._save_error(e) from e
-    finally:
-      self._manager.close()
 
   def _read(self, step, like):
     if _shapes(self._manager.item_metadata(step)['state'].tree) != _shapes(
@@ -143,22 +148,22 @@ class Checkpoints:
   def _set_aside(self, step):
     """Moves a step out of the way, so that it can be saved again."""
     aside = self._folder.parent / 'damaged'
-    aside.mkdir(exist_ok=True)
-    place = aside / f'{step}'
-    while place.exists():
-      place = place.with_name(place.name + '_again')
-    if hosts.writes():
-      (self._folder / str(step)).rename(place)
+    with files.writing(aside):
+      aside.mkdir(exist_ok=True)
+      place = aside / f'{step}'
+      while place.exists():
+        place = place.with_name(place.name + '_again')
+      if hosts.writes():
+        (self._folder / str(step)).rename(place)
     hosts.wait_for_all(f'set aside {step}')
     self._manager.reload()
     return place
 
   def _save_error(self, error):
-    reason = ' '.join(str(error).split())[:200] or type(error).__name__
     return SaveError(
-      f'cannot save a checkpoint in {self._folder} ({reason}): make room or '
-      'make it writable, then run the same command; it continues from step '
-      f'{self._manager.latest_step() or 0}'
+      f'cannot save a checkpoint in {self._folder} ({disk.told(error)}): make '
+      'room or make it writable, then run the same command; it continues from '
+      f'step {self._manager.latest_step() or 0}'
     )
 
 
@@ -182,6 +187,7 @@ def read_params(folder, step=None):
   if step is not None and step not in steps:
     there = ', '.join(map(str, steps))
     raise UserError(f'no checkpoint of step {step} in {folder}: it has {there}')
+  jax.devices()  # a platform that cannot start is no damaged checkpoint
   reasons = []
   for number in reversed(steps) if step is None else [step]:
     try:

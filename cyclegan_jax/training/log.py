@@ -6,7 +6,6 @@ The only file that imports clu.
 import contextlib
 import json
 import math
-import os
 import struct
 import time
 
@@ -15,7 +14,7 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 import cyclegan_jax.data.tf  # noqa: F401, keeps clu's TensorFlow quiet
-from cyclegan_jax.common import files, images
+from cyclegan_jax.common import disk, files, images
 from cyclegan_jax.training.workdir import Workdir
 
 _HEAD, _TAIL = 12, 4  # bytes of a TFRecord before and behind its event
@@ -109,13 +108,13 @@ class _Lines:
     self._texts = [text]
     if not self._remote:
       files.write(path, text)
-      self._file = path.open('a', buffering=1)
+      self._file = disk.Growing(path)
 
   def add(self, line):
     if self._remote:
       self._texts.append(line)
     else:
-      self._file.write(line)
+      self._file.add(line)
 
   def flush(self):
     """Sees all of it onto the disk."""
@@ -123,7 +122,6 @@ class _Lines:
       files.write(self._remote, ''.join(self._texts))
     else:
       self._file.flush()
-      os.fsync(self._file.fileno())
 
   def close(self):
     if self._remote:
@@ -133,12 +131,19 @@ class _Lines:
 
 
 def _kept_lines(path, step):
-  """The lines up to a step: the run writes those behind it again."""
+  """The lines up to a step: the run writes those behind it again.
+
+  Lines that cannot be read are dropped: a killed process leaves half of one,
+  and a power cut zeros.
+  """
   if not path.exists():
     return ''
-  lines = path.read_text().splitlines(keepends=True)
-  whole = [line for line in lines if line.endswith('\n')]
-  return ''.join(x for x in whole if json.loads(x)['step'] <= step)
+  kept = []
+  for line in path.read_bytes().splitlines(keepends=True):
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+      if line.endswith(b'\n') and json.loads(line)['step'] <= step:
+        kept.append(line.decode())
+  return ''.join(kept)
 
 
 def _keep_events(path, step):

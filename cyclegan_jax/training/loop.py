@@ -1,7 +1,5 @@
 """The steps of a run, one after the other, and what is due between them."""
 
-import signal
-
 import jax
 
 from cyclegan_jax.common import hosts
@@ -125,9 +123,7 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
     checkpoints.save(step, state)
 
   def stopped():
-    if hosts.several():
-      return signal.SIGTERM if checkpoints.preempted(step) else None
-    return stop.number
+    return stop.told(lambda: checkpoints.preempted(step))
 
   with StopSignals() as stop, Watchdog(run.log.stuck_after) as stepped:
     while step < last and not (number := stopped()) and step != stop_at:

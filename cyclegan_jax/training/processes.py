@@ -19,7 +19,7 @@ import traceback
 import jax
 import numpy as np
 
-from cyclegan_jax.common import hosts
+from cyclegan_jax.common import hosts, terminal
 from cyclegan_jax.common.errors import Temporary, UserError
 
 _EXPLICIT = ('coordinator', 'num-processes', 'process-id')
@@ -237,6 +237,7 @@ def leave(error, code):
       traceback.print_exception(error)
       print(f'error: {_lost()}', file=sys.stderr)
     _take_back()
-    sys.stdout.flush()
+    with terminal.patient():
+      sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

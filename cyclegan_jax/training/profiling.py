@@ -64,7 +64,8 @@ class Profiler:
       self.close(step)
     elif not self._running and start <= step < start + count:
       self._settle(step)  # none of before is in it
-      self._start()
+      with files.writing(self._folder):
+        self._start()
       self._running = True
 
   def _start(self):
@@ -79,10 +80,11 @@ class Profiler:
     if not self._running:
       return
     self._settle(step)
-    jax.profiler.stop_trace()
-    if self._scratch:  # JAX writes no objects of a bucket
-      files.copy_below(pathlib.Path(self._scratch.name), self._folder)
-      self._scratch.cleanup()
+    with files.writing(self._folder):
+      jax.profiler.stop_trace()
+      if self._scratch:  # JAX writes no objects of a bucket
+        files.copy_below(pathlib.Path(self._scratch.name), self._folder)
+        self._scratch.cleanup()
     self._running, self._wanted = False, None
     self._say(f'profile up to step {step}: {self._folder}/plugins/profile')
 

@@ -7,7 +7,7 @@ import jax
 
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.metrics.table import markdown
-from cyclegan_jax.training import evaluation, loop, parallel
+from cyclegan_jax.training import evaluation, loop, machine, parallel
 from cyclegan_jax.training import state as train_state
 from cyclegan_jax.training.checkpoint import Checkpoints
 from cyclegan_jax.training.log import Log, NoLog, parameter_table
@@ -36,8 +36,10 @@ def train(run, workdir, *, stop_at=None, say=print):
   if not hosts.writes():
     say = _silent
   work = Workdir(workdir)
-  work.path.mkdir(parents=True, exist_ok=True)
+  with files.writing(work.path):
+    work.path.mkdir(parents=True, exist_ok=True)
   mesh = parallel.make_mesh(run.devices)
+  say(machine.line(mesh))
   local = parallel.local_batch_size(run.batch_size, mesh, run.accumulate)
   loop.check_intervals(run)
   share = (jax.process_index() * local, local)
@@ -51,9 +53,8 @@ def train(run, workdir, *, stop_at=None, say=print):
       state = checkpoints.restore(state, say)
       say(f'continuing {work.path} from step {int(state.step)}')
     elif run.init_from:
-      state = parallel.replicate(
-        train_state.with_params(state, run.init_from()), mesh
-      )
+      state = _initialized(state, run.init_from(), say)
+      state = parallel.replicate(state, mesh)
     if int(state.step) < run.schedule.steps and hosts.writes():
       work.forget_test()
     hosts.wait_for_all('start')
@@ -88,6 +89,20 @@ def _initial_state(run, mesh, work, say):
   if hosts.writes():
     files.write(work.parameters, parameter_table(state.params) + '\n')
   return parallel.replicate(state, mesh)
+
+
+def _initialized(state, params, say):
+  """The state with trained parameters; says which networks have them."""
+  state = train_state.with_params(state, params)
+  ours = [f'{group}/{name}' for group, x in state.params.items() for name in x]
+  theirs = [f'{group}/{name}' for group, x in params.items() for name in x]
+  line = f'init_from: took {", ".join(x for x in ours if x in theirs)}'
+  if rest := [name for name in ours if name not in theirs]:
+    line += f'; random weights: {", ".join(rest)}'
+  if unused := [name for name in theirs if name not in ours]:
+    line += f'; not used here: {", ".join(unused)}'
+  say(line)
+  return state
 
 
 def _test(run, state, sampler, work):
@@ -126,7 +141,12 @@ def report(result, work, last_step):
       'run the same command to continue'
     )
     return code
-  print(f'finished: all {last_step} steps are done, in {work.path}')
+  done = f'all {last_step} steps are done'
+  if result.step > last_step:
+    done = (
+      f'already at step {result.step}, beyond the {last_step} steps asked for'
+    )
+  print(f'finished: {done}, in {work.path}')
   if result.rows:
     print('\nTest pictures against their true pairs, on [-1, 1]:')
     print(markdown(result.rows))

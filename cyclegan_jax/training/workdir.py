@@ -1,13 +1,19 @@
 """The folder of a run: the names of its files, and its lock."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import platform
+import sys
 
 from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.training import processes
+
+# What the system says of a lock that another process has. All else it says of a
+# file system without locks.
+_IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 class Workdir:
@@ -35,8 +41,9 @@ class Workdir:
 
   def forget_test(self):
     """Removes the test figures, which will be measured anew."""
-    for path in (self.test_json, self.test_markdown):
-      path.unlink(missing_ok=True)
+    with files.writing(self.path):
+      for path in (self.test_json, self.test_markdown):
+        path.unlink(missing_ok=True)
 
   def last_sample(self):
     """The newest sample grid, or None."""
@@ -49,6 +56,8 @@ def open_workdir(workdir):
 
   The system frees the lock when the process ends, however that may be. That of
   a folder in a bucket holds on this machine alone.
+
+  Where the file system has no locks, a line says so and nothing is locked.
 
   Raises:
     UserError: it can't be made or written, or another process has it.
@@ -63,18 +72,24 @@ def open_workdir(workdir):
 def _lock(workdir):
   with files.writing(workdir, '--workdir'):
     files.make(workdir)
-    lock = files.own(workdir, 'lock').open('a+')
+    lock = files.own(workdir, 'lock').open('a+b', buffering=0)
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as e:
-    lock.seek(0)
-    holder = lock.read() or 'another process'
-    lock.close()
-    raise UserError(
-      f'{workdir} (--workdir) is in use by {holder}: wait until it ends, or '
-      'use another --workdir'
-    ) from e
-  lock.truncate(0)
-  lock.write(f'process {os.getpid()} on {platform.node()}')
-  lock.flush()
+    if e.errno in _IN_USE:
+      lock.seek(0)
+      holder = lock.read().decode(errors='replace') or 'another process'
+      lock.close()
+      raise UserError(
+        f'{workdir} (--workdir) is in use by {holder}: wait until it ends, or '
+        'use another --workdir'
+      ) from e
+    print(
+      f'warning: {workdir} (--workdir) cannot be locked ({e.strerror}): start '
+      'no second process in it',
+      file=sys.stderr,
+    )
+  with contextlib.suppress(OSError):  # it tells others, and nothing needs it
+    lock.truncate(0)
+    lock.write(f'process {os.getpid()} on {platform.node()}'.encode())
   return lock
