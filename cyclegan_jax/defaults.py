@@ -60,6 +60,11 @@ _LINES = {
   'data.source': ('tfds', 'folder | aligned | tfds | builtin'),
   'data.root': ('', 'folder of the data set (folder, aligned) or of TFDS'),
   'data.name': ('', 'TFDS data set, such as cycle_gan/horse2zebra'),
+  'data.paired': (
+    'auto',
+    'auto | yes | no: whether pictures of A and B are true pairs; auto goes by '
+    'their names, yes refuses names that do not agree',
+  ),
   'data.preprocess': (
     'resize_and_crop',
     'resize_and_crop | crop | scale_width | scale_width_and_crop | '
@@ -234,6 +239,10 @@ _LINES = {
     'METRIC or METRIC DIRECTION, as "lpips b2a": keeps the best weights by it '
     'in best/',
   ),
+  'evaluate.on_training_pictures': (
+    False,
+    'measures training pictures where there are no test pictures',
+  ),
   'evaluate.segmenter': ('', 'what fcn reads pictures with'),
   'evaluate.inception': ('', "PyTorch-FID's weights, for fid and kid"),
   'parallel.devices': (0, 'devices to use; 0: all', _NOT_NEGATIVE),
@@ -243,13 +252,17 @@ _LINES = {
 OPTIONS = {key: Option(*line) for key, line in _LINES.items()}
 DEFAULTS = {key: option.default for key, option in OPTIONS.items()}
 
+# Options that are paths: `~` is expanded, and a run records them absolute.
+PATHS = ('init_from', 'data.root', 'evaluate.segmenter', 'evaluate.inception')
+
 # What may change when a run goes on: where and how it runs, not what it trains.
 # Sections end with a dot. The number of steps bends the schedule's rest.
 MAY_CHANGE = (
   'log.',
   'evaluate.',
   'parallel.',
-  'data.root',  # config/identity.py compares the pictures' names
+  'data.root',  # config/identity.py compares the pictures
+  'data.paired',  # and those that are trained on as pairs
   'data.cache_gb',
   'data.threads',
   'data.on_bad_image',

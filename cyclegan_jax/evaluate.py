@@ -7,15 +7,17 @@ ssim lpips lpips_vgg. Of sets of pictures: fid kid, which need --inception, and
 the same statistics on other features, fd_vgg kd_vgg fd_alex kd_alex. Of label
 maps: fcn, which in b2a needs --segmenter or --predictions, and palette, its
 per-pixel accuracy in a2b. The pictures are those of --config, or of the config
-the run was trained with. Several processes share the translations
-(--distributed=auto, or the three flags behind it). Exit codes: 0 done, 2
-something given doesn't fit.
+the run was trained with, changed by --config.data.KEY=VALUE. Several processes
+share the translations (--distributed=auto, or the three flags behind it). Exit
+codes: 0 done, 2 something given doesn't fit.
 """
 
 import json
 import sys
 
+from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.config import changes as config_changes
 from cyclegan_jax.config import flags, program
 
 FLAGS = {
@@ -42,6 +44,11 @@ FLAGS = {
   'subsets': ('N', 100, 'for kid, kd_vgg, kd_alex: random subsets'),
   'subset-size': ('N', 1000, 'and the pictures in each'),
   'seed': ('N', 0, 'of these subsets'),
+  'on-training-pictures': (
+    '',
+    False,
+    'measures training pictures where there are no test pictures',
+  ),
   'output': ('FILE', '', 'JSON file; of a run RUN/evaluation.json'),
   **flags.PROCESS_FLAGS,
 }
@@ -49,7 +56,7 @@ _BATCH = 4  # pictures that a process translates at a time
 
 
 def main(argv):
-  config, values = _parse(argv)
+  config, changes, values = _parse(argv)
   flags.require(values, 'model')
   for name, least in (('subsets', 2), ('subset-size', 2), ('seed', 0)):
     if values[name] < least:
@@ -69,7 +76,12 @@ def main(argv):
     loaded = saved.load(values['model'], step, values['batch-norm'])
     if not loaded.directions:
       raise UserError(f'{values["model"]} (--model) holds no generator')
-    tests = _tests(config, loaded, values)
+    tests = _tests(
+      config or config_changes.changed(loaded.config, changes, values['model']),
+      loaded,
+      values,
+      given=bool(config or changes),
+    )
     chosen = _metrics(tests, loaded.directions, values)
     test_set.check(tests, loaded.directions, chosen)
   rows = table(
@@ -90,38 +102,35 @@ def main(argv):
 
 
 def _parse(argv):
-  """The config, or None if none is given, and {flag: value}."""
+  """The config, or None if none is given; {option: value}; {flag: value}.
+
+  Without --config the options are changes to the config of the model.
+  """
   words = [word.lstrip('-').partition('=')[0] for word in argv]
   if 'config' in words or {'help', 'h', 'helpfull'} & set(words):
-    return flags.parse_flags(argv, __doc__, FLAGS)
-  if changed := [word for word in words if word.startswith('config.')]:
-    raise UserError(
-      f'--{changed[0]} changes a recipe card: give one by --config=FILE'
-    )
-  rest, values = flags.parse_plain(argv, __doc__, FLAGS)
-  if rest:
-    raise UserError(f'{rest[0]!r} is no flag: see --help')
-  return None, values
+    config, values = flags.parse_flags(argv, __doc__, FLAGS)
+    return config, {}, values
+  changes, values = flags.parse_changes(argv, FLAGS, config_changes.CHANGEABLE)
+  config_changes.check(changes, FLAGS)
+  return None, changes, values
 
 
-def _tests(config, loaded, values):
+def _tests(config, loaded, values, given):
+  """The `Truth` to measure by; `given` is True for pictures the user named."""
   from cyclegan_jax.config.run import build_data, check_values
   from cyclegan_jax.metrics import labels as label_maps
   from cyclegan_jax.metrics import test_set
 
-  if config is None:
-    config = loaded.config
-    c = config.data
-    if c.source != 'builtin' and not c.root and not c.name:
-      raise UserError(
-        f'{values["model"]} (--model) does not tell what pictures it is for: '
-        'give --config=configs/NAME.py'
-      )
   check_values(config)
   data = build_data(config)._replace(channels=loaded.channels)
   if data.skips:
     data = data.checked()
-  tests = test_set.truth(data)
+  tests = test_set.truth(
+    data,
+    values['on-training-pictures'] or config.evaluate.on_training_pictures,
+    '--on-training-pictures',
+  )
+  _say_notes(data, '' if given else values['model'])
   if values['palette']:
     palettes = {'cityscapes': label_maps.CITYSCAPES}
     palette = lookup(palettes, values['palette'], '--palette')
@@ -133,6 +142,19 @@ def _tests(config, loaded, values):
     folder = values['predictions']
     tests = tests._replace(predicted=label_maps.predicted_labels(folder, names))
   return tests
+
+
+def _say_notes(data, run):
+  """Prints what is to be known of the pictures; `run` has them, or is ''."""
+  from cyclegan_jax.common import hosts
+  from cyclegan_jax.config import identity
+
+  if not hosts.writes():
+    return
+  for line in data.notes:
+    print(f'note: {line}')
+  if change := run and identity.other_tests(run, data.source):
+    print(f'note: the test pictures are not those of the run ({change})')
 
 
 def coloured_labels(data, palette):
@@ -204,7 +226,6 @@ def notes(chosen, tests):
 
 
 def _write(values, content):
-  from cyclegan_jax.common import files
   from cyclegan_jax.training.workdir import Workdir
 
   path = files.place(values['output'])

@@ -3,7 +3,8 @@
 Run the same command again to continue where it stopped. Several processes, of
 one machine or many, train together by --distributed=auto or the three flags
 behind it (launch/README.md). Exit codes: 0 done, 2 something given doesn't fit,
-130 or 143 stopped by Ctrl-C or SIGTERM (saved); any other may be tried again.
+129, 130 or 143 stopped by SIGHUP, Ctrl-C or SIGTERM, 141 as nobody reads its
+output any more (all saved); any other may be tried again.
 """
 
 import sys
@@ -26,7 +27,7 @@ def main(argv):
   # The heavy imports come after the flags: a typo is answered at once.
   program.quiet()
   from cyclegan_jax import report
-  from cyclegan_jax.common import hosts
+  from cyclegan_jax.common import hosts, terminal
   from cyclegan_jax.config import identity
   from cyclegan_jax.config.options import flatten
   from cyclegan_jax.config.run import build_evaluation, build_run
@@ -37,7 +38,7 @@ def main(argv):
   profile = profiling.parse(values['profile'])
   processes.join(values, stops=True)
   processes.check_same_config(flatten(config.to_dict()))
-  with open_workdir(workdir):
+  with terminal.patient(), open_workdir(workdir):
     with processes.together():
       run = build_run(config)._replace(profile=profile)
       if config.init_from:
@@ -47,8 +48,11 @@ def main(argv):
       evaluate = build_evaluation(
         config, run, workdir, lambda *args: saved.save(args[0], config, args[1])
       )
+    for line in run.data.notes * hosts.writes():
+      print(f'note: {line}')
     identity.begin(workdir, config, run.data.source)
-    result = trainer.train(run._replace(evaluate=evaluate), workdir)
+    with identity.unusable_noted(workdir, run.data.source):
+      result = trainer.train(run._replace(evaluate=evaluate), workdir)
     code = trainer.report(result, Workdir(workdir), run.schedule.steps)
     if config.log.report and not code and hosts.writes():
       try:

@@ -139,6 +139,8 @@ def _facts(work, config, lines, translated):
   if last:
     done = 'finished' if step >= last else 'not finished'
     state = f'{step:,} of {last:,}, {done}'
+    if step > last:
+      state = f'{step:,}, finished (beyond the {last:,} steps asked for)'
   packages = environment.get('packages', {})
   versions = {
     'JAX': packages.get('jax'),
@@ -151,6 +153,7 @@ def _facts(work, config, lines, translated):
     'Step': state,
     'Method': _text(config.get('method', '')),
     'Last written': _written(work),
+    'Version': environment.get('version'),
     'Git commit': environment.get('git_commit'),
     'Devices': ', '.join(map(str, devices[:_DEVICES]))
     + (f' and {more} more' if more > 0 else ''),

@@ -19,7 +19,7 @@ import zlib
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.config import flags, program
+from cyclegan_jax.config import flags, program, run_name
 
 FLAGS = {
   'workdir': ('DIR', '', 'folder it writes; runs/segmenter_<config name>'),
@@ -39,7 +39,8 @@ _MISSING = (
 
 def main(argv):
   config, values = flags.parse_flags(argv, __doc__, FLAGS)
-  default = f'runs/segmenter_{flags.config_path(argv).stem}'
+  data = run_name.name(flags.config_path(argv), config)
+  default = f'runs/segmenter_{data}'
   folder = files.place(values['workdir'] or default)
   for name in ('steps', 'batch', 'width'):
     if values[name] < 1:
@@ -73,14 +74,24 @@ def main(argv):
 
 def _wanted(dataset, values):
   """All that decides what is trained, as config.json keeps it."""
+  from cyclegan_jax.data import fingerprint
+
   pictures = dataset.source.train['a']
   names = '/'.join(pathlib.PurePath(p.name).name for p in pictures)
+  entries = [
+    fingerprint.entries_of(x, dataset.source.root)
+    for x in (pictures, dataset.source.train_labels.pictures)
+  ]
   return {
     'version': _VERSION,
     'classes': list(dataset.source.train_labels.classes),
     **{name: values[name] for name in ('width', 'steps', 'batch', 'seed')},
     **dataset.preprocess._asdict(),
-    'pictures': {'count': len(pictures), 'names': zlib.crc32(names.encode())},
+    'pictures': {
+      'count': len(pictures),
+      'names': zlib.crc32(names.encode()),
+      'files': fingerprint.digest(entries),
+    },
   }
 
 
@@ -97,6 +108,9 @@ def _finished(folder, wanted):
   try:
     there = json.loads((folder / CONFIG).read_text())
     results = json.loads((folder / 'scores.json').read_text())
+    files_now = {'files': wanted['pictures']['files']}
+    # An earlier version did not write it.
+    there['pictures'] = files_now | there.get('pictures', {})
     changes = [
       f'{key} was {there.get(key)!r}, is {value!r}'
       for key, value in wanted.items()

@@ -3,9 +3,9 @@
     python -m cyclegan_jax.torch_weights import FILES... --output=FOLDER
     python -m cyclegan_jax.torch_weights export --model=PATH --output=FOLDER
 
-import reads any of latest_net_{G_A,G_B,D_A,D_B}.pth, or net_G and net_D, finds
-out what networks they hold, and writes a model for --model of the other
-programs. export writes such files. Examples:
+import reads any of latest_net_{G_A,G_B,D_A,D_B}.pth, or net_G and net_D, or a
+folder of such, finds out what networks they hold, and writes a model for
+--model of the other programs. export writes such files. Examples:
 
     python -m cyclegan_jax.torch_weights import latest_net_*.pth \\
       --output=models/maps
@@ -27,10 +27,16 @@ from cyclegan_jax.config import flags, program
 FLAGS = {
   'output': ('FOLDER', '', 'folder it writes'),
   'model': ('PATH', '', 'export: run, folder of weights, or .pth file'),
-  'step': ('N', -1, 'export: checkpoint of a run; -1: the newest'),
+  'step': (
+    'N',
+    -1,
+    'checkpoint of a run, or epoch of a folder of official files; -1: the '
+    'newest',
+  ),
   'epoch': ('NAME', 'latest', 'export: what the names of the files begin with'),
 }
 
+_FILES = ('.pth', '.pt', '.msgpack')  # endings of what is no folder
 # Kept with batch norm, and not trained.
 _AVERAGES = ('mean', 'var', 'count')
 
@@ -60,9 +66,10 @@ def import_files(paths, values):
   if values['model']:
     raise UserError('--model goes with export: give the .pth files alone')
   folder = files.place(values['output'])
+  _check_is_folder(folder)
   if not _is_free(folder):
     raise UserError(f'{folder} (--output) holds other files: give a new folder')
-  found = pth.networks(paths)
+  found = pth.networks(_chosen(paths, values))
   options, params = pth.combine(found)
   config = get_config()
   for section, chosen in options.items():
@@ -88,6 +95,7 @@ def export_files(rest, values):
   step = None if values['step'] < 0 else values['step']
   trained = saved.load(values['model'], step)
   folder = files.place(values['output'])
+  _check_is_folder(folder)
   states = {
     folder / f'{values["epoch"]}_net_{name}.pth': state
     for name, state in pth.states(
@@ -104,6 +112,33 @@ def export_files(rest, values):
       f'warning: {values["model"]} has no running averages of batch norm, and '
       "the files PyTorch's initial ones: run test.py without --eval",
       file=sys.stderr,
+    )
+
+
+def _chosen(paths, values):
+  """The files to import, those of a folder's epoch among them."""
+  from cyclegan_jax import pth
+
+  if values['epoch'] != FLAGS['epoch'][1]:
+    raise UserError(
+      f'--epoch={values["epoch"]} goes with export: --step=N takes an epoch of '
+      'a folder'
+    )
+  step = None if values['step'] < 0 else values['step']
+  chosen = []
+  for path in paths:
+    found, line = pth.expand(path, step)
+    chosen += found
+    if line:
+      print(line)
+  return chosen
+
+
+def _check_is_folder(path):
+  if path.suffix in _FILES and not path.is_dir():
+    raise UserError(
+      f'{path} (--output) is to be a folder, which holds several files: leave '
+      f'out {path.suffix}'
     )
 
 

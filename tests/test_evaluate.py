@@ -1,6 +1,8 @@
 """The program that measures a model: its rows, files and one-line mistakes."""
 
 import json
+import shutil
+import types
 
 import jax
 import numpy as np
@@ -9,10 +11,11 @@ import tiny
 from PIL import Image
 
 from cyclegan_jax import evaluate, load_model, main
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program
-from cyclegan_jax.config.run import build_data
+from cyclegan_jax.config.run import build_data, build_evaluation
 from cyclegan_jax.defaults import get_config
-from cyclegan_jax.metrics import segmenter_model
+from cyclegan_jax.metrics import segmenter_model, test_set
 from cyclegan_jax.metrics.labels import CITYSCAPES
 from cyclegan_jax.training import evaluation
 
@@ -181,10 +184,15 @@ def test_sets_that_are_no_pairs(model, tmp_path, capsys):
     (tmp_path / 'data' / part).rmdir()
   path = tmp_path / 'rows.json'
   names = '--metrics=fd_vgg,kd_vgg'
-  code, out, err = run(
-    argv(model, tmp_path / 'data', names, f'--output={path}'), capsys
-  )
+  arguments = argv(model, tmp_path / 'data', names, f'--output={path}')
+  code, _, err = run(arguments, capsys)
+  assert code == 2 and err.count('\n') == 1 and not path.exists()
+  assert f'no folder {tmp_path}/data/testA and no folder' in err
+  assert err.endswith('or ask for that by --on-training-pictures\n')
+  asked = '--on-training-pictures'
+  code, out, err = run([*arguments, asked], capsys)
   assert code == 0, err
+  assert 'testB: training pictures of A and B are shown in place' in out
   found = rows(path)
   assert list(found) == [
     (d, x) for d in ('a2b', 'b2a') for x in ('translated', 'copy the input')
@@ -194,8 +202,53 @@ def test_sets_that_are_no_pairs(model, tmp_path, capsys):
     assert row['FD (VGG)'] > 0
   assert 'note: FD (VGG): 5 pictures have a covariance of 512' in out
   assert 'note: KD (VGG) low and high bound its 95% interval' in out
-  code, _, err = run(argv(model, tmp_path / 'data'), capsys)
+  code, _, err = run(argv(model, tmp_path / 'data', asked), capsys)
   assert code == 2 and err.count('\n') == 1 and '--metrics=kd_vgg' in err
+
+
+def test_data_paired_decides_what_is_compared(model, pictures, capsys):
+  code, _, err = run(
+    argv(model, pictures, '--metrics=l1', '--config.data.paired=no'), capsys
+  )
+  assert code == 2 and 'the test pictures are no pairs (data.paired)' in err
+
+
+@pytest.mark.parametrize('asked', [True, False])
+def test_training_measures_training_pictures_only_if_asked(asked, tmp_path):
+  """Pairs side by side, without test pictures."""
+  tiny.write_pictures(tmp_path, train=(2, 2))
+  for name in ('trainB', 'testA', 'testB'):
+    shutil.rmtree(tmp_path / name)
+  (tmp_path / 'trainA').rename(tmp_path / 'train')
+  options = {'evaluate__every': 1, 'evaluate__on_training_pictures': asked}
+  line = tiny.command('folder', 'x', tmp_path, **options)
+  config, _ = flags.parse([*line, '--config.data.source=aligned'], '')
+  data = build_data(config)
+  the_run = types.SimpleNamespace(data=data, method=tiny.method())
+  if asked:
+    tracker = build_evaluation(config, the_run, tmp_path, None)
+    assert tracker(1, lambda images, _: images, None).keys() == {
+      f'test/{d}/{x}' for d in ('a2b', 'b2a') for x in ('L1', 'SSIM')
+    }
+    return
+  with pytest.raises(UserError) as error:
+    build_evaluation(config, the_run, tmp_path, None)
+  assert str(error.value) == (
+    f'no folder {tmp_path}/test, so training pictures would be measured: add '
+    'the test pictures, or ask for that by '
+    '--config.evaluate.on_training_pictures=True'
+  )
+
+
+def test_numbered_training_pictures_are_not_measured_as_pairs(tmp_path):
+  tiny.write_pictures(tmp_path, train=(2, 2))
+  for name in ('testA', 'testB'):
+    shutil.rmtree(tmp_path / name)
+  line = tiny.command('folder', 'x', tmp_path)
+  for paired in ('auto', 'yes'):
+    config, _ = flags.parse([*line, f'--config.data.paired={paired}'], '')
+    tests = test_set.truth(build_data(config), on_training_pictures=True)
+    assert tests.paired == (paired == 'yes')
 
 
 def test_gray_and_one_direction(pictures, tmp_path, capsys):
@@ -254,10 +307,13 @@ def test_mistakes(flags, words, model, pictures, capsys):
   [
     ([], ['no --model']),
     (['--model=nowhere'], ['nowhere', 'give a model']),
-    (
-      ['--model=x', '--config.data.root=y'],
-      ['--config.data.root', '--config='],
-    ),
+    (['--model=x', '--config.data.rot=y'], ['mean --config.data.root?']),
+    (['--model=x', '--config.data.load_size=y'], ['data.load_size', 'y']),
+    (['--model=x', '--config.generator.width=8'], ['keeps its generator.wid']),
+    (['--model=x', '--config.data.channels_a=1'], ['keeps its data.channels']),
+    (['--model=x', '--config.evaluate.metrics=l1'], ['is --metrics in this']),
+    (['--model=nowhere', '--config.data.root=y'], ['nowhere', 'a model']),
+    (['--model=x', '--output=.'], ['--output=. is a folder']),
     (['--model=x', 'horses'], ['horses', '--help']),
     (['--modl=x'], ['modl', 'model']),
     (['--model=x', '--subsets=many'], ['subsets', 'many']),
@@ -270,12 +326,47 @@ def test_mistakes_without_a_config(arguments, words, capsys):
     assert word in err, err
 
 
-def test_a_model_that_does_not_know_its_pictures(tmp_path, capsys):
+def test_a_model_that_does_not_know_its_pictures(pictures, tmp_path, capsys):
   folder = tiny.save_model(tmp_path / 'model')
   assert get_config().data.source == 'tfds'  # what it then says
   code, _, err = run(argv(folder), capsys)
   assert code == 2 and err.count('\n') == 1
   assert str(folder) in err and '--config=configs/NAME.py' in err
+  # The advice is followed, as far as one takes it.
+  root = f'--config.data.root={pictures}'
+  assert run(argv(folder, None, root), capsys)[0] == 2
+  options = [root, '--config.data.source=folder', '--config.data.load_size=18']
+  options += ['--config.data.crop_size=16', f'--output={tmp_path / "x.json"}']
+  code, out, err = run(argv(folder, None, *options), capsys)
+  assert code == 0 and '| a2b       | translated' in out, err
+
+
+def test_the_pictures_of_a_model_change_without_a_config(
+  pictures, tmp_path, capsys
+):
+  folder = tiny.save_model(
+    tmp_path / 'model',
+    data__source='folder',
+    data__root=str(tmp_path / 'moved'),
+  )
+  path = tmp_path / 'rows.json'
+  flags = ['--metrics=l1', f'--output={path}']
+  code, _, err = run(argv(folder, None, *flags), capsys)
+  assert code == 2 and f'no folder {tmp_path / "moved"} (data.root)' in err
+  root = f'--config.data.root={pictures}'
+  assert run(argv(folder, None, *flags, root), capsys)[0] == 0
+  changed = rows(path)
+  assert run(argv(folder, pictures, *flags), capsys)[0] == 0
+  assert rows(path) == changed
+
+
+def test_a_folder_is_not_taken_for_that_of_the_built_in_set(
+  pictures, tmp_path, capsys
+):
+  folder = tiny.save_model(tmp_path / 'model', data__source='builtin')
+  root = f'--config.data.root={pictures}'
+  code, _, err = run(argv(folder, None, root), capsys)
+  assert code == 2 and 'add --config.data.source=folder' in err
 
 
 def test_help(capsys):

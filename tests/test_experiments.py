@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -312,6 +313,46 @@ def test_options_that_do_not_matter_or_were_not_there_leave_it_done(tmp_path):
     other = experiment(tmp_path, options=options(**{option: 7.0}))
     run(other)
     assert len(log(other, 1)) == lines
+
+
+def test_other_pictures_are_not_those_of_a_finished_run(tmp_path):
+  def with_pictures(training, tests):
+    facts = FACTS._replace(training=training, tests=tests)
+    return experiment(tmp_path, facts=facts)
+
+  run(with_pictures('x', 'y'))
+  run(with_pictures('x', 'y'))
+  first = with_pictures('x', 'z')
+  assert len(log(first, 1)) == 2
+  run(first)
+  assert log(first, 1)[2:] == ['evaluate began']
+  second = with_pictures('other', 'z')
+  run(second)
+  assert log(second, 1)[3:] == ['main began', 'evaluate began']
+  for path in second.workdir.rglob('done.json'):  # as of an earlier version
+    done = json.loads(path.read_text())
+    for settings in done.values():
+      settings.pop(jobs.TRAINING), settings.pop(jobs.TESTS, None)
+    path.write_text(json.dumps(done))
+  run(second)
+  assert len(log(second, 1)) == 5
+
+
+def test_experiments_measure_training_pictures_only_if_asked(tmp_path):
+  tiny.write_pictures(tmp_path, train=(2, 2))
+  shutil.rmtree(tmp_path / 'testB')
+  argv = ['x', f'--config={tiny.CONFIGS}/folder.py']
+  argv += [f'--config.data.root={tmp_path}']
+  for asked in (True, False):
+    option = f'--config.evaluate.on_training_pictures={asked}'
+    config, _ = flags.parse_flags([*argv, option], '', {})
+    facts = suite_run._Facts(config)
+    if asked:
+      found = facts(flatten(config.to_dict()))
+      assert not found.pairs and found.training and found.tests
+    else:
+      with pytest.raises(UserError, match='testB, so training pictures would'):
+        facts(flatten(config.to_dict()))
 
 
 def test_one_that_fails_leaves_the_others_and_marks_the_table(tmp_path):

@@ -3,17 +3,23 @@
 import json
 import multiprocessing
 import os
+import pathlib
+import re
+import shlex
+import shutil
 import signal
 
 import pytest
 import tiny
 
+from cyclegan_jax import main
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.config import flags, identity
+from cyclegan_jax.config import flags, identity, program, run_name
 from cyclegan_jax.data.sources import folder
 from cyclegan_jax.training.workdir import open_workdir
 
 _FORK = multiprocessing.get_context('spawn')
+FORMATS = pathlib.Path(__file__).parent / 'formats'
 
 
 def config(**overrides):
@@ -24,6 +30,22 @@ def begin(workdir, pictures, **overrides):
   """As a program does, in a folder that has a checkpoint."""
   identity.begin(workdir, config(**overrides), folder(pictures))
   (workdir / 'checkpoints' / '1').mkdir(parents=True, exist_ok=True)
+
+
+def spoil(path):
+  """Other contents of the same size."""
+  path.write_bytes(path.read_bytes()[::-1])
+
+
+def contents(folder):
+  files = (x for x in folder.rglob('*') if x.is_file() and x.name != 'lock')
+  return {path: path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def data(tmp_path):
+  tiny.write_pictures(tmp_path / 'data')
+  return tmp_path / 'data'
 
 
 @pytest.mark.parametrize(
@@ -80,6 +102,180 @@ def test_pictures_may_move_but_not_change(pictures, tmp_path):
   (tmp_path / 'there' / 'trainB' / '0.png').unlink()
   with pytest.raises(UserError, match='6 training pictures of B.*7 of before'):
     begin(tmp_path / 'run', tmp_path / 'there')
+
+
+def test_pictures_of_the_same_names_are_others(data, tmp_path):
+  run = tmp_path / 'run'
+  begin(run, data)
+  spoil(data / 'trainA' / '3.png')
+  before = contents(run)
+  with pytest.raises(UserError) as error:
+    begin(run, data)
+  assert (
+    'a run of other pictures (5 training pictures of A are not the 5 of '
+    'before, as trainA/3.png has other contents): use those, or train on from '
+    f'its weights in a new folder by --config.init_from={run} --workdir={run}_2'
+  ) in str(error.value)
+  assert contents(run) == before
+  spoil(data / 'trainA' / '3.png')  # as it was
+  (data / 'trainA' / 'sub').mkdir()
+  (data / 'trainA' / '4.png').rename(data / 'trainA' / 'sub' / '4.png')
+  with pytest.raises(UserError, match='trainA/4.png is missing'):
+    begin(run, data)
+
+
+def test_without_their_list_pictures_are_told_apart_all_the_same(
+  data, tmp_path
+):
+  begin(tmp_path / 'run', data)
+  (tmp_path / 'run' / 'pictures.json').unlink()
+  begin(tmp_path / 'run', data)
+  (tmp_path / 'run' / 'pictures.json').write_text('{')
+  spoil(data / 'trainB' / '0.png')
+  with pytest.raises(UserError, match='B are not the 7 of before[)]'):
+    begin(tmp_path / 'run', data)
+
+
+def test_a_run_of_before_gains_what_it_did_not_note(data, tmp_path):
+  run = tmp_path / 'run'
+  begin(run, data)
+  new = json.loads((run / 'run.json').read_text())
+  old = json.loads((FORMATS / 'run_1' / 'run.json').read_text())
+  (run / 'pictures.json').unlink()
+  (run / 'run.json').write_text(json.dumps(old))
+  begin(run, data)
+  assert json.loads((run / 'run.json').read_text()) == new
+  (run / 'run.json').write_text(json.dumps(old))
+  (data / 'trainA' / '0.png').rename(data / 'trainA' / '00.png')
+  with pytest.raises(UserError, match='A are not the 5 of before'):
+    begin(run, data)
+
+
+def test_other_test_pictures_are_measured_anew(data, tmp_path, capsys):
+  run = tmp_path / 'run'
+  begin(run, data)
+  (run / 'best').mkdir()
+  kept = run / 'best' / 'evaluation.json'
+  for changed, words in (
+    (None, ''),
+    ('testB/1.png', 'testB/1.png has other contents'),
+    ('testA', 'testA is missing'),
+  ):
+    (run / 'test_metrics.json').write_text('[]')
+    kept.write_text(json.dumps({'best': 'l1', 'value': 0.5, 'step': 1}))
+    if changed == 'testA':
+      shutil.rmtree(data / changed)
+    elif changed:
+      spoil(data / changed)
+    begin(run, data)
+    out = capsys.readouterr().out
+    assert words in out and ('note: the test pictures' in out) == bool(words)
+    assert (run / 'test_metrics.json').exists() == (not words)
+    content = json.loads(kept.read_text())
+    assert content['value'] == 0.5
+    assert (content['best'] == 'l1') == (not words)
+    assert identity.other_tests(run, folder(data)) == ''
+  spoil(data / 'testB' / '0.png')
+  assert identity.other_tests(run, folder(data)).startswith('testB/0.png has')
+  assert identity.other_tests(tmp_path / 'nowhere', folder(data)) == ''
+
+
+def test_a_picture_that_stopped_the_run_may_be_saved_anew(data, tmp_path):
+  run, source = tmp_path / 'run', folder(data)
+  begin(run, data)
+  name = source.train['a'][2].name
+  for text in (f'{name}: cannot be read', 'the disk is full'):
+    with pytest.raises(UserError), identity.unusable_noted(run, source):
+      raise UserError(text)
+  (data / 'trainA' / '2.png').write_bytes(
+    (data / 'trainA' / '1.png').read_bytes() + b'mended'
+  )
+  begin(run, data)
+  spoil(data / 'trainA' / '2.png')
+  with pytest.raises(UserError, match='trainA/2.png has other contents'):
+    begin(run, data)
+
+
+@pytest.mark.parametrize(
+  'overrides, advice',
+  [
+    ({'data__flip': False}, '--config.init_from={0} --workdir={0}_3'),
+    ({'generator__width': 6}, 'whose networks are others, by --workdir={0}_3'),
+    ({'init_from': 'x'}, 'begin a new run by --workdir={0}_3'),
+  ],
+)
+def test_what_is_refused_says_how_to_go_on(overrides, advice, data, tmp_path):
+  run = tmp_path / 'run'
+  begin(run, data)
+  (tmp_path / 'run_2').mkdir()
+  with pytest.raises(UserError) as error:
+    begin(run, data, **overrides)
+  assert str(error.value).endswith(advice.format(run))
+
+
+@pytest.mark.slow
+def test_the_advice_is_accepted(data, tmp_path, capsys):
+  run = tmp_path / 'a run'
+  shutil.copytree(FORMATS / 'run_1', run)
+  before = contents(run)
+  spoil(data / 'testA' / '1.png')
+  tiny.write_pictures(tmp_path / 'more', train=(6, 7))
+  options = {'generator__width': 2, 'train__ema_decay': 0.9, 'optim__lr': 0.01}
+  options |= {'schedule__constant': 1, 'schedule__decay': 0}
+  argv = tiny.command('folder', run, tmp_path / 'more', **options)
+  assert program.run(main.main, argv) == 2
+  error = capsys.readouterr().err
+  assert 'optim.lr was 0.0002, is 0.01' in error
+  assert '6 training pictures of A are not the 5 of before' in error
+  assert contents(run) == before
+  found = re.search(r'--config\.init_from=.*$', error.strip()).group()
+  assert program.run(main.main, [*argv, *shlex.split(found)]) == 0
+  out = capsys.readouterr().out
+  assert 'init_from: took disc/a, disc/b, gen/a2b, gen/b2a\n' in out
+  assert f'finished: all 1 steps are done, in {run}_2' in out
+
+
+@pytest.mark.slow
+def test_a_finished_run_measures_other_test_pictures(data, tmp_path, capsys):
+  argv = tiny.command('folder', tmp_path / 'run', data, schedule__constant=0)
+  tables = []
+  for _ in range(2):
+    assert program.run(main.main, argv) == 0
+    tables.append((tmp_path / 'run' / 'test_metrics.json').read_text())
+    spoiled = tiny.pixels(data / 'testB' / '1.png')[::-1]
+    tiny.Image.fromarray(spoiled).save(data / 'testB' / '1.png')
+  assert tables[0] != tables[1]
+  assert 'the test pictures are not those of before' in capsys.readouterr().out
+
+
+def test_the_workdir_of_own_pictures_has_their_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+
+  def default(card, *overrides):
+    argv = ['main', f'--config={tiny.CONFIGS / card}.py', *overrides]
+    return str(flags.parse(argv, '')[1])
+
+  root = '--config.data.root='
+  assert default('folder') == 'runs/folder'
+  assert default('folder', f'{root}x/cats') == 'runs/folder_cats'
+  assert default('folder', f'{root}.') == f'runs/folder_{tmp_path.name[:60]}'
+  assert default('folder', f'{root}/') == 'runs/folder'
+  assert len(default('folder', f'{root}{"x" * 250}')) < 100
+  assert default('facades_pix2pix', f'{root}x/facades') == (
+    'runs/facades_pix2pix'
+  )
+  assert default('facades_pix2pix', f'{root}x/night') == (
+    'runs/facades_pix2pix_night'
+  )
+  assert default('horse2zebra', f'{root}x/tfds') == 'runs/horse2zebra'
+  # A run of before, of these pictures.
+  config_file = tmp_path / 'runs' / 'folder' / 'config.json'
+  config_file.parent.mkdir(parents=True)
+  config_file.write_text(json.dumps({'data': {'root': 'x/cats'}}))
+  assert default('folder', f'{root}x/cats') == 'runs/folder'
+  assert default('folder', f'{root}x/dogs') == 'runs/folder_dogs'
+  card = pathlib.Path('folder.py')
+  assert run_name.name(card, config(data__root='x/cats')) == 'folder_cats'
 
 
 def test_a_run_of_an_older_version_is_refused(pictures, tmp_path):

@@ -12,6 +12,9 @@ from PIL import Image
 from cyclegan_jax import main
 from cyclegan_jax.config import flags, program
 from cyclegan_jax.defaults import OPTIONS, get_config
+from cyclegan_jax.training import trainer
+from cyclegan_jax.training.run import Result
+from cyclegan_jax.training.workdir import Workdir
 
 
 def run(argv, capsys):
@@ -34,6 +37,7 @@ def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
   )
   code, out, err = run(argv, capsys)
   assert code == 0 and err == ''
+  assert 'devices: 1 of 4 x cpu (' in out
   for line in (
     'finished: all 4 steps',
     'a2b',
@@ -58,6 +62,19 @@ def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
   assert environment['devices'] and 'git_commit' in environment
   code, out, err = run(argv, capsys)
   assert code == 0 and 'finished: all 4 steps' in out and 'step 4/4' not in out
+
+
+@pytest.mark.parametrize(
+  ('step', 'line'),
+  [
+    (3, 'finished: all 3 steps are done, in'),
+    (10, 'finished: already at step 10, beyond the 3 steps asked for, in'),
+  ],
+)
+def test_the_end_of_a_shortened_run(step, line, tmp_path, capsys):
+  assert trainer.report(Result(step, None), Workdir(tmp_path), 3) == 0
+  out = capsys.readouterr().out
+  assert out.startswith(f'{line} {tmp_path}\n'), out
 
 
 def test_a_workdir_keeps_to_its_settings(pictures, tmp_path, capsys):
@@ -101,7 +118,7 @@ def test_the_program_as_a_user_starts_it(tmp_path):
     check=False,
   )
   assert (done.returncode, done.stdout) == (2, '')
-  assert done.stderr == 'error: no file nowhere.py (--config): see --help\n'
+  assert done.stderr.startswith('error: no file nowhere.py (--config): there ')
 
 
 def test_ctrl_c_before_training_is_one_line(capsys):

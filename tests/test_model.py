@@ -4,6 +4,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -85,11 +86,79 @@ def test_tiles_give_the_same(folder, image):
     (np.zeros((2, 3, 16, 16, 3)), 'shape'),
     (np.zeros((0, 16, 3)), 'nothing'),
     (np.zeros((16, 16, 3), int), 'int64'),
+    (np.zeros((16, 16, 3), np.uint16), 'uint16'),
+    (np.full((16, 16, 3), 255.0), r'from 255 to 255: .* \[-1, 1\]'),
+    (np.full((2, 16, 16, 3), 128, np.float16), r'127.5'),
+    (np.full((16, 16, 3), -2.0), 'from -2 to -2'),
+    (np.full((16, 16, 3), np.nan), 'NaN'),
+    (np.full((16, 16, 3), -np.inf, np.float32), 'infinity'),
+    (np.full((16, 16, 3), 200, jnp.bfloat16), 'from 200'),
+    (np.zeros((16, 16, 3), complex), 'complex128'),
   ],
 )
 def test_arrays_that_are_no_pictures(folder, images, words):
   with pytest.raises(UserError, match=words):
     saved.load(folder).translate(images, 'a2b')
+
+
+@pytest.mark.parametrize('tile', [False, True])
+def test_floats_of_every_precision(folder, image, tile):
+  loaded = saved.load(folder)
+  for dtype in (np.float16, np.float64, jnp.bfloat16):
+    given = image.astype(dtype)
+    fake = loaded.translate(given, 'a2b', tile=tile)
+    assert fake.dtype == np.float32
+    exact = loaded.translate(given.astype(np.float32), 'a2b', tile=tile)
+    np.testing.assert_array_equal(fake, exact)
+  fake = loaded.translate(jnp.asarray(image, jnp.bfloat16), 'a2b', tile=tile)
+  assert fake.dtype == np.float32 and isinstance(fake, np.ndarray)
+
+
+def test_resized_pictures_may_exceed_the_range(folder, image):
+  assert np.isfinite(saved.load(folder).translate(1.2 * image, 'a2b')).all()
+
+
+def write_epochs(folder, *names):
+  """Official files of models of their own; returns these, by epoch."""
+  models = {}
+  for seed, epoch in enumerate(names):
+    model = saved.load(tiny.save_model(folder / 'made' / epoch, seed=seed))
+    states = pth.states(model.config.to_dict(), model.params)
+    for name, state in states.items():
+      pth.write(folder / f'{epoch}_net_{name}.pth', state)
+    models[epoch] = model
+  shutil.rmtree(folder / 'made')
+  return models
+
+
+def test_an_epoch_of_a_folder_of_official_files(tmp_path, capsys):
+  models = write_epochs(tmp_path, '5', '10', 'iter_700', 'latest')
+  for step, epoch in ((5, '5'), (10, '10'), (700, 'iter_700')):
+    loaded = saved.load(tmp_path, step=step)
+    assert loaded.step == step and capsys.readouterr().err == ''
+    assert loaded.checksum() == models[epoch].checksum()
+  newest = saved.load(tmp_path)
+  assert newest.step is None
+  assert newest.checksum() == models['latest'].checksum()
+  line = f'{tmp_path}: takes latest_net_*.pth of the epochs iter_700, 5, 10'
+  assert capsys.readouterr().err == f'{line}, latest\n'
+  with pytest.raises(UserError, match='no 7_net_.* are iter_700, 5, 10, lates'):
+    saved.load(tmp_path, step=7)
+  one = tmp_path / '10_net_G_B.pth'
+  assert saved.load(one, step=10).directions == saved.load(one).directions
+  with pytest.raises(UserError, match=r'is not of epoch 5: leave out the step'):
+    saved.load(one, step=5)
+  for path in tmp_path.glob('latest*'):
+    path.unlink()
+  assert saved.load(tmp_path).step == 10
+  assert 'takes 10_net_*.pth' in capsys.readouterr().err
+
+
+def test_the_folder_above_official_files_is_answered(tmp_path):
+  (tmp_path / 'maps').mkdir()
+  (tmp_path / 'maps' / 'latest_net_G_A.pth').touch()
+  with pytest.raises(UserError, match='give a folder below it, such as .*maps'):
+    saved.load(tmp_path)
 
 
 def test_a_direction_it_lacks(tmp_path, image):
@@ -237,12 +306,15 @@ def test_training_starts_from_a_model(folder, pictures, tmp_path):
   tiny.assert_same(params, saved.load(folder).params)
 
 
-def test_training_keeps_the_networks_a_model_lacks(pictures, tmp_path):
+def test_training_keeps_the_networks_a_model_lacks(pictures, tmp_path, capsys):
   one = tiny.save_model(tmp_path / 'model', names=('b2a',))
   argv = tiny.command(
     'folder', tmp_path / 'run', pictures, init_from=one, optim__lr=0.0
   )
   assert program.run(main.main, argv) == 0
+  assert (
+    'init_from: took disc/a, disc/b, gen/b2a; random weights: gen/a2b\n'
+  ) in capsys.readouterr().out
   _, params = checkpoint.read_params(tmp_path / 'run' / 'checkpoints')
   tiny.assert_same(params['gen']['b2a'], saved.load(one).params['gen']['b2a'])
   assert set(params['gen']) == {'a2b', 'b2a'}

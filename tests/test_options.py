@@ -14,6 +14,7 @@ from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.methods.base import Choices
 from cyclegan_jax.metrics.base import Needs
 from cyclegan_jax.metrics.table import table
+from cyclegan_jax.metrics.test_set import truth
 from cyclegan_jax.training import evaluation, optim
 from cyclegan_jax.training.run import Logging, Run
 
@@ -32,6 +33,7 @@ def names():
     table,
     evaluation.Tracker,
     sources.folder,
+    truth,
   ):
     yield from inspect.signature(function).parameters
   yield from (f'loss_{weight}' for weight in tiny.WEIGHTS)

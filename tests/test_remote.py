@@ -5,11 +5,13 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import socket
 
 import numpy as np
 import pytest
 import tiny
+import videos
 from PIL import Image
 
 from cyclegan_jax import (
@@ -27,7 +29,7 @@ from cyclegan_jax import (
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
-from cyclegan_jax.data import builtin, decode, sources
+from cyclegan_jax.data import builtin, decode, folders, sources
 from cyclegan_jax.inference import picture_files, saved
 from cyclegan_jax.metrics import labels, segmenter_model
 from cyclegan_jax.training import evaluation, trainer, workdir
@@ -176,6 +178,19 @@ def test_pictures_to_translate(bucket, pictures):
   assert jobs[0].output == output / '0.png'
   with pytest.raises(UserError, match='is the folder of the pictures'):
     picture_files.find(str(root), root, 'png')
+
+
+def test_leftovers_in_a_bucket_are_no_pictures(bucket, pictures, tmp_path):
+  (tmp_path / 'x').mkdir()
+  for name in ('1.png', '._1.png', 'x/notes.txt', '@eaDir/1.png'):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    shutil.copy(pictures / 'testA' / '0.png', tmp_path / name)
+  root = upload(tmp_path, bucket / 'leftovers')
+  search = folders.Search()
+  assert [p.name for p in search.pictures(root)] == [f'{root}/1.png']
+  assert search.left_out == [(root / 'x' / 'notes.txt', '.txt')]
+  (job,) = picture_files.find(f'{root}/*.png', bucket / 'translated', 'png')
+  assert job.picture.name == f'{root}/1.png'
 
 
 def test_a_bucket_that_is_not_there(bucket, pictures, tmp_path, capsys):
@@ -339,20 +354,10 @@ def test_an_onnx_segmenter(bucket):
     segmenter_model.segmenter('gs://bucket/gone.onnx', 2)
 
 
-@pytest.mark.filterwarnings(
-  'ignore:os.fork',
-  'ignore::ResourceWarning',
-  'ignore::pytest.PytestUnraisableExceptionWarning',
-)
 def test_a_video(bucket, tmp_path):
-  ffmpeg = pytest.importorskip('imageio_ffmpeg')
+  pytest.importorskip('av')
   source = tmp_path / 'in' / '1.mp4'
-  source.parent.mkdir()
-  writer = ffmpeg.write_frames(str(source), (16, 16), macro_block_size=1)
-  writer.send(None)
-  for level in range(3):
-    writer.send(np.full((16, 16, 3), 80 * level, np.uint8))
-  writer.close()
+  videos.record(source, videos.frames_at([0, 1, 3], (16, 16)))
   upload(source.parent, bucket / 'in')
   made = tiny.save_model(tmp_path / 'model')
   for root in (tmp_path, bucket):

@@ -1,6 +1,7 @@
 """The segmenter's program: learns real label maps, ends whole or not at all."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -124,6 +125,26 @@ def test_other_settings_are_refused(coasts, trained, capsys):
   err = capsys.readouterr().err
   assert 'steps was 80, is 81' in err and '--workdir' in err
   assert err.count('\n') == 1
+
+
+def test_other_pictures_of_the_same_names_are_refused(
+  coasts, trained, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setattr(segmenter, '_train', None)  # would fail if called
+  folder, other = tmp_path / 'segmenter', tmp_path / 'data'
+  shutil.copytree(trained, folder)
+  shutil.copytree(coasts, other)
+  assert run(other, folder) == 0
+  path = min((other / 'trainA').iterdir())
+  with Image.open(path) as image:
+    image.rotate(180).save(path)
+  assert run(other, folder) == 2
+  assert 'pictures was' in capsys.readouterr().err
+  # A segmenter of an earlier version knows names alone.
+  config = json.loads((folder / 'config.json').read_text())
+  del config['pictures']['files']
+  (folder / 'config.json').write_text(json.dumps(config))
+  assert run(other, folder) == 0
 
 
 def test_killed_before_its_end_it_is_trained_anew(

@@ -119,7 +119,7 @@ def test_only_a_model_is_overwritten(tmp_path, capsys):
   code, _, err = run(
     capsys, 'import', *paths, f'--output={folder / "notes.txt"}'
   )
-  assert code == 2 and 'holds other files' in err
+  assert code == 2 and 'notes.txt is a file: give a folder' in err
   arguments = ['export', f'--model={paths[0]}', f'--output={paths[0].parent}']
   code, _, err = run(capsys, *arguments)
   assert code == 2 and f'{paths[0]} exists: give another' in err
@@ -142,6 +142,13 @@ def test_only_a_model_is_overwritten(tmp_path, capsys):
     (['export', '--output=x'], 'no --model'),
     (['export', 'y', '--output=x', '--model=y'], "'y' is no flag"),
     (['export', '--output=x', '--model=none'], 'no file or folder none'),
+    (['import', 'a.pth', '--output=x.pth'], 'x.pth (--output) is to be a fold'),
+    (
+      ['import', 'a.pth', '--output=x', '--epoch=5'],
+      '--epoch=5 goes with export: --step=N takes',
+    ),
+    (['import', 'a.pth', '--output=x', '--step=5'], 'a.pth is not of epoch 5'),
+    (['import', '.', '--output=x'], '. holds no *_net_*.pth'),
     (['export', '--output=x', '--modl=y'], 'modl'),
   ],
 )
@@ -153,6 +160,27 @@ def test_mistakes_are_one_line(
   assert (code, out) == (2, '') and message in err
   assert err.startswith('error: ') and err.count('\n') == 1
   assert not list(tmp_path.iterdir())
+
+
+def test_an_epoch_of_a_folder_is_imported(tmp_path, capsys):
+  folder = tmp_path / 'there'
+  for path in official(folder, ['G_A', 'D_A']):
+    (folder / path.name.replace('latest', '5')).write_bytes(path.read_bytes())
+  (newest,) = official(folder, ['G_A'], width=6)
+  for step, width in (('5', 4), ('', 6)):
+    output = tmp_path / f'm{step}'
+    flags = [f'--output={output}', *([f'--step={step}'] * bool(step))]
+    (folder / 'latest_net_D_A.pth').unlink(missing_ok=True)
+    code, out, err = run(capsys, 'import', folder, *flags)
+    assert (code, err) == (0, ''), err
+    assert ('takes latest_net_*.pth of the epochs 5, latest' in out) != bool(
+      step
+    )
+    assert saved.load(output).config.generator.width == width
+  code, _, err = run(
+    capsys, 'import', folder, '--step=9', f'--output={tmp_path / "x"}'
+  )
+  assert code == 2 and 'no 9_net_*.pth' in err and '5, latest' in err
 
 
 def test_a_network_without_counterpart_writes_nothing(

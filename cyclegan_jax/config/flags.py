@@ -1,21 +1,28 @@
 """The command line: flags, --help, and the recipe card with its overrides."""
 
+import contextlib
 import difflib
-import pathlib
 
 from absl import flags
 from ml_collections import config_flags
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.config import cards, official, paths, run_name
+from cyclegan_jax.config import help_text as texts
+from cyclegan_jax.config.options import flatten
+from cyclegan_jax.defaults import OPTIONS, get_config
 
 _HELP = {'--help', '-h', '-help', '--helpfull'}
 # Flags of the programs that read a model; `model.from_flags` takes them.
 MODEL_FLAGS = {
   'model': ('PATH', '', 'run, folder of weights, or .pth file'),
   'direction': ('a2b|b2a', '', 'where to; may be left out where there is one'),
-  'step': ('N', -1, 'checkpoint of a run to take; -1: the newest'),
+  'step': (
+    'N',
+    -1,
+    'checkpoint of a run, or epoch of official files, to take; -1: the newest',
+  ),
   'batch-norm': (
     'NAME',
     'picture',
@@ -67,10 +74,11 @@ def parse_run(argv, doc, extra):
   Returns:
     The locked config, the work folder and {flag: value}.
   """
-  workdir = {'workdir': ('DIR', '', 'folder of the run; runs/<config name>')}
+  meaning = 'folder of the run; runs/<config name>_<folder of own pictures>'
+  workdir = {'workdir': ('DIR', '', meaning)}
   config, values = parse_flags(argv, doc, workdir | extra)
-  name = f'runs/{config_path(argv).stem}'
-  return config, files.place(values['workdir'] or name), values
+  name = values['workdir'] or run_name.workdir(config_path(argv), config)
+  return config, files.place(name), values
 
 
 def parse_flags(argv, doc, extra):
@@ -90,27 +98,76 @@ def parse_flags(argv, doc, extra):
     SystemExit: after --help.
   """
   if _HELP & set(argv):
-    print(_help(doc, extra))
+    texts.show(texts.of_config(doc, extra))
     raise SystemExit(0)
+  official.check(argv, extra, OPTIONS)
+  argv = paths.expand_card(argv)
   values = flags.FlagValues()
   config_flags.DEFINE_config_file(
     'config', None, 'recipe card', flag_values=values, sys_argv=argv
   )
   _define(values, extra)
-  path = config_path(argv)
-  try:
-    rest = values(argv)
+  with _explained(argv, f'{config_path(argv)} (--config)'):
+    _read(values, argv)
     config = values.config
     config.to_dict()  # raises what went wrong in the card, if anything did
+  paths.expand_options(config)
+  return config, _values(values, extra)
+
+
+def parse_changes(argv, extra, options):
+  """Reads --config.KEY=VALUE, with no recipe card, and a program's own flags.
+
+  Args:
+    argv: the command line, program first, without --config and --help.
+    extra: as for `parse_flags`.
+    options: the options that may change.
+
+  Returns:
+    {option: value} of the options given, and {flag: value}.
+
+  Raises:
+    UserError: a flag, path, key or value that can't be.
+  """
+  official.check(argv, extra, options)
+  values = flags.FlagValues()
+  with _explained(argv, '--config.KEY=VALUE'):
+    config_flags.DEFINE_config_dict(
+      'config', get_config(), flag_values=values, sys_argv=argv
+    )
+    _define(values, extra)
+    _read(values, argv)
+    config = values.config
+  paths.expand_options(config)
+  given = config_flags.get_override_values(values['config'])
+  chosen = flatten(config.to_dict())
+  return {key: chosen[key] for key in given}, _values(values, extra)
+
+
+def _read(values, argv):
+  rest = values(argv)
+  if len(rest) > 1:
+    raise UserError(f'{rest[1]!r} is no flag: see --help')
+
+
+def _values(values, extra):
+  """{flag: value} of a program's own flags, `~` expanded."""
+  return paths.expand_flags(extra, {x: values[x].value for x in extra})
+
+
+@contextlib.contextmanager
+def _explained(argv, what):
+  """Turns what goes wrong with `what`, a config, into a `UserError`."""
+  try:
+    yield
+  except UserError:
+    raise
   except flags.Error as e:
     raise UserError(' '.join(str(e).split())) from e
   except (AttributeError, KeyError, TypeError) as e:
-    raise UserError(_wrong_key(argv) or _last_line(path, e)) from e
-  except Exception as e:  # whatever the card's own code raises
-    raise UserError(_last_line(path, e)) from e
-  if len(rest) > 1:
-    raise UserError(f'{rest[1]!r} is no flag: see --help')
-  return config, {name: values[name].value for name in extra}
+    raise UserError(_wrong_key(argv) or _last_line(what, e)) from e
+  except Exception as e:  # whatever a card's own code raises
+    raise UserError(_last_line(what, e)) from e
 
 
 def parse_plain(argv, doc, extra):
@@ -129,8 +186,9 @@ def parse_plain(argv, doc, extra):
     SystemExit: after --help.
   """
   if _HELP & set(argv):
-    print('\n'.join([doc.strip(), '', 'Flags:', *_flag_lines(extra, 28)]))
+    texts.show(texts.plain(doc, extra))
     raise SystemExit(0)
+  official.check(argv, extra)
   values = flags.FlagValues()
   values.set_gnu_getopt(True)  # flags may come behind arguments
   _define(values, extra)
@@ -138,7 +196,7 @@ def parse_plain(argv, doc, extra):
     rest = values(argv)
   except flags.Error as e:
     raise UserError(' '.join(str(e).split())) from e
-  return rest[1:], {name: values[name].value for name in extra}
+  return rest[1:], _values(values, extra)
 
 
 def require(values, *names):
@@ -160,7 +218,7 @@ def _define(values, extra):
 
 
 def config_path(argv):
-  """The recipe card named last, which must exist."""
+  """Path of the recipe card named last."""
   given = None
   for flag, following in zip(argv, [*argv[1:], '']):
     name, equals, value = flag.lstrip('-').partition('=')
@@ -173,12 +231,7 @@ def config_path(argv):
     )
   if files.remote(given):  # it is a program, and Python runs it
     raise UserError(f'{given} (--config): copy the recipe card to a disk')
-  given = pathlib.Path(given)
-  if not given.is_file():
-    cards = sorted(str(p) for p in given.parent.glob('*.py'))
-    hint = f'there are {", ".join(cards)}' if cards else 'see --help'
-    raise UserError(f'no file {given} (--config): {hint}')
-  return given
+  return cards.find(files.expanded(given))
 
 
 def _wrong_key(argv):
@@ -193,34 +246,7 @@ def _wrong_key(argv):
   return None
 
 
-def _last_line(path, error):
+def _last_line(what, error):
   lines = [x.strip() for x in str(error).splitlines() if x.strip()]
   reason = lines[-1] if lines else 'no reason given'
-  return f'{path} (--config) fails: {type(error).__name__}: {reason}'
-
-
-def _help(doc, extra):
-  width = max(map(len, OPTIONS)) + 10
-  lines = [
-    doc.strip(),
-    '',
-    'Flags:',
-    f'  {"--config=FILE":<{width}} recipe card, one of configs/*.py',
-  ]
-  lines += _flag_lines(extra, width)
-  lines += [
-    '',
-    'Options of the recipe card, changed by --config.KEY=VALUE (defaults):',
-  ]
-  for key, (default, meaning, _) in OPTIONS.items():
-    lines.append(f'  {"--config." + key:<{width}} {meaning} ({default!r})')
-  return '\n'.join(lines)
-
-
-def _flag_lines(extra, width):
-  lines = []
-  for name, (placeholder, default, meaning) in extra.items():
-    known = f' ({default!r})' if default not in ('', False, 0, -1) else ''
-    flag = f'--{name}={placeholder}' if placeholder else f'--{name}'
-    lines.append(f'  {flag:<{width}} {meaning}{known}')
-  return [*lines, f'  {"--help":<{width}} this text']
+  return f'{what} fails: {type(error).__name__}: {reason}'

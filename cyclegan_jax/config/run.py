@@ -28,7 +28,7 @@ def build_run(config):
   check_values(config)
   check_used(config)
   method = build_method(config)
-  data = build_data(config)._replace(paired=method.paired).checked()
+  data = build_data(config)._replace(paired=method.paired).checked(trains=True)
   schedule = optim.schedule(
     steps_per_epoch=data.steps_per_epoch(config.train.batch_size),
     **config.schedule,
@@ -70,14 +70,16 @@ def build_evaluation(config, run, workdir, save):
     save: (folder, params) -> None, writes a model.
 
   Raises:
-    UserError: a metric that can't be had, or `evaluate.best` is none of them.
+    UserError: a metric that can't be had, `evaluate.best` is none of them, or
+      there are no test pictures and training pictures were not asked for.
   """
   c = config.evaluate
   if not c.every:
     if c.best:
       raise UserError(f'evaluate.best={c.best!r} needs evaluate.every=EPOCHS')
     return None
-  tests, directions = test_set.truth(run.data), run.method.directions
+  tests = test_set.truth(run.data, c.on_training_pictures)
+  directions = run.method.directions
   needs = Needs(
     tests.paired,
     directions,
@@ -108,7 +110,7 @@ def build_data(config):
   """The data a config asks for, no picture looked at yet."""
   c = config.data
   prepare = preprocess(c.preprocess, c.load_size, c.crop_size, c.flip)
-  source = lookup(SOURCES, c.source, 'data.source')(c.root, c.name)
+  source = lookup(SOURCES, c.source, 'data.source')(c.root, c.name, c.paired)
   return Dataset(
     source,
     prepare,

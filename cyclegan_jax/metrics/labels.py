@@ -13,7 +13,7 @@ import numpy as np
 
 from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode
+from cyclegan_jax.data import decode, folders
 
 IGNORED = 255
 _LOSSLESS = ('.png', '.bmp', '.tif', '.tiff')
@@ -101,7 +101,8 @@ def predicted_labels(folder, names):
   folder = files.place(folder)
   if not folder.is_dir():
     raise UserError(f'no folder {folder}: give one of predicted label maps')
-  maps = [x for x in files.below(folder) if x.suffix.lower() in _LOSSLESS]
+  found = files.found(folder, folders.sort)
+  maps = [x for x, why in found if not why and x.suffix.lower() in _LOSSLESS]
   stems = [pathlib.PurePath(name).stem for name in names]
   for where, found in (
     (f'below {folder}', [file.stem for file in maps]),

@@ -21,7 +21,8 @@ def pairs(column, best, load):
     if not needs.paired:
       raise UserError(
         f'{needs.prefix}metrics: {name} compares with true translations, and '
-        'the test pictures are no pairs: use those of sets, such as kd_vgg'
+        'the test pictures are no pairs (data.paired): use those of sets, such '
+        'as kd_vgg'
       )
     features, score = load()
     return [Metric(name, 'pairs', (column,), score, features, best)]

@@ -8,6 +8,7 @@ import numpy as np
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import bad_pictures
 from cyclegan_jax.data.dataset import Dataset
+from cyclegan_jax.data.source import Source
 from cyclegan_jax.metrics import labels as label_maps
 from cyclegan_jax.metrics.base import Metric
 from cyclegan_jax.metrics.table import Truth
@@ -30,9 +31,53 @@ class Lazy(Sequence):
     return self._read(self._places[index])
 
 
-def truth(data: Dataset) -> Truth:
-  """The `Truth` of a `Dataset`; nothing is kept in memory."""
+def check_asked(
+  source: Source, on_training_pictures: bool, option: str
+) -> None:
+  """Holds against what was asked for that training pictures are measured.
+
+  Args:
+    source: a `Source`.
+    on_training_pictures: whether that was asked for.
+    option: the option that asks for it, as the user gives it.
+
+  Raises:
+    UserError: there are no test pictures of a domain, and it was not.
+  """
+  if not source.stands_in or on_training_pictures:
+    return
+  folders = dict.fromkeys(map(str, source.stands_in.values()))
+  raise UserError(
+    f'no folder {" and no folder ".join(folders)}, so training pictures would '
+    f'be measured: add the test pictures, or ask for that by {option}'
+  )
+
+
+def truth(
+  data: Dataset,
+  on_training_pictures: bool = False,
+  option: str = '--config.evaluate.on_training_pictures=True',
+) -> Truth:
+  """The `Truth` of a `Dataset`; nothing is kept in memory.
+
+  Training pictures that stand in for test pictures are pairs where that does
+  not only follow from their names.
+
+  Args:
+    data: a `Dataset`.
+    on_training_pictures: whether to measure training pictures of a domain
+      without test pictures.
+    option: the option that asks for that, as the user gives it.
+
+  Raises:
+    UserError: as `check_asked`.
+  """
   source = data.source
+  check_asked(source, on_training_pictures, option)
+  known = source.train_pairs == source.test and not source.pairs_note
+  if len(source.stands_in) == 2 and known:
+    source = source._replace(paired=True)
+    data = data._replace(source=source)
   pictures = {}
   for domain in ('a', 'b'):
     read = _reader(data, domain)

@@ -9,6 +9,7 @@ project, to become the command at once.
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import signal
@@ -16,6 +17,7 @@ import sys
 import time
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h; stays over exec
+_IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _PATIENCE = 60  # seconds; then the command says itself who has the lock
 
 
@@ -44,7 +46,7 @@ def main(argv):
 
 
 def _wait(path):
-  """Waits until nobody holds a lock."""
+  """Waits until nobody holds a lock; not where there are no locks."""
   if not os.path.exists(path):
     return
   with open(path) as file:
@@ -52,7 +54,9 @@ def _wait(path):
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
-      except OSError:
+      except OSError as e:
+        if e.errno not in _IN_USE:  # a file system without locks
+          return
         time.sleep(0.1)
 
 

@@ -9,11 +9,14 @@ import subprocess
 import time
 from typing import NamedTuple
 
-from cyclegan_jax.common import files
+from cyclegan_jax.common import files, terminal
 from cyclegan_jax.config.program import USER_ERROR
 from cyclegan_jax.defaults import DEFAULTS
 from cyclegan_jax.paper import child_process
+from cyclegan_jax.training.stopping import on_terminal
 
+# Settings of a step beside options: digests of the pictures.
+TRAINING, TESTS = 'pictures', 'test pictures'
 _POLL = 0.1  # seconds
 _LAST_LINES = 5  # of the log of a child that failed
 
@@ -86,6 +89,10 @@ def _same(before, settings):
   if before is None:
     return False
   defaults = {key: x for key, x in DEFAULTS.items() if key in settings}
+  # An earlier version did not note them.
+  defaults |= {
+    key: settings[key] for key in (TRAINING, TESTS) if key in settings
+  }
   return _used(defaults | before) == _used(settings)
 
 
@@ -124,22 +131,35 @@ class Outcome(NamedTuple):
 
 
 class _Signals:
-  """Takes note of SIGINT and SIGTERM, and counts them."""
+  """Takes note of SIGINT, SIGTERM and SIGHUP, and counts them.
+
+  An output that nobody reads any more counts as a SIGPIPE.
+  """
 
   def __init__(self):
-    self.number, self.count = None, 0
+    self._number, self._count = None, 0
+
+  @property
+  def number(self):
+    """The first signal, or None."""
+    return self._number or (signal.SIGPIPE if terminal.lost() else None)
+
+  @property
+  def count(self):
+    """Signals so far."""
+    return self._count or int(terminal.lost())
 
   def __enter__(self):
     self._before = {}
     with contextlib.suppress(ValueError):  # not in the main thread: no signals
-      for number in (signal.SIGINT, signal.SIGTERM):
+      for number in [signal.SIGTERM, *on_terminal()]:
         self._before[number] = signal.signal(number, self._note)
     return self
 
   def _note(self, number, frame):
     del frame
-    self.number = self.number or number
-    self.count += 1
+    self._number = self._number or number
+    self._count += 1
 
   def __exit__(self, *error):
     for number, handler in self._before.items():
@@ -149,8 +169,8 @@ class _Signals:
 def run(jobs, places, environment, say, finished=lambda: None):
   """Does what is left of some jobs.
 
-  The first SIGINT or SIGTERM is passed on as one SIGTERM, with which training
-  saves and stops; a second one as another, with which it stops at once.
+  The first SIGINT, SIGTERM or SIGHUP is passed on as one SIGTERM, with which
+  training saves and stops; a second one as another, which stops it at once.
 
   Args:
     jobs: `Job`s.
@@ -163,7 +183,7 @@ def run(jobs, places, environment, say, finished=lambda: None):
     An `Outcome`.
   """
   runner = _Runner(jobs, places, environment, say, finished)
-  with _Signals() as signals:
+  with terminal.patient(), _Signals() as signals:
     try:
       while runner.step(signals.count):
         time.sleep(_POLL)
@@ -215,8 +235,10 @@ class _Runner:
 
   def _start(self, job, steps, place, since):
     variables, cores = self._places[place]
-    files.make(job.folder)
-    with files.own(job.folder, 'log.txt').open('ab') as log:
+    with files.writing(job.folder):
+      files.make(job.folder)
+      log = files.own(job.folder, 'log.txt').open('ab')
+    with log:
       process = subprocess.Popen(
         child_process.command(
           steps[0].command, files.own(job.folder, 'lock'), cores

@@ -22,7 +22,9 @@ _NEEDS = {
 _NO_MATTER = tuple(
   key
   for key in MAY_CHANGE
-  if not key.startswith(('schedule.', 'data.root', 'data.on_bad_image'))
+  if not key.startswith(
+    ('schedule.', 'data.root', 'data.paired', 'data.on_bad_image')
+  )
 )
 _PRETRAINED = ('lpips', 'lpips_vgg', 'kd_vgg', 'fd_vgg', 'kd_alex', 'fd_alex')
 _NO_SEGMENTER = (
@@ -111,7 +113,7 @@ def _job(experiment, rows, seed):
     key: value
     for key, value in (experiment.options | changed).items()
     if not key.startswith(_NO_MATTER)
-  }
+  } | {jobs.TRAINING: experiment.facts(experiment.options | changed).training}
   train = jobs.Step(
     'training',
     experiment.program('main', *_flags(changed), f'--workdir={folder}'),
@@ -146,7 +148,7 @@ def _evaluation(experiment, row, folder, trained):
       *(f'--{name}={value}' for name, value in flags.items()),
       f'--output={output}',
     ),
-    trained | row.test | flags,
+    trained | row.test | flags | _tests(experiment, changed),
     output,
   )
 
@@ -167,9 +169,14 @@ def _pictures(experiment, row, folder, trained):
       f'--model={folder}',
       f'--output={folder / row.pictures}',
     ),
-    trained | row.test,
+    trained | row.test | _tests(experiment, changed),
     folder / row.pictures,
   )
+
+
+def _tests(experiment, changed):
+  facts = experiment.facts(experiment.options | changed)
+  return {jobs.TESTS: facts.tests}
 
 
 def _flags(changed):
@@ -218,7 +225,8 @@ def segmenter_job(experiment):
   step = jobs.Step(
     'training',
     experiment.program('segmenter', f'--workdir={folder}'),
-    {k: v for k, v in experiment.options.items() if k.startswith('data.')},
+    {k: v for k, v in experiment.options.items() if k.startswith('data.')}
+    | {jobs.TRAINING: facts.training},
     folder,
   )
   return jobs.Job('segmenter', folder, [step])

@@ -10,6 +10,8 @@ from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.run import build_data
+from cyclegan_jax.data import fingerprint
+from cyclegan_jax.metrics import test_set
 from cyclegan_jax.paper import (
   devices,
   figures,
@@ -36,7 +38,8 @@ def experiment(config, given, workdir, values):
     values: {flag: value} of the program.
 
   Raises:
-    UserError: a config that trains one direction.
+    UserError: a config that trains one direction, or data without test
+      pictures.
   """
   if config.directions != 'both':
     raise UserError(
@@ -61,16 +64,26 @@ class _Facts:
     self._known = {}
 
   def __call__(self, options):
-    key = tuple(options[f'data.{k}'] for k in ('source', 'root', 'name'))
+    keys = 'source', 'root', 'name', 'paired'
+    key = tuple(options[f'data.{k}'] for k in keys)
     if key not in self._known:
       data = self._config.data
-      data.source, data.root, data.name = key
+      data.source, data.root, data.name, data.paired = key
       source = build_data(self._config).source
+      asked = self._config.evaluate.on_training_pictures
+      test_set.check_asked(
+        source, asked, '--config.evaluate.on_training_pictures=True'
+      )
+      listing = fingerprint.listing(source)
+      tests = {k: x for k, x in listing.items() if k.startswith('test')}
+      training = {k: x for k, x in listing.items() if k not in tests}
       self._known[key] = suites.Facts(
         train_pairs=source.train_pairs is not None,
         train_labels=source.train_labels is not None,
         pairs=source.paired,
         labels=source.labels is not None,
+        training=fingerprint.digest(training),
+        tests=fingerprint.digest(tests),
       )
     return self._known[key]
 

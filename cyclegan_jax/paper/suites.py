@@ -45,12 +45,16 @@ class Facts(NamedTuple):
     train_labels: whether training pictures have label maps.
     pairs: whether test pictures have a true translation.
     labels: whether test pictures have label maps.
+    training: a digest of the training pictures.
+    tests: a digest of the test pictures and their label maps.
   """
 
   train_pairs: bool
   train_labels: bool
   pairs: bool
   labels: bool
+  training: str = ''
+  tests: str = ''
 
 
 # U-Nets of the paper's pictures have 7 or 8 levels, down to one pixel.

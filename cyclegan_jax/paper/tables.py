@@ -108,7 +108,9 @@ def _versions(asked):
     for seed in asked.experiment.seed_numbers():
       work = Workdir(asked.experiment.folder(row, seed))
       known = results.read(work.environment) or {}
-      version = known.get('packages', {}).get('cyclegan_jax')
+      version = known.get('version') or known.get('packages', {}).get(
+        'cyclegan_jax'
+      )
       commit, _, changes = (known.get('git_commit') or '').partition('+')
       if version:
         found.add(

@@ -1,5 +1,6 @@
 """Official PyTorch checkpoints, read and written without PyTorch."""
 
+from cyclegan_jax.pth.epochs import check_epoch, choose, epochs, expand
 from cyclegan_jax.pth.layouts import Network, export, has_averages, recognise
 from cyclegan_jax.pth.models import combine, load, networks, states
 from cyclegan_jax.pth.reading import read
@@ -7,7 +8,11 @@ from cyclegan_jax.pth.writing import write
 
 __all__ = [
   'Network',
+  'check_epoch',
+  'choose',
   'combine',
+  'epochs',
+  'expand',
   'export',
   'has_averages',
   'load',

@@ -64,6 +64,7 @@ def _direction(trained, data, direction, count):
   there, back = direction[0], direction[2]
   reconstruct = opposite(direction) in trained.directions
   total = len(data.source.test[there])
+  kind = 'training' if there in data.source.stands_in else 'test'
   places = _spread(range(total), max(JUDGED, count) if reconstruct else count)
   columns = [f'real {there.upper()}', f'to {back.upper()}']
   columns += [f'back to {there.upper()}'] * reconstruct
@@ -90,7 +91,7 @@ def _direction(trained, data, direction, count):
   shown = _chosen(rows, count) if reconstruct else rows
   return {
     'name': direction,
-    'note': _note(len(shown), len(rows), total, reconstruct, bad),
+    'note': _note(len(shown), len(rows), total, reconstruct, bad, kind),
     'columns': columns,
     'rows': shown,
   }
@@ -162,10 +163,10 @@ def _chosen(rows, count):
   return [row for i, row in enumerate(rows) if i in even or row['mark']]
 
 
-def _note(shown, judged, total, reconstruct, bad):
-  note = f'{shown} of {total} test pictures, spread evenly'
+def _note(shown, judged, total, reconstruct, bad, kind):
+  note = f'{shown} of {total} {kind} pictures, spread evenly'
   if shown + len(bad) >= total:
-    note = f'All {shown} test pictures'
+    note = f'All {shown} {kind} pictures'
   if reconstruct:
     note += f', with the best and worst reconstructed of {judged}'
   note += '.'
