@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
   from cyclegan_jax.inference.model import Model
 
+__version__ = '0.1.0'
+
 
 def load_model(
   path: str | os.PathLike[str],

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 
-from cyclegan_jax.common import quiet
+from cyclegan_jax.common import machine, quiet
 from cyclegan_jax.config import flags, program
 
 FLAGS = {
@@ -33,6 +33,7 @@ def main(argv):
     JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1', ALLOW_MULTIPLE_LIBTPU_LOAD='1'
   )
   program.quiet()
+  machine.show_libtpu()
   from cyclegan_jax.tpu import chips, compiled_step
 
   batch_size = values['batch'] or config.train.batch_size

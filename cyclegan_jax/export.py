@@ -45,7 +45,7 @@ def main(argv):
   lookup(formats.FORMATS, values['format'], '--format')
   lookup(formats.LAYOUTS, values['layout'], '--layout')
   checked.check_packages(values['format'])
-  _check_output(output, values['overwrite'])
+  _check_output(output, values)
   loaded, direction = saved.from_flags(values)
   wanted = formats.Wanted(
     loaded,
@@ -75,15 +75,22 @@ def _size(text):
   return tuple(int(x) for x in match.groups()) if match else None
 
 
-def _check_output(output, overwrite):
+def _check_output(output, values):
   """Refuses what would be lost, and folders that are no SavedModel always."""
+  is_folder = values['format'] == 'savedmodel'
+  example = output / f'model.{values["format"]}'
+  name = 'name another' if is_folder else f'name a file, such as {example}'
+  if values['output'].endswith('/') and not is_folder:
+    raise UserError(f'{values["output"]} (--output) is a folder: {name}')
   if not output.exists():
     return
   if output.is_dir() and not (output / 'saved_model.pb').is_file():
     raise UserError(
-      f'{output} (--output) is a folder of something else: name another'
+      f'{output} (--output) is a folder of something else: {name}'
     )
-  if not overwrite:
+  if is_folder and not output.is_dir():
+    raise UserError(f'{output} (--output) is a file: name a folder')
+  if not values['overwrite']:
     raise UserError(
       f'{output} (--output) is there: name another, or --overwrite'
     )

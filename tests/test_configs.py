@@ -9,7 +9,8 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from cyclegan_jax.config import flags
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.config import cards, flags
 from cyclegan_jax.config.run import build_run
 from cyclegan_jax.training import step as train_step
 
@@ -64,3 +65,63 @@ def test_cards_are_short_and_say_how_to_run_them(card):
   text = (tiny.CONFIGS / f'{card}.py').read_text()
   assert len(text.splitlines()) <= 30
   assert f'--config=configs/{card}.py' in text
+
+
+@pytest.mark.parametrize(
+  'words',
+  [
+    ['--config=satellite2map'],
+    ['--config', 'satellite2map'],
+    ['-config=satellite2map.py'],
+    ['--config=configs/satellite2map.py'],
+  ],
+)
+def test_a_card_by_its_name_from_any_folder(words, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'satellite2map').mkdir()  # a folder is no card
+  config, folder = flags.parse(['main', *words, '--config.seed=3'], '')
+  assert (config.data.source, config.seed) == ('builtin', 3)
+  assert str(folder) == 'runs/satellite2map'
+
+
+def test_a_file_of_the_user_comes_before_a_card(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  text = (tiny.CONFIGS / 'folder.py').read_text()
+  (tmp_path / 'maps.py').write_text(text)
+  assert str(cards.find('maps.py')) == 'maps.py'
+  assert cards.find('maps') == tiny.CONFIGS / 'maps.py'
+  (tmp_path / 'maps').write_text(text)
+  assert cards.find('maps') == tiny.CONFIGS / 'maps.py'
+  assert str(cards.find('./maps')) == 'maps'
+  (tmp_path / 'mine').write_text(text)
+  assert str(cards.find('mine')) == 'mine'
+
+
+@pytest.mark.parametrize('given', ['satelite2map', 'nowhere/x.py', 'x.py'])
+def test_an_unknown_card_lists_the_names(given, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError) as error:
+    flags.parse(['main', f'--config={given}'], '')
+  what = 'file' if given.endswith('.py') else 'recipe card'
+  assert str(error.value) == (
+    f'no {what} {given} (--config): there are {", ".join(CARDS)}'
+  )
+
+
+def test_the_cards_of_an_installed_package(tmp_path, monkeypatch):
+  package = tmp_path / 'cyclegan_jax'
+  monkeypatch.setattr(cards, '_PACKAGE', package)
+  (package / 'configs').mkdir(parents=True)
+  (tmp_path / 'configs').mkdir()  # somebody else's
+  (tmp_path / 'configs' / 'other.py').touch()
+  (package / 'configs' / 'card.py').touch()
+  monkeypatch.chdir(tmp_path)
+  assert cards.names() == ['card']
+  assert cards.find('card') == package / 'configs' / 'card.py'
+  assert str(cards.find('configs/other.py')) == 'configs/other.py'
+
+
+def test_help_names_the_cards(capsys):
+  with pytest.raises(SystemExit):
+    flags.parse(['main', '--help'], 'Does.')
+  assert ', '.join(CARDS) in capsys.readouterr().out

@@ -192,6 +192,18 @@ def test_a_savedmodel_needs_no_jax(models, tmp_path):
   assert done.stdout == '(1, 7, 9, 3)\n'
 
 
+@pytest.mark.parametrize(
+  'name, file', [('stablehlo', ''), ('savedmodel', 'saved_model.pb')]
+)
+def test_programs_are_for_the_oldest_readers(models, name, file, tmp_path):
+  """TensorFlow 2.21 reads StableHLO up to 1.13, and JAX 0.12 writes 1.18."""
+  wanted = Wanted(models['resnet'], 'a2b', batch=1, size=(16, 16))
+  FORMATS[name].write(tmp_path / 'program', wanted)
+  data = (tmp_path / 'program' / file).read_bytes()
+  (version,) = re.findall(rb'StableHLO_v(\d+)\.(\d+)\.\d+', data)
+  assert tuple(map(int, version)) < (1, 0)
+
+
 @pytest.mark.parametrize('size', [1, 2, 3, 5, 8])
 def test_places_of_an_unknown_size_are_those_of_pad(size):
   row = jnp.arange(size)
@@ -213,6 +225,8 @@ def test_places_of_an_unknown_size_are_those_of_pad(size):
     (['--direction=a2a'], "--direction='a2a': .* translates a2b and b2a"),
     (['--model=nowhere'], 'nowhere'),
     (['--output=.', '--overwrite'], 'is a folder of something else'),
+    (['--output=new/'], r'new/ \(--output\) is a folder: .* new/model.stab'),
+    (['--format=savedmodel', f'--output={__file__}'], 'is a file: name a fo'),
     ([f'--output={__file__}'], 'is there: name another, or --overwrite'),
     ([f'--output={__file__}/x'], r'cannot write .*/x \(--output\)'),
     (['more'], "'more' is no flag"),

@@ -14,6 +14,7 @@ as `Model.translate` does.
 The last two compile anew for each size of pictures.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,8 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
+from jax.extend import mlir
+from jax.extend.mlir.dialects import stablehlo
 
 from cyclegan_jax import nets
+from cyclegan_jax.common import disk
 from cyclegan_jax.common.images import from_pixels, to_pixels
 from cyclegan_jax.inference.model import Model
 from cyclegan_jax.nets.conv import forms
@@ -123,7 +127,7 @@ def _write_onnx(path, wanted):
     layout=wanted.layout,
     pixels=wanted.pixels,
   )
-  path.write_bytes(model.SerializeToString())
+  disk.fill(path, model.SerializeToString())
 
 
 def _open_onnx(path):
@@ -135,12 +139,26 @@ def _open_onnx(path):
   return lambda images: session.run(None, {'images': images})[0]
 
 
-def _write_stablehlo(path, wanted):
+def _exported(wanted):
+  """The `jax.export.Exported` of a program, as the oldest readers take it.
+
+  JAX writes StableHLO that readers of the last four weeks know. TensorFlow's
+  newest release is behind that, and a program is kept for longer.
+  """
   names = export.symbolic_shape('batch, height, width')
   shape = (known or name for known, name in zip(wanted.shape, names))
   images = jax.ShapeDtypeStruct(wanted.input(shape), wanted.dtype)
-  program = export.export(jax.jit(wanted.function()), platforms=_PLATFORMS)
-  path.write_bytes(program(images).serialize())
+  program = jax.jit(wanted.function())
+  exported = export.export(program, platforms=_PLATFORMS)(images)
+  oldest = stablehlo.get_version_from_compatibility_requirement(
+    stablehlo.StablehloCompatibilityRequirement.MAX
+  )
+  portable = mlir.serialize_portable_artifact(exported.mlir_module(), oldest)
+  return dataclasses.replace(exported, mlir_module_serialized=portable)
+
+
+def _write_stablehlo(path, wanted):
+  disk.fill(path, bytes(_exported(wanted).serialize()))
 
 
 def _open_stablehlo(path):
@@ -148,21 +166,27 @@ def _open_stablehlo(path):
 
 
 def _write_savedmodel(path, wanted):
-  from jax.experimental import jax2tf
+  from cyclegan_jax.data.tf import call_module, tf
 
-  from cyclegan_jax.data.tf import tf
-
-  names = (known or name for known, name in zip(wanted.shape, 'bhw'))
-  program = jax2tf.convert(
-    wanted.function(),
-    polymorphic_shapes=[', '.join(str(x) for x in wanted.input(names))],
-    with_gradient=False,
-    native_serialization_platforms=_PLATFORMS,
-  )
   images = tf.TensorSpec(wanted.input(wanted.shape), wanted.dtype, 'images')
+  program = _exported(wanted)
+  (output,) = program.out_avals
+  shape = [None if export.is_symbolic_dim(x) else x for x in output.shape]
+
+  def call(images):  # what jax2tf does, which asks for a newer reader
+    (translated,) = call_module(
+      (images,),
+      version=program.calling_convention_version,
+      module=program.mlir_module_serialized,
+      Tout=(wanted.dtype,),
+      Sout=(shape,),
+      platforms=[x.upper() for x in program.platforms],
+    )
+    return translated
+
   module = tf.Module()
   module.translate = tf.function(
-    lambda images: {'translated': program(images)},
+    lambda images: {'translated': call(images)},
     input_signature=[images],
     autograph=False,
   )

@@ -64,6 +64,8 @@ class Bench:
         shutil.copytree(REPOSITORY / name, self.repository / name)
     else:
       (self.repository / 'cyclegan_jax').mkdir()
+      # Without it Python would prefer an installed package.
+      (self.repository / 'cyclegan_jax' / '__init__.py').touch()
       (self.repository / 'cyclegan_jax' / 'main.py').write_text(program)
     for words in (
       ['init', '-q'],
