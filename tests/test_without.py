@@ -18,12 +18,12 @@ MISSING = 'tensorflow,tensorflow_datasets,clu,orbax'
 # library -> the modules that may import it
 USERS = {
   'tensorflow': ['data/tf.py'],
-  'tensorflow_datasets': ['data/sources.py'],
+  'tensorflow_datasets': ['data/tfds.py'],
   'clu': ['training/log.py'],
   'orbax': ['training/checkpoint.py'],
   'cyclegan_jax.data.tf': [
     'data/pipeline.py',
-    'data/sources.py',
+    'data/tfds.py',
     'exporters/formats.py',
     'training/log.py',
   ],
