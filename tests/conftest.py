@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,23 @@ _cache = tempfile.TemporaryDirectory()
 jax.config.update('jax_compilation_cache_dir', _cache.name)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 _START = 600  # seconds, of a busy machine
+
+
+@pytest.fixture(scope='session', autouse=True)
+def usual_signals():
+  """Has signals act as in a terminal, also under nohup or behind `&`.
+
+  There a signal may be ignored from the start, and a test would wait for it.
+  """
+  usual = {signal.SIGINT: signal.default_int_handler}
+  if hasattr(signal, 'SIGHUP'):
+    usual[signal.SIGHUP] = signal.SIG_DFL
+  ignored = [n for n in usual if signal.getsignal(n) == signal.SIG_IGN]
+  for number in ignored:
+    signal.signal(number, usual[number])
+  yield
+  for number in ignored:
+    signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture
