@@ -33,7 +33,7 @@ _SLOWEST = 'eager tf32'  # of the ways to run PyTorch: at batch 1 alone
 
 
 class Work(NamedTuple):
-  """What a contender computes.
+  """The work of a contender.
 
   Attributes:
     size: side of the images in pixels.

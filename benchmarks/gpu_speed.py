@@ -85,17 +85,7 @@ def ours(args, kind, precision, steps, profile=None, experiment=None):
     'jax_default_matmul_precision', JAX_PRECISIONS.get(precision, 'default')
   )
   dtype = 'bfloat16' if precision == 'bfloat16' else 'float32'
-  config = options.get_config()
-  config.update_from_flattened_dict(
-    {
-      'generator.name': 'resnet',
-      'generator.depth': args.blocks,
-      'generator.width': args.width,
-      'discriminator.width': args.width,
-      'train.batch_size': args.batch,
-      'dtype': dtype,
-    }
-  )
+  config = _config(args, dtype)
   make = {'step': _jax_step, 'translation': _jax_translation}[kind]
   begin = time.perf_counter()
   compiled, step, results = make(config, args)
@@ -115,6 +105,22 @@ def ours(args, kind, precision, steps, profile=None, experiment=None):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'program.txt').write_text(compiled.as_text())
   return queued(step, wait, facts, steps, profiled if profile else None)
+
+
+def _config(args, dtype):
+  """The config of the paper's network at the size of a `Work`."""
+  config = options.get_config()
+  config.update_from_flattened_dict(
+    {
+      'generator.name': 'resnet',
+      'generator.depth': args.blocks,
+      'generator.width': args.width,
+      'discriminator.width': args.width,
+      'train.batch_size': args.batch,
+      'dtype': dtype,
+    }
+  )
+  return config
 
 
 def _jax_step(config, args):
@@ -274,16 +280,7 @@ def digest(args, steps, flags=''):
 
   import jax
 
-  config = options.get_config()
-  config.update_from_flattened_dict(
-    {
-      'generator.name': 'resnet',
-      'generator.depth': args.blocks,
-      'generator.width': args.width,
-      'discriminator.width': args.width,
-      'dtype': 'bfloat16',
-    }
-  )
+  config = _config(args, 'bfloat16')
   digests = []
   compiled, _, results = _jax_step(config, args)
   batch = options.random_batch(config, args.batch, args.size)

@@ -99,7 +99,7 @@ def _number_in(error):
 
 
 def failed(error: BaseException) -> str | None:
-  """Why a file system failed, in one line; None for errors of another kind.
+  """Returns the reason of a failed file system, or None for other errors.
 
   A library's error counts that was raised from one of a file system.
   """

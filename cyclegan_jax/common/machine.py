@@ -90,7 +90,7 @@ class _Explained(logging.Handler):
 
 
 def _advice(record):
-  """What a record of JAX's log means for the user; None for nothing."""
+  """Returns a line for the user on a record of JAX's log, or None."""
   text = record.getMessage()
   if 'Google TPU may be present' in text:
     return (

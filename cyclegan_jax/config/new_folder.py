@@ -14,7 +14,7 @@ from cyclegan_jax.training.workdir import Workdir
 
 
 def advice(work: Workdir, old: dict, new: dict) -> str:
-  """What to do where the settings or pictures of a run have changed.
+  """Advice for a run whose settings or pictures have changed.
 
   Args:
     work: the `Workdir` of the run, which has checkpoints.
@@ -40,7 +40,7 @@ def _unused(path: files.Path) -> files.Path:
 
 
 def _takes_weights(old, new):
-  """Whether `state.with_params` takes the weights of the one for the other."""
+  """Returns True if `state.with_params` takes one's weights for the other."""
   try:
     theirs, ours = _shapes(old), _shapes(new)
   except Exception:  # options that a method or network does not go with

@@ -12,7 +12,7 @@ Listing = dict[str, list[Entry]]
 
 
 def facts(source: Source, listing: Listing) -> dict:
-  """What run.json says of the pictures.
+  """Entries of run.json on the pictures.
 
   Args:
     source: a `Source`.

@@ -138,7 +138,7 @@ def _usable(train):
 
 
 def _sizes(train, prepare):
-  """What `check` returns."""
+  """The result of `check`."""
   if not prepare or prepare.crops:
     return {}
   return {

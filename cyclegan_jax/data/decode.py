@@ -224,7 +224,7 @@ def _range(image):
 
 
 def _is_deep(image):
-  """Whether a band has 16 bits, of which Pillow may have given 8."""
+  """Returns True if a band has 16 bits; Pillow may have given 8 of them."""
   args = image.tile[0].args if image.tile else ''
   if image.format == 'PPM' and isinstance(args, tuple):
     return args[-1] > 255

@@ -183,6 +183,6 @@ def _plural(noun):
 
 
 def _to_read(why):
-  """How to have files of an ending read, where that takes a package."""
+  """The command after which files of an ending are read, in brackets."""
   command = why in formats.EXTENSIONS and formats.missing(why)
   return f' ({why} files are read after: {command})' if command else ''

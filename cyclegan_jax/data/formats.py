@@ -99,7 +99,7 @@ def _file(data):
 
 
 def _is_heif(data):
-  """Whether a file says that it is HEIF, whatever its name."""
+  """Returns True if a file says that it is HEIF, whatever its name."""
   if isinstance(data, bytes):
     start = data[: _BRAND.stop]
   else:

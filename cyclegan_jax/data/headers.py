@@ -73,7 +73,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _tells_orientation(image):
-  """Whether there is an orientation anywhere in a PNG, whose pixels stay."""
+  """Returns True if a PNG has an orientation; its pixels stay."""
   if not _BEFORE_PIXELS.isdisjoint(image.info):
     return True
   file, place = image.fp, image.fp.tell()
@@ -90,7 +90,7 @@ def _tells_orientation(image):
 
 
 def _has_frames(image):
-  """Whether there is a second frame or page, be it damaged."""
+  """Returns True if there is a second frame or page, be it damaged."""
   # That of a phone's MPO is a preview or a depth map.
   try:
     return image.format != 'MPO' and bool(getattr(image, 'is_animated', False))
