@@ -220,7 +220,7 @@ def _replaceable(jobs, overwrite):
 
 
 def _read(path):
-  """What `_begin` wrote; nothing if there is no such file."""
+  """The content that `_begin` wrote; empty if there is no such file."""
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError):

@@ -155,7 +155,7 @@ def turned():
 
 
 def test_an_orientation_behind_the_pixels_of_a_png(tmp_path):
-  """Where some programs write it, and Pillow finds it when it decodes."""
+  """EXIF behind the pixels, which Pillow finds when it decodes."""
   path = save(tmp_path / '1.png', (30, 20), exif=turned())
   data = path.read_bytes()
   place = data.index(b'eXIf') - 4
@@ -169,7 +169,7 @@ def test_an_orientation_behind_the_pixels_of_a_png(tmp_path):
 
 
 def test_a_turned_picture_is_of_the_size_of_the_others(tmp_path):
-  """What the header alone would call 20x24."""
+  """A picture that the header alone would call 20x24."""
   root = data_set(tmp_path, [(24, 20)] * 3)
   save(root / 'trainA' / 'turned.jpg', (20, 24), exif=turned())
   begin(command(root, preprocess='none'))

@@ -180,7 +180,7 @@ def fail():
 
 
 def test_a_library_that_tells_of_a_full_disk_in_its_own_words(tmp_path):
-  """As JAX's profiler does, and TensorStore."""
+  """Errors such as those of JAX's profiler and of TensorStore."""
   text = 'RESOURCE_EXHAUSTED: /a/vm.xplane.pb; No space left on device'
   with (
     pytest.raises(disk.WriteError, match=f'{tmp_path}, No space.*: make room'),
@@ -304,7 +304,7 @@ def test_without_links_a_file_stands_for_the_folder(tmp_path, monkeypatch):
 
 
 def test_a_copy_in_place_of_a_link_gives_way(tmp_path):
-  """As `cp -rL` makes it for a file system without links."""
+  """A copy such as `cp -rL` makes for a file system without links."""
   (tmp_path / 'best').mkdir()
   (tmp_path / 'at_1').mkdir()
   files.link(tmp_path / 'best', tmp_path / 'at_1')
@@ -346,7 +346,7 @@ def kept(folder):
 
 @pytest.fixture(scope='module')
 def whole(pictures, tmp_path_factory):
-  """What a run leaves whose disk has room."""
+  """The files of a run whose disk has room."""
   folder = tmp_path_factory.mktemp('whole')
   argv = tiny.command('folder', folder, pictures, **OPTIONS)
   assert program.run(main.main, argv) == 0

@@ -116,7 +116,7 @@ def test_parts_of_a_large_file_are_read(data, monkeypatch):
 
 
 def test_encoded_bytes_have_an_identity(data):
-  """As those of TensorFlow data sets."""
+  """Encoded bytes, such as those of TensorFlow data sets."""
   content = (data / 'trainA' / '0.png').read_bytes()
   pictures = [Picture('cycle_gan/x trainA 0', content)]
   domains = {'a': pictures, 'b': pictures}

@@ -186,7 +186,7 @@ def test_what_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 
 def test_names_are_in_the_order_of_folders(tmp_path):
-  """As before links were followed: runs go on with the pictures they know."""
+  """Names from before links were followed: runs keep their pictures."""
   names = ['a-b.png', 'a/1.png', 'a.png', 'B.png', 'a/b/2.png', 'a0.png']
   put(tmp_path, *names)
   expected = sorted(p for p in tmp_path.rglob('*') if p.is_file())

@@ -115,7 +115,7 @@ def _behind(path):
 
 
 def _within(path, folder, behind):
-  """Whether a path is a folder or below it, maybe by links to folders."""
+  """Returns True for a folder and paths below it, by links to folders too."""
   parent = behind(path.parent)
   return folder == parent / path.name or folder in (parent, *parent.parents)
 

@@ -53,7 +53,7 @@ def search(source: str) -> tuple[files.Path, Found]:
 
 
 def _reason(path, root):
-  """Why a match of a pattern is left out; None for a file to take."""
+  """Returns the reason to leave out a match of a pattern, or None."""
   # A pattern that has the dot means what is hidden.
   names = path.relative_to(root).parts
   reasons = (folders.sort(name) for name in names if name[0] != '.')
@@ -63,7 +63,7 @@ def _reason(path, root):
 
 
 def _fits(path, root, pattern):
-  """Whether a path matches a pattern with `**`, for any number of folders."""
+  """Returns True for a match of a pattern; `**` is any number of folders."""
   return _matches(path.relative_to(root).parts, tuple(pattern))
 
 

@@ -1,4 +1,4 @@
-"""How a video is stored: its times, its colours, and which way up it is."""
+"""The storage of a video: times, colours, and rotation."""
 
 from fractions import Fraction
 from typing import NamedTuple
