@@ -7,7 +7,6 @@ comparison; neither TensorFlow, clu, orbax nor a network. Writes results.json
 and tables.md; a part that would end after --minutes is left out, and named.
 """
 
-import argparse
 import concurrent.futures
 import importlib.util
 import json
@@ -22,7 +21,11 @@ import gpu_speed
 import gpu_tables
 import gpu_truth
 import numpy as np
+import options
 from contenders import Contender
+
+from cyclegan_jax.common.errors import lookup
+from cyclegan_jax.config import program
 
 HERE = pathlib.Path(__file__).resolve().parent
 PARTS = ('card', 'truth', 'repeat', 'step', 'translation')
@@ -30,6 +33,33 @@ PARTS = ('card', 'truth', 'repeat', 'step', 'translation')
 DETERMINISTIC = '--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0'
 REPEATED_STEPS = 5
 _SLOWEST = 'eager tf32'  # of the ways to run PyTorch: at batch 1 alone
+
+FLAGS = {
+  '--output': ('gpu', 'folder of results.json and tables.md'),
+  '--minutes': (6.0, 'time that no new part begins after'),
+  '--parts': (','.join(PARTS), 'what to do'),
+  '--platform': ('cuda', "JAX's name of the device; cpu to try the script"),
+  '--size': (256, 'side of the images in pixels'),
+  '--batch': (16, 'the largest batch'),
+  '--blocks': (9, 'residual blocks'),
+  '--width': (64, 'channels of the first layers'),
+  '--steps': (20, 'steps in a turn at batch 1'),
+  '--rounds': (3, 'turns of each contender'),
+  '--product': (8192, 'side of the matrices of the product'),
+  '--truth-seconds': (120.0, 'truth: time for the cases, starts left out'),
+  '--precisions': ('bfloat16,tf32,float32', 'of this project, for steps'),
+  '--variants': (','.join(gpu_speed.TORCH), 'ways to run PyTorch'),
+  '--experiments': ('', 'variants of the step to compare, with commas'),
+  '--cases': ('', 'truth: the cases whose names begin so'),
+}
+
+# flag -> the names that it takes, with commas
+_NAMES = {
+  'parts': PARTS,
+  'precisions': ('bfloat16', *gpu_speed.JAX_PRECISIONS),
+  'variants': gpu_speed.TORCH,
+  'experiments': gpu_speed.EXPERIMENTS,
+}
 
 
 class Work(NamedTuple):
@@ -169,32 +199,11 @@ def main(argv):
 
 
 def _parse(argv):
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
-
-  def add(name, default, meaning):
-    parser.add_argument(
-      name, default=default, type=type(default), help=f'{meaning} ({default})'
-    )
-
-  add('--output', 'gpu', 'folder of results.json and tables.md')
-  add('--minutes', 6.0, 'time that no new part begins after')
-  add('--parts', ','.join(PARTS), 'what to do')
-  add('--platform', 'cuda', "JAX's name of the device; cpu to try the script")
-  add('--size', 256, 'side of the images in pixels')
-  add('--batch', 16, 'the largest batch')
-  add('--blocks', 9, 'residual blocks')
-  add('--width', 64, 'channels of the first layers')
-  add('--steps', 20, 'steps in a turn at batch 1')
-  add('--rounds', 3, 'turns of each contender')
-  add('--product', 8192, 'side of the matrices of the product')
-  add('--truth-seconds', 120.0, 'truth: time for the cases, starts left out')
-  add('--precisions', 'bfloat16,tf32,float32', 'of this project, for steps')
-  add('--variants', ','.join(gpu_speed.TORCH), 'ways to run PyTorch')
-  add('--experiments', '', 'variants of the step to compare, with commas')
-  add('--cases', '', 'truth: the cases whose names begin so')
-  return parser.parse_args(argv[1:])
+  args = options.typed(__doc__, FLAGS).parse_args(argv[1:])
+  for flag, names in _NAMES.items():
+    for name in filter(None, getattr(args, flag).split(',')):
+      lookup(dict.fromkeys(names), name, f'--{flag}')
+  return args
 
 
 def _facts(contender):
@@ -352,4 +361,4 @@ def _profile(folder):
 
 
 if __name__ == '__main__':
-  main(sys.argv)
+  sys.exit(program.run(main))

@@ -10,7 +10,6 @@ TensorFlow, clu, orbax nor a network. Writes metrics.jsonl, samples.png and
 results.json.
 """
 
-import argparse
 import gzip
 import importlib.resources
 import io
@@ -21,15 +20,32 @@ import sys
 import time
 
 import numpy as np
+import options
 from PIL import Image, ImageFilter
 
 from cyclegan_jax.common import images
+from cyclegan_jax.config import program
 from cyclegan_jax.defaults import get_config
 
 _BLOCK, _SIZE = 320, 256  # pixels: of a tile, and of the crops of it
 _ROWS = (400, 2288)  # 63 N to 63 S: further on the land is under snow
 _LEAST = 0.1  # share of land in a tile
 _ROLES = 'ABTABTAB'
+
+
+FLAGS = {
+  '--make-tiles': ('', 'makes the tiles in this folder, and ends'),
+  '--tiles': ('tiles', 'folder of trainA, trainB, testA, testB'),
+  '--output': ('gpu_train', 'folder of the results'),
+  '--steps': (4000, 'half at the full learning rate, half of decay'),
+  '--seconds': (300.0, 'time after which to stop before the last step'),
+  '--batch': (4, 'images of each domain per step'),
+  '--width': (64, 'channels of the first layers'),
+  '--blocks': (9, 'residual blocks'),
+  '--dtype': ('bfloat16', 'float32 | bfloat16'),
+  '--size': (_SIZE, 'side of the crops in pixels'),
+  '--samples': (4, 'test pairs in the sample grid'),
+}
 
 
 def main(argv):
@@ -50,27 +66,7 @@ def main(argv):
 
 
 def _parse(argv):
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
-
-  def add(name, default, meaning):
-    parser.add_argument(
-      name, default=default, type=type(default), help=f'{meaning} ({default})'
-    )
-
-  add('--make-tiles', '', 'makes the tiles in this folder, and ends')
-  add('--tiles', 'tiles', 'folder of trainA, trainB, testA, testB')
-  add('--output', 'gpu_train', 'folder of the results')
-  add('--steps', 4000, 'half at the full learning rate, half of decay')
-  add('--seconds', 300.0, 'time after which to stop before the last step')
-  add('--batch', 4, 'images of each domain per step')
-  add('--width', 64, 'channels of the first layers')
-  add('--blocks', 9, 'residual blocks')
-  add('--dtype', 'bfloat16', 'float32 | bfloat16')
-  add('--size', _SIZE, 'side of the crops in pixels')
-  add('--samples', 4, 'test pairs in the sample grid')
-  return parser.parse_args(argv[1:])
+  return options.typed(__doc__, FLAGS).parse_args(argv[1:])
 
 
 def make_tiles(folder):
@@ -236,4 +232,4 @@ def _measure(args, method, state, tiles, output):
 
 
 if __name__ == '__main__':
-  sys.exit(main(sys.argv))
+  sys.exit(program.run(main))

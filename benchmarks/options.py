@@ -67,6 +67,25 @@ class _Parser(argparse.ArgumentParser):
     raise UserError(f'{message} (see --help)')
 
 
+def typed(doc, flags):
+  """A parser of plain flags.
+
+  Args:
+    doc: the program's docstring, for --help.
+    flags: {flag: (default, meaning)}; the default decides the type.
+  """
+  result = _Parser(
+    description=doc,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  for name, (default, meaning) in flags.items():
+    result.add_argument(
+      name, default=default, type=type(default), help=f'{meaning} ({default})'
+    )
+  return result
+
+
 def parser(doc):
   """A parser with the flags that all benchmarks have."""
   result = _Parser(

@@ -78,6 +78,14 @@ def test_tables_of_what_is_there():
   assert 'Left out: b' in text
 
 
+@pytest.mark.parametrize('flag', ['--sise=3', '--parts=stpe', '--variants=x'])
+def test_a_wrong_flag_is_one_line(flag):
+  command = [sys.executable, str(BENCHMARKS / 'gpu.py'), flag]
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert done.returncode == 2 and done.stderr.count('\n') == 1
+  assert done.stderr.startswith('error: ') and flag[2:5] in done.stderr
+
+
 @pytest.mark.slow
 def test_all_parts_in_one_go(tmp_path):
   run(
