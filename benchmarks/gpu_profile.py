@@ -5,7 +5,10 @@ import pathlib
 import re
 
 _LAUNCH = re.compile(r'^(cu|cuda)\w*Launch', re.IGNORECASE)
-_MOVES = re.compile(r'transpose|copy|nchw|nhwc', re.IGNORECASE)
+# Names of plain convolution kernels hold the layout, too: nhwckrsc, float_NHWC.
+_MOVES = re.compile(
+  r'transpose|copy|memcpy|(nchw|nhwc)(to|addpadding)', re.IGNORECASE
+)
 
 
 def summary(folder, steps=2, count=10):
@@ -19,7 +22,8 @@ def summary(folder, steps=2, count=10):
   Returns:
     {'kernels': [{'name', 'ms', 'calls'}] per step, the longest first; 'busy',
     their sum in ms per step; 'kernel_calls' per step; 'launches', {function of
-    the driver: calls per step}; 'moves', kernels that transpose or copy, as
+    the driver: calls per step}, each cuGraphLaunch a CUDA graph (what XLA calls
+    a command buffer); 'moves', kernels that transpose or copy, as
     'kernels'; 'program', counts of operations in the compiled program}.
   """
   from jax.profiler import ProfileData
@@ -31,7 +35,7 @@ def summary(folder, steps=2, count=10):
   planes = list(ProfileData.from_file(str(paths[-1])).planes)
   kernels = _kernels(planes)
   launches = collections.Counter(
-    event.name
+    event.name.partition('(')[0].strip()  # cuGraphLaunch (CudaGraph:245)
     for plane in planes
     for line in plane.lines
     for event in line.events
@@ -82,6 +86,5 @@ def _operations(text):
     'copies': r'= \S+ copy\(',
     'fusions': r'= \S+ fusion\(|= \(.*\) fusion\(',
     'while loops': r' while\(',
-    'command buffers': r'command_buffer',
   }
   return {name: len(re.findall(x, text)) for name, x in patterns.items()}

@@ -16,7 +16,7 @@ def document(results):
     _truth(results.get('truth')),
     _repeat(results.get('repeat')),
     *(
-      _profile(name, profile)
+      profile_text(name, profile)
       for race in results.get('races', [])
       for name, profile in race['profiles'].items()
     ),
@@ -128,7 +128,13 @@ def _repeat(repeat):
   return '### The same seed twice\n\n' + '\n'.join(lines)
 
 
-def _profile(name, profile):
+def profile_text(name, profile):
+  """Markdown of a profile.
+
+  Args:
+    name: of the profile, such as 'step_256_1'.
+    profile: see `gpu_profile.summary`.
+  """
   title = f'### Profile: {name.replace("_", " ")}'
   if 'failure' in profile:
     return f'{title}\n\n{profile["failure"]}'

@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,6 +77,84 @@ def test_tables_of_what_is_there():
   assert 'failed: out of memory' in text
   assert '| a/b | 1.500 | 2 |' in text
   assert 'Left out: b' in text
+
+
+# Kernels of an H100, as its profiler names them.
+MOVES = [
+  ('input_transpose_fusion_22', 'command_buffer_'),
+  ('void nhwcAddPaddingKernel<__nv_bfloat16, __nv_bf', 'cudnn-conv-bw-filter'),
+  ('void cudnn::engines_precompiled::nchwToNhwcKernel<__nv', 'cudnn-conv'),
+  ('void cudnn::engines_precompiled::nhwcToNchwKernel<__nv', 'cudnn-conv'),
+  ('loop_copy_fusion', None),
+  ('MemcpyD2D', None),
+]
+OTHERS = [
+  (
+    'sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc',
+    'cudnn-conv-bias-activation',
+  ),
+  (
+    'sm90_xmma_dgrad_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc',
+    'cudnn-conv-bw-input',
+  ),
+  ('void convolve_common_engine_float_NHWC<__nv_bfloat16, __nv_b', 'conv'),
+  ('input_reduce_fusion_541', 'command_buffer_'),
+]
+
+
+def _profile(monkeypatch, folder, kernels, calls):
+  """The summary of a profile of two steps.
+
+  Args:
+    monkeypatch: pytest's.
+    folder: an empty folder.
+    kernels: [(name, operation or None)], each run once for 1 ms.
+    calls: names of events on the host.
+  """
+  import gpu_profile
+  from jax import profiler
+
+  def event(name, operation=None):
+    return SimpleNamespace(
+      name=name, duration_ns=1e6, stats=[('hlo_op', operation)]
+    )
+
+  def plane(name, line, events):
+    line = SimpleNamespace(name=line, events=events)
+    return SimpleNamespace(name=name, lines=[line])
+
+  planes = [
+    plane('/device:GPU:0', 'Stream #1', [event(*x) for x in kernels]),
+    plane('/host:CPU', 'python', [event(x) for x in calls]),
+  ]
+  monkeypatch.setattr(
+    profiler,
+    'ProfileData',
+    SimpleNamespace(from_file=lambda path: SimpleNamespace(planes=planes)),
+  )
+  (folder / 'x.xplane.pb').touch()
+  (folder / 'program.txt').write_text('  %a = f32[] copy(%b)\n')
+  return gpu_profile.summary(folder)
+
+
+def test_kernels_that_move_are_told_from_convolutions(monkeypatch, tmp_path):
+  found = _profile(monkeypatch, tmp_path, MOVES + OTHERS, [])
+  assert [x['name'].split(' <- ')[0] for x in found['moves']] == [
+    name for name, _ in MOVES
+  ]
+  assert found['kernel_calls'] == (len(MOVES) + len(OTHERS)) / 2
+
+
+def test_launches_are_counted_by_function(monkeypatch, tmp_path):
+  from gpu_tables import profile_text
+
+  graphs = [f'cuGraphLaunch (CudaGraph:{n})' for n in (245, 248, 251)]
+  calls = [*graphs, *graphs, 'cuLaunchHostFunc', 'cuLaunchHostFunc', 'cuInit']
+  found = _profile(monkeypatch, tmp_path, MOVES, calls)
+  assert found['launches'] == {'cuGraphLaunch': 3, 'cuLaunchHostFunc': 1}
+  text = profile_text('step_256_1', found)
+  assert '3 cuGraphLaunch, 1 cuLaunchHostFunc;' in text
+  assert '1 copies' in text and 'command buffers' not in text
 
 
 @pytest.mark.parametrize('flag', ['--sise=3', '--parts=stpe', '--variants=x'])
