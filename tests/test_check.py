@@ -195,11 +195,11 @@ def test_halves_have_the_size_of_halves(tmp_path):
   save(tmp_path / 'train' / 'narrow.png', (30, 24))
   source = sources.aligned(tmp_path)
   with pytest.raises(UserError) as error:
-    check.check(source, prepare=Preprocess('crop', 16, 16), paired=True)
+    check.check(source, prepares=[Preprocess('crop', 16, 16)], paired=True)
   assert str(error.value).count('narrow.png (15x24)') == 2
   source.train['a'].pop()
   source.train['b'].pop()
-  check.check(source, prepare=Preprocess('crop', 16, 16), paired=True)
+  check.check(source, prepares=[Preprocess('crop', 16, 16)], paired=True)
 
 
 def test_a_picture_that_would_be_scaled_to_too_much(tmp_path):
@@ -208,7 +208,69 @@ def test_a_picture_that_would_be_scaled_to_too_much(tmp_path):
   tall = Picture('tall.png', save(tmp_path / 'tall.png', (8, 20000)))
   source.train['a'].append(tall)
   with pytest.raises(UserError, match='tall.png: it would be resized'):
-    check.check(source, prepare=Preprocess('scale_width', 286, 256))
+    check.check(source, prepares=[Preprocess('scale_width', 286, 256)])
+
+
+def test_a_picture_that_would_be_scaled_to_too_much_in_the_decay(
+  tmp_path, capsys
+):
+  root = data_set(tmp_path, [(24, 20)] * 3)
+  save(root / 'trainA' / 'tall.png', (8, 20000))
+  options = {'preprocess': 'scale_width_and_crop', 'load_size': 16}
+  argv = command(root, **options, load_size_in_decay=286)
+  words = 'tall.png: it would be resized to 286x'
+  with pytest.raises(UserError, match=words):
+    begin(argv)
+  ours = ['check_data', f'--output={tmp_path / "out"}']
+  theirs = [x for x in argv[1:] if x.startswith('--config')]
+  assert program.run(check_data.main, [*ours, *theirs]) == 2
+  assert words in capsys.readouterr().out
+  begin([*argv, SKIP])
+  begin(command(root, **options, load_size_in_decay=17))
+
+
+def test_a_picture_that_holds_no_crop_in_the_decay(tmp_path):
+  source = pair_of(tmp_path, (20, 20), (20, 20))
+  before = Preprocess('scale_width_and_crop', 18, 16)
+  decay = before._replace(load_size=15)
+  check.check(source, prepares=[before])
+  for skips, words in ((False, '2 of 2 training'), (True, 'none of 1')):
+    with pytest.raises(UserError, match=words):
+      check.check(source, skips, prepares=[before, decay])
+
+
+@pytest.mark.parametrize(
+  'unit, constant, first', [('steps', 4, 4), ('epochs', 2, 6), ('epochs', 0, 0)]
+)
+def test_the_load_size_changes_with_the_first_step_of_the_decay(
+  unit, constant, first, tmp_path
+):
+  argv = command(data_set(tmp_path), load_size=18, crop_size=16)
+  argv += [  # 3 steps in an epoch of 5 pictures
+    '--config.data.load_size_in_decay=16',
+    '--config.train.batch_size=2',
+    f'--config.schedule.unit={unit}',
+    f'--config.schedule.constant={constant}',
+  ]
+  config, *_ = flags.parse_run(argv, '', main.FLAGS)
+  data = build_run(config).data
+  sizes = [phase.preprocess.load_size for phase in data.phases]
+  assert (data.decay_from, sizes) == (first, [18, 16])
+
+
+@pytest.mark.parametrize(
+  'mode, size', [('resize_and_crop', 15), ('none', 16), ('resize_and_crop', -1)]
+)
+def test_a_load_size_in_the_decay_that_will_not_do(mode, size, tmp_path):
+  argv = command(
+    data_set(tmp_path, [(24, 20)]),
+    preprocess=mode,
+    load_size=18,
+    crop_size=16,
+    load_size_in_decay=size,
+  )
+  with pytest.raises(UserError, match=f'data.load_size_in_decay={size}'):
+    begin(argv)
 
 
 def test_every_file_is_opened_once(tmp_path, monkeypatch):
@@ -220,7 +282,7 @@ def test_every_file_is_opened_once(tmp_path, monkeypatch):
   monkeypatch.setattr(
     Image, 'open', lambda x, *a, **k: opened.append(x) or true_open(x, *a, **k)
   )
-  check.check(source, prepare=Preprocess('crop', 16, 16), paired=True)
+  check.check(source, prepares=[Preprocess('crop', 16, 16)], paired=True)
   assert sorted(opened) == [tmp_path / 'train' / f'{i}.png' for i in range(3)]
 
 

@@ -1,6 +1,7 @@
 """Batches: repeatable, without replacement, augmented, never mixed up."""
 
 import collections
+import functools
 import hashlib
 import io
 import itertools
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import bad_pictures, reader
+from cyclegan_jax.data import bad_pictures, decode, pipeline, reader
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.pairs import DENIED
@@ -92,6 +93,51 @@ def test_a_batch_follows_from_seed_and_step():
     take(6, a, b, start_step=7, cache_gb=400 / 2**30, **options),
     all_steps[7:],
   )
+
+
+IN_DECAY = AUGMENTED._replace(load_size=SIDE)
+
+
+@pytest.mark.parametrize('paired', [False, True])
+def test_the_decay_has_a_load_size_of_its_own(paired):
+  """Else it has the pictures, corners and flips that it would have had."""
+  a, b = noisy(5, 1), noisy(5, 2)
+  options = {'channels': 3, 'batch_size': 2, 'paired': paired}
+  before = take(13, a, b, AUGMENTED, **options)
+  small = take(13, a, b, IN_DECAY, **options)
+  assert not any((x['a'] == y['a']).all() for x, y in zip(before, small))
+  options |= {'prepare': AUGMENTED, 'load_size_in_decay': SIDE}
+  assert_same(take(13, a, b, **options), before)  # nothing decays
+  assert_same(take(13, a, b, decay_from=0, **options), small)
+
+  options |= {'decay_from': 6}
+  expected = before[:6] + small[6:]
+  for others in (
+    {},
+    {'cache_gb': 0},
+    {'cache_gb': 400 / 2**30},
+    {'threads': 1},
+    {'threads': 3},
+  ):
+    assert_same(take(13, a, b, **options, **others), expected)
+  for start in (4, 6, 9):
+    resumed = take(13 - start, a, b, start_step=start, **options)
+    assert_same(resumed, expected[start:])
+  shares = [take(13, a, b, share=(i, 1), **options) for i in (0, 1)]
+  joined = [
+    {d: np.concatenate([x[d], y[d]]) for d in 'ab'} for x, y in zip(*shares)
+  ]
+  assert_same(joined, expected)
+
+
+def test_the_decay_flips_and_has_one_crop():
+  options = {'load_size_in_decay': SIDE, 'decay_from': 40}
+  taken = take(80, noisy(1, 1), noisy(1, 2), AUGMENTED, 3, **options)
+  for domain in ('a', 'b'):
+    assert len({batch[domain].tobytes() for batch in taken[:40]}) > 20
+    shown = {batch[domain].tobytes(): batch[domain] for batch in taken[40:]}
+    upright, mirrored = shown.values()
+    np.testing.assert_array_equal(upright, mirrored[:, :, ::-1])
 
 
 @pytest.mark.parametrize('threads', [1, 3])
@@ -511,6 +557,34 @@ def test_pictures_that_do_not_fit_are_read_again(reads):
   assert sum(reads.values()) >= 40
 
 
+def test_a_closed_cache_is_empty_and_keeps_nothing():
+  cache = reader.Cache(500)
+  makes = [
+    functools.partial(np.full, 100, value, np.uint8) for value in range(4)
+  ]
+  assert [cache.get('key', make)[0] for make in makes[:2]] == [0, 0]
+  cache.close()
+  assert [cache.get('key', make)[0] for make in makes[2:]] == [2, 3]
+
+
+def test_the_decay_has_the_whole_cache(reads, monkeypatch):
+  caches = []
+
+  class Noted(reader.Cache):
+    def __init__(self, budget):
+      super().__init__(budget)
+      caches.append(self)
+
+  monkeypatch.setattr(pipeline, 'Cache', Noted)
+  a, b = noisy(4, 1), noisy(3, 2)
+  options = {'load_size_in_decay': SIDE, 'decay_from': 25}
+  # Exactly what the larger pictures take.
+  options |= {'cache_gb': 7 * 12 * 12 * 3 / 2**30, 'threads': 1}
+  take(50, a, b, AUGMENTED, 3, **options)
+  assert reads == {p.name: 2 for p in a + b}
+  assert [len(cache._arrays) for cache in caches] == [0, 7]
+
+
 def test_domains_do_not_share_a_place_in_the_cache():
   same = noisy(1, 1)
   source = Source(train={'a': same, 'b': same}, test={})
@@ -673,6 +747,36 @@ def test_names_are_those_of_the_pictures_taken_for_bad_ones():
     assert names == {d: [f'{numbers([batch], d)[0, 0]}.png'] for d in 'ab'}
   asked = [dataset.names(0, 1, step)['a'] for step in range(3)]
   assert ['bad 1'] in asked
+
+
+def test_a_picture_may_be_a_bad_one_in_the_decay_alone(
+  no_warnings_yet, monkeypatch
+):
+  monkeypatch.setattr(decode, 'MAX_PIXELS', 2000)
+  a = numbered(3)
+  a[1] = Picture('tall.png', encode(np.full((5 * SIDE, SIDE), 1)))
+  small = Preprocess('scale_width_and_crop', 12, SIDE)
+  train = {'a': a, 'b': a}
+  dataset = Dataset(
+    Source(train, train),
+    small,
+    {'a': 1, 'b': 1},
+    on_bad_image='skip',
+    load_size_in_decay=24,  # 24x120 of the tall one
+    decay_from=12,
+  )
+  seen = []
+  for step, batch in enumerate(itertools.islice(dataset.batches(0, 1), 24)):
+    shown = numbers([batch], 'a')[0, 0]
+    name = dataset.names(0, 1, step)['a']
+    assert name == [{1: 'tall.png'}.get(shown, f'{shown}.png')]
+    seen.append(shown)
+  assert set(seen[:12]) == {0, 1, 2}
+  assert set(seen[12:]) == {0, 2}
+  plain = dataset._replace(load_size_in_decay=0)
+  drawn = [plain.names(0, 1, step)['a'] for step in range(12, 24)]
+  stand_ins = {'0.png': 0, 'tall.png': 2, '2.png': 2}
+  assert seen[12:] == [stand_ins[name] for (name,) in drawn]
 
 
 def pairs(count):

@@ -10,7 +10,12 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import reader
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.decode import Picture, load
-from cyclegan_jax.data.preprocess import MODES, Preprocess, preprocess
+from cyclegan_jax.data.preprocess import (
+  MODES,
+  Preprocess,
+  check_in_decay,
+  preprocess,
+)
 from cyclegan_jax.data.sources import Source
 
 
@@ -99,7 +104,10 @@ def test_shapes_of_images(mode, shape, test_shape):
   assert image.shape == (*test_shape, 3)
 
 
-@pytest.mark.parametrize('mode', ['resize_and_crop', 'scale_width_and_crop'])
+CROPS_THE_LOADED = ['resize_and_crop', 'scale_width_and_crop']
+
+
+@pytest.mark.parametrize('mode', CROPS_THE_LOADED)
 def test_crop_larger_than_load_size(mode):
   with pytest.raises(UserError) as error:
     preprocess(mode, load_size=200, crop_size=201, flip=True)
@@ -114,6 +122,36 @@ def test_crop_larger_than_load_size(mode):
 def test_crop_may_be_larger_where_nothing_is_cut_from_the_loaded(mode):
   prepare = preprocess(mode, load_size=200, crop_size=201, flip=False)
   assert prepare == Preprocess(mode, 200, 201, False)
+
+
+@pytest.mark.parametrize('mode', CROPS_THE_LOADED)
+def test_load_size_in_decay(mode):
+  prepare = preprocess(mode, load_size=286, crop_size=256, flip=True)
+  for size in (0, 256, 300):
+    check_in_decay(prepare, size)
+  option = 'data.load_size_in_decay'
+  for size in (255, -1):
+    with pytest.raises(UserError) as error:
+      check_in_decay(prepare, size)
+    message = str(error.value)
+    assert f'data.crop_size=256 is larger than {option}={size}' in message
+    assert message.endswith(f'--config.{option}=256 or more')
+
+
+@pytest.mark.parametrize('mode', sorted(MODES.keys() - CROPS_THE_LOADED))
+def test_load_size_in_decay_of_modes_without_use_for_it(mode):
+  """Or images would change their size in the middle of a run."""
+  prepare = preprocess(mode, load_size=286, crop_size=256, flip=True)
+  check_in_decay(prepare, 0)
+  with pytest.raises(UserError) as error:
+    check_in_decay(prepare, 256)
+  message = str(error.value)
+  assert message.startswith(
+    'data.load_size_in_decay=256 is only for modes that'
+  )
+  assert f'data.preprocess={mode} does not' in message
+  assert message.endswith('use --config.data.load_size_in_decay=0')
+  assert '\n' not in message
 
 
 def test_sizes_below_one():

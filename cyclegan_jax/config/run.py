@@ -6,7 +6,7 @@ from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.unused import check_used
 from cyclegan_jax.data.bad_pictures import ON_BAD_IMAGE
 from cyclegan_jax.data.dataset import Dataset
-from cyclegan_jax.data.preprocess import preprocess
+from cyclegan_jax.data.preprocess import check_in_decay, preprocess
 from cyclegan_jax.data.sources import SOURCES
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.metrics import registry, test_set
@@ -29,17 +29,15 @@ def build_run(config):
   check_used(config)
   method = build_method(config)
   data = build_data(config)._replace(paired=method.paired).checked(trains=True)
-  schedule = optim.schedule(
-    steps_per_epoch=data.steps_per_epoch(config.train.batch_size),
-    **config.schedule,
-  )
+  epoch = data.steps_per_epoch(config.train.batch_size)
+  schedule = optim.schedule(steps_per_epoch=epoch, **config.schedule)
   log = dict(config.log)
   del log['report']  # made by the command, when the run has ended
   return Run(
     method=method,
     optimizers=build_optimizers(config, schedule),
     schedule=schedule,
-    data=data,
+    data=data._replace(decay_from=_decay_from(config.schedule, epoch)),
     lr=config.optim.lr,
     lr_discriminator=config.optim.lr_discriminator,
     batch_size=config.train.batch_size,
@@ -55,9 +53,14 @@ def build_run(config):
     devices=config.parallel.devices,
     map=config.parallel.map,
     log=Logging(**log),
-    evaluate_every=config.evaluate.every
-    * data.steps_per_epoch(config.train.batch_size),
+    evaluate_every=config.evaluate.every * epoch,
   )
+
+
+def _decay_from(schedule, steps_per_epoch):
+  """The first step of the decay, which is the length of all before it."""
+  constant = {**schedule, 'decay': 0}
+  return optim.schedule(steps_per_epoch=steps_per_epoch, **constant).steps
 
 
 def build_evaluation(config, run, workdir, save):
@@ -97,12 +100,16 @@ def build_evaluation(config, run, workdir, save):
 
 
 def build_optimizers(config, schedule):
-  """{'gen', 'disc'}, the optimizers a config asks for."""
+  """{'gen', 'disc', 'heads'}, the optimizers a config asks for."""
   c = config.optim
-  rates = {'gen': c.lr, 'disc': c.lr_discriminator}
+  rates = {
+    'gen': (c.lr, c.beta1),
+    'disc': (c.lr_discriminator, c.beta1),
+    'heads': (c.lr_heads, c.beta1_heads),
+  }
   return {
-    group: optim.optimizer(c.name, rate, c.beta1, c.beta2, schedule.factor)
-    for group, rate in rates.items()
+    group: optim.optimizer(c.name, rate, beta1, c.beta2, schedule.factor)
+    for group, (rate, beta1) in rates.items()
   }
 
 
@@ -110,6 +117,7 @@ def build_data(config):
   """The data a config asks for, no picture looked at yet."""
   c = config.data
   prepare = preprocess(c.preprocess, c.load_size, c.crop_size, c.flip)
+  check_in_decay(prepare, c.load_size_in_decay)
   source = lookup(SOURCES, c.source, 'data.source')(c.root, c.name, c.paired)
   return Dataset(
     source,
@@ -118,6 +126,7 @@ def build_data(config):
     c.cache_gb,
     c.threads,
     choose(ON_BAD_IMAGE, c.on_bad_image, 'data.on_bad_image'),
+    load_size_in_decay=c.load_size_in_decay,
   )
 
 

@@ -1,6 +1,7 @@
 """Pictures held against what training needs of them, by their headers."""
 
 import collections
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cyclegan_jax.common.errors import UserError
@@ -27,7 +28,7 @@ class _Seen(NamedTuple):
 def check(
   source: Source,
   skips: bool = False,
-  prepare: Preprocess | None = None,
+  prepares: Sequence[Preprocess] = (),
   paired: bool = False,
 ) -> dict[str, Size]:
   """Reads every header once, so wrong files stop a run before it starts.
@@ -37,7 +38,8 @@ def check(
   Args:
     source: a `Source`.
     skips: whether a run does without bad pictures.
-    prepare: the `Preprocess` of training; None to look at no sizes.
+    prepares: each `Preprocess` of training, all of one mode; none to look at no
+      sizes.
     paired: whether `source.train` are pairs.
 
   Returns:
@@ -49,13 +51,17 @@ def check(
       split has no other.
   """
   look = _Looks()
-  train = {d: look.all(x, prepare) for d, x in source.train.items()}
+  resizes = [prepare.train_size for prepare in prepares]
+  train = {d: look.all(x, resizes) for d, x in source.train.items()}
   tests = [x for d, x in source.test.items() if x is not source.train.get(d)]
-  others = [look.all(x, prepare, test=True) for x in tests]
+  resizes = [prepare.test_size for prepare in prepares[:1]]
+  others = [look.all(x, resizes) for x in tests]
   if source.labels:
     others.append(look.all(source.labels.pictures))
   look.warn()
   splits = [*train.values(), *others]
+  # A picture that holds a crop at the smallest size holds it at all.
+  prepare = min(prepares, key=lambda x: x.load_size, default=None)
   if skips:
     for seen in splits:
       _check_any(seen, prepare if seen in train.values() else None)
@@ -78,15 +84,14 @@ class _Looks:
     self._count = 0
     self._of_pairs = {}
 
-  def all(self, pictures, prepare=None, test=False):
-    """[_Seen] of some pictures."""
-    return [self._look(picture, prepare, test) for picture in pictures]
+  def all(self, pictures, resizes=()):
+    """[_Seen] of some pictures, to be resized in each of some ways."""
+    return [self._look(picture, resizes) for picture in pictures]
 
-  def _look(self, picture, prepare, test):
+  def _look(self, picture, resizes):
     try:
       header = self._header(picture)
-      if prepare:
-        resize = prepare.test_size if test else prepare.train_size
+      for resize in resizes:
         check_resized(picture, *resize(*header.size))
       return _Seen(picture, header)
     except UserError as e:

@@ -38,6 +38,10 @@ class Dataset(NamedTuple):
       option data.paired decides what the source takes for pairs.
     sizes: {domain: (width, height) of the prepared training pictures that a run
       does not skip}, as far as it is known.
+    load_size_in_decay: pixels to scale to from the step `decay_from` on, in a
+      mode that crops the loaded picture; 0: those of `preprocess`.
+    decay_from: the first step in which the learning rate decays; None: none
+      does.
   """
 
   source: Source
@@ -48,6 +52,8 @@ class Dataset(NamedTuple):
   on_bad_image: str = 'stop'
   paired: bool = False
   sizes: Mapping[str, tuple[int, int]] = MappingProxyType({})
+  load_size_in_decay: int = 0
+  decay_from: int | None = None
 
   @property
   def skips(self) -> bool:
@@ -72,6 +78,20 @@ class Dataset(NamedTuple):
     return self.source.train_pairs
 
   @property
+  def preprocesses(self) -> list[Preprocess]:
+    """Each `Preprocess` of training pictures, that of the decay last."""
+    sizes = [self.preprocess.load_size]
+    if self.load_size_in_decay:
+      sizes.append(self.load_size_in_decay)
+    return [self.preprocess._replace(load_size=size) for size in sizes]
+
+  @property
+  def phases(self) -> list['Dataset']:
+    """The data before the step `decay_from` and from it on; one where alike."""
+    steps = slice(1 if self.decay_from is None else 2)
+    return [self._replace(preprocess=x) for x in self.preprocesses[steps]]
+
+  @property
   def notes(self) -> list[str]:
     """Lines for the user: what is missing, and what is taken for pairs."""
     about_pairs = self.source.pairs_note if self.paired else ''
@@ -92,9 +112,8 @@ class Dataset(NamedTuple):
     if self.paired:
       source = self.source._replace(train=self.train, train_labels=None)
       data = self._replace(source=source)
-    sizes = check(
-      data.source, self.skips, self.preprocess if trains else None, self.paired
-    )
+    prepares = self.preprocesses if trains else ()
+    sizes = check(data.source, self.skips, prepares, self.paired)
     if sizes:
       data = data._replace(sizes=sizes)
     if not (self.skips and self.source.paired):

@@ -90,7 +90,9 @@ def _look_at(dataset, split, domain, picture):
     size = prepared = image.size
     if split.startswith('train'):
       prepared = prepare.train_size(*size)
-      prepare.check_crop(picture.name, *prepared)
+      for other in dataset.preprocesses:
+        other.check_crop(picture.name, *other.train_size(*size))
+        check_resized(picture, *other.train_size(*size))
     elif domain:
       prepared = prepare.test_size(*size)
     check_resized(picture, *prepared)

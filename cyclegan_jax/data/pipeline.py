@@ -8,8 +8,35 @@ from cyclegan_jax.data.reader import Cache, Reader
 from cyclegan_jax.data.tf import tf
 
 
-def _readers(data, cache):
-  return [Reader(data, d, cache) for d in (['ab'] if data.paired else 'ab')]
+class _Readers:
+  """Readers of A and B, or of pairs, for the steps before the decay and in it.
+
+  Pictures are scaled to two sizes, and each size has a cache of its own.
+  """
+
+  def __init__(self, data, cache_bytes):
+    self._decay_from = data.decay_from
+    self._caches, self._phases = [], []
+    for phase in data.phases:
+      cache = Cache(cache_bytes)
+      self._caches.append(cache)
+      self._phases.append(
+        [Reader(phase, d, cache) for d in (['ab'] if data.paired else 'ab')]
+      )
+
+  def at(self, step):
+    """The readers of a step; the memory of those before the decay is freed."""
+    if len(self._phases) == 1 or step < self._decay_from:
+      return self._phases[0]
+    # Batches that are still read for steps before it only become slower.
+    self._caches[0].close()
+    return self._phases[1]
+
+  @property
+  def error(self):
+    """The error that a reader met, or None."""
+    readers = sum(self._phases, [])
+    return next((x.error for x in readers if x.error is not None), None)
 
 
 def batches(data, seed, batch_size, start_step=0, share=None):
@@ -34,15 +61,16 @@ def batches(data, seed, batch_size, start_step=0, share=None):
     UserError: a picture that can't be used, named; where these
       are skipped, if no other can.
   """
-  readers = _readers(data, Cache(int(data.cache_gb * 2**30)))
+  readers = _Readers(data, int(data.cache_gb * 2**30))
   draw = _draw(data, seed, batch_size, share)
 
-  def read(*draws):  # a reader of pairs takes what is drawn for A
-    images = [reader(*args) for reader, args in zip(readers, zip(*draws))]
-    return sum(images, [])
+  def read(step, *draws):  # a reader of pairs takes what is drawn for A
+    pairs = zip(readers.at(step), zip(*draws))
+    return sum([reader(*args) for reader, args in pairs], [])
 
   def batch(step):
-    images = tf.numpy_function(read, draw(step), [tf.float32] * 2)
+    args = [step, *draw(step)]
+    images = tf.numpy_function(read, args, [tf.float32] * 2)
     return dict(zip('ab', images))
 
   dataset = (
@@ -63,9 +91,8 @@ def _steps(running, readers):
     try:
       batch = next(running[0])
     except tf.errors.OpError:
-      for reader in readers:
-        if reader.error is not None:
-          raise reader.error from None
+      if readers.error is not None:
+        raise readers.error from None
       raise
     yield batch
 
@@ -75,7 +102,8 @@ def names(data, seed, batch_size, step, share=None):
   draw = _draw(data, seed, batch_size, share)
   indices, *_ = draw(tf.constant(step, tf.int64))
   found = []
-  for reader, row in zip(_readers(data, Cache(0)), indices.numpy().tolist()):
+  readers = _Readers(data, cache_bytes=0).at(step)
+  for reader, row in zip(readers, indices.numpy().tolist()):
     found += map(list, zip(*map(reader.names, row)))
   return dict(zip('ab', found))
 

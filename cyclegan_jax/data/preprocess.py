@@ -129,10 +129,43 @@ def preprocess(
   for name, size in (('load_size', load_size), ('crop_size', crop_size)):
     if size < 1:
       raise UserError(f'data.{name}={size} must be at least 1')
-  if mode in _CROPS_THE_LOADED and crop_size > load_size:
-    raise UserError(
-      f'data.crop_size={crop_size} is larger than data.load_size={load_size}, '
-      'and a crop is cut from the loaded picture: use '
-      f'--config.data.load_size={crop_size} or more'
-    )
+  if mode in _CROPS_THE_LOADED:
+    _check_loaded(crop_size, 'data.load_size', load_size)
   return Preprocess(mode, load_size, crop_size, flip)
+
+
+def check_in_decay(prepare: Preprocess, load_size_in_decay: int) -> None:
+  """Checks the pixels to scale to while the learning rate decays.
+
+  CUT and FastCUT (Park et al., ECCV 2020) scale to the crop's size then, which
+  leaves flips alone at random.
+
+  Args:
+    prepare: the `Preprocess` of the steps before.
+    load_size_in_decay: the pixels; 0: as before, which every mode takes.
+
+  Raises:
+    UserError: a mode that does not crop the loaded picture, or a crop larger
+      than what it is cut from.
+  """
+  if not load_size_in_decay:
+    return
+  option = 'data.load_size_in_decay'
+  if prepare.mode not in _CROPS_THE_LOADED:
+    # Image pools are for images of one size, and so is a compiled step.
+    raise UserError(
+      f'{option}={load_size_in_decay} is only for modes that crop the loaded '
+      f'picture ({", ".join(_CROPS_THE_LOADED)}), and data.preprocess='
+      f'{prepare.mode} does not: use --config.{option}=0'
+    )
+  _check_loaded(prepare.crop_size, option, load_size_in_decay)
+
+
+def _check_loaded(crop_size, option, load_size):
+  """Raises `UserError` for a load size below the crop."""
+  if crop_size > load_size:
+    raise UserError(
+      f'data.crop_size={crop_size} is larger than {option}={load_size}, '
+      'and a crop is cut from the loaded picture: use '
+      f'--config.{option}={crop_size} or more'
+    )

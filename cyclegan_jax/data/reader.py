@@ -34,6 +34,12 @@ class Cache:
             self._left -= array.nbytes
     return array
 
+  def close(self):
+    """Drops all arrays; from now on none is kept."""
+    with self._lock:
+      self._arrays.clear()
+      self._left = 0
+
 
 class Reader:
   """Reads a domain's training images, or pairs of 'ab' alike in all drawn.
