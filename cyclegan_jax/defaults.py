@@ -1,40 +1,14 @@
 """Every option: its default, meaning and range; recipe cards change some."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import ml_collections
 
-
-class Range(NamedTuple):
-  """Values that a number may have.
-
-  Attributes:
-    text: the range in words, behind 'must be'.
-    holds: number -> whether it is in the range.
-  """
-
-  text: str
-  holds: Callable
-
-
-class Option(NamedTuple):
-  """A line of `OPTIONS`.
-
-  Attributes:
-    default: the value where nobody changes it; its type is the option's.
-    meaning: for --help; values to choose from stand first.
-    range: a `Range`; None for texts, and numbers that are checked elsewhere.
-  """
-
-  default: object
-  meaning: str
-  range: Range | None = None
-
+from cyclegan_jax import nets
+from cyclegan_jax.common.option import Option, Range, options_of
 
 _CHANNELS = Range('1 (gray) or 3 (RGB)', lambda x: x in (1, 3))
 _AT_LEAST_1 = Range('at least 1', lambda x: x >= 1)
 _NOT_NEGATIVE = Range('0 or more', lambda x: x >= 0)
+_POSITIVE = Range('above 0', lambda x: x > 0)
 _BELOW_1 = Range('in [0, 1)', lambda x: 0 <= x < 1)
 
 # The defaults are the paper's, or the official code's where the paper is
@@ -42,11 +16,12 @@ _BELOW_1 = Range('in [0, 1)', lambda x: 0 <= x < 1)
 _LINES = {
   'method': (
     'cyclegan',
-    'cyclegan | pix2pix | simgan | feature | bigan | cogan',
+    'cyclegan | pix2pix | simgan | feature | bigan | cogan | cut | fastcut | '
+    'dclgan',
   ),
   'directions': (
     'both',
-    'both | a2b | b2a: what pix2pix, simgan and feature train',
+    'both | a2b | b2a: what pix2pix, simgan, feature, cut and fastcut train',
   ),
   'seed': (
     0,
@@ -71,6 +46,11 @@ _LINES = {
     'scale_shortside | none',
   ),
   'data.load_size': (286, 'pixels to scale to'),
+  'data.load_size_in_decay': (
+    0,
+    'the same while the learning rate decays; 0: data.load_size',
+    _NOT_NEGATIVE,
+  ),
   'data.crop_size': (256, 'side of the random crop'),
   'data.flip': (True, 'mirror at random'),
   'data.channels_a': (3, 'channels of A: 3 (RGB) or 1 (gray)', _CHANNELS),
@@ -106,7 +86,7 @@ _LINES = {
   ),
   'generator.upsampling': (
     'transpose',
-    'transpose (the paper) | resize (no checkerboard)',
+    'transpose (the paper) | resize (no checkerboard) | blur (CUT)',
   ),
   'generator.remat': (
     'none',
@@ -151,6 +131,38 @@ _LINES = {
     'feature: weight of the same in VGG-16 relu4_2',
     _NOT_NEGATIVE,
   ),
+  'loss.nce': (
+    0.5,
+    'cut, fastcut, dclgan: weight of PatchNCE between a picture and its '
+    'translation; lambda_NCE is 0.5 + 0.5 in CUT, 10 in FastCUT, 2 in DCLGAN '
+    '(1 per direction)',
+    _NOT_NEGATIVE,
+  ),
+  'loss.nce_identity': (
+    0.5,
+    'cut: weight of PatchNCE between a picture of B and what a2b makes of it',
+    _NOT_NEGATIVE,
+  ),
+  'contrast.taps': (
+    '',
+    "PatchNCE: the generator's layers to compare, with commas, of padded, "
+    'down_1, down_2, block_0, block_1, ...; empty: those of the paper',
+  ),
+  'contrast.patches': (
+    256,
+    'PatchNCE: places to compare in each layer',
+    _AT_LEAST_1,
+  ),
+  'contrast.features': (
+    256,
+    'PatchNCE: size of the vectors to compare (netF_nc)',
+    _AT_LEAST_1,
+  ),
+  'contrast.temperature': (
+    0.07,
+    'PatchNCE: number that similarities are divided by (nce_T)',
+    _POSITIVE,
+  ),
   'loss.discriminator': (
     0.5,
     'factor of the discriminator loss',
@@ -172,6 +184,16 @@ _LINES = {
     2e-4,
     'learning rate of the discriminators',
     _NOT_NEGATIVE,
+  ),
+  'optim.lr_heads': (
+    2e-4,
+    'learning rate of the projection heads of cut, fastcut and dclgan',
+    _NOT_NEGATIVE,
+  ),
+  'optim.beta1_heads': (
+    0.5,
+    "Adam's beta1 for the projection heads",
+    _BELOW_1,
   ),
   'optim.beta1': (0.5, "Adam's beta1", _BELOW_1),
   'optim.beta2': (0.999, "Adam's beta2", _BELOW_1),
@@ -249,7 +271,18 @@ _LINES = {
   'parallel.map': ('shard_map', 'shard_map | pmap, which give the same'),
 }
 
-OPTIONS = {key: Option(*line) for key, line in _LINES.items()}
+# section -> the networks, whose classes declare options of their own
+_NETWORKS = {
+  'generator': nets.GENERATORS,
+  'discriminator': nets.DISCRIMINATORS,
+}
+
+OPTIONS = {key: Option(*line) for key, line in _LINES.items()} | {
+  f'{section}.{name}': line
+  for section, table in _NETWORKS.items()
+  for make in table.values()
+  for name, line in options_of(nets.network_class(make)).items()
+}
 DEFAULTS = {key: option.default for key, option in OPTIONS.items()}
 
 # Options that are paths: `~` is expanded, and a run records them absolute.

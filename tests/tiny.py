@@ -34,7 +34,10 @@ WEIGHTS = {
   'l1': 10.0,
   'self_regularization': 10.0,
   'feature': 10.0,
+  'nce': 0.5,
+  'nce_identity': 0.5,
 }
+CONTRAST = {'taps': '', 'patches': 8, 'features': 8, 'temperature': 0.07}
 # What stands in for pretrained networks.
 METHOD_OPTIONS = {
   'feature': {
@@ -81,6 +84,7 @@ def choices(
     ADVERSARIAL_LOSSES[loss],
     WEIGHTS | weights,
     directions,
+    CONTRAST,
   )
 
 
@@ -113,7 +117,7 @@ def stand_in(monkeypatch, name):
 def optimizers(name='sgd', lr=1e-3):
   return {
     group: optim.optimizer(name, lr, 0.5, 0.999, lambda step: 1.0)
-    for group in ('gen', 'disc')
+    for group in ('gen', 'disc', 'heads')
   }
 
 

@@ -48,5 +48,6 @@ def build_method(config, platform=None):
     adversarial,
     weights,
     lookup(_DIRECTIONS, config.directions, 'directions'),
+    dict(config.contrast),
   )
   return lookup(METHODS, config.method, 'method').make(choices)

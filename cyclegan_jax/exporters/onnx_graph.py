@@ -4,6 +4,8 @@ Written layer by layer, not traced: a convolution, a norm, a mirrored edge is
 one node each, which runtimes have fast code for.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -11,7 +13,8 @@ from onnx import helper
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import HALF_RANGE
 from cyclegan_jax.exporters.onnx_layers import Graph
-from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
+from cyclegan_jax.nets.generators import Generator
+from cyclegan_jax.nets.verbs import Reader
 
 # Of 2021: what any runtime in use reads.
 _OPSET, _IR_VERSION = 17, 8
@@ -33,19 +36,17 @@ def build(net, params, channels, shape, *, layout='nhwc', pixels=False):
     An `onnx.ModelProto` with input `images` and output `translated`.
 
   Raises:
-    UserError: a generator there is no graph for.
+    UserError: a network that is no generator; a layer or an option that has
+      no node.
   """
-  if type(net) not in _NETWORKS:
-    names = ', '.join(sorted(known.__name__ for known in _NETWORKS))
-    raise UserError(
-      f'--format=onnx knows {names} and no {type(net).__name__}: use '
-      '--format=stablehlo'
-    )
+  if not isinstance(net, Generator):
+    kind = type(net).__name__
+    raise UserError(f'--format=onnx has no {kind}: use --format=stablehlo')
   graph = Graph()
   images = _incoming(graph, 'images', layout, pixels)
   padded, corner = graph.pad_to_multiple(images, net.multiple)
-  x = _NETWORKS[type(net)](graph, net, params, padded)
-  x = graph.node('Tanh', x)
+  last = net.layers(Nodes(graph, net, params), Value(padded, channels))
+  x = graph.node('Tanh', last.node)
   _outgoing(graph, graph.crop_to(x, images, corner), layout, pixels)
   kind = onnx.TensorProto.UINT8 if pixels else onnx.TensorProto.FLOAT
   values = '0 to 255' if pixels else '-1 to 1'
@@ -67,59 +68,84 @@ def build(net, params, channels, shape, *, layout='nhwc', pixels=False):
   return model
 
 
-def _resnet(graph, net, params, x):
-  """`ResnetGenerator`, but for its tanh."""
+class Value(NamedTuple):
+  """What a verb gives: the output of a node.
 
-  def finish(x, name):
-    return graph.node('Relu', _normalize(graph, net, params, x, name))
+  Attributes:
+    node: its name.
+    channels: of the picture.
+  """
 
-  x = finish(graph.convolve_mirrored(x, params['first']), 'first')
-  for name in ('down_1', 'down_2'):
-    x = finish(graph.convolve(x, params[name], stride=2, padding=1), name)
-  for i in range(net.depth):
-    x = _residual_block(graph, net, params[f'block_{i}'], x)
-  for name in ('up_1', 'up_2'):
-    x = finish(graph.upsample(x, params[name], net.upsampling), name)
-  return graph.convolve_mirrored(x, params['last'])
+  node: str
+  channels: int
 
 
-def _residual_block(graph, net, params, x):
-  y = graph.convolve_mirrored(x, params['conv_1'])
-  y = _normalize(graph, net, params, y, 'conv_1', 'norm_1')
-  y = graph.convolve_mirrored(graph.node('Relu', y), params['conv_2'])
-  return graph.node(
-    'Add', x, _normalize(graph, net, params, y, 'conv_2', 'norm_2')
-  )
+class Nodes(Reader):
+  """A network's verbs as nodes.
 
+  Attributes:
+    graph: the `Graph` they are added to.
+    net: the network.
+    params: its parameters, or those of one of its residual blocks.
+  """
 
-def _unet(graph, net, params, x):
-  """`UnetGenerator`, but for its tanh."""
-  skips = []
-  for i in range(net.depth):
-    if i > 0:
-      skips.append(x)
-      x = graph.node('LeakyRelu', x, alpha=0.2)
-    x = graph.convolve(x, params[f'down_{i}'], stride=2, padding=1)
-    if 0 < i < net.depth - 1:
-      x = _normalize(graph, net, params, x, f'down_{i}')
-  for i in reversed(range(net.depth)):
-    x = graph.node('Relu', x)
-    x = graph.upsample(x, params[f'up_{i}'], net.upsampling)
-    if i > 0:
-      x = _normalize(graph, net, params, x, f'up_{i}')
-      x = graph.node('Concat', skips.pop(), x, axis=1)
-  return x
+  what = '--format=onnx'
 
+  def __init__(self, graph, net, params):
+    self.graph, self.net, self.params = graph, net, params
 
-def _normalize(graph, net, params, x, name, norm=None):
-  """The norm behind the convolution `name`."""
-  channels = params[name]['kernel'].shape[-1]
-  weights = params.get(norm or f'{name}_norm', {})
-  return graph.normalize(x, weights, channels, net.norm)
+  def pad(self, x, size, mode='reflect'):
+    modes = {'reflect': 'reflect', 'replicate': 'edge'}
+    mode = self.known(modes, mode, 'generator.padding')
+    return x._replace(node=self.graph.pad(x.node, size, mode))
 
+  def conv(self, x, name, features, kernel, *, stride=1, padding=0, bias=None):
+    node = self.graph.convolve(
+      x.node, self.params[name], stride=stride, padding=padding
+    )
+    return Value(node, features)
 
-# class -> its layers
-_NETWORKS = {ResnetGenerator: _resnet, UnetGenerator: _unet}
+  def conv_transpose(self, x, name, features, kernel, *, bias=None):
+    node = self.graph.convolve_transposed(x.node, self.params[name])
+    return Value(node, features)
+
+  def normalize(self, x, name):
+    weights = self.params.get(name, {})
+    norm = self.net.norm
+    node = self.graph.normalize(x.node, weights, x.channels, norm)
+    return x._replace(node=node)
+
+  def activate(self, x, kind):
+    kinds = {'relu': ('Relu', {}), 'leaky_relu': ('LeakyRelu', {'alpha': 0.2})}
+    operator, attributes = self.known(kinds, kind, 'activation')
+    return x._replace(node=self.graph.node(operator, x.node, **attributes))
+
+  def dropout(self, x, rate):
+    return x  # translation drops nothing
+
+  def residual_blocks(self, x, names, layers):
+    for name in names:
+      y = layers(Nodes(self.graph, self.net, self.params[name]), x)
+      x = x._replace(node=self.graph.node('Add', x.node, y.node))
+    return x
+
+  def skip(self, x, layers):
+    y = layers(x)
+    node = self.graph.node('Concat', x.node, y.node, axis=1)
+    return Value(node, x.channels + y.channels)
+
+  def double(self, x):
+    return x._replace(node=self.graph.double(x.node, 'nearest'))
+
+  def blur_down(self, x):
+    return x._replace(node=self.graph.blur_down(x.node, x.channels))
+
+  def blur_up(self, x):
+    # Doubling by [1, 3, 3, 1] / 4 with repeated edges is linear interpolation.
+    return x._replace(node=self.graph.double(x.node, 'linear'))
+
+  def tap(self, x, name):
+    return x
 
 
 def _sizes(shape, channels, layout):

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from cyclegan_jax.common.errors import lookup
+from cyclegan_jax.nets.blur import DOWN
 from cyclegan_jax.nets.layers import EPSILON
 
 _ROWS, _COLUMNS = 2, 3
@@ -63,16 +63,8 @@ class Graph:
       'Conv', x, kernel, *bias, strides=[stride] * 2, pads=[padding] * 4
     )
 
-  def convolve_mirrored(self, x, params):
-    """A convolution that keeps the size, mirroring the picture's edges."""
-    x = self._pad(x, params['kernel'].shape[0] // 2, 'reflect')
-    return self.convolve(x, params)
-
-  def upsample(self, x, params, how):
-    """Doubles height and width; `how` is a name of `layers.UPSAMPLINGS`."""
-    return lookup(_UPSAMPLINGS, how, 'upsampling')(self, x, params)
-
-  def _transpose(self, x, params):
+  def convolve_transposed(self, x, params):
+    """A transposed convolution that doubles height and width."""
     kernel, *bias = _weights(params, 'kernel', 'bias')
     # Seen from the output, which ONNX's is: turned round.
     kernel = np.transpose(kernel[::-1, ::-1], (2, 3, 0, 1))
@@ -86,20 +78,31 @@ class Graph:
       output_padding=[kernel.shape[2] % 2] * 2,
     )
 
-  def _resize(self, x, params):
-    x = self.node(
-      'Resize',
-      x,
-      '',
-      np.float32([1, 1, 2, 2]),
-      mode='nearest',
-      coordinate_transformation_mode='asymmetric',
-      nearest_mode='floor',
-    )
-    # A doubled picture mirrored by a pixel is one whose edge is repeated.
-    return self.convolve(self._pad(x, 1, 'edge'), params)
+  def double(self, x, mode):
+    """Doubles height and width; `mode` is 'nearest' or 'linear'."""
+    options = {
+      'nearest': {
+        'coordinate_transformation_mode': 'asymmetric',
+        'nearest_mode': 'floor',
+      },
+      'linear': {'coordinate_transformation_mode': 'half_pixel'},
+    }
+    scales = np.float32([1, 1, 2, 2])
+    return self.node('Resize', x, '', scales, mode=mode, **options[mode])
 
-  def _pad(self, x, size, mode):
+  def blur_down(self, x, channels):
+    """As `nets.blur.down`."""
+    kernel = np.tile(np.outer(DOWN, DOWN), (channels, 1, 1, 1))
+    return self.node(
+      'Conv',
+      self.pad(x, 1, 'reflect'),
+      kernel.astype(np.float32),
+      strides=[2, 2],
+      group=channels,
+    )
+
+  def pad(self, x, size, mode):
+    """Adds `size` pixels at every edge; `mode` is ONNX's name of what."""
     pads = np.int64([0, 0, size, size, 0, 0, size, size])
     return self.node('Pad', x, pads, mode=mode)
 
@@ -149,9 +152,6 @@ class Graph:
       end = self.node('Add', start, self.size(images, axis))
       x = self.node('Slice', x, start, end, np.int64([axis]))
     return x
-
-
-_UPSAMPLINGS = {'transpose': Graph._transpose, 'resize': Graph._resize}
 
 
 def _weights(params, *names):

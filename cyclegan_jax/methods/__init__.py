@@ -3,7 +3,9 @@
 from cyclegan_jax.methods import (
   bigan,
   cogan,
+  cut,
   cyclegan,
+  dclgan,
   feature,
   pix2pix,
   simgan,
@@ -16,4 +18,7 @@ METHODS = {
   'feature': feature.ENTRY,
   'bigan': bigan.ENTRY,
   'cogan': cogan.ENTRY,
+  'cut': cut.ENTRY,
+  'fastcut': cut.FAST_ENTRY,
+  'dclgan': dclgan.ENTRY,
 }

@@ -1,7 +1,8 @@
 """What the engine knows of a method: four pure functions."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax import Array
@@ -28,6 +29,7 @@ class Choices(NamedTuple):
     adversarial_loss: an `AdversarialLoss`.
     weights: {option of loss.*: float}; each method uses its own.
     directions: what to train, of 'a2b' and 'b2a'.
+    contrast: {option of contrast.*: value}, of methods with PatchNCE.
   """
 
   generator: Callable[..., Net]
@@ -36,6 +38,7 @@ class Choices(NamedTuple):
   adversarial_loss: AdversarialLoss
   weights: Mapping[str, float]
   directions: tuple[str, ...] = DIRECTIONS
+  contrast: Mapping[str, Any] = MappingProxyType({})
 
 
 class Method(NamedTuple):
@@ -46,7 +49,9 @@ class Method(NamedTuple):
 
   Attributes:
     init: (key, batch) -> {'gen': {name: params}, 'disc': {name: params}}, and
-      'frozen', {name: params}, where there are weights that nobody trains.
+      where the method has them 'heads', {name: params}, which are trained with
+      the generators and not needed to translate, and 'frozen', weights that
+      nobody trains.
     generator_loss: (params, batch, key, axis) -> (loss, (samples, terms)).
       `samples` is what the discriminators judge and the image pool replays;
       `terms` is a dict of named scalars, already weighted, whose sum is the
@@ -55,6 +60,11 @@ class Method(NamedTuple):
       scores)); `scores` are named scalars for the log alone.
     translate: (params, images, direction) -> images, without randomness;
       `params` need only hold 'gen'.
+    generate: for methods that update their discriminators first: (params,
+      batch, key, axis) -> a dict of all that `generator_loss` takes from the
+      generators' passes over the batch; 'samples' is what it has in it for the
+      discriminators. `generator_loss` takes the dict as `made`, or makes it.
+      None: the generators are updated first.
     won: (mean score of reals, of fakes) -> whether the discriminator can tell
       them apart for certain, or None where scores have no such limits.
     directions: what `translate` can do, of 'a2b' and 'b2a'.
@@ -76,6 +86,7 @@ class Method(NamedTuple):
   directions: tuple[str, ...] = DIRECTIONS
   generators: Mapping[str, Net] = {}
   paired: bool = False
+  generate: Callable[..., dict[str, Any]] | None = None
 
 
 class Entry(NamedTuple):

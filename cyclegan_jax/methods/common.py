@@ -33,15 +33,36 @@ def init(net, key, batch):
   return net.lazy_init(key, shape)['params']
 
 
-def apply(net, params, batches, key, axis):
-  """A network's results for several batches, in one pass where it can."""
+def apply(net, params, batches, key, axis, **taps):
+  """A network's results for several batches, in one pass where it can.
+
+  Args:
+    net: the network.
+    params: its parameters.
+    batches: list of images [batch, height, width, channels].
+    key: random key of the passes.
+    axis: name of the mapped device axis, or None.
+    **taps: `taps` and `only_taps` of `nets.apply`.
+
+  Returns:
+    What `nets.apply` returns for each batch.
+  """
   if len(batches) > 1 and net.joins(batches[0].shape):
     joined = nets.apply(
-      net, params, jnp.concatenate(batches), key=key, axis=axis
+      net, params, jnp.concatenate(batches), key=key, axis=axis, **taps
     )
-    return jnp.split(joined, len(batches))
+    pieces = [jnp.split(x, len(batches)) for x in jax.tree.leaves(joined)]
+    structure = jax.tree.structure(joined)
+    return [jax.tree.unflatten(structure, x) for x in zip(*pieces)]
   return [
-    nets.apply(net, params, images, key=jax.random.fold_in(key, i), axis=axis)
+    nets.apply(
+      net,
+      params,
+      images,
+      key=jax.random.fold_in(key, i),
+      axis=axis,
+      **taps,
+    )
     for i, images in enumerate(batches)
   ]
 
@@ -79,6 +100,22 @@ def both_ways(method, choices):
       f'directions={choices.directions[0]!r}: method={method!r} learns both '
       "together: use 'both'"
     )
+
+
+def check_identity(weights, names, choices):
+  """Refuses identity terms between domains of different channels.
+
+  Args:
+    weights: {option of loss.*: float}.
+    names: those of the identity terms.
+    choices: `Choices`.
+  """
+  for name in names:
+    if weights[name] and choices.channels['a'] != choices.channels['b']:
+      raise UserError(
+        f'loss.{name}={weights[name]} needs data.channels_a and '
+        f'data.channels_b to be equal: set it to 0'
+      )
 
 
 def translators(choices):

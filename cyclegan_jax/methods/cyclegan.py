@@ -2,7 +2,6 @@
 
 import jax
 
-from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.methods import common
 from cyclegan_jax.methods.base import Entry, Method
 from cyclegan_jax.methods.losses import l1
@@ -21,12 +20,7 @@ def cyclegan(choices):
   """
   common.both_ways('cyclegan', choices)
   adversarial, weights = choices.adversarial_loss, choices.weights
-  for name in ('identity_a', 'identity_b'):
-    if weights[name] and choices.channels['a'] != choices.channels['b']:
-      raise UserError(
-        f'loss.{name}={weights[name]} needs data.channels_a and '
-        f'data.channels_b to be equal: set it to 0'
-      )
+  common.check_identity(weights, ['identity_a', 'identity_b'], choices)
   generators, translate = common.translators(choices)
   critic = choices.discriminator()
   judge = common.judge_by(critic)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
 Scores = Float[Array, 'batch height width 1']
@@ -42,6 +42,39 @@ def l1(
 ) -> Float[Array, '']:
   """Mean absolute difference (paper, Eq. 2)."""
   return jnp.mean(jnp.abs(x - y))
+
+
+# The logit of a place with itself among the others, before the temperature.
+_ITSELF = -10.0
+
+
+def patch_nce(
+  query: Float[Array, 'batch places features'],
+  key: Float[Array, 'batch places features'],
+  temperature: float,
+) -> Float[Array, '']:
+  """PatchNCE: finds a place of one picture among places of another.
+
+  (Park et al. 2020, Eq. 3 and 4.) The place's own vector in `key` is to be more
+  like the query than those of the other places of the same picture are. Vectors
+  that tell nothing of their place cost the logarithm of the number of places.
+
+  Args:
+    query: unit vectors of a translation.
+    key: those of the picture it was made from, no gradient is taken by them.
+    temperature: that similarities are divided by, 0.07 in the paper.
+
+  Returns:
+    The cross-entropy, mean over places and pictures.
+  """
+  key = lax.stop_gradient(key)
+  highest = lax.Precision.HIGHEST
+  alike = jnp.einsum('bqf,bkf->bqk', query, key, precision=highest)
+  own = jnp.einsum('bqf,bqf->bq', query, key, precision=highest)[..., None]
+  itself = jnp.eye(query.shape[1], dtype=bool)[None]
+  others = jnp.where(itself, _ITSELF, alike)
+  logits = jnp.concatenate([own, others], axis=-1) / temperature
+  return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - logits[..., 0])
 
 
 def gradient_penalty(

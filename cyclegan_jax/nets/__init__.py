@@ -57,9 +57,10 @@ def constructor(
         f'{what}.depth={depth} does not go with {what}.name={name!r}, which '
         f'has {make.keywords["depth"]}: use {name.split("_")[0]!r}'
       )
-    if 'depth' in fields(make):
-      options['depth'] = depth
-  return partial(make, **options)
+    options['depth'] = depth
+  others = {x for other in table.values() for x in fields(other)}
+  idle = others - fields(make)  # config/unused.py refuses those that are set
+  return partial(make, **{k: x for k, x in options.items() if k not in idle})
 
 
 def fields(make: Callable[..., Net]) -> set[str]:
@@ -80,7 +81,9 @@ def apply(
   *,
   key: PRNGKeyArray | None = None,
   axis: str | None = None,
-) -> Float[Array, 'batch out_height out_width out_channels']:
+  taps: tuple[str, ...] = (),
+  only_taps: bool = False,
+) -> Any:
   """Runs a network.
 
   Args:
@@ -89,10 +92,15 @@ def apply(
     images: [batch, height, width, channels] in [-1, 1].
     key: switches training on (dropout) and draws its random numbers.
     axis: name of the mapped device axis, or None outside of one.
+    taps: features to return beside the output, of the network's `taps`.
+    only_taps: whether to run no further than the last of them.
 
   Returns:
-    The network's output, float32.
+    The network's output, float32 [batch, height', width', channels']. With
+    `taps` the output and {tap: [batch, height'', width'', channels'']}; with
+    `only_taps` that dict alone.
   """
+  wanted = {'taps': taps, 'only_taps': only_taps} if taps else {}
 
   # Batch norm reads the batch alone, so its running averages are dropped.
   def run(params, images):
@@ -103,6 +111,7 @@ def apply(
       axis=axis,
       rngs=None if key is None else {'dropout': key},
       mutable=['batch_stats'],
+      **wanted,
     )
     return output
 

@@ -3,6 +3,9 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cyclegan_jax.common.errors import lookup
+from cyclegan_jax.nets.forward import Forward
+from cyclegan_jax.nets.generators import UPSAMPLINGS
 from cyclegan_jax.nets.layers import Net, reflect_pad
 
 _LEAST = 4  # pixels of the side a picture grows from
@@ -48,14 +51,15 @@ class CoGenerator(Net):
 
   @nn.compact
   def __call__(self, z, train=False, axis=None):
-    del train
+    upsample = lookup(UPSAMPLINGS, self.upsampling, 'generator.upsampling')
+    do = Forward(self, train, axis)
     height, width = (s >> self.levels for s in self.size)
     x = self.conv(z, self.seed_features, 1, 'seed', bias=True)
     x = x.reshape(len(z), height, width, -1)
     x = nn.relu(self.normalize(x, 'seed_norm', axis))
     for level in reversed(range(self.levels)):
       name = f'up_{level}' if level else f'up_{level}_{self.domain}'
-      x = self.upsample(x, self._features(level), 4, name, how=self.upsampling)
+      x = upsample(do, x, name, self._features(level), 4)
       x = nn.relu(self.normalize(x, f'{name}_norm', axis))
     name = f'last_{self.domain}'
     x = self.conv(reflect_pad(x, 1), self.out_channels, 3, name, bias=True)

@@ -1,19 +1,17 @@
-"""Generators: the ResNet of CycleGAN and the U-Net of pix2pix."""
+"""Generators: the ResNet of CycleGAN and CUT, and the U-Net of pix2pix.
 
-import jax
+Each tells its layers once, in the verbs of `nets.verbs`: what runs, tiles,
+exports and PyTorch's names follow from that.
+"""
+
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
+from cyclegan_jax.common.errors import lookup
+from cyclegan_jax.common.option import option
 from cyclegan_jax.nets.conv import forms
-from cyclegan_jax.nets.layers import (
-  CONVOLUTION,
-  Dropout,
-  Net,
-  crop_to,
-  pad_to_multiple,
-  reflect_pad,
-)
+from cyclegan_jax.nets.forward import Enough, Forward
+from cyclegan_jax.nets.layers import Net, crop_to, pad_to_multiple
 
 # name -> what the backward pass computes anew instead of keeping it.
 REMATS = {
@@ -21,6 +19,27 @@ REMATS = {
   'blocks': 'the insides of the residual blocks',
   'all': 'the whole network, one pass after the other',
 }
+
+
+def _transpose(do, x, name, features, kernel, bias=None):
+  return do.conv_transpose(x, name, features, kernel, bias=bias)
+
+
+def _resize(do, x, name, features, kernel, bias=None):
+  # Nearest neighbour and a convolution: no checkerboard (Odena et al. 2016).
+  del kernel
+  return do.conv(do.pad(do.double(x), 1), name, features, 3, bias=bias)
+
+
+def _blur(do, x, name, features, kernel, bias=None):
+  del kernel
+  return do.conv(do.blur_up(x), name, features, 3, padding=1, bias=bias)
+
+
+# name -> (do, x, name, features, kernel, bias) -> x of twice the size
+UPSAMPLINGS = {'transpose': _transpose, 'resize': _resize, 'blur': _blur}
+# name -> stride of the convolutions that halve; at 1 a blur behind them does.
+DOWNSAMPLINGS = {'stride': 2, 'blur': 1}
 
 
 class Generator(Net):
@@ -33,12 +52,18 @@ class Generator(Net):
     out_channels: channels of the pictures made.
     depth: residual blocks of the ResNet; levels of the U-Net.
     dropout: rate of dropout, 0 for none; the official rate is 0.5.
-    upsampling: 'transpose' (the paper's) or 'resize' (no checkerboard).
+    upsampling: a name of `UPSAMPLINGS`.
     remat: a name of `REMATS`: what is computed twice to save memory.
     remats: the names that make a difference to the network.
+    taps: names of the features that a loss may ask for, in their order.
+    activations: {upsampling: memory that translating a whole picture takes at
+      most, in activations of the picture's size and `width` channels}, measured
+      on a CPU (docs/performance.md).
   """
 
   remats = ('none', 'all')
+  taps = ()
+  activations = {}
 
   out_channels: int = 3
   depth: int = 9
@@ -47,100 +72,112 @@ class Generator(Net):
   remat: str = 'none'
 
   @property
+  def peak(self):
+    """Memory of translating a whole picture, in activations of its size."""
+    return self.activations[self.upsampling]
+
+  @property
   def multiple(self):
-    """What heights and widths are padded to a multiple of."""
+    """Number that heights and widths are padded to a multiple of."""
     raise NotImplementedError
+
+  def layers(self, do, x):
+    """All layers from the padded picture to the last convolution.
+
+    Args:
+      do: a `verbs.Reader`.
+      x: the picture, as the reader has it.
+    """
+    raise NotImplementedError
+
+  @nn.compact
+  def __call__(self, x, train=False, axis=None, taps=(), only_taps=False):
+    height, width = x.shape[1:3]
+    do = Forward(self, train, axis, taps, only_taps)
+    try:
+      x = self.layers(do, pad_to_multiple(x, self.multiple))
+    except Enough:
+      return do.features
+    x = crop_to(nn.tanh(x.astype(jnp.float32)), height, width)
+    return (x, do.features) if taps else x
 
   def joins(self, shape):
     # The masks of dropout follow a picture's place in the batch.
     return super().joins(shape) and not self.dropout
 
 
-class ResidualBlock(Net):
-  """Two 3x3 convolutions beside a shortcut, with reflection padding.
+class ResnetGenerator(Generator):
+  """c7s1-64, d128, d256, depth x R256, u128, u64, c7s1-3 (paper, Sec. 7.2).
 
   Attributes:
-    dropout: rate of dropout between the two.
+    downsampling: a name of `DOWNSAMPLINGS`.
+    padding: the mode of `verbs.Reader.pad` in the residual blocks.
+    blurred: `activations` with downsampling='blur', which halves later.
   """
 
-  dropout: float = 0.0
-
-  @nn.compact
-  def __call__(self, x, train=False, axis=None):
-    features = x.shape[-1]
-    y = self.conv(reflect_pad(x, 1), features, 3, 'conv_1')
-    y = nn.relu(self.normalize(y, 'norm_1', axis))
-    y = Dropout(self.dropout)(y, train, axis)
-    y = self.conv(reflect_pad(y, 1), features, 3, 'conv_2')
-    return x + self.normalize(y, 'norm_2', axis)
-
-
-class ResnetGenerator(Generator):
-  """c7s1-64, d128, d256, depth x R256, u128, u64, c7s1-3 (paper, Sec. 7.2)."""
-
+  sequential = 'model'
   remats = ('none', 'blocks', 'all')
+  activations = {'transpose': 6, 'resize': 5, 'blur': 6}
+  blurred = {'transpose': 9, 'resize': 7, 'blur': 7}
+
+  downsampling: str = option(
+    'stride', 'stride (CycleGAN) | blur (CUT: antialiased), of resnet'
+  )
+  padding: str = option(
+    'reflect',
+    'reflect | replicate, of the residual blocks of resnet (padding_type)',
+  )
+
+  @property
+  def peak(self):
+    halves = DOWNSAMPLINGS[self.downsampling] == 2
+    return (self.activations if halves else self.blurred)[self.upsampling]
 
   @property
   def multiple(self):
     return 4
 
+  @property
+  def blocks(self):
+    """Names of the residual blocks."""
+    return [f'block_{i}' for i in range(self.depth)]
+
+  @property
+  def taps(self):
+    return ('padded', 'down_1', 'down_2', *self.blocks)
+
+  def layers(self, do, x):
+    stride = lookup(DOWNSAMPLINGS, self.downsampling, 'generator.downsampling')
+    upsample = lookup(UPSAMPLINGS, self.upsampling, 'generator.upsampling')
+    w1, w2, w4 = self.width, 2 * self.width, 4 * self.width
+    x = do.tap(do.pad(x, 3), 'padded')
+    x = do.conv(x, 'first', w1, 7)
+    x = do.activate(do.normalize(x, 'first_norm'), 'relu')
+    for name, features in (('down_1', w2), ('down_2', w4)):
+      x = do.conv(x, name, features, 3, stride=stride, padding=1)
+      x = do.tap(x, name)
+      x = do.activate(do.normalize(x, f'{name}_norm'), 'relu')
+      if stride == 1:
+        x = do.blur_down(x)
+    x = do.residual_blocks(x, self.blocks, self.block)
+    for name, features in (('up_1', w2), ('up_2', w1)):
+      x = upsample(do, x, name, features, 3)
+      x = do.activate(do.normalize(x, f'{name}_norm'), 'relu')
+    return do.conv(do.pad(x, 3), 'last', self.out_channels, 7, bias=True)
+
+  def block(self, do, x):
+    """The layers of a residual block beside its shortcut."""
+    features = 4 * self.width
+    x = do.conv(do.pad(x, 1, self.padding), 'conv_1', features, 3)
+    x = do.activate(do.normalize(x, 'norm_1'), 'relu')
+    x = do.dropout(x, self.dropout)
+    x = do.conv(do.pad(x, 1, self.padding), 'conv_2', features, 3)
+    return do.normalize(x, 'norm_2')
+
   def reads_kernels(self, shape):
     batch, height, width, _ = shape
     trunk = (batch, height // 4, width // 4, 4 * self.width)
     return forms.reads_kernels(trunk)
-
-  @nn.compact
-  def __call__(self, x, train=False, axis=None):
-    height, width = x.shape[1:3]
-    x = pad_to_multiple(x, self.multiple)
-    x = self.conv(reflect_pad(x, 3), self.width, 7, 'first')
-    x = nn.relu(self.normalize(x, 'first_norm', axis))
-    for i in (1, 2):
-      x = self.conv(
-        x, self.width * 2**i, 3, f'down_{i}', strides=2, padding=(1, 1)
-      )
-      x = nn.relu(self.normalize(x, f'down_{i}_norm', axis))
-    x = self._blocks(x, train, axis)
-    for i in (1, 2):
-      features = self.width * 2 ** (2 - i)
-      x = self.upsample(x, features, 3, f'up_{i}', how=self.upsampling)
-      x = nn.relu(self.normalize(x, f'up_{i}_norm', axis))
-    x = self.conv(reflect_pad(x, 3), self.out_channels, 7, 'last', bias=True)
-    return crop_to(nn.tanh(x.astype(jnp.float32)), height, width)
-
-  def _blocks(self, x, train, axis):
-    """The residual blocks, compiled once as a loop where that is as fast."""
-    block = ResidualBlock(**self.options(), dropout=self.dropout, parent=None)
-    names = [f'block_{i}' for i in range(self.depth)]
-    if self.is_initializing():
-      shape = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-      for name in names:
-        self.param(name, lambda key: block.lazy_init(key, shape)['params'])
-    params = [self.variables['params'][name] for name in names]
-    drops = train and self.dropout > 0
-    key = self.make_rng('dropout') if drops else None
-
-    def run(x, block_input):
-      params, i = block_input
-      rngs = {'dropout': jax.random.fold_in(key, i)} if drops else None
-      variables = {'params': params}
-      x, _ = block.apply(
-        variables, x, train, axis, rngs=rngs, mutable=['batch_stats']
-      )
-      return x, None
-
-    if self.remat != 'none':
-      run = jax.checkpoint(run)
-    if forms.loops(self.target, x):
-      if self.remat == 'none':
-        # A loop writes what it keeps to memory: only what is dear to compute.
-        keep = jax.checkpoint_policies.save_only_these_names(CONVOLUTION)
-        run = jax.checkpoint(run, policy=keep, prevent_cse=False)
-      params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-      return lax.scan(run, x, (params, jnp.arange(self.depth)))[0]
-    for i in range(self.depth):
-      x, _ = run(x, (params[i], i))
-    return x
 
 
 class UnetGenerator(Generator):
@@ -150,34 +187,37 @@ class UnetGenerator(Generator):
   both sides are 8 wide, the innermost level excepted.
   """
 
+  sequential = 'model.model'
+  activations = {'transpose': 2, 'resize': 5}
+
   depth: int = 8
 
   @property
   def multiple(self):
     return 2**self.depth
 
-  @nn.compact
-  def __call__(self, x, train=False, axis=None):
-    height, width = x.shape[1:3]
-    x = pad_to_multiple(x, self.multiple)
-    widths = [self.width * min(2**i, 8) for i in range(self.depth)]
-    skips = []
-    for i, features in enumerate(widths):
-      if i > 0:
-        skips.append(x)
-        x = nn.leaky_relu(x, 0.2)
-      x = self.conv(x, features, 4, f'down_{i}', strides=2, padding=(1, 1))
-      if 0 < i < self.depth - 1:
-        x = self.normalize(x, f'down_{i}_norm', axis)
-    for i in reversed(range(1, self.depth)):
-      x = self.upsample(
-        nn.relu(x), widths[i - 1], 4, f'up_{i}', how=self.upsampling
-      )
-      x = self.normalize(x, f'up_{i}_norm', axis)
-      if 4 <= i < self.depth - 1:
-        x = Dropout(self.dropout)(x, train, axis)
-      x = jnp.concatenate([skips.pop(), x], axis=-1)
-    x = self.upsample(
-      nn.relu(x), self.out_channels, 4, 'up_0', how=self.upsampling, bias=True
-    )
-    return crop_to(nn.tanh(x.astype(jnp.float32)), height, width)
+  def layers(self, do, x):
+    x = do.conv(x, 'down_0', self.width, 4, stride=2, padding=1)
+    x = do.skip(x, lambda x: self.level(do, x, 1))
+    x = do.activate(x, 'relu')
+    return self.upsample(do, x, 'up_0', self.out_channels, bias=True)
+
+  def level(self, do, x, i):
+    """The layers of level i and all below, beside their skip connection."""
+    innermost = i == self.depth - 1
+    outer, inner = (self.width * min(2**j, 8) for j in (i - 1, i))
+    x = do.activate(x, 'leaky_relu')
+    x = do.conv(x, f'down_{i}', inner, 4, stride=2, padding=1)
+    if not innermost:
+      x = do.normalize(x, f'down_{i}_norm')
+      x = do.skip(x, lambda x: self.level(do, x, i + 1))
+    x = self.upsample(do, do.activate(x, 'relu'), f'up_{i}', outer)
+    x = do.normalize(x, f'up_{i}_norm')
+    if i >= 4 and not innermost:
+      x = do.dropout(x, self.dropout)
+    return x
+
+  def upsample(self, do, x, name, features, bias=None):
+    known = {name: UPSAMPLINGS[name] for name in self.activations}
+    how = lookup(known, self.upsampling, 'generator.upsampling')
+    return how(do, x, name, features, 4, bias)

@@ -257,35 +257,3 @@ class Net(nn.Module):
       **options,
     )(x)
     return checkpoint_name(x, CONVOLUTION)
-
-  def upsample(self, x, features, kernel, name, *, how='transpose', bias=None):
-    """Doubles height and width.
-
-    Args:
-      x: images.
-      features: output channels.
-      kernel: 3 (ResNet: padding 1, output padding 1) or 4 (U-Net: padding 1).
-      name: name of the layer.
-      how: a name of `UPSAMPLINGS`.
-      bias: whether the layer has a bias; by default as the norm wants it.
-    """
-    upsampling = lookup(UPSAMPLINGS, how, 'upsampling')
-    return upsampling(self, x, features, kernel, name, bias)
-
-
-def _transpose(net, x, features, kernel, name, bias):
-  # PyTorch's padding seen from the dilated input; SAME is one pixel off.
-  padding = {3: (1, 2), 4: (2, 2)}[kernel]
-  return net.conv(
-    x, features, kernel, name, padding=padding, input_dilation=2, bias=bias
-  )
-
-
-def _resize(net, x, features, kernel, name, bias):
-  # Nearest neighbour and a convolution: no checkerboard (Odena et al. 2016).
-  del kernel
-  x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-  return net.conv(reflect_pad(x, 1), features, 3, name, bias=bias)
-
-
-UPSAMPLINGS = {'transpose': _transpose, 'resize': _resize}

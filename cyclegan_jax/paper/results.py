@@ -5,6 +5,7 @@ import statistics
 from typing import NamedTuple
 
 from cyclegan_jax.common.directions import DIRECTIONS
+from cyclegan_jax.paper import runs
 
 
 class Asked(NamedTuple):
@@ -51,6 +52,7 @@ class Line(NamedTuple):
     seeds: how many runs there are of it.
     numbers: {column: `Number`}.
     steps: the steps its runs were trained for, in order.
+    best: whether it is of the best weights instead of the last.
   """
 
   row: object
@@ -58,6 +60,7 @@ class Line(NamedTuple):
   seeds: int
   numbers: dict
   steps: tuple = ()
+  best: bool = False
 
 
 # Candidates of an evaluation that need no training -> names in the tables.
@@ -82,28 +85,57 @@ def suite(name, asked):
 
   Returns:
     {direction: [`Line`]}: 'copy the input', the rows, 'ground truth', as far
-    as there are any.
+    as there are any. Where the config has evaluate.best, a row that is trained
+    has two lines: its last weights, then its best ones.
   """
   experiment, rows = asked.experiment, asked.rows
-  evaluations = [
-    [
-      read(experiment.folder(row, seed) / f'{row.evaluation}.json')
-      for seed in experiment.seed_numbers()
-    ]
-    for row in rows
-  ]
+  evaluations = [_evaluations(experiment, row) for row in rows]
+  chosen = [_of_best(experiment, row) for row in rows]
   candidate = 'reconstructed' if name == 'reconstruction' else 'translated'
   tables = {}
   for direction in _DIRECTIONS.get(name, DIRECTIONS):
     lines = [
-      _line(row, found, direction, candidate)
-      for row, found in zip(rows, evaluations)
+      line
+      for row, last, best in zip(rows, evaluations, chosen)
+      for line in _lines(
+        _line(row, last, direction, candidate),
+        _line(row, best, direction, candidate),
+        experiment.best,
+      )
     ]
     if name in ('models', 'losses'):
       first, last = _untrained(evaluations, direction)
       lines = [*first, *lines, *last]
     tables[direction] = lines
   return tables
+
+
+def _evaluations(experiment, row):
+  """The evaluations of a row's last weights, None where there is none."""
+  return [
+    read(experiment.folder(row, seed) / f'{row.evaluation}.json')
+    for seed in experiment.seed_numbers()
+  ]
+
+
+def _of_best(experiment, row):
+  """The same of its best weights, without those by another metric."""
+  folders = [experiment.folder(row, seed) for seed in experiment.seed_numbers()]
+  return [
+    read(folder / f'{row.best_evaluation}.json')
+    for folder in folders
+    if experiment.best and runs.has_best(experiment, folder)
+  ]
+
+
+def _lines(last, best, metric):
+  """The lines of a row; the last weights alone where nothing else is asked."""
+  if not metric or not (last.seeds or best.seeds):
+    return [last]
+  return [
+    last._replace(name=f'{last.name}, last'),
+    best._replace(name=f'{best.name}, best by {metric}', best=True),
+  ]
 
 
 def _line(row, evaluations, direction, candidate):

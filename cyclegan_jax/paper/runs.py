@@ -63,6 +63,11 @@ class Experiment(NamedTuple):
   inception: str = ''
   python: tuple = (sys.executable, '-m')
 
+  @property
+  def best(self):
+    """The config's evaluate.best, 'lpips b2a' say; '' for last weights only."""
+    return self.options['evaluate.best']
+
   def program(self, name, *flags):
     """The words that start a program of this project with the config."""
     return [*self.python, f'cyclegan_jax.{name}', *self.given, *flags]
@@ -125,30 +130,58 @@ def _job(experiment, rows, seed):
   steps = [_evaluation(experiment, row, folder, settings) for row in rows]
   if seed == experiment.seed_numbers()[0]:
     steps += [_pictures(experiment, row, folder, settings) for row in rows]
-  return jobs.Job(f'{row.run} seed {seed}', folder, [train, *steps])
+  job = jobs.Job(f'{row.run} seed {seed}', folder, [train])
+  if experiment.best and (job.left() or has_best(experiment, folder)):
+    steps += [
+      _evaluation(experiment, row, folder, settings, best=True) for row in rows
+    ]
+  return job._replace(steps=[train, *steps])
 
 
-def _evaluation(experiment, row, folder, trained):
+def has_best(experiment, folder):
+  """Returns True if a run kept best weights by the config's metric."""
+  from cyclegan_jax.training.evaluation import best_so_far  # it loads JAX
+
+  kept = best_so_far(Workdir(folder).best)
+  return bool(kept) and kept.get('best') == experiment.best
+
+
+def without_best(experiment, rows):
+  """Names of the trained runs that kept no best weights by that metric."""
+  if not experiment.best:
+    return []
+  tests = {row.best_evaluation for row in rows}
+  return [
+    job.name
+    for job in all_jobs(experiment, rows)
+    if tests.isdisjoint(step.what for step in job.steps)
+  ]
+
+
+def _evaluation(experiment, row, folder, trained, best=False):
   changed = experiment.changed(row, test=True)
-  output = folder / f'{row.evaluation}.json'
+  name = row.best_evaluation if best else row.evaluation
+  model = Workdir(folder).best if best else folder
+  chosen = {'evaluate.best': experiment.best} if best else {}
+  output = folder / f'{name}.json'
   flags = {'metrics': metrics(experiment, row)[0]}
   if 'fcn' in flags['metrics'].split(',') and (
     segmenter := _segmenter(experiment)
   ):
     flags['segmenter'] = segmenter
-  for name in ('palette', 'inception'):
-    if value := getattr(experiment, name):
-      flags[name] = value
+  for flag in ('palette', 'inception'):
+    if value := getattr(experiment, flag):
+      flags[flag] = value
   return jobs.Step(
-    row.evaluation,
+    name,
     experiment.program(
       'evaluate',
       *_flags(changed),
-      f'--model={folder}',
-      *(f'--{name}={value}' for name, value in flags.items()),
+      f'--model={model}',
+      *(f'--{flag}={value}' for flag, value in flags.items()),
       f'--output={output}',
     ),
-    trained | row.test | flags | _tests(experiment, changed),
+    trained | row.test | flags | _tests(experiment, changed) | chosen,
     output,
   )
 

@@ -38,14 +38,17 @@ def experiment(config, given, workdir, values):
     values: {flag: value} of the program.
 
   Raises:
-    UserError: a config that trains one direction, or data without test
-      pictures.
+    UserError: a config that trains one direction, or that asks for the best
+      weights and never measures, or data without test pictures.
   """
   if config.directions != 'both':
     raise UserError(
       f'directions={config.directions!r}: the tables have both directions, '
       "leave it at 'both'"
     )
+  best = config.evaluate.best
+  if best and not config.evaluate.every:
+    raise UserError(f'evaluate.best={best!r} needs evaluate.every=EPOCHS')
   return runs.Experiment(
     options=flatten(config.to_dict()),
     given=given,
@@ -130,7 +133,18 @@ def _left_out(an_experiment, suite, rows):
     f'left out of {suite}: {line}'
     + (f' ({"; ".join(names)})' if len(names) < len(rows) else '')
     for line, names in without.items()
-  ]
+  ] + _without_best(an_experiment, suite, rows)
+
+
+def _without_best(an_experiment, suite, rows):
+  """A line on the runs that kept no best weights, if there are any."""
+  names = runs.without_best(an_experiment, rows)
+  best = an_experiment.best
+  line = (
+    f'left out of {suite}: best by {best} of {"; ".join(names)}, trained '
+    f'without evaluate.best={best!r} (another --workdir trains anew)'
+  )
+  return [line] if names else []
 
 
 def help_out(an_experiment, suite, count, part, say):

@@ -32,6 +32,11 @@ class Row(NamedTuple):
     return '-'.join(['evaluation', *self.test.values()])
 
   @property
+  def best_evaluation(self):
+    """Name of that test of the best weights instead of the last."""
+    return f'{self.evaluation}-best'
+
+  @property
   def pictures(self):
     """Name of the folder of pictures of that test."""
     return '-'.join(['pictures', *self.test.values()])
@@ -61,6 +66,24 @@ class Facts(NamedTuple):
 _MOST_LEVELS = 8
 _CYCLEGAN = {'method': 'cyclegan'}
 _PIX2PIX = {'method': 'pix2pix', 'pool_size': 0}
+# As their own papers have them, but for networks and length of training.
+_CUT = {
+  'method': 'cut',
+  'pool_size': 0,
+  'loss.nce': 0.5,
+  'loss.nce_identity': 0.5,
+}
+_FASTCUT = {'method': 'fastcut', 'pool_size': 0, 'loss.nce': 10.0}
+_DCLGAN = {
+  'method': 'dclgan',
+  'pool_size': 0,
+  'loss.adversarial': 0.5,
+  'loss.nce': 1.0,
+  'loss.identity_a': 0.5,
+  'loss.identity_b': 0.5,
+  'optim.lr_heads': 1e-3,
+  'optim.beta1_heads': 0.9,
+}
 _NO_IDENTITY = _CYCLEGAN | {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}
 # What the paper's ablations leave of the losses.
 _CYCLE_ALONE = {'loss.adversarial': 0.0}
@@ -108,12 +131,15 @@ def _limits():
 _FULL = Row('CycleGAN', 'cyclegan', _CYCLEGAN)
 # name -> rows, in the paper's order
 SUITES = {
-  'models': (  # Tables 1 to 3
+  'models': (  # Tables 1 to 3, and later methods
     Row('CoGAN', 'cogan', {'method': 'cogan'}),
     Row('BiGAN/ALI', 'bigan', {'method': 'bigan'}),
     Row('SimGAN', 'simgan', {'method': 'simgan'}),
     Row('Feature loss + GAN', 'feature', {'method': 'feature'}),
     _FULL,
+    Row('CUT', 'cut', _CUT),
+    Row('FastCUT', 'fastcut', _FASTCUT),
+    Row('DCLGAN', 'dclgan', _DCLGAN),
     Row('pix2pix', 'pix2pix-paper', _pix2pix_paper, paired=True),
     Row("pix2pix, CycleGAN's networks", 'pix2pix', _PIX2PIX, paired=True),
   ),

@@ -76,7 +76,10 @@ def markdown(suites, pictures):
   parts = ['# Experiments', _READING]
   for name, asked in suites.items():
     found = results.suite(name, asked)
-    parts += [f'## {name}', _CAPTIONS[name], _facts(asked, found)]
+    parts += [f'## {name}', _CAPTIONS[name]]
+    if asked.experiment.best:
+      parts.append(_on_best(asked.experiment))
+    parts.append(_facts(asked, found))
     for direction, lines in found.items():
       parts.append(f'### {name}: {_DIRECTIONS[direction]} ({direction})')
       parts.append(_table(asked.experiment, name, direction, lines))
@@ -85,6 +88,17 @@ def markdown(suites, pictures):
     for title, path in pictures.get(name, ()):
       parts.append(f'{title}:\n\n![{title}]({path})')
   return '\n\n'.join(parts) + '\n'
+
+
+def _on_best(experiment):
+  """The lines of best weights, and why they are not to be believed."""
+  return (
+    f'"Best by {experiment.best}" is the model that scored best among those '
+    f'measured every {experiment.options["evaluate.every"]} epochs of a '
+    'training and at its end. It was chosen on the test pictures themselves, '
+    'so its numbers flatter; "last" is the model that a training ends with. '
+    'Bold is the best of each of the two kinds.'
+  )
 
 
 def _facts(asked, found):
@@ -127,7 +141,11 @@ def _table(experiment, suite, direction, lines):
     return 'No run is finished yet.'
   paper = _PAPER.get((suite, direction), {}) if _SCORES[0] in columns else {}
   # The rows of limits are tested on different pictures: none is the best.
-  best = {c: None if suite == 'limits' else _best(lines, c) for c in columns}
+  top = {
+    (column, best): None if suite == 'limits' else _best(lines, column, best)
+    for column in columns
+    for best in (False, True)
+  }
   heads = ['', *columns]
   if experiment.seeds > 1:
     heads.append('seeds')
@@ -136,11 +154,12 @@ def _table(experiment, suite, direction, lines):
   rows = [heads, ['---'] * len(heads)]
   for line in lines:
     cells = [line.name + ('*' if line.row and line.row.paired else '')]
-    cells += [_cell(line, column, best[column]) for column in columns]
+    cells += [_cell(line, column, top[column, line.best]) for column in columns]
     if experiment.seeds > 1:
       cells.append(f'{line.seeds} of {experiment.seeds}' if line.row else '')
     if paper:
-      known = paper.get(line.name, ())
+      last = line.row and not line.best
+      known = paper.get(line.row.name, ()) if last else ()
       cells.append(' / '.join(f'{x:.2f}' for x in known))
     rows.append(cells)
   text = '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in rows)
@@ -158,12 +177,18 @@ def _shown(lines):
   return [c for c in columns if not c.endswith(_INTERVAL)]
 
 
-def _best(lines, column):
-  """The best mean of the trained rows without pairs; None of fewer than two."""
+def _best(lines, column, best):
+  """The best mean of the trained rows without pairs; None of fewer than two.
+
+  Of the lines of best weights alone, or of those of last weights alone.
+  """
   means = [
     round(line.numbers[column].mean, _digits(column))
     for line in lines
-    if line.row and not line.row.paired and column in line.numbers
+    if line.row
+    and not line.row.paired
+    and line.best == best
+    and column in line.numbers
   ]
   if len(means) < 2:
     return None

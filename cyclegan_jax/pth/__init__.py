@@ -1,6 +1,12 @@
 """Official PyTorch checkpoints, read and written without PyTorch."""
 
-from cyclegan_jax.pth.epochs import check_epoch, choose, epochs, expand
+from cyclegan_jax.pth.epochs import (
+  check_epoch,
+  choose,
+  epochs,
+  expand,
+  has_heads,
+)
 from cyclegan_jax.pth.layouts import Network, export, has_averages, recognise
 from cyclegan_jax.pth.models import combine, load, networks, states
 from cyclegan_jax.pth.reading import read
@@ -15,6 +21,7 @@ __all__ = [
   'expand',
   'export',
   'has_averages',
+  'has_heads',
   'load',
   'networks',
   'read',

@@ -8,7 +8,7 @@ from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 
 LATEST = 'latest'
-_NAME = re.compile(r'(?:(.*)_)?net_([GD])(?:_[AB])?')
+_NAME = re.compile(r'(?:(.*)_)?net_([GDF])(?:_[AB])?')
 _NUMBER = re.compile(r'(iter_)?0*(\d+)')  # of an epoch, or of an iteration
 
 
@@ -106,6 +106,12 @@ def expand(path, step):
     raise UserError(f'{path} holds no *_net_*.pth: give the official files')
   chosen = choose(place, path, step)
   return chosen.paths, chosen.line
+
+
+def has_heads(path):
+  """Returns True for CUT's net_F: projection heads, which no picture needs."""
+  match = _NAME.fullmatch(path.stem)
+  return match is not None and match[2] == 'F'
 
 
 def _has_generator(paths):

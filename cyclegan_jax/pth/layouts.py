@@ -9,8 +9,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cyclegan_jax import nets
-from cyclegan_jax.common.errors import UserError, lookup
-from cyclegan_jax.pth.official import AVERAGES, LAYOUTS, LEAVES
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.pth import official
+from cyclegan_jax.pth.official import AVERAGES, FILTER, FILTERS, LEAVES
 
 # (whether norms have weights, convolutions before them a bias) -> the norm.
 _NORMS = {
@@ -77,21 +78,16 @@ def recognise(state_dict, file='the state_dict'):
     UserError: it is none of the official networks; names the first weight
       that does not fit.
   """
-  kind, name, depth, dropout = _find(state_dict, file)
-  layers = LAYOUTS[name](depth, dropout)
+  kind, options = _find(state_dict, file)
+  layers = official.layers(_build(kind, options)())
   width, inputs = _kernel_shape(state_dict, layers[0], file)[:2]
   last = _kernel_shape(state_dict, layers[-1], file)
   outputs = last[1] if layers[-1].kind == 'up' else last[0]
-  options = {
-    'name': name,
-    'depth': depth,
-    'width': width,
-    'norm': _norm(state_dict, layers),
-  }
-  if kind == 'generator':
-    options['dropout'] = _DROPOUT if dropout else 0.0
+  options |= {'width': width, 'norm': _norm(state_dict, layers)}
   made = {'out_channels': outputs} if kind == 'generator' else {}
-  expected = _shapes(_build(kind, options)(**made), inputs)
+  net = _build(kind, options)(**made)
+  layers, expected = official.layers(net), _shapes(net, inputs)
+  state_dict = _without_filters(state_dict, layers, file)
   params = _params(state_dict, layers, expected, options['norm'], file)
   return Network(kind, options, inputs, outputs, params)
 
@@ -114,18 +110,16 @@ def export(kind, options, params):
       those of another.
   """
   net = _build(kind, options)()
-  if getattr(net, 'upsampling', 'transpose') != 'transpose':
-    raise UserError(
-      f'generator.upsampling={net.upsampling!r} has no counterpart in the '
-      "official code: only 'transpose' can be exported"
-    )
-  layers = lookup(LAYOUTS, options['name'].split('_')[0], f'{kind}.name')(
-    net.depth, getattr(net, 'dropout', 0) > 0
-  )
+  layers = official.layers(net)
   weights = {path: np.asarray(x) for path, x in flatten_dict(params).items()}
   _check_params(weights, layers, net)
   state = {}
   for layer, leaf in _leaves(layers):
+    if layer.kind in FILTERS:
+      state[f'{layer.name}.{leaf.name}'] = np.tile(
+        FILTERS[layer.kind], (layer.features, 1, 1, 1)
+      )
+      continue
     weight = weights.get((*layer.path, leaf.path))
     if weight is None and leaf in AVERAGES and net.norm.startswith('batch'):
       scale = weights[(*layer.path, 'scale')]
@@ -156,7 +150,30 @@ def _shapes(net, channels):
 
 
 def _leaves(layers):
-  return [(layer, leaf) for layer in layers for leaf in LEAVES[layer.kind]]
+  leaves = LEAVES | dict.fromkeys(FILTERS, (FILTER,))
+  return [(layer, leaf) for layer in layers for leaf in leaves[layer.kind]]
+
+
+def _without_filters(state_dict, layers, file):
+  """The state_dict without the filters that are no parameters.
+
+  Raises:
+    UserError: a filter that is missing, or another than this code's.
+  """
+  rest = dict(state_dict)
+  for layer in layers:
+    if layer.kind in FILTERS:
+      key = f'{layer.name}.{FILTER.name}'
+      found = rest.pop(key, None)
+      expected = FILTERS[layer.kind]
+      shape = (layer.features, 1, *expected.shape)
+      if found is None:
+        raise _misfit(file, key, 'is missing')
+      if found.shape != shape:
+        raise _misfit(file, key, f'has shape {found.shape}, not {shape}')
+      if not np.allclose(found.astype(np.float32), expected, 0, 1e-3):
+        raise _misfit(file, key, "is another filter than CUT's")
+  return rest
 
 
 def _check_params(weights, layers, net):
@@ -181,28 +198,65 @@ def _check_params(weights, layers, net):
 
 
 def _find(names, file):
-  """(table, name, depth, whether it has dropout) by the names of weights."""
-  found = None
-  if 'net.0.weight' in names:
-    found = 'discriminator', 'pixelgan', 0, False
-  elif 'model.model.0.weight' in names:
-    levels = _count(
-      names, lambda i: f'model.model.1{i * ".model.3"}.model.1.weight'
-    )
-    found = 'generator', 'unet', levels + 1, False
-  elif 'model.1.weight' in names:
-    blocks = _count(names, lambda i: f'model.{10 + i}.conv_block.1.weight')
-    dropout = 'model.10.conv_block.5.weight' not in names
-    found = 'generator', 'resnet', blocks, dropout
-  elif 'model.0.weight' in names:
-    layers = _count(names, lambda i: f'model.{3 * i + 2}.weight')
-    found = 'discriminator', 'patchgan', layers - 1, False
-  if found is None or found[2] not in _DEPTHS[found[1]]:
-    raise UserError(
-      f'{file} has none of the official networks: its first weight is '
-      f'{ascii(next(iter(names))[:80])}'
-    )
-  return found
+  """(kind, options) of the network, by the names of its weights."""
+  forms = {
+    'net.0.weight': ('discriminator', _pixelgan),
+    'model.model.0.weight': ('generator', _unet),
+    'model.1.weight': ('generator', _resnet),
+    'model.0.weight': ('discriminator', _patchgan),
+  }
+  for weight, (kind, options) in forms.items():
+    if weight in names:
+      found = options(names)
+      if found.get('depth', 0) in _DEPTHS[found['name']]:
+        return kind, found
+      break
+  raise UserError(
+    f'{file} has none of the official networks: its first weight is '
+    f'{ascii(next(iter(names))[:80])}'
+  )
+
+
+def _pixelgan(names):
+  del names
+  return {'name': 'pixelgan', 'depth': 0}
+
+
+def _patchgan(names):
+  blurs = any(name.endswith(f'.{FILTER.name}') for name in names)
+  if blurs:  # an entry more for each halving
+    depth = _count(names, lambda i: f'model.{4 * i + 3}.weight')
+  else:
+    depth = _count(names, lambda i: f'model.{3 * i + 2}.weight') - 1
+  downsampling = 'blur' if blurs else 'stride'
+  return {'name': 'patchgan', 'depth': depth, 'downsampling': downsampling}
+
+
+def _unet(names):
+  levels = _count(
+    names, lambda i: f'model.model.1{i * ".model.3"}.model.1.weight'
+  )
+  # Its weights do not tell whether it has dropout.
+  return {'name': 'unet', 'depth': levels + 1, 'dropout': 0.0}
+
+
+def _resnet(names):
+  blurs = _has_filter(names, 7, 11)
+  first = 12 if blurs else 10
+  blocks = _count(names, lambda i: f'model.{first + i}.conv_block.1.weight')
+  end = first + blocks
+  dropout = f'model.{first}.conv_block.5.weight' not in names
+  return {
+    'name': 'resnet',
+    'depth': blocks,
+    'dropout': _DROPOUT if dropout else 0.0,
+    'downsampling': 'blur' if blurs else 'stride',
+    'upsampling': 'blur' if _has_filter(names, end, end + 4) else 'transpose',
+  }
+
+
+def _has_filter(names, *places):
+  return any(f'model.{i}.{FILTER.name}' in names for i in places)
 
 
 def _count(names, name):

@@ -4,6 +4,7 @@ import re
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.pth.epochs import has_heads
 from cyclegan_jax.pth.layouts import export, recognise
 from cyclegan_jax.pth.reading import read
 
@@ -74,7 +75,7 @@ def networks(paths):
 
   Names end in net_G_A.pth, net_G_B.pth, net_D_A.pth, net_D_B.pth, net_G.pth or
   net_D.pth. A generator of any other name is taken for a2b if it is the only
-  one.
+  one. Files that end in net_F.pth are skipped: CUT trains with what they hold.
 
   Args:
     paths: .pth files.
@@ -84,9 +85,15 @@ def networks(paths):
 
   Raises:
     UserError: a file that is none, holds no official network, another than its
-      name says, or one that another file holds.
+      name says, or one that another file holds; nothing but net_F.
   """
-  read_ones = [(path, _recognised(path)) for path in map(files.place, paths)]
+  paths = [files.place(path) for path in paths]
+  if all(map(has_heads, paths)):
+    raise UserError(
+      f'{paths[0]} holds projection heads, which training alone needs: give '
+      'the file of the generator, such as latest_net_G.pth'
+    )
+  read_ones = [(x, _recognised(x)) for x in paths if not has_heads(x)]
   generators = sum(x.kind == 'generator' for _, x in read_ones)
   found = {}
   for path, network in read_ones:

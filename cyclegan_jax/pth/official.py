@@ -1,7 +1,8 @@
 """The official networks' layers by PyTorch's names, in PyTorch's order.
 
-A network is a list of `Layer`. From it the weights go both ways, and a file's
-network is the one whose layers have the file's names and shapes.
+A network is a list of `Layer`, read from its verbs. From it the weights go
+both ways, and a file's network is the one whose layers have the file's names
+and shapes.
 """
 
 from collections.abc import Callable
@@ -9,19 +10,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cyclegan_jax.nets import blur
+from cyclegan_jax.nets.verbs import Reader
+
 
 class Layer(NamedTuple):
   """A layer in both worlds.
 
   Attributes:
     name: in the state_dict, such as 'model.10.conv_block.1'.
-    path: in the parameters, such as ('block_0', 'conv_1').
-    kind: a name of `LEAVES`.
+    path: in the parameters, such as ('block_0', 'conv_1'); () for a layer
+      without parameters.
+    kind: a name of `LEAVES` or `FILTERS`.
+    features: channels that it gives.
   """
 
   name: str
   path: tuple
   kind: str
+  features: int
 
 
 class Leaf(NamedTuple):
@@ -83,84 +90,105 @@ LEAVES = {
   ),
   'norm': (Leaf('weight', 'scale'), _BIAS, *AVERAGES),
 }
-
-
-def resnet(depth, dropout):
-  """The layers of a ResNet generator of `depth` blocks."""
-  second = 6 if dropout else 5
-  layers = [*_with_norm('model', 1, 'first')]
-  for i in (1, 2):
-    layers += _with_norm('model', 1 + 3 * i, f'down_{i}')
-  for i in range(depth):
-    block = f'model.{10 + i}.conv_block'
-    for place, which in ((1, 1), (second, 2)):
-      layers += [
-        Layer(f'{block}.{place}', (f'block_{i}', f'conv_{which}'), 'conv'),
-        Layer(f'{block}.{place + 1}', (f'block_{i}', f'norm_{which}'), 'norm'),
-      ]
-  for i in (1, 2):
-    layers += _with_norm('model', 7 + 3 * i + depth, f'up_{i}', 'up')
-  return [*layers, Layer(f'model.{17 + depth}', ('last',), 'conv')]
-
-
-def unet(depth, dropout):
-  """The layers of a U-Net of `depth` levels; dropout moves none of them."""
-  del dropout
-  return [
-    Layer('model.model.0', ('down_0',), 'conv'),
-    *_level('model.model.1', 1, depth),
-    Layer('model.model.3', ('up_0',), 'up'),
-  ]
-
-
-def _level(name, i, depth):
-  """Level i of a U-Net and all below it."""
-  if i == depth - 1:
-    return [
-      Layer(f'{name}.model.1', (f'down_{i}',), 'conv'),
-      *_with_norm(f'{name}.model', 3, f'up_{i}', 'up'),
-    ]
-  return [
-    *_with_norm(f'{name}.model', 1, f'down_{i}'),
-    *_level(f'{name}.model.3', i + 1, depth),
-    *_with_norm(f'{name}.model', 5, f'up_{i}', 'up'),
-  ]
-
-
-def patchgan(depth, dropout):
-  """The layers of a PatchGAN; it has no dropout."""
-  del dropout
-  layers = [Layer('model.0', ('conv_0',), 'conv')]
-  for i in range(1, depth + 1):
-    layers += [
-      Layer(f'model.{3 * i - 1}', (f'conv_{i}',), 'conv'),
-      Layer(f'model.{3 * i}', (f'norm_{i}',), 'norm'),
-    ]
-  return [*layers, Layer(f'model.{3 * depth + 2}', ('last',), 'conv')]
-
-
-def pixelgan(depth, dropout):
-  """The layers of a PixelGAN, which has a depth of its own."""
-  del depth, dropout
-  return [
-    Layer('net.0', ('conv_0',), 'conv'),
-    Layer('net.2', ('conv_1',), 'conv'),
-    Layer('net.3', ('norm_1',), 'norm'),
-    Layer('net.5', ('last',), 'conv'),
-  ]
-
-
-def _with_norm(names, place, path, kind='conv'):
-  return [
-    Layer(f'{names}.{place}', (path,), kind),
-    Layer(f'{names}.{place + 1}', (f'{path}_norm',), 'norm'),
-  ]
-
-
-# Name of the network -> (depth, dropout) -> its layers.
-LAYOUTS = {
-  'resnet': resnet,
-  'unet': unet,
-  'patchgan': patchgan,
-  'pixelgan': pixelgan,
+# Their weight, which is no parameter.
+FILTER = Leaf('filt', '', 4)
+# Layers that have a fixed filter [channels, 1, size, size] in the state_dict.
+FILTERS = {
+  'blur_down': np.outer(blur.DOWN, blur.DOWN).astype(np.float32),
+  'blur_up': np.outer(blur.UP, blur.UP).astype(np.float32),
 }
+# What PyTorch calls the entries that have no weights.
+_PADS = {'reflect': 'ReflectionPad2d'}
+_ACTIVATIONS = {'relu': 'ReLU', 'leaky_relu': 'LeakyReLU'}
+
+
+def layers(net):
+  """The layers of a network as the official code has them, in its order.
+
+  Args:
+    net: a generator or discriminator of `nets`.
+
+  Raises:
+    UserError: a layer or an option that the official code does not have.
+  """
+  names = Names(net.sequential)
+  net.layers(names, 0)
+  return names.layers
+
+
+class Names(Reader):
+  """A network's verbs as entries of PyTorch's Sequential, which it counts.
+
+  What the verbs pass on is the number of channels.
+
+  Attributes:
+    sequential: name of the Sequential in the state_dict.
+    path: in the parameters, of what is in it.
+    layers: list of `Layer` so far.
+    count: entries so far.
+  """
+
+  what = 'an official .pth file'
+
+  def __init__(self, sequential, path=()):
+    self.sequential, self.path = sequential, path
+    self.layers, self.count = [], 0
+
+  def entry(self):
+    """Counts an entry of the Sequential; returns its name."""
+    self.count += 1
+    return f'{self.sequential}.{self.count - 1}'
+
+  def layer(self, features, kind, *path):
+    """Counts an entry that has weights; returns the number of channels."""
+    path = (*self.path, *path) if path else ()
+    self.layers.append(Layer(self.entry(), path, kind, features))
+    return features
+
+  def pad(self, x, size, mode='reflect'):
+    self.known(_PADS, mode, 'generator.padding')
+    self.entry()
+    return x
+
+  def conv(self, x, name, features, kernel, *, stride=1, padding=0, bias=None):
+    return self.layer(features, 'conv', name)
+
+  def conv_transpose(self, x, name, features, kernel, *, bias=None):
+    return self.layer(features, 'up', name)
+
+  def normalize(self, x, name):
+    return self.layer(x, 'norm', name)
+
+  def activate(self, x, kind):
+    self.known(_ACTIVATIONS, kind, 'activation')
+    self.entry()
+    return x
+
+  def dropout(self, x, rate):
+    if rate:
+      self.entry()
+    return x
+
+  def residual_blocks(self, x, names, layers):
+    for name in names:
+      block = Names(f'{self.entry()}.conv_block', (*self.path, name))
+      x = layers(block, x)
+      self.layers += block.layers
+    return x
+
+  def skip(self, x, layers):
+    inner = f'{self.entry()}.model'
+    outer = self.sequential, self.count
+    self.sequential, self.count = inner, 0
+    y = layers(x)
+    self.sequential, self.count = outer
+    return x + y
+
+  def blur_down(self, x):
+    return self.layer(x, 'blur_down')
+
+  def blur_up(self, x):
+    return self.layer(x, 'blur_up')
+
+  def tap(self, x, name):
+    return x

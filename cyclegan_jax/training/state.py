@@ -20,8 +20,9 @@ class TrainState(struct.PyTreeNode):
 
   Attributes:
     step: steps done, int32.
-    params: {'gen': {'a2b', 'b2a'}, 'disc': {'a', 'b'}}, names by the method.
-    opt_state: {'gen', 'disc'}.
+    params: {'gen': {'a2b', 'b2a'}, 'disc': {'a', 'b'}}, names by the method;
+      'heads' and 'frozen' where it has them.
+    opt_state: {'gen', 'disc'}, and 'heads'.
     pool: an `ImagePool` for each kind of sample the method makes; empty where
       the pool is off.
     key: the run's random key; step t uses fold_in(key, t).
@@ -55,7 +56,8 @@ def create(
 
   Args:
     method: a `Method`.
-    optimizers: {'gen', 'disc'}, optax transformations.
+    optimizers: {'gen', 'disc', 'heads'}, optax transformations; those of groups
+      that the method does not have are not used.
     key: the seed as a raw key (`jax.random.PRNGKey`), which decides all.
     batch: {'a', 'b'}, images of the sizes to come.
     pool_size: fakes remembered of each kind; 0 switches the pool off.
@@ -71,7 +73,9 @@ def create(
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    opt_state={n: o.init(params[n]) for n, o in optimizers.items()},
+    opt_state={
+      n: o.init(params[n]) for n, o in optimizers.items() if n in params
+    },
     pool={
       n: image_pool.empty(pool_size, s.shape[1:]) for n, s in samples.items()
     },

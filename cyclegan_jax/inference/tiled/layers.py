@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.nets import blur
 from cyclegan_jax.nets.conv import forms
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
   'none': lambda x: x,
   'relu': nn.relu,
   'leaky_relu': lambda x: nn.leaky_relu(x, 0.2),
@@ -47,7 +49,7 @@ class Part(NamedTuple):
   Attributes:
     source: a `Stored` or a `Layer`.
     norm: (mean, factor, shift), float32 [1, 1, channels], or [1, 1, 1].
-    activation: a name of `_ACTIVATIONS`.
+    activation: a name of `ACTIVATIONS`.
   """
 
   source: Any
@@ -55,44 +57,84 @@ class Part(NamedTuple):
   activation: str = 'none'
 
 
+class Doubled(NamedTuple):
+  """A source of which every pixel is repeated."""
+
+  source: Any
+
+  @property
+  def shape(self):
+    height, width, channels = self.source.shape
+    return 2 * height, 2 * width, channels
+
+  def read(self, rows, columns):
+    return self.source.read(rows // 2, columns // 2)
+
+
 class Kind(NamedTuple):
-  """A convolution's geometry, and what a tile of its output reads.
+  """The geometry of a layer, the same along both sides.
 
   Attributes:
+    operation: a name of `_OPERATIONS`.
+    kernel: side of the kernel.
     edge: a name of `_EDGES`: what lies beyond the picture.
-    scale: the output's resolution by the input's.
-    window: (first output, outputs, kernel) -> (first input, inputs). Outputs
-      of an upsampling come in pairs.
-    padding: kernel -> zeros (before, after) the window.
-    stride, dilation: as in `forms.Geometry`.
-    doubled: whether the window's pixels are repeated, but for its outer edge.
+    padding: pixels beyond each edge that are read.
+    stride: of the kernel.
   """
 
-  edge: str
-  scale: float
-  window: Callable
-  padding: Callable = lambda kernel: (0, 0)
+  operation: str = 'conv'
+  kernel: int = 3
+  edge: str = 'zeros'
+  padding: int = 1
   stride: int = 1
-  dilation: int = 1
-  doubled: bool = False
+
+  def size(self, size):
+    """Pixels of the output along a side of `size` pixels."""
+    if _OPERATIONS[self.operation].doubles:
+      return 2 * size
+    return (size + 2 * self.padding - self.kernel) // self.stride + 1
+
+  def window(self, first, count):
+    """(first, count) of the inputs of some outputs; pairs if it doubles."""
+    if _OPERATIONS[self.operation].doubles:
+      return first // 2 + 3 - self.kernel, count // 2 + self.kernel - 2
+    start = first * self.stride - self.padding
+    return start, (count - 1) * self.stride + self.kernel
 
 
-KINDS = {
-  'mirrored': Kind('mirror', 1, lambda i, n, k: (i - k // 2, n + k - 1)),
-  'halving': Kind(
-    'zeros', 0.5, lambda i, n, k: (2 * i - 1, 2 * n + k - 2), stride=2
-  ),
-  'transpose': Kind(
-    'zeros',
-    2,
-    lambda i, n, k: (i // 2 + 3 - k, n // 2 + k - 2),
-    padding=lambda k: (k % 2, 0),
-    dilation=2,
-  ),
-  # A doubled picture mirrored by a pixel is the picture with its edge repeated.
-  'resize': Kind(
-    'nearest', 2, lambda i, n, k: (i // 2 - 1, n // 2 + 2), doubled=True
-  ),
+BLUR_DOWN = Kind('blur_down', edge='mirror', stride=2)
+BLUR_UP = Kind('blur_up', kernel=4, edge='nearest')
+
+
+def _convolution(x, kernel, kind, target):
+  strides, padding = (kind.stride,) * 2, ((0, 0),) * 2
+  convolve = forms.convolution(target)
+  return convolve(x, kernel, strides, padding, lhs_dilation=(1, 1))
+
+
+def _transposed(x, kernel, kind, target):
+  padding = ((kind.kernel % 2, 0),) * 2
+  convolve = forms.convolution(target)
+  return convolve(x, kernel, (1, 1), padding, lhs_dilation=(2, 2))
+
+
+class Operation(NamedTuple):
+  """What a layer does with the pixels it reads.
+
+  Attributes:
+    run: (window, kernel, kind, target) -> output, [1, rows, columns, ...].
+    doubles: whether the output has twice the height and width.
+  """
+
+  run: Callable
+  doubles: bool = False
+
+
+_OPERATIONS = {
+  'conv': Operation(_convolution),
+  'conv_transpose': Operation(_transposed, doubles=True),
+  'blur_down': Operation(lambda x, *_: blur.halve(x)),
+  'blur_up': Operation(lambda x, *_: blur.double(x), doubles=True),
 }
 
 
@@ -110,20 +152,29 @@ _EDGES = {'mirror': _mirror, 'nearest': _nearest, 'zeros': _nearest}
 
 
 class Layer:
-  """A convolution's output, computed where it is asked for.
+  """A layer's output, computed where it is asked for.
 
   Attributes:
-    inputs: channels of its input.
     shape: of its output, [height, width, channels].
+    learns: whether it has parameters.
   """
 
-  def __init__(self, net, parts, weights, kind):
-    self._parts, self._weights, self._kind = parts, weights, KINDS[kind]
+  def __init__(self, net, parts, kind, weights=None):
+    """Takes a network, the `Part`s it reads, a `Kind`, and its parameters."""
+    self._parts, self._weights, self._kind = parts, weights or {}, kind
+    self.learns = bool(weights)
     self._options = dict(kind=kind, target=net.target, dtype=net.dtype)
-    self._kernel, _, self.inputs, outputs = weights['kernel'].shape
+    inputs = sum(part.source.shape[2] for part in parts)
+    outputs = inputs
+    if weights:
+      takes, outputs = weights['kernel'].shape[2:]
+      if inputs != takes:
+        raise UserError(
+          f'a picture of {inputs} channels for a generator that takes {takes}: '
+          'convert it'
+        )
     height, width = parts[0].source.shape[:2]
-    scale = self._kind.scale
-    self.shape = int(height * scale), int(width * scale), outputs
+    self.shape = kind.size(height), kind.size(width), outputs
 
   def tile(self, starts, sizes, statistics=False):
     """A tile of the output; for upsamplings, starts and sizes are even.
@@ -158,7 +209,7 @@ class Layer:
 
   def _indices(self, start, size, side):
     """Indices along a side of the input, and which are not zeros instead."""
-    first, count = self._kind.window(start, size, self._kernel)
+    first, count = self._kind.window(start, size)
     places = first + np.arange(count)
     inside = (places >= 0) & (places < side)
     zeros = self._kind.edge == 'zeros'
@@ -188,19 +239,10 @@ def _add(windows, norms, *, activations, dtype):
 def _convolve(
   windows, norms, inside, weights, counted, *, activations, kind, target, dtype
 ):
-  kind = KINDS[kind]
   x = jnp.concatenate(_finish(windows, norms, activations, dtype), -1)
   x = jnp.where(_grid(*inside), x, jnp.zeros_like(x))[None]
-  if kind.doubled:
-    x = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)[:, 1:-1, 1:-1]
-  kernel = weights['kernel'].astype(dtype)
-  y = forms.convolution(target)(
-    x,
-    kernel,
-    (kind.stride,) * 2,
-    (kind.padding(len(kernel)),) * 2,
-    lhs_dilation=(kind.dilation,) * 2,
-  )[0]
+  kernel = weights['kernel'].astype(dtype) if weights else None
+  y = _OPERATIONS[kind.operation].run(x, kernel, kind, target)[0]
   if 'bias' in weights:
     y += weights['bias'].astype(dtype)[None, None]
   return y, None if counted is None else _moments(y, _grid(*counted))
@@ -209,7 +251,7 @@ def _convolve(
 def _finish(windows, norms, activations, dtype):
   """Windows after norm and activation."""
   return [
-    _ACTIVATIONS[activation](
+    ACTIVATIONS[activation](
       ((x.astype(jnp.float32) - mean) * factor + shift).astype(dtype)
     )
     for x, (mean, factor, shift), activation in zip(windows, norms, activations)

@@ -3,14 +3,25 @@
 import math
 import os
 import tempfile
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from cyclegan_jax.common import files
-from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.inference.tiled.layers import Layer, Part, Stored, add
+from cyclegan_jax.inference.tiled.layers import (
+  ACTIVATIONS,
+  BLUR_DOWN,
+  BLUR_UP,
+  Doubled,
+  Kind,
+  Layer,
+  Part,
+  Stored,
+  add,
+)
 from cyclegan_jax.nets.layers import EPSILON
+from cyclegan_jax.nets.verbs import Reader
 
 # Tiles shrink with the resolution down to this part of what was asked for:
 # with smaller ones it would be kernels that are read, not pictures.
@@ -19,72 +30,163 @@ _LEAST_PART = 8
 SMALL = 2**26
 
 
-class Walk:
-  """What the layers of a pass share.
+class Activation(NamedTuple):
+  """What a verb gives: a picture's channels, to be read by the next layer.
+
+  Attributes:
+    parts: the `Part`s it consists of.
+    padding: pixels that `pad` added at each edge.
+    edge: a name of `layers.KINDS`' edges, of these pixels.
+    pending: the only part's `Layer`, while it is not known whether a norm
+      follows.
+  """
+
+  parts: tuple
+  padding: int = 0
+  edge: str = 'zeros'
+  pending: Layer | None = None
+
+
+class Walk(Reader):
+  """Goes through the verbs of a network, each layer over all tiles.
 
   Attributes:
     net: the generator.
-    height: of the picture, padded.
-    tile: side of a tile in pixels of the picture.
-    scratch: folder for large activations, or None.
-    progress: called with the fraction done.
-    count, done: layers there are, and passed.
+    params: its parameters, or those of one of its residual blocks.
+    pass_: the `Pass` that they are a part of.
   """
 
+  what = '--tile'
+
+  def __init__(self, net, params, pass_):
+    self.net, self.params, self.pass_ = net, params, pass_
+
+  def pad(self, x, size, mode='reflect'):
+    edges = {'reflect': 'mirror', 'replicate': 'nearest'}
+    edge = self.known(edges, mode, 'generator.padding')
+    return self._settled(x)._replace(padding=size, edge=edge)
+
+  def conv(self, x, name, features, kernel, *, stride=1, padding=0, bias=None):
+    x = self._settled(x)
+    if x.padding and padding:
+      raise self.refuse('zeros beyond a padded edge')
+    kind = Kind('conv', kernel, x.edge, x.padding or padding, stride)
+    return self._layer(x, kind, self.params[name])
+
+  def conv_transpose(self, x, name, features, kernel, *, bias=None):
+    kind = Kind('conv_transpose', kernel)
+    return self._layer(self._settled(x), kind, self.params[name])
+
+  def blur_down(self, x):
+    return self._layer(self._settled(x), BLUR_DOWN)
+
+  def blur_up(self, x):
+    return self._layer(self._settled(x), BLUR_UP)
+
+  def normalize(self, x, name):
+    if self.net.norm == 'none':
+      return x
+    if not x.pending:
+      raise self.refuse('a norm that follows no convolution')
+    weights = self.params.get(name, {})
+    frozen = self.net.norm == 'batch_frozen'
+    source, moments = self.pass_.run(x.pending, statistics=not frozen)
+    norm = _norm(weights, None if frozen else moments)
+    return Activation((Part(source, norm),))
+
+  def activate(self, x, kind):
+    x = self._settled(x)
+    self.known(ACTIVATIONS, kind, 'activation')
+    if any(part.activation != 'none' for part in x.parts):
+      raise self.refuse('two activations in a row')
+    parts = tuple(part._replace(activation=kind) for part in x.parts)
+    return x._replace(parts=parts)
+
+  def dropout(self, x, rate):
+    return x  # translation drops nothing
+
+  def residual_blocks(self, x, names, layers):
+    x = self._settled(x)
+    for name in names:
+      block = Walk(self.net, self.params[name], self.pass_)
+      y = block._settled(layers(block, x))
+      x = Activation((self.pass_.add(x.parts, y.parts),))
+    return x
+
+  def skip(self, x, layers):
+    x = self._settled(x)
+    return Activation(x.parts + self._settled(layers(x)).parts)
+
+  def double(self, x):
+    x = self._settled(x)
+    return Activation(
+      tuple(part._replace(source=Doubled(part.source)) for part in x.parts)
+    )
+
+  def tap(self, x, name):
+    return x
+
+  def _layer(self, x, kind, weights=None):
+    layer = Layer(self.net, x.parts, kind, weights)
+    return Activation((Part(layer),), pending=layer)
+
+  def _settled(self, x):
+    """x, now that no norm follows its layer."""
+    if not x.pending:
+      return x
+    source, _ = self.pass_.run(x.pending)
+    return Activation((Part(source),))
+
+
+class Pass:
+  """What the layers of a pass share, and the loops over their tiles."""
+
   def __init__(self, net, params, height, tile, scratch, progress):
+    """Takes what `tiled.apply` takes.
+
+    Args:
+      net: the generator.
+      params: all of its parameters.
+      height: of the picture, padded.
+      tile: side of a tile in pixels of the picture.
+      scratch: folder for large activations, or None.
+      progress: called with the fraction done.
+    """
     self.net, self.height, self.tile = net, height, tile
     self.scratch, self.progress = scratch, progress
     self.count = sum(leaf.ndim == 4 for leaf in jax.tree.leaves(params))
     self.done = 0
 
-  def conv(self, parts, params, name, kind, *, norm='', keep=True):
-    """A convolution and the norm behind it.
+  def run(self, layer, *, statistics=False, keep=False):
+    """Computes a layer as far as it must be.
 
     Args:
-      parts: `Part`s, what it reads.
-      params: where its parameters are.
-      name: its name there.
-      kind: a name of `layers.KINDS`.
-      norm: the norm's name there; by default the layer's with '_norm' behind;
-        None for no norm.
-      keep: whether the output is stored, or computed where it is read.
+      layer: a `Layer`.
+      statistics: whether the moments of its output are needed.
+      keep: whether to store it even if it has the picture's full resolution;
+        such layers are otherwise computed where they are read.
 
     Returns:
-      The output, as `Part`s.
+      The source to read it from, and the moments of its tiles.
     """
-    layer = Layer(self.net, parts, params[name], kind)
-    inputs = sum(part.source.shape[2] for part in parts)
-    if inputs != layer.inputs:
-      raise UserError(
-        f'a picture of {inputs} channels for a generator that takes '
-        f'{layer.inputs}: convert it'
-      )
-    weights = None
-    if norm is not None and self.net.norm != 'none':
-      weights = params.get(norm or f'{name}_norm', {})
-    frozen = self.net.norm == 'batch_frozen'
-    statistics = weights is not None and not frozen
     stored, moments = None, []
-    if keep:
+    if keep or layer.shape[0] < self.height:
       stored = Stored(self._empty(layer.shape))
-    if keep or statistics:
-      moments = self._pass(layer, stored, statistics)
-    self.done += 1
-    part = Part(stored or layer)
-    if weights is not None:
-      part = part._replace(norm=_norm(weights, None if frozen else moments))
-    return (part,)
+    if stored or statistics:
+      moments = self._over_tiles(layer, stored, statistics)
+    self.done += layer.learns
+    return stored or layer, moments
 
   def add(self, parts, others):
-    """Sum of two activations, which takes the place of the first."""
+    """The sum of two activations, as a `Part`; takes the place of the first."""
     (one,) = parts
     for starts, sizes in self._tiles(one.source.shape):
       y = add((*parts, *others), starts, sizes, self.net.dtype)
       one.source.write(starts, y)
-    return (Part(one.source),)
+    return Part(one.source)
 
-  def _pass(self, layer, stored, statistics):
-    """Computes a layer; the moments of its tiles."""
+  def _over_tiles(self, layer, stored, statistics):
+    """Computes a layer; returns the moments of its tiles."""
     tiles = list(self._tiles(layer.shape))
     moments = []
     for i, (starts, sizes) in enumerate(tiles):
@@ -92,7 +194,8 @@ class Walk:
       moments.append(counted)
       if stored:
         stored.write(starts, y)
-      self.progress((self.done + (i + 1) / len(tiles)) / self.count)
+      share = (i + 1) / len(tiles) * layer.learns
+      self.progress(min(1.0, (self.done + share) / self.count))
     return moments
 
   def _tiles(self, shape):

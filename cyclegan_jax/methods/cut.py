@@ -1,0 +1,125 @@
+"""CUT and FastCUT (Park et al., ECCV 2020): contrast in place of cycles."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from cyclegan_jax.methods import common, contrast
+from cyclegan_jax.methods.base import Entry, Method
+
+
+def cut(choices, *, flips=False):
+  """A translator a direction, that keeps what is at each place of a picture.
+
+  Every place of a translation is to be found again in its input by the
+  generator's own features (PatchNCE, Eq. 4), and every place of a picture of
+  the other domain in what the generator makes of that (Eq. 5).
+  configs/horse2zebra_cut.py and _fastcut.py have the paper's settings.
+
+  Args:
+    choices: `Choices`; uses the weights adversarial, nce, nce_identity,
+      discriminator, gradient_penalty, and `contrast`.
+    flips: FastCUT: half of the steps translate mirrored pictures, whose
+      features are mirrored back, and there is no identity term.
+
+  Raises:
+    UserError: a generator without features, or an identity term between
+      domains of different channels.
+  """
+  networks, translate = common.translators(choices)
+  critic = choices.discriminator()
+  judge = common.judge_by(critic)
+  adversarial = choices.adversarial_loss
+  weights = {x: choices.weights[x] for x in ('nce', 'nce_identity')}
+  if flips:
+    weights['nce_identity'] = 0.0
+  common.check_identity(weights, ['nce_identity'], choices)
+  nce = {
+    d: contrast.contrast(choices, net, with_input=True)
+    for d, net in networks.items()
+  }
+
+  def init(key, batch):
+    keys = iter(jax.random.split(key, 3 * len(networks)))
+    params = {'gen': {}, 'disc': {}, 'heads': {}}
+    for d, net in networks.items():
+      x, y = batch[d[0]], batch[d[-1]]
+      params['gen'][d] = common.init(net, next(keys), x)
+      params['disc'][d[-1]] = common.init(critic, next(keys), y)
+      params['heads'][d] = nce[d].init(next(keys), net, x)
+    return params
+
+  def mirrored(x, key):
+    """x [b, h, w, c], mirrored in the steps whose coin falls so."""
+    if not flips:
+      return x
+    flipped = jax.random.bernoulli(key)  # one coin a step, for all pictures
+    return jnp.where(flipped, x[:, :, ::-1], x)
+
+  def generate(params, batch, key, axis=None):
+    key_coin, *keys = jax.random.split(key, 1 + 2 * len(networks))
+    made = {'samples': {}, 'compared': {}}
+    for (d, net), k, k_source in zip(networks.items(), keys[::2], keys[1::2]):
+      gen, taps = params['gen'][d], nce[d].taps
+      inputs = {'nce': mirrored(batch[d[0]], key_coin)}
+      if weights['nce_identity']:
+        inputs['nce_identity'] = batch[d[-1]]
+      # The pass that translates a picture has its features, too.
+      found = common.apply(net, gen, [*inputs.values()], k, axis, taps=taps)
+      if flips:  # those of the mirrored picture are others
+        source = contrast.encode(net, gen, [batch[d[0]]], taps, k_source, axis)
+        found = [(found[0][0], source[0])]
+      made['samples'][d[-1]] = found[0][0]
+      made['compared'][d] = {
+        name: (picture, jax.lax.stop_gradient(features))
+        for name, (picture, features) in zip(inputs, found)
+      }
+    return made
+
+  def generator_loss(params, batch, key, axis=None, made=None):
+    made = made or generate(params, batch, key, axis)
+    key_coin, *_ = jax.random.split(key, 1 + 2 * len(networks))
+    keys = iter(jax.random.split(jax.random.fold_in(key, 1), 8))
+    terms, samples = {}, {}
+    for d, net in networks.items():
+      if choices.weights['adversarial']:
+        fake = samples[d[-1]] = made['samples'][d[-1]]
+        (scores,) = judge(params, d[-1], [fake], next(keys), axis)
+        loss = adversarial.generator(scores)
+        terms[f'adv_{d}'] = choices.weights['adversarial'] * loss
+      compared = {x: y for x, y in made['compared'][d].items() if weights[x]}
+      if not compared:
+        continue
+      pictures = [picture for picture, _ in compared.values()]
+      gen, heads = params['gen'][d], params['heads'][d]
+      queries = contrast.encode(
+        net, gen, pictures, nce[d].taps, next(keys), axis
+      )
+      for (name, (_, source)), query in zip(compared.items(), queries):
+        query = {tap: mirrored(x, key_coin) for tap, x in query.items()}
+        loss = nce[d].loss(query, heads, source, heads, next(keys))
+        terms[f'{name}_{d}'] = weights[name] * loss
+    return common.total(terms), (samples, terms)
+
+  return Method(
+    init,
+    generator_loss,
+    common.discriminators(judge, common.by_domain, choices),
+    translate,
+    adversarial.won,
+    directions=tuple(networks),
+    generators=networks,
+    generate=generate,
+  )
+
+
+_OPTIONS = (
+  *common.ADVERSARIAL,
+  *common.NETWORKS,
+  *contrast.OPTIONS,
+  'directions',
+  'loss.nce',
+)
+ENTRY = Entry(cut, (*_OPTIONS, 'loss.nce_identity'))
+FAST_ENTRY = Entry(partial(cut, flips=True), _OPTIONS)
