@@ -3,7 +3,11 @@
 Convolutions alone, as direct convolutions: a multiply and an add for every
 input channel and kernel position of every output. Norms, activations, losses
 and optimizers are left out, which is less than 1% at the usual sizes.
+CycleGAN's are written out by hand; those of other networks and methods are read
+from the networks' verbs.
 """
+
+from cyclegan_jax.nets.verbs import Reader
 
 
 def generator_macs(size, blocks, width, channels=3):
@@ -62,3 +66,108 @@ def step_flops(size, batch, blocks, width, identity=True):
   macs += 2 * 2 * sum(disc)  # the generators' update: no kernel gradients
   macs += 4 * (3 * sum(disc) - disc[0])  # the discriminators': real and fake
   return 2 * batch * macs
+
+
+def cut_step_flops(
+  gen, disc, size, taps, patches=256, features=256, channels=3
+):
+  """Floating point operations of a CUT step: one pair, one direction.
+
+  Args:
+    gen: the generator, of `nets`.
+    disc: the discriminator.
+    size: side of the pictures in pixels.
+    taps: names of the features that are compared, in their order.
+    patches: places compared in each.
+    features: of the projection heads.
+    channels: of the pictures.
+  """
+  layers, shapes = _macs(gen, size, channels)
+  critic, _ = _macs(disc, size, channels)
+  encoder = _until(layers, taps[-1])
+  first, first_critic = layers['first'], critic['conv_0']
+  macs = 2 * (3 * sum(layers.values()) - first)  # translation and identity
+  macs += 2 * 3 * encoder  # queries, with gradients by the pictures
+  macs += 2 * (3 * sum(critic.values()) - first_critic)  # its update
+  macs += 2 * sum(critic.values())  # fooling it: no kernel gradients
+  for tap in taps:
+    height, width, inputs = shapes[tap]
+    places = min(patches, height * width)
+    head = places * (inputs * features + features**2)
+    # A query with both gradients and a key, then the products of these.
+    macs += 2 * (3 + 1) * head + 2 * 2 * places**2 * features
+  return 2 * macs
+
+
+def _macs(net, size, channels):
+  """({layer: multiply-adds}, {tap: (height, width, channels)}) of a network."""
+  counter = Counter()
+  net.layers(counter, (size, size, channels))
+  return counter.macs, counter.taps
+
+
+def _until(layers, last):
+  """The sum of the layers up to the one of a name, or of a block of it."""
+  names = list(layers)
+  end = max(i for i, name in enumerate(names) if name.split('/')[0] == last)
+  return sum(layers[name] for name in names[: end + 1])
+
+
+class Counter(Reader):
+  """A network's verbs as counts; x is (height, width, channels).
+
+  Attributes:
+    macs: {name of a layer: multiply-adds}, in order.
+    taps: {name: (height, width, channels)}.
+  """
+
+  what = 'the count of operations'
+
+  def __init__(self, prefix=''):
+    self.prefix, self.macs, self.taps = prefix, {}, {}
+
+  def pad(self, x, size, mode='reflect'):
+    return x[0] + 2 * size, x[1] + 2 * size, x[2]
+
+  def conv(self, x, name, features, kernel, *, stride=1, padding=0, bias=None):
+    height, width = ((s + 2 * padding - kernel) // stride + 1 for s in x[:2])
+    macs = height * width * kernel**2 * x[2] * features
+    self.macs[self.prefix + name] = macs
+    return height, width, features
+
+  def conv_transpose(self, x, name, features, kernel, *, bias=None):
+    self.macs[self.prefix + name] = x[0] * x[1] * kernel**2 * x[2] * features
+    return 2 * x[0], 2 * x[1], features
+
+  def normalize(self, x, name):
+    return x
+
+  def activate(self, x, kind):
+    return x
+
+  def dropout(self, x, rate):
+    return x
+
+  def residual_blocks(self, x, names, layers):
+    for name in names:
+      block = Counter(f'{name}/')
+      layers(block, x)
+      self.macs |= block.macs
+      self.tap(x, name)
+    return x
+
+  def skip(self, x, layers):
+    return *x[:2], x[2] + layers(x)[2]
+
+  def double(self, x):
+    return 2 * x[0], 2 * x[1], x[2]
+
+  def blur_down(self, x):
+    return -(-x[0] // 2), -(-x[1] // 2), x[2]
+
+  def blur_up(self, x):
+    return self.double(x)
+
+  def tap(self, x, name):
+    self.taps[name] = x
+    return x

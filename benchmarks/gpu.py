@@ -49,7 +49,10 @@ FLAGS = {
   '--truth-seconds': (120.0, 'truth: time for the cases, starts left out'),
   '--precisions': ('bfloat16,tf32,float32', 'of this project, for steps'),
   '--variants': (','.join(gpu_speed.TORCH), 'ways to run PyTorch'),
-  '--experiments': ('', 'variants of the step to compare, with commas'),
+  '--experiments': (
+    'CUT,FastCUT',
+    'methods and variants of the step to compare, with commas',
+  ),
   '--cases': ('', 'truth: the cases whose names begin so'),
 }
 

@@ -25,11 +25,18 @@ TORCH = {
 }
 
 
+# Methods beside CycleGAN: name -> recipe card.
+CARDS = {
+  'CUT': 'horse2zebra_cut',
+  'FastCUT': 'horse2zebra_fastcut',
+  'DCLGAN': 'horse2zebra_dclgan',
+}
 # Variants of this project to compare: name -> XLA_FLAGS. The first also
 # compiles the residual blocks as a loop in place of one by one.
 LOOP = 'blocks in a loop'
 EXPERIMENTS = {
   LOOP: '',
+  **dict.fromkeys(CARDS, ''),
   'all in command buffers': '--xla_gpu_enable_command_buffer=FUSION,CUBLAS,'
   'CUBLASLT,CUDNN,CUSTOM_CALL,CONDITIONAL,WHILE,DYNAMIC_SLICE_FUSION '
   '--xla_gpu_graph_min_graph_size=1 --xla_gpu_command_buffer_unroll_loops=true',
@@ -85,7 +92,7 @@ def ours(args, kind, precision, steps, profile=None, experiment=None):
     'jax_default_matmul_precision', JAX_PRECISIONS.get(precision, 'default')
   )
   dtype = 'bfloat16' if precision == 'bfloat16' else 'float32'
-  config = _config(args, dtype)
+  config = _config(args, dtype, CARDS.get(experiment))
   make = {'step': _jax_step, 'translation': _jax_translation}[kind]
   begin = time.perf_counter()
   compiled, step, results = make(config, args)
@@ -107,9 +114,9 @@ def ours(args, kind, precision, steps, profile=None, experiment=None):
   return queued(step, wait, facts, steps, profiled if profile else None)
 
 
-def _config(args, dtype):
-  """The config of the paper's network at the size of a `Work`."""
-  config = options.get_config()
+def _config(args, dtype, card=None):
+  """The config of the paper's network, or of a card, at a `Work`'s size."""
+  config = options.of_card(card) if card else options.get_config()
   config.update_from_flattened_dict(
     {
       'generator.name': 'resnet',
@@ -141,7 +148,11 @@ def _jax_step(config, args):
   )
   state = parallel.replicate(
     train_state.create(
-      method, optimizers, jax.random.PRNGKey(0), batch, pool_size=50
+      method,
+      optimizers,
+      jax.random.PRNGKey(0),
+      batch,
+      pool_size=config.pool_size,
     ),
     mesh,
   )

@@ -117,13 +117,20 @@ def _cases(precision):
     cases[f'generator resnet, norm {norm}'] = partial(
       _network, 'generator', 'resnet', dtype, norm=norm
     )
-  cases['generator resnet, upsampling resize'] = partial(
-    _network, 'generator', 'resnet', dtype, upsampling='resize'
+  for upsampling in ('resize', 'blur'):
+    cases[f'generator resnet, upsampling {upsampling}'] = partial(
+      _network, 'generator', 'resnet', dtype, upsampling=upsampling
+    )
+  cases['generator resnet, downsampling blur'] = partial(
+    _network, 'generator', 'resnet', dtype, downsampling='blur'
   )
   for name in nets.DISCRIMINATORS:
     cases[f'discriminator {name}'] = partial(
       _network, 'discriminator', name, dtype
     )
+  cases['discriminator patchgan, downsampling blur'] = partial(
+    _network, 'discriminator', 'patchgan', dtype, downsampling='blur'
+  )
   for name, form in forms.FORMS.items():
     cases[f'convolutions, form {name}'] = partial(_convolutions, form, dtype)
   for name in ADVERSARIAL_LOSSES:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cyclegan_jax.common.errors import UserError, lookup
+from cyclegan_jax.config import cards
 from cyclegan_jax.defaults import DEFAULTS, get_config
 
 # Ways to run PyTorch: name -> arguments of `torch_cyclegan.trainer`.
@@ -33,12 +34,17 @@ _WORK = (
   'generator.norm',
   'generator.dropout',
   'generator.upsampling',
+  'generator.downsampling',
+  'generator.padding',
   'discriminator.name',
+  'discriminator.downsampling',
   'discriminator.depth',
   'discriminator.norm',
   'data.channels',
   'loss.adversarial',
   'loss.cycle',
+  'loss.nce',
+  'contrast.',
   'optim.name',
   'train.ema_decay',
 )
@@ -60,6 +66,14 @@ class Work(NamedTuple):
   blocks: int
   width: int
   identity: bool
+
+
+def of_card(name):
+  """The config of a recipe card that comes with the package."""
+  spec = importlib.util.spec_from_file_location(name, cards.find(name))
+  card = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(card)
+  return card.get_config()
 
 
 class _Parser(argparse.ArgumentParser):

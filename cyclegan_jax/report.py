@@ -60,7 +60,7 @@ def write(workdir, output=None, pictures=PICTURES):
       written.
   """
   from cyclegan_jax.common import files
-  from cyclegan_jax.report_page import curves, gallery, grids
+  from cyclegan_jax.report_page import curves, gallery, grids, scores
   from cyclegan_jax.report_page.page import render
   from cyclegan_jax.training.workdir import Workdir
 
@@ -83,7 +83,7 @@ def write(workdir, output=None, pictures=PICTURES):
       'curves': curves.curves(lines),
       'samples': samples,
       'gallery': shown,
-      'tests': _tests(work.test_json),
+      'tests': scores.scores(work, lines),
     }
   )
   with files.writing(path, '--output'):
@@ -195,20 +195,6 @@ def _content(path, kind):
   except (OSError, ValueError):
     return None
   return content if isinstance(content, kind) else None
-
-
-def _tests(path):
-  """{'heads', 'rows', 'note'}: the table of test_metrics.json."""
-  if not path.exists():
-    return {
-      'note': 'No test figures: they are measured at the end of a run, where '
-      'the test pictures are true pairs.'
-    }
-  rows = _content(path, list)
-  if not rows or not all(isinstance(row, dict) for row in rows):
-    return {'note': f'{path.name} cannot be read.'}
-  heads = list(dict.fromkeys(key for row in rows for key in row))
-  return {'heads': heads, 'rows': [[r.get(h) for h in heads] for r in rows]}
 
 
 if __name__ == '__main__':

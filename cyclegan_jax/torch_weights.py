@@ -5,7 +5,8 @@
 
 import reads any of latest_net_{G_A,G_B,D_A,D_B}.pth, or net_G and net_D, or a
 folder of such, finds out what networks they hold, and writes a model for
---model of the other programs. export writes such files. Examples:
+--model of the other programs. It skips net_F, the projection heads of CUT.
+export writes such files. Examples:
 
     python -m cyclegan_jax.torch_weights import latest_net_*.pth \\
       --output=models/maps
@@ -69,13 +70,16 @@ def import_files(paths, values):
   _check_is_folder(folder)
   if not _is_free(folder):
     raise UserError(f'{folder} (--output) holds other files: give a new folder')
-  found = pth.networks(_chosen(paths, values))
+  paths = _chosen(paths, values)
+  found = pth.networks(paths)
   options, params = pth.combine(found)
   config = get_config()
   for section, chosen in options.items():
     config[section].update(chosen)
   for place, (path, network) in found.items():
     print(f'{path}: {_describe(place, network)}')
+  for path in filter(pth.has_heads, paths):
+    print(f'{path}: skipped: projection heads, which training alone needs')
   saved.save(folder, config, params)
   print(f'the model is in {folder}')
 

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from variants import VARIANTS
 
 from cyclegan_jax import nets
 from cyclegan_jax.nets.conv import forms, winograd
 from cyclegan_jax.nets.conv.forms import Geometry, plain
+from cyclegan_jax.nets.generators import DOWNSAMPLINGS
 
 STRIDED, TRANSPOSED = Geometry(2, (1, 1)), Geometry(1, (1, 2), 2)
 # size of the kernel, geometry: all that the networks have
@@ -24,6 +26,7 @@ CASES = [
   (4, Geometry(1, (1, 1))),
   (4, Geometry(1, (2, 2), 2)),
   (1, Geometry()),
+  (3, Geometry(1, (1, 1))),
 ]
 SIZES = [(16, 16), (13, 18), (9, 22)]
 
@@ -54,6 +57,23 @@ def assert_equal_to_plain(form, geometry, x, kernel, tolerance):
   for ours, plains in zip(outputs_and_gradients(form, x, kernel), expected):
     largest = np.abs(plains).max()
     np.testing.assert_allclose(ours, plains, rtol=0, atol=tolerance * largest)
+
+
+def test_cases_are_all_that_the_networks_have(monkeypatch):
+  met = set()
+
+  def note(x, kernel, geometry):
+    met.add((len(kernel), geometry))
+    return plain(x, kernel, geometry)
+
+  monkeypatch.setitem(forms.FORMS, 'cpu', note)
+  made = [tiny.generator(*x.values[:1], **x.values[1])() for x in VARIANTS]
+  made += [tiny.discriminator(name)() for name in nets.DISCRIMINATORS]
+  made += [tiny.discriminator(downsampling=name)() for name in DOWNSAMPLINGS]
+  images = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+  for net in made:
+    jax.eval_shape(net.init, jax.random.key(0), images)
+  assert met == set(CASES)
 
 
 @pytest.mark.parametrize('height,width', SIZES)

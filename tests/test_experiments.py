@@ -39,7 +39,8 @@ from cyclegan_jax.training import workdir
 FACTS = suites.Facts(True, True, True, True)
 NONE = suites.Facts(False, False, False, False)
 # What stands in for the programs: it writes what they would. SLOW in a
-# command makes training wait for a signal, FAIL makes it fail.
+# command makes training wait for a signal, FAIL makes it fail. Best weights
+# are 0.125 better than the last ones.
 PROGRAMS = textwrap.dedent("""
   import json, os, pathlib, signal, sys, time
   name, flags = sys.argv[1], sys.argv[2:]
@@ -58,9 +59,18 @@ PROGRAMS = textwrap.dedent("""
       signal.signal(signal.SIGTERM, save)
       (folder / 'ready').touch()
       time.sleep(60)
+    if best := values.get('config.evaluate.best'):
+      place = folder / 'best_at_2'
+      place.mkdir(exist_ok=True)
+      kept = {'step': 2, 'best': best, 'value': 0.125, 'rows': []}
+      (place / 'evaluation.json').write_text(json.dumps(kept))
+      (folder / 'best').write_text('link to best_at_2')  # as in a bucket
   elif name == 'cyclegan_jax.evaluate':
     seed = int(folder.parent.name.removeprefix('seed'))
-    rows = [{'direction': d, 'candidate': c, 'L1': 0.25 + 0.5 * seed}
+    model = pathlib.Path(values['model'])
+    assert model.exists()
+    l1 = 0.25 + 0.5 * seed - 0.125 * (model.name == 'best')
+    rows = [{'direction': d, 'candidate': c, 'L1': l1}
             for d in ('a2b', 'b2a') for c in ('translated', 'true pair')]
     folder.write_text(json.dumps({'step': 4, 'rows': rows}))
   else:
@@ -76,6 +86,7 @@ def options(card='satellite2map', **changes):
 
 def experiment(tmp_path, *words, facts=FACTS, **changes):
   script = tmp_path / 'programs.py'
+  tmp_path.mkdir(exist_ok=True)
   script.write_text(PROGRAMS)
   values = {
     'options': options(),
@@ -87,6 +98,13 @@ def experiment(tmp_path, *words, facts=FACTS, **changes):
     'python': (sys.executable, str(script)),
   }
   return runs.Experiment(**values | changes)
+
+
+def best_by(tmp_path, metric, every=1, **changes):
+  """An experiment whose config keeps the best weights by a metric."""
+  asked = {'evaluate.every': every, 'evaluate.best': metric}
+  words = [f'--config.{key}={value}' for key, value in asked.items()]
+  return experiment(tmp_path, *words, options=options(**asked), **changes)
 
 
 def rows(suite, facts=FACTS, pretrained=True, **changes):
@@ -159,9 +177,16 @@ def test_the_paper_s_pix2pix_goes_down_to_one_pixel():
 
 def test_what_cannot_be_is_left_out_with_a_line():
   kept, lines = rows('models', NONE, pretrained=False)
-  assert [row.run for row in kept] == ['cogan', 'bigan', 'simgan', 'cyclegan']
-  assert len(lines) == 3 and 'true pairs' in lines[-1]
-  assert 'pip install' in lines[0]
+  left_out = [
+    row
+    for row in suites.SUITES['models']
+    if row.paired or row.run in suites._PRETRAINED
+  ]
+  assert [row.run for row in kept] == [
+    row.run for row in suites.SUITES['models'] if row not in left_out
+  ]
+  assert len(lines) == len(left_out) == 3
+  assert 'true pairs' in lines[-1] and 'pip install' in lines[0]
   kept, lines = rows('models', **{'data.channels_b': 1})
   assert 'simgan' not in [row.run for row in kept] and len(lines) == 2
 
@@ -256,6 +281,40 @@ def test_a_finished_suite_is_only_written_again(tmp_path):
   assert code == 0 and len(said) == 1
   assert path.read_bytes() == text
   assert len(log(an_experiment, 0)) == 3
+
+
+def table_of_models(an_experiment):
+  """The table of what the suites have run so far."""
+  kept, lines = suite_run._rows(an_experiment, ['models'])
+  asked = results.Asked(an_experiment, kept['models'], lines['models'], '')
+  return tables.markdown({'models': asked}, {})
+
+
+def test_best_weights_are_evaluated_beside_the_last(tmp_path):
+  an_experiment = best_by(tmp_path, 'l1 b2a')
+  job, _ = runs.all_jobs(an_experiment, rows('reconstruction')[0])
+  assert f'--model={job.folder}/best' in job.steps[-1].command
+  assert run(an_experiment)[0] == 0
+  assert log(an_experiment, 1) == ['main began'] + ['evaluate began'] * 2
+  text = table_of_models(an_experiment)
+  assert '| CycleGAN, last | 0.500 +- 0.354 | 2 of 2 |' in text
+  assert '| CycleGAN, best by l1 b2a | 0.375 +- 0.354 | 2 of 2 |' in text
+  assert 'left out of models: best' not in text
+  run(an_experiment)
+  assert len(log(an_experiment, 1)) == 3
+
+
+@pytest.mark.parametrize('before', ['', 'lpips'])
+def test_a_run_finished_without_these_best_weights_is_named(tmp_path, before):
+  run(best_by(tmp_path, before) if before else experiment(tmp_path))
+  lines = len(log(experiment(tmp_path), 1))
+  asked = best_by(tmp_path, 'l1')
+  code, said = run(asked)
+  assert code == 0 and len(log(asked, 1)) == lines
+  assert 'best by l1 of cyclegan seed 0; cyclegan seed 1' in said[0]
+  text = table_of_models(asked)
+  assert '| CycleGAN, best by l1 | missing | 0 of 2 |' in text
+  assert f'- {said[0].replace("reconstruction", "models")}' in text
 
 
 def test_several_machines_share_the_runs(tmp_path):
@@ -479,7 +538,8 @@ def test_children_get_an_accelerator_each(monkeypatch):
     devices.places(3, 9)
 
 
-def write_evaluation(an_experiment, row, seed, **columns):
+def write_evaluation(an_experiment, row, seed, best='', **columns):
+  """Writes what an evaluation leaves; of the weights best by a metric."""
   folder = an_experiment.folder(row, seed)
   names = {'translated': 0.0, 'copy the input': 0.5, 'true pair': None}
   content = [
@@ -488,60 +548,139 @@ def write_evaluation(an_experiment, row, seed, **columns):
     | {'pixel accuracy': 0.75, 'class accuracy': 0.5, 'class IoU': 0.25}
     for name, more in names.items()
   ]
-  folder.mkdir(parents=True)
-  (folder / 'evaluation.json').write_text(
-    json.dumps({'step': 40, 'rows': content})
+  folder.mkdir(parents=True, exist_ok=True)
+  name = row.best_evaluation if best else row.evaluation
+  (folder / f'{name}.json').write_text(
+    json.dumps({'step': None if best else 40, 'rows': content})
   )
+  if best:
+    kept = {'step': 20, 'best': best, 'value': 0.5, 'rows': []}
+    (folder / 'best').mkdir(exist_ok=True)
+    (folder / 'best/evaluation.json').write_text(json.dumps(kept))
   (folder / 'environment.json').write_text(
     json.dumps({'git_commit': 'abc', 'packages': {'cyclegan_jax': '0.1.0'}})
   )
 
 
-GOLDEN = """\
+HEAD = """\
 |  | L1 | KD (VGG) | pixel accuracy | class accuracy | class IoU | seeds | \
 the paper on Cityscapes |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 | copy the input | 0.900 | 0.8000 | 0.750 | 0.500 | 0.250 |  |  |
-| CoGAN | missing | missing | missing | missing | missing | 0 of 2 |  |
-| BiGAN/ALI | missing | missing | missing | missing | missing | 0 of 2 |  |
-| SimGAN | 0.400 +- 0.000 | 0.3000 +- 0.0000 | **0.750 +- 0.000** | \
-**0.500 +- 0.000** | **0.250 +- 0.000** | 2 of 2 |  |
-| Feature loss + GAN | missing | missing | missing | missing | missing | \
-0 of 2 |  |
-| CycleGAN | **0.300 +- 0.141** | **0.2000 +- 0.1414** | **0.750 +- 0.000** | \
-**0.500 +- 0.000** | **0.250 +- 0.000** | 2 of 2 | 0.58 / 0.22 / 0.16 |
-| pix2pix* | 0.100 | 0.0000 | 0.750 | 0.500 | 0.250 | 1 of 2 | \
-0.85 / 0.40 / 0.32 |
-| pix2pix, CycleGAN's networks* | missing | missing | missing | missing | \
-missing | 0 of 2 |  |
-| ground truth |  |  | 0.750 | 0.500 | 0.250 |  |  |
 """
+SCORES = '**0.750 +- 0.000** | **0.500 +- 0.000** | **0.250 +- 0.000** | 2 of 2'
+TRAINED = {
+  'SimGAN': f'| SimGAN | 0.400 +- 0.000 | 0.3000 +- 0.0000 | {SCORES} |  |',
+  'CycleGAN': (
+    f'| CycleGAN | **0.300 +- 0.141** | **0.2000 +- 0.1414** | {SCORES} | '
+    '0.58 / 0.22 / 0.16 |'
+  ),
+  'pix2pix': (
+    '| pix2pix* | 0.100 | 0.0000 | 0.750 | 0.500 | 0.250 | 1 of 2 | '
+    '0.85 / 0.40 / 0.32 |'
+  ),
+}
+BEST = {
+  'SimGAN': (
+    '| SimGAN, last | 0.400 +- 0.000 | 0.3000 +- 0.0000 | '
+    f'{SCORES} |  |\n'
+    '| SimGAN, best by lpips b2a | **0.100 +- 0.000** | **0.0000 +- 0.0000** | '
+    f'{SCORES} |  |'
+  ),
+  'CycleGAN': (
+    '| CycleGAN, last | **0.300 +- 0.141** | **0.2000 +- 0.1414** | '
+    f'{SCORES} | 0.58 / 0.22 / 0.16 |\n'
+    '| CycleGAN, best by lpips b2a | 0.200 +- 0.141 | 0.1000 +- 0.1414 | '
+    f'{SCORES} |  |'
+  ),
+  'pix2pix': (
+    '| pix2pix, last* | 0.100 | 0.0000 | 0.750 | 0.500 | 0.250 | 1 of 2 | '
+    '0.85 / 0.40 / 0.32 |\n'
+    '| pix2pix, best by lpips b2a* | missing | missing | missing | missing | '
+    'missing | 0 of 2 |  |'
+  ),
+}
 
 
-def made_results(tmp_path):
-  an_experiment = experiment(tmp_path)
+def golden(trained):
+  """The table of models; rows without lines of their own are missing."""
+  missing = ' | missing' * 5 + ' | 0 of 2 |  |'
+  lines = [
+    trained.get(row.name, f'| {row.name}{"*" * row.paired}{missing}')
+    for row in suites.SUITES['models']
+  ]
+  truth = '| ground truth |  |  | 0.750 | 0.500 | 0.250 |  |  |'
+  return HEAD + '\n'.join([*lines, truth]) + '\n\n'
+
+
+def made_results(tmp_path, best=''):
+  an_experiment = best_by(tmp_path, best, 5) if best else experiment(tmp_path)
   by_run = {row.run: row for row in rows('models')[0]}
 
-  def write(run, seed, l1):
+  def write(run, seed, l1, best=''):
     kernel = {f'KD (VGG){x}': l1 - 0.1 for x in ('', ' low', ' high')}
-    write_evaluation(an_experiment, by_run[run], seed, L1=l1, **kernel)
+    row = by_run[run]
+    write_evaluation(an_experiment, row, seed, best, L1=l1, **kernel)
 
   write('cyclegan', 0, 0.2)
   write('cyclegan', 1, 0.4)
   write('simgan', 0, 0.4)
   write('simgan', 1, 0.4)
   write('pix2pix-paper', 0, 0.1)
+  if best:
+    write('cyclegan', 0, 0.1, best)
+    write('cyclegan', 1, 0.3, best)
+    write('simgan', 0, 0.1, best)
+    write('simgan', 1, 0.1, best)
   asked = results.Asked(an_experiment, list(by_run.values()), [], 'the command')
   return {'models': asked}
 
 
 def test_a_table_has_the_paper_s_form(tmp_path):
   text = tables.markdown(made_results(tmp_path), {'models': [('A', 'a.png')]})
-  assert GOLDEN in text
+  assert golden(TRAINED) in text
   assert '- steps: 40\n- seeds: 0, 1\n- config: `--config=card.py`\n' in text
   assert '- code: cyclegan_jax 0.1.0 at abc\n- command: `the command`' in text
   assert '![A](a.png)' in text
   assert 'trained at 128 px' in text and str(tmp_path) not in text
+
+
+def test_best_weights_have_a_line_below_the_last(tmp_path):
+  made = made_results(tmp_path, 'lpips b2a')
+  text = tables.markdown(made, {})
+  assert golden(BEST) in text
+  assert 'evaluate.every=5' in text and 'so its numbers flatter' in text
+  assert '- steps: 40\n' in text
+  names = dict.fromkeys(
+    row['row']
+    for row in csv.DictReader(tables.long_form(made).splitlines())
+    if row['metric'] == 'L1'
+  )
+  kinds = 'last', 'best by lpips b2a'
+  assert list(names) == [
+    'copy the input',
+    *(f'{row}, {kind}' for row in ('SimGAN', 'CycleGAN') for kind in kinds),
+    'pix2pix, last',
+  ]
+
+
+def test_without_evaluate_best_tables_are_as_they_were(tmp_path):
+  kept = made_results(tmp_path / 'kept', 'lpips b2a')['models']
+  plain = made_results(tmp_path / 'plain')['models']
+  for form in (lambda x: tables.markdown(x, {}), tables.long_form):
+    asked = kept.experiment._replace(
+      options=plain.experiment.options, given=plain.experiment.given
+    )
+    text = form({'models': kept._replace(experiment=asked)})
+    assert text == form({'models': plain}) != form({'models': kept})
+
+
+def test_weights_best_by_another_metric_are_not_shown(tmp_path):
+  kept = made_results(tmp_path, 'lpips b2a')['models']
+  asked = best_by(tmp_path, 'l1')
+  text = tables.markdown({'models': kept._replace(experiment=asked)}, {})
+  assert text.count(', best by l1') == len(TRAINED) and 'lpips b2a' not in text
+  assert '| SimGAN, best by l1 | missing | missing |' in text
 
 
 def test_the_long_form_has_every_number(tmp_path):
@@ -622,6 +761,7 @@ def call(tmp_path, *words, card='folder'):
     (['--suite=models', '--seeds=0'], '--seeds=0 must be at least 1'),
     (['--suite=models', '--config.directions=a2b'], 'both directions'),
     (['--suite=limits'], 'built-in'),
+    (['--suite=models', '--config.evaluate.best=l1'], 'evaluate.every=EPOCHS'),
   ],
 )
 def test_mistakes_are_said_in_one_line(tmp_path, pictures, capsys, words, line):
@@ -650,10 +790,14 @@ def test_a_dry_run_says_the_commands_and_a_second_program_is_refused(
 def test_a_suite_from_end_to_end(tmp_path, pictures, capsys):
   words = [f'--config.data.root={pictures}', '--suite=reconstruction']
   words += ['--seeds=2', '--jobs=2', '--metrics=l1,psnr']
+  words += ['--config.evaluate.every=1', '--config.evaluate.best=l1 b2a']
   assert call(tmp_path, *words) == 0, capsys.readouterr()
   work = pathlib.Path(tmp_path / 'work')
   text = (work / 'tables.md').read_text()
-  assert '| CycleGAN |' in text and '2 of 2' in text and '+-' in text
+  for name in ('last', 'best by l1 b2a'):
+    lines = [x for x in text.splitlines() if f'| CycleGAN, {name} |' in x]
+    assert len(lines) == 2  # directions
+    assert all('2 of 2' in line and '+-' in line for line in lines)
   assert '- steps: 4\n' in text
   assert tiny.pixels(work / 'figures/reconstruction_a2b.png').size
   before = text, (work / 'tables.csv').read_text()

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_tiled
 import tiny
 from jax import export as jax_export
+from variants import VARIANTS
 
 from cyclegan_jax import export, nets
 from cyclegan_jax.common.errors import UserError
@@ -26,6 +28,11 @@ NETWORKS = {
   'resnet, resize, batch norm': {
     'generator__upsampling': 'resize',
     'generator__norm': 'batch',
+  },
+  'resnet, blurs, replicate': {
+    'generator__upsampling': 'blur',
+    'generator__downsampling': 'blur',
+    'generator__padding': 'replicate',
   },
   'unet': {'generator__name': 'unet', 'generator__depth': 5},
   'unet, resize, gray': {
@@ -120,6 +127,19 @@ def test_every_generator_is_traced_without_its_size(generator):
   assert output.shape == (*shape, 2)
   # A CPU has slow code for convolutions within a loop.
   assert 'stablehlo.while' not in program.mlir_module()
+
+
+@pytest.mark.parametrize('size', [(9, 22), (5, 7), (24, 16)])
+@pytest.mark.parametrize('name, options', VARIANTS)
+def test_every_layer_as_onnx(name, options, size, rng):
+  net, params = test_tiled.make(name, **options)
+  images = random(rng, 2, *size, 3)
+  apply = jax.jit(partial(nets.apply, net))
+  expected = [apply(params, images[i : i + 1])[0] for i in (0, 1)]
+  assert np.std(expected) > 0.05
+  np.testing.assert_allclose(
+    onnx_run(net, params, images), np.stack(expected), atol=1e-4
+  )
 
 
 @pytest.mark.parametrize('norm', sorted(layers.NORMS))

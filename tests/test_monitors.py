@@ -163,7 +163,13 @@ def rows(make, count=4, channels=3, seed=0):
   return {'a2b': (a, [make(x) for x in a]), 'b2a': (b, [make(x) for x in b])}
 
 
+def harmless(image):
+  """A translation that nothing is wrong with."""
+  return 0.7 * image + 0.1
+
+
 TROUBLES = {
+  'leaves pictures as they are': lambda x: x + 0.01,
   'bright into dark': lambda x: -x,
   'makes the same': lambda x: x * 0.01,
   'droplets': lambda x: with_blobs(x / 2 - 0.5),
@@ -186,7 +192,7 @@ def test_a_trouble_that_lasts_is_told_of_once(watch, lines, trouble, channels):
 def test_a_trouble_that_passes_is_not_told_of(watch, lines, trouble):
   for step in range(1000, 9000, 2000):
     watch.pictures(step, rows(TROUBLES[trouble]))
-    watch.pictures(step + 1000, rows(lambda x: x))
+    watch.pictures(step + 1000, rows(harmless))
   assert not lines
 
 
@@ -199,7 +205,7 @@ def test_first_steps_are_not_judged(watch, lines, trouble):
 
 @pytest.mark.parametrize(
   'make',
-  [lambda x: x, lambda x: 0.3 * x - 0.5, np.zeros_like],
+  [harmless, lambda x: 0.3 * x - 0.5, np.zeros_like],
 )
 @pytest.mark.parametrize('count', [0, 1, 2])
 def test_few_pictures_and_one_direction(watch, lines, make, count):
@@ -218,8 +224,8 @@ def test_pictures_of_all_sizes_and_channels(watch, lines, rng):
     watch.pictures(
       step,
       {
-        'a2b': (a, [x.repeat(3, axis=-1) for x in a]),
-        'b2a': (b, [x[..., :1] for x in b]),
+        'a2b': (a, [harmless(x).repeat(3, axis=-1) for x in a]),
+        'b2a': (b, [harmless(x)[..., :1] for x in b]),
       },
     )
   assert not lines
@@ -242,7 +248,7 @@ def test_what_the_domain_is_like_is_no_trouble(watch, lines, rng):
 def test_dots_of_the_input_may_stay(watch, lines, rng):
   dotted = [with_blobs(smooth(rng) / 2 - 0.3) for _ in range(4)]
   for step in (1000, 2000):
-    watch.pictures(step, {'a2b': (dotted, dotted)})
+    watch.pictures(step, {'a2b': (dotted, [harmless(x) for x in dotted])})
   assert not lines
 
 
@@ -251,7 +257,7 @@ def test_the_advice_names_options_there_are(watch, lines):
   for make in TROUBLES.values():
     for step in (1000, 2000):
       watch.pictures(step, rows(make))
-  assert len(lines) == 4
+  assert len(lines) == 1 + len(TROUBLES)
   for line in lines:
     assert '\n' not in line
     words = [word.strip(',.:').split('=')[0] for word in line.split()]

@@ -5,16 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from variants import BLURS, VARIANTS
 
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.nets.layers import (
-  INITS,
-  NORMS,
-  UPSAMPLINGS,
-  Dropout,
-  Net,
-)
+from cyclegan_jax.nets import blur
+from cyclegan_jax.nets.generators import DOWNSAMPLINGS
+from cyclegan_jax.nets.layers import INITS, NORMS, Dropout, Net
 
 
 def count(net, channels=3, size=256):
@@ -23,27 +20,36 @@ def count(net, channels=3, size=256):
   return sum(x.size for x in jax.tree.leaves(shapes['params']))
 
 
+@pytest.mark.parametrize('options', [{}, BLURS], ids=['plain', 'blurs'])
 @pytest.mark.parametrize(
   'name, expected', [('resnet_9blocks', 11378179), ('resnet_6blocks', 7837699)]
 )
-def test_generator_has_the_published_parameters(name, expected):
-  assert count(nets.GENERATORS[name]()) == expected
+def test_generator_has_the_published_parameters(name, expected, options):
+  assert count(nets.GENERATORS[name](**options)) == expected
 
 
+@pytest.mark.parametrize('downsampling', DOWNSAMPLINGS)
 @pytest.mark.parametrize('channels, expected', [(3, 2764737), (6, 2767809)])
-def test_patchgan_has_the_published_parameters(channels, expected):
-  assert count(nets.DISCRIMINATORS['patchgan'](), channels) == expected
+def test_patchgan_has_the_published_parameters(
+  channels, expected, downsampling
+):
+  net = nets.DISCRIMINATORS['patchgan'](downsampling=downsampling)
+  assert count(net, channels) == expected
 
 
-def receptive_field(net, size):
-  images = jnp.zeros((1, size, size, 3))
+def receptive_field(net, size, tap=None):
+  """Pixels that the middle of the output, or of a feature, depends on."""
+  images = jnp.ones((1, size, size, 3))  # of zeros, ReLU has no gradient
   params = tiny.init(net, images)
   # Positive weights: no path from a pixel to the score cancels another.
   params = jax.tree.map(lambda x: jnp.abs(x) + 0.01, params)
 
   def middle_score(x):
-    scores = nets.apply(net, params, x)
-    return scores[0, scores.shape[1] // 2, scores.shape[2] // 2, 0]
+    if tap:
+      x = nets.apply(net, params, x, taps=(tap,), only_taps=True)[tap]
+    else:
+      x = nets.apply(net, params, x)
+    return x[0, x.shape[1] // 2, x.shape[2] // 2, 0]
 
   touched = jnp.abs(jax.grad(middle_score)(images)).sum((0, 3)) > 0
   rows, columns = jnp.where(touched)
@@ -56,13 +62,37 @@ def test_patchgan_sees_the_published_patch(depth, side):
   assert receptive_field(net, side * 2 + 30) == (side, side)
 
 
+@pytest.mark.parametrize('depth, side', [(1, 18), (2, 40), (3, 84)])
+def test_blurred_patchgan_sees_the_patch_of_cut(depth, side):
+  make = tiny.discriminator(
+    width=2, depth=depth, norm='none', downsampling='blur'
+  )
+  assert receptive_field(make(), side * 2 + 30) == (side, side)
+
+
+@pytest.mark.parametrize(
+  'tap, side',
+  [
+    ('padded', 1),
+    ('down_1', 9),
+    ('down_2', 15),
+    ('block_0', 35),
+    ('block_4', 99),
+  ],
+)
+def test_features_see_the_patches_of_cut(tap, side):
+  net = tiny.generator(width=2, depth=5, norm='none', **BLURS)()
+  assert receptive_field(net, 160, tap) == (side, side)
+
+
 def test_pixelgan_sees_a_pixel():
   net = tiny.discriminator('pixelgan', depth=0, norm='none')()
   assert receptive_field(net, 8) == (1, 1)
 
 
-def test_patchgan_map_is_30_at_256_and_14_at_128():
-  net = nets.DISCRIMINATORS['patchgan']()
+@pytest.mark.parametrize('downsampling', DOWNSAMPLINGS)
+def test_patchgan_map_is_30_at_256_and_14_at_128(downsampling):
+  net = nets.DISCRIMINATORS['patchgan'](downsampling=downsampling)
   for size, side in ((256, 30), (128, 14)):
     images = jnp.zeros((1, size, size, 3))
     scores = jax.eval_shape(net.init_with_output, jax.random.PRNGKey(0), images)
@@ -76,10 +106,13 @@ def test_patchgan_refuses_pictures_that_leave_no_score():
     jax.eval_shape(net.init, jax.random.PRNGKey(0), jnp.zeros((1, 23, 24, 3)))
 
 
-@pytest.mark.parametrize('name', sorted(nets.GENERATORS))
+@pytest.mark.parametrize(
+  'name, options',
+  [(name, {}) for name in sorted(nets.GENERATORS)] + VARIANTS,
+)
 @pytest.mark.parametrize('height, width', [(32, 32), (33, 50), (9, 8)])
-def test_output_is_as_large_as_the_input(name, height, width):
-  net = tiny.generator(name)(out_channels=2)
+def test_output_is_as_large_as_the_input(name, options, height, width):
+  net = tiny.generator(name, **options)(out_channels=2)
   images = jnp.zeros((1, height, width, 5))
   output, _ = jax.eval_shape(
     net.init_with_output, jax.random.PRNGKey(0), images
@@ -100,12 +133,9 @@ def test_odd_sizes_are_mirrored_and_cropped_back(rng):
 
 
 @pytest.mark.parametrize('norm', sorted(NORMS))
-@pytest.mark.parametrize('upsampling', sorted(UPSAMPLINGS))
-@pytest.mark.parametrize('name', ['resnet', 'unet'])
-def test_bfloat16_keeps_parameters_and_output_float32(name, upsampling, norm):
-  make = tiny.generator(
-    name, upsampling=upsampling, norm=norm, dtype=jnp.bfloat16
-  )
+@pytest.mark.parametrize('name, options', VARIANTS)
+def test_bfloat16_keeps_parameters_and_output_float32(name, options, norm):
+  make = tiny.generator(name, norm=norm, dtype=jnp.bfloat16, **options)
   images = jnp.zeros((1, 16, 16, 3))
   net = make(out_channels=3)
   output, variables = jax.eval_shape(
@@ -115,8 +145,9 @@ def test_bfloat16_keeps_parameters_and_output_float32(name, upsampling, norm):
   assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
 
 
-def test_bfloat16_computes_in_bfloat16_with_float32_statistics():
-  net = tiny.generator(dtype=jnp.bfloat16)(out_channels=3)
+@pytest.mark.parametrize('options', [{}, BLURS], ids=['plain', 'blurs'])
+def test_bfloat16_computes_in_bfloat16_with_float32_statistics(options):
+  net = tiny.generator(dtype=jnp.bfloat16, **options)(out_channels=3)
   images = jnp.zeros((1, 16, 16, 3))
   params = tiny.init(net, images)
   jaxpr = jax.make_jaxpr(lambda p, x: nets.apply(net, p, x))(params, images)
@@ -256,7 +287,7 @@ def test_dropout_keeps_the_mean_and_drops_its_share():
   assert float((dropped == 0).mean()) == pytest.approx(0.25, abs=0.01)
 
 
-def test_resize_upsampling_of_a_constant_is_constant():
+def test_upsamplings_of_a_constant_are_constant():
   """What a checkerboard is not; the transposed convolution fails this."""
 
   def spread(upsampling):
@@ -270,6 +301,31 @@ def test_resize_upsampling_of_a_constant_is_constant():
     )
 
   assert spread('resize') < 1e-5 < 1e-4 < spread('transpose')
+  assert spread('blur') < 1e-5
+
+
+def test_blurs_of_a_row_by_hand():
+  row = np.float32([0, 8, 4, 12])
+  picture = jnp.asarray(row.reshape(1, 1, 4, 1))
+  both = jnp.concatenate([picture, picture], 1)
+  # Mirrored 8 | 0 8 4 12 | 4, of which the 2nd and the 4th pixel stay.
+  np.testing.assert_array_equal(blur.down(both)[0, 0, :, 0], [4, 7])
+  doubled = blur.up(picture)
+  assert doubled.shape == (1, 2, 8, 1)
+  for line in doubled[0, ..., 0]:
+    np.testing.assert_array_equal(line, [0, 2, 6, 7, 5, 6, 10, 12])
+  columns = picture.transpose(0, 2, 1, 3)
+  np.testing.assert_array_equal(blur.up(columns), doubled.transpose(0, 2, 1, 3))
+
+
+@pytest.mark.parametrize('side, halved', [(2, 1), (3, 2), (7, 4), (8, 4)])
+def test_blurs_round_odd_sizes_up_and_keep_constants(side, halved):
+  picture = jnp.full((1, side, 2 * side, 2), 0.7)
+  down, up = blur.down(picture), blur.up(picture)
+  assert down.shape == (1, halved, side, 2)
+  assert up.shape == (1, 2 * side, 4 * side, 2)
+  np.testing.assert_allclose(down, 0.7, rtol=1e-6)
+  np.testing.assert_allclose(up, 0.7, rtol=1e-6)
 
 
 def test_unknown_names_list_the_known():
@@ -278,6 +334,26 @@ def test_unknown_names_list_the_known():
   with pytest.raises(UserError, match='norm=.*instance'):
     net = tiny.generator(norm='layer')(out_channels=3)
     tiny.init(net, jnp.zeros((1, 16, 16, 3)))
+
+
+@pytest.mark.parametrize(
+  'section, name, options',
+  [
+    ('generator', 'unet', {'upsampling': 'blur'}),
+    ('generator', 'resnet', {'upsampling': 'nearest'}),
+    ('generator', 'resnet', {'downsampling': 'pool'}),
+    ('generator', 'resnet', {'padding': 'zeros'}),
+    ('discriminator', 'patchgan', {'downsampling': 'pool'}),
+  ],
+)
+def test_layers_that_a_network_does_not_have_are_refused(
+  section, name, options
+):
+  net = getattr(tiny, section)(name, **options)()
+  ((option, value),) = options.items()
+  with pytest.raises(UserError, match=f"{section}.{option}='{value}'") as e:
+    jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+  assert '\n' not in str(e.value)
 
 
 def test_a_depth_for_a_name_that_fixes_it_is_refused():

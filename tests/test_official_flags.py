@@ -23,12 +23,19 @@ n_epochs_decay beta1 lr gan_mode pool_size lr_policy lr_decay_iters lambda_A
 lambda_B lambda_identity lambda_L1 results_dir aspect_ratio eval num_test
 model_suffix
 """
-OFFICIAL = _OFFICIAL.split()
+# And of CUT's, what it has beside them.
+_CUT = """
+CUT_mode lambda_GAN lambda_NCE nce_idt nce_layers netF netF_nc nce_T num_patches
+flip_equivariance no_antialias no_antialias_up normG normD
+"""
+OFFICIAL = (_OFFICIAL + _CUT).split()
 SAMPLES = {'model': 'cycle_gan', 'direction': 'BtoA', 'netD': 'pixel'} | {
   'dataset_mode': 'unaligned',
   'gpu_ids': '0',
   'lr_policy': 'cosine',
   'norm': 'batch',
+  'CUT_mode': 'FastCUT',
+  'nce_idt': 'False',
 }
 
 
@@ -163,3 +170,16 @@ def test_flags_of_the_program_are_its_own():
   official.check(['x', '--seed=3', '--epoch', '7'], ['seed', 'epoch'])
   official.check(['x', '--', '--dataroot=x'], [])
   official.check(['x', 'dataroot', '-1'], [])
+
+
+@pytest.mark.parametrize(
+  'words, expected',
+  [
+    (['--lambda_NCE=1'], 'loss.nce=0.5 --config.loss.nce_identity=0.5'),
+    (['--CUT_mode=FastCUT', '--lambda_NCE=10'], '--config.loss.nce=10'),
+    (['--CUT_mode=FastCUT'], '--config.method=fastcut'),
+    (['--nce_idt=False'], '--config.loss.nce_identity=0'),
+  ],
+)
+def test_weights_of_cut_are_worked_out(words, expected, capsys):
+  assert expected in answer('main', *words, capsys=capsys)

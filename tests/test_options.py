@@ -12,18 +12,22 @@ from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.methods.base import Choices
+from cyclegan_jax.methods.contrast import Contrast
 from cyclegan_jax.metrics.base import Needs
 from cyclegan_jax.metrics.table import table
 from cyclegan_jax.metrics.test_set import truth
+from cyclegan_jax.nets.heads import ProjectionHead
 from cyclegan_jax.training import evaluation, optim
 from cyclegan_jax.training.run import Logging, Run
 
 
 def names():
   """Fields and parameters below the config, where options may end."""
-  for values in (Run, Logging, Dataset, Preprocess, Choices, Needs):
+  for values in (Run, Logging, Dataset, Preprocess, Choices, Needs, Contrast):
     yield from values._fields
-  for make in (*nets.GENERATORS.values(), *nets.DISCRIMINATORS.values()):
+  tables = (nets.GENERATORS, nets.DISCRIMINATORS)
+  networks = [make for table in tables for make in table.values()]
+  for make in (*networks, ProjectionHead):
     network = getattr(make, 'func', make)
     yield from (field.name for field in dataclasses.fields(network))
   for function in (
@@ -46,4 +50,5 @@ def test_an_option_keeps_its_name(option):
   section, _, name = option.rpartition('.')
   found = set(names())
   per_domain = name.removesuffix('_a').removesuffix('_b')
-  assert found & {name, f'{section}_{name}', per_domain}, option
+  per_group = name.removesuffix('_heads')
+  assert found & {name, f'{section}_{name}', per_domain, per_group}, option

@@ -185,12 +185,21 @@ def test_an_unwritable_place_is_one_line(tmp_path):
     pth.write(tmp_path / 'file' / 'a.pth', {'a': NUMBERS})
 
 
-# (kind, name, depth, side of a picture)
+STRIDE, BLUR = {'downsampling': 'stride'}, {'downsampling': 'blur'}
+CYCLEGAN = STRIDE | {'upsampling': 'transpose', 'dropout': 0.0}
+CUT = BLUR | {'upsampling': 'blur', 'dropout': 0.0}
+# (kind, name, depth, the other options that a file determines)
 NETWORKS = [
-  ('generator', 'resnet', 1, 16),
-  ('generator', 'unet', 2, 16),
-  ('discriminator', 'patchgan', 2, 16),
-  ('discriminator', 'pixelgan', 0, 16),
+  ('generator', 'resnet', 1, CYCLEGAN),
+  ('generator', 'resnet', 1, CUT),
+  ('generator', 'resnet', 2, CYCLEGAN | BLUR),
+  ('generator', 'resnet', 2, CUT | STRIDE),
+  ('generator', 'resnet', 2, CUT | {'dropout': 0.5}),
+  ('generator', 'unet', 2, {'dropout': 0.0}),
+  ('discriminator', 'patchgan', 2, STRIDE),
+  ('discriminator', 'patchgan', 1, BLUR),
+  ('discriminator', 'patchgan', 2, BLUR),
+  ('discriminator', 'pixelgan', 0, {}),
 ]
 
 
@@ -214,17 +223,15 @@ def draw(kind, name, depth, norm='instance', channels=3, seed=0, **options):
 @pytest.mark.parametrize(
   'norm', ['instance', 'instance_affine', 'batch', 'none']
 )
-@pytest.mark.parametrize('kind, name, depth, side', NETWORKS)
-def test_every_network_is_recognised(kind, name, depth, side, norm, tmp_path):
-  options, params = draw(kind, name, depth, norm)
+@pytest.mark.parametrize('kind, name, depth, others', NETWORKS)
+def test_every_network_is_recognised(kind, name, depth, others, norm, tmp_path):
+  options, params = draw(kind, name, depth, norm, **others)
   state = pth.export(kind, options, params)
   pth.write(tmp_path / 'a.pth', state)
   network = pth.recognise(pth.read(tmp_path / 'a.pth'))
   assert (network.kind, network.in_channels) == (kind, 3)
   assert network.out_channels == (3 if kind == 'generator' else 1)
-  assert network.options == options | (
-    {'dropout': 0.0} if kind == 'generator' else {}
-  )
+  assert network.options == options
   assert pth.has_averages(network.params) == (norm == 'batch')
   again = pth.export(kind, network.options, network.params)
   assert_equal(again, state)
@@ -235,7 +242,7 @@ def test_every_network_is_recognised(kind, name, depth, side, norm, tmp_path):
     np.testing.assert_array_equal(x, y)
 
 
-def test_the_published_networks(tmp_path):
+def test_the_published_networks():
   """Keys and shapes of the official horse2zebra generator, from the paper."""
   blocks, w = 9, 64
   shapes = {'model.1': (w, 3, 7, 7), 'model.4': (2 * w, w, 3, 3)}
@@ -255,20 +262,66 @@ def test_the_published_networks(tmp_path):
     state[f'{norm}.running_mean'] = np.zeros(outputs)
   del state['model.27.running_mean']
   network = pth.recognise(state)
-  assert network.options == {
-    'name': 'resnet',
-    'depth': 9,
-    'width': 64,
-    'norm': 'instance',
-    'dropout': 0.0,
-  }
+  assert (
+    network.options
+    == {
+      'name': 'resnet',
+      'depth': 9,
+      'width': 64,
+      'norm': 'instance',
+    }
+    | CYCLEGAN
+  )
   sizes = [x.size for x in jax.tree.leaves(network.params)]
   assert sum(sizes) == 11_378_179
 
 
-def broken(change):
-  options, params = draw('generator', 'resnet', 1, 'batch')
-  state = pth.export('generator', options, params)
+def test_the_networks_of_cut():
+  """Keys and shapes of the files of CUT, which has blurs everywhere."""
+  w = 64
+  kernels = {1: (w, 3, 7), 4: (2 * w, w, 3), 8: (4 * w, 2 * w, 3)}
+  kernels |= {
+    f'{i}.conv_block.{j}': (4 * w, 4 * w, 3)
+    for i in range(12, 21)
+    for j in (1, 5)
+  }
+  kernels |= {22: (2 * w, 4 * w, 3), 26: (w, 2 * w, 3), 30: (3, w, 7)}
+  filters = {7: (2 * w, 3), 11: (4 * w, 3), 21: (4 * w, 4), 25: (2 * w, 4)}
+  network = pth.recognise(state_of_cut(kernels, filters))
+  known = {'depth': 9, 'width': w, 'norm': 'instance'}
+  assert network.options == {'name': 'resnet'} | known | CUT
+  sizes = [x.size for x in jax.tree.leaves(network.params)]
+  assert sum(sizes) == 11_378_179
+
+  kernels = {0: (w, 3, 4), 3: (2 * w, w, 4), 7: (4 * w, 2 * w, 4)}
+  kernels |= {11: (8 * w, 4 * w, 4), 14: (1, 8 * w, 4)}
+  filters = {2: (w, 3), 6: (2 * w, 3), 10: (4 * w, 3)}
+  network = pth.recognise(state_of_cut(kernels, filters))
+  assert network.options == {'name': 'patchgan'} | known | BLUR | {'depth': 3}
+  sizes = [x.size for x in jax.tree.leaves(network.params)]
+  assert sum(sizes) == 2_764_737
+
+
+def state_of_cut(kernels, filters):
+  """A state_dict of kernels (outputs, inputs, side) and filters."""
+  state = {}
+  for place, (outputs, inputs, side) in kernels.items():
+    shape = outputs, inputs, side, side
+    state[f'model.{place}.weight'] = np.zeros(shape, np.float32)
+    state[f'model.{place}.bias'] = np.zeros(outputs, np.float32)
+  for place, (channels, side) in filters.items():
+    taps = {3: [1, 2, 1], 4: [1, 3, 3, 1]}[side]
+    taps = np.tile(np.outer(taps, taps) / 16, (channels, 1, 1, 1))
+    state[f'model.{place}.filt'] = taps.astype(np.float32)
+  return state
+
+
+def broken(change, name='resnet', **others):
+  kind = 'generator' if name == 'resnet' else 'discriminator'
+  options, params = draw(
+    kind, name, 1 + (name == 'patchgan'), 'batch', **others
+  )
+  state = pth.export(kind, options, params)
   change(state)
   return state
 
@@ -321,6 +374,59 @@ def test_what_does_not_fit_is_named(change, message):
   assert 'a.pth' in str(error.value) and '\n' not in str(error.value)
 
 
+# (name of the network, place of a filter)
+PLACES_OF_FILTERS = [
+  *(('resnet', place) for place in (7, 11, 13, 17)),
+  *(('patchgan', place) for place in (2, 6)),
+]
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (None, 'is missing'),
+    (lambda filt: filt + 0.1, "is another filter than CUT's"),
+    (lambda filt: filt * np.float32(np.nan), 'is another filter'),
+    (lambda filt: filt[:1], r'has shape \(1, 1, ., .\), not \('),
+    (lambda filt: filt[:0], r'has shape \(0, 1, ., .\), not \('),
+    (lambda filt: filt[..., :2], r'has shape \(.*, 2\), not \('),
+    (lambda filt: filt[0], r'has shape \(1, ., .\), not \('),
+  ],
+)
+@pytest.mark.parametrize('name, place', PLACES_OF_FILTERS)
+def test_a_filter_that_does_not_fit_is_named(name, place, change, message):
+  key = f'model.{place}.filt'
+
+  def spoil(state):
+    filt = state.pop(key)
+    if change:
+      state[key] = change(filt)
+
+  others = CUT if name == 'resnet' else BLUR
+  with pytest.raises(UserError, match=f"'{key}' {message}") as error:
+    pth.recognise(broken(spoil, name, **others), 'a.pth')
+  assert 'a.pth' in str(error.value) and '\n' not in str(error.value)
+
+
+def test_places_of_filters_are_all_of_them():
+  for name, others in (('resnet', CUT), ('patchgan', BLUR)):
+    state = broken(lambda state: None, name, **others)
+    found = [(name, x) for x in state if x.endswith('.filt')]
+    assert found == [
+      (n, f'model.{place}.filt') for n, place in PLACES_OF_FILTERS if n == name
+    ]
+
+
+def test_filters_of_half_precision_are_known():
+  def halve(state):
+    for key in state:
+      if key.endswith('.filt'):
+        state[key] = state[key].astype(ml_dtypes.bfloat16)
+
+  network = pth.recognise(broken(halve, **CUT))
+  assert network.options['upsampling'] == 'blur'
+
+
 def test_depths_beyond_reason_are_refused():
   kernel = np.zeros((1, 1, 1, 1), np.float32)
   levels = {
@@ -346,10 +452,17 @@ def test_counts_of_any_size_come_back():
     assert leaf.export(digits).dtype == np.int64
 
 
-def test_networks_without_a_counterpart_are_not_exported():
-  options, params = draw('generator', 'resnet', 1, upsampling='resize')
-  with pytest.raises(UserError, match="generator.upsampling='resize'"):
+@pytest.mark.parametrize(
+  'option, value', [('upsampling', 'resize'), ('padding', 'replicate')]
+)
+def test_options_without_a_counterpart_are_not_exported(option, value):
+  options, params = draw('generator', 'resnet', 1, **{option: value})
+  with pytest.raises(UserError, match=f"generator.{option}='{value}'") as e:
     pth.export('generator', options, params)
+  assert '\n' not in str(e.value)
+
+
+def test_other_weights_than_the_options_say_are_not_exported():
   options, params = draw('generator', 'resnet', 1)
   for other, weights in (
     (options | {'depth': 2}, params),
@@ -397,13 +510,14 @@ def test_a_model_is_put_together_of_files(tmp_path):
       'depth': 1,
       'width': 4,
       'norm': 'instance',
-      'dropout': 0.0,
+      **CYCLEGAN,
     },
     'discriminator': {
       'name': 'patchgan',
       'depth': 1,
       'width': 4,
       'norm': 'instance',
+      **STRIDE,
     },
     'data': {'channels_a': 3, 'channels_b': 3},
   }

@@ -9,6 +9,8 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+import test_pth
+from test_torch_parity import BlurDown, BlurUp  # skips without PyTorch
 
 from cyclegan_jax import nets, pth
 from cyclegan_jax.common.errors import UserError
@@ -44,18 +46,32 @@ class Block(nn.Module):
 
 
 class Resnet(nn.Module):
-  def __init__(self, norm, bias, blocks=2, dropout=False, outputs=3):
+  """CycleGAN's; `down` and `up` say where it has the blurs of CUT."""
+
+  def __init__(
+    self,
+    norm,
+    bias,
+    blocks=2,
+    dropout=False,
+    outputs=3,
+    down=False,
+    up=False,
+  ):
     super().__init__()
     w = WIDTH
     steps = [nn.ReflectionPad2d(3), nn.Conv2d(3, w, 7, bias=bias), norm(w)]
     steps.append(nn.ReLU(True))
     for k in (w, 2 * w):
-      down = nn.Conv2d(k, 2 * k, 3, 2, 1, bias=bias)
-      steps += [down, norm(2 * k), nn.ReLU(True)]
+      conv = nn.Conv2d(k, 2 * k, 3, 1 if down else 2, 1, bias=bias)
+      steps += [conv, norm(2 * k), nn.ReLU(True)] + [BlurDown(2 * k)] * down
     steps += [Block(4 * w, norm, bias, dropout) for _ in range(blocks)]
     for k in (4 * w, 2 * w):
-      up = nn.ConvTranspose2d(k, k // 2, 3, 2, 1, 1, bias=bias)
-      steps += [up, norm(k // 2), nn.ReLU(True)]
+      if up:
+        steps += [BlurUp(k), nn.Conv2d(k, k // 2, 3, 1, 1, bias=bias)]
+      else:
+        steps.append(nn.ConvTranspose2d(k, k // 2, 3, 2, 1, 1, bias=bias))
+      steps += [norm(k // 2), nn.ReLU(True)]
     steps += [nn.ReflectionPad2d(3), nn.Conv2d(w, outputs, 7), nn.Tanh()]
     self.model = nn.Sequential(*steps)
 
@@ -108,13 +124,18 @@ class Unet(nn.Module):
 
 
 class Patch(nn.Module):
-  def __init__(self, norm, bias, layers=3):
+  def __init__(self, norm, bias, layers=3, down=False):
     super().__init__()
-    steps = [nn.Conv2d(3, WIDTH, 4, 2, 1), nn.LeakyReLU(0.2, True)]
+    halving = 1 if down else 2
+    steps = [nn.Conv2d(3, WIDTH, 4, halving, 1), nn.LeakyReLU(0.2, True)]
+    steps += [BlurDown(WIDTH)] * down
     for i in range(1, layers + 1):
       k, before = (WIDTH * min(2**j, 8) for j in (i, i - 1))
-      conv = nn.Conv2d(before, k, 4, 1 + (i < layers), 1, bias=bias)
+      halves = i < layers
+      stride = halving if halves else 1
+      conv = nn.Conv2d(before, k, 4, stride, 1, bias=bias)
       steps += [conv, norm(k), nn.LeakyReLU(0.2, True)]
+      steps += [BlurDown(k)] * (down and halves)
     self.model = nn.Sequential(*steps, nn.Conv2d(k, 1, 4, 1, 1))
 
   def forward(self, x):
@@ -137,6 +158,30 @@ class Pixel(nn.Module):
 # name of a case -> (official class, our options, height, width)
 CASES = {
   'resnet 2 blocks': (Resnet, {'name': 'resnet', 'depth': 2}, 20, 28),
+  'resnet of CUT': (
+    partial(Resnet, down=True, up=True),
+    {'name': 'resnet', 'depth': 2} | test_pth.CUT,
+    20,
+    28,
+  ),
+  'resnet, blurs down': (
+    partial(Resnet, down=True),
+    {'name': 'resnet', 'depth': 2} | test_pth.BLUR,
+    16,
+    24,
+  ),
+  'resnet, blurs up': (
+    partial(Resnet, up=True),
+    {'name': 'resnet', 'depth': 2, 'upsampling': 'blur'},
+    16,
+    24,
+  ),
+  'resnet of CUT, dropout': (
+    partial(Resnet, down=True, up=True, dropout=True),
+    {'name': 'resnet', 'depth': 2} | test_pth.CUT | {'dropout': 0.5},
+    16,
+    16,
+  ),
   'resnet 6 blocks': (
     partial(Resnet, blocks=6),
     {'name': 'resnet', 'depth': 6},
@@ -169,10 +214,29 @@ CASES = {
     128,
     160,
   ),
+  'patchgan of CUT': (
+    partial(Patch, down=True),
+    {'name': 'patchgan', 'depth': 3} | test_pth.BLUR,
+    37,
+    50,
+  ),
+  'patchgan of CUT, 1 layer': (
+    partial(Patch, down=True, layers=1),
+    {'name': 'patchgan', 'depth': 1} | test_pth.BLUR,
+    17,
+    22,
+  ),
   'pixelgan': (Pixel, {'name': 'pixelgan', 'depth': 0}, 5, 7),
 }
 # A network of each class with every norm, the others with one.
 EVERY_NORM = ('resnet 2 blocks', 'unet 5 levels', 'patchgan', 'pixelgan')
+# What is found in a file where its case does not say otherwise.
+FOUND = {
+  'resnet': test_pth.CYCLEGAN,
+  'unet': {'dropout': 0.0},
+  'patchgan': test_pth.STRIDE,
+  'pixelgan': {},
+}
 COMBINED = [
   (case, norm)
   for i, case in enumerate(CASES)
@@ -200,6 +264,8 @@ def official(case, norm, seed=0):
         x.uniform_(0.5, 2)
       elif name.endswith('num_batches_tracked'):
         x.fill_(2**24 + 1 + len(name))
+      elif name.endswith('.filt'):
+        continue
       elif x.ndim == 4:
         x.normal_(0, 1 / np.sqrt(x[0].numel()))
       else:
@@ -237,10 +303,8 @@ def through_a_file(net, folder, **options):
 def test_official_networks_give_the_same(case, norm, tmp_path):
   net, options, height, width = official(case, norm)
   network = through_a_file(net, tmp_path)
-  known = {'width': WIDTH, 'norm': OURS.get(norm, norm)} | options
-  if network.kind == 'generator':
-    known = {'dropout': 0.0} | known
-  assert network.options == known
+  known = {'width': WIDTH, 'norm': OURS.get(norm, norm)}
+  assert network.options == FOUND[options['name']] | known | options
   images = draw(height, width)
   # As the official test.py without --eval; dropout is random there.
   for module in net.modules():
@@ -250,6 +314,18 @@ def test_official_networks_give_the_same(case, norm, tmp_path):
   output = output_of(network, images)
   assert output.shape == expected.shape
   np.testing.assert_allclose(output, expected, atol=1e-5)
+
+
+def test_the_modules_of_cut_have_its_names():
+  generator = partial(CASES['resnet of CUT'][0], blocks=9)
+  blocks = [f'{i}.conv_block.{j}' for i in range(12, 21) for j in (1, 5)]
+  for make, kernels, filters in (
+    (generator, [1, 4, 8, *blocks, 22, 26, 30], [7, 11, 21, 25]),
+    (CASES['patchgan of CUT'][0], [0, 3, 7, 11, 14], [2, 6, 10]),
+  ):
+    names = [f'model.{i}.{x}' for i in kernels for x in ('weight', 'bias')]
+    names += [f'model.{i}.filt' for i in filters]
+    assert set(make(NORMS['instance'], True).state_dict()) == set(names)
 
 
 @pytest.mark.parametrize('case', EVERY_NORM)

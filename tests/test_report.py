@@ -367,6 +367,70 @@ def test_broken_extras_are_said_and_not_fatal(folder):
   assert 'test_metrics.json' in content['tests']['note']
 
 
+def write_best(folder, **changes):
+  """The figures of a run of 40 steps whose best weights are of step 20."""
+  last = [
+    {'direction': 'a2b', 'candidate': 'translated', 'L1': 0.5, 'PSNR': 9.0},
+    {'direction': 'a2b', 'candidate': 'copy the input', 'L1': 0.7},
+  ]
+  (folder / 'test_metrics.json').write_text(json.dumps(last))
+  lines = [
+    line(20, **{'test/a2b/L1': 0.25, 'test/a2b/LPIPS': 0.125}),
+    line(40, **{'test/a2b/L1': 0.5, 'test/a2b/LPIPS': 0.375}),
+  ]
+  (folder / 'metrics.jsonl').write_text(''.join(lines))
+  rows = [
+    {'direction': 'a2b', 'candidate': 'translated', 'L1': 0.25, 'LPIPS': 0.125}
+  ]
+  kept = {'step': 20, 'best': 'lpips b2a', 'value': 0.125, 'rows': rows}
+  (folder / 'best').mkdir()
+  (folder / 'best/evaluation.json').write_text(json.dumps(kept | changes))
+
+
+def test_best_weights_have_a_line_below_the_last(folder):
+  write_best(folder)
+  tests = Page(report.write(folder)).content['tests']
+  assert tests['heads'] == ['direction', 'candidate', 'L1', 'PSNR', 'LPIPS']
+  last, best = 'translated, last', 'translated, best by lpips b2a'
+  assert tests['rows'] == [
+    ['a2b', last, 0.5, 9.0, 0.375],
+    ['a2b', best, 0.25, None, 0.125],
+    ['a2b', 'copy the input', 0.7, None, None],
+  ]
+  assert '(0.1250) are of step 20, the last ones at step 40' in tests['best']
+  # Steps after the last measuring are those of the other figures.
+  with (folder / 'metrics.jsonl').open('a') as file:
+    file.write(line(50, loss_gen=1.0))
+  tests = Page(report.write(folder)).content['tests']
+  assert tests['rows'][0] == ['a2b', last, 0.5, 9.0, None]
+  assert 'last ones' not in tests['best']
+  # Without true pairs there are the figures of training alone.
+  (folder / 'test_metrics.json').unlink()
+  tests = Page(report.write(folder)).content['tests']
+  assert tests['rows'] == [
+    ['a2b', last, 0.5, 0.375],
+    ['a2b', best, 0.25, 0.125],
+  ]
+  (folder / 'metrics.jsonl').unlink()
+  tests = Page(report.write(folder)).content['tests']
+  assert tests['rows'] == [['a2b', best, 0.25, 0.125]]
+
+
+@pytest.mark.parametrize('spoilt', [{'rows': [1]}, {'step': None}])
+def test_best_weights_that_cannot_be_read_leave_the_last(folder, spoilt):
+  write_best(folder, **spoilt)
+  tests = Page(report.write(folder)).content['tests']
+  assert [row[1] for row in tests['rows']] == ['translated', 'copy the input']
+  assert 'best' not in tests
+
+
+@needs_browser
+def test_a_browser_draws_the_line_of_best_weights(folder, tmp_path):
+  write_best(folder)
+  page = drawn(report.write(folder), tmp_path, 1280)
+  assert page.count('strong') == 2
+
+
 def test_a_missing_data_set_is_said(tmp_path):
   folder = tiny.save_model(
     tmp_path / 'run', data__source='folder', data__root=str(tmp_path / 'gone')

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tiny
 from flax import traverse_util
+from variants import BLURS, VARIANTS
 
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.inference import tiled
 from cyclegan_jax.inference.tiled import layers, walk
-from cyclegan_jax.nets.layers import NORMS, UPSAMPLINGS
+from cyclegan_jax.nets.layers import NORMS
 
 
 def make(name='resnet', *, channels=3, size=16, **options):
@@ -49,10 +50,9 @@ def assert_exact(net, params, image, tolerance=1e-4, **options):
 
 
 @pytest.mark.parametrize('norm', NORMS)
-@pytest.mark.parametrize('upsampling', UPSAMPLINGS)
-@pytest.mark.parametrize('name', ['resnet', 'unet'])
-def test_every_layer_is_as_in_one_piece(name, upsampling, norm):
-  net, params = make(name, upsampling=upsampling, norm=norm)
+@pytest.mark.parametrize('name, options', VARIANTS)
+def test_every_layer_is_as_in_one_piece(name, options, norm):
+  net, params = make(name, norm=norm, **options)
   assert_exact(net, params, picture(70, 53))
 
 
@@ -72,14 +72,16 @@ def test_every_generator_has_a_form(name):
   assert_exact(*make(name, width=2), picture(30, 41))
 
 
+@pytest.mark.parametrize('options', [{}, BLURS], ids=['plain', 'blurs'])
 @pytest.mark.parametrize('size', [(1, 6), (3, 33), (64, 32), (65, 95)])
-def test_sizes_below_at_and_beyond_tiles(size):
-  assert_exact(*make(), picture(*size))
+def test_sizes_below_at_and_beyond_tiles(size, options):
+  assert_exact(*make(**options), picture(*size))
 
 
+@pytest.mark.parametrize('options', [{}, BLURS], ids=['plain', 'blurs'])
 @pytest.mark.parametrize('tile', [16, 48])
-def test_any_tile_does(tile):
-  assert_exact(*make(), picture(66, 70), tile=tile)
+def test_any_tile_does(tile, options):
+  assert_exact(*make(**options), picture(66, 70), tile=tile)
 
 
 def test_other_channels():
@@ -121,8 +123,9 @@ def test_statistics_are_exact():
   np.testing.assert_allclose(variance, both.var(0), rtol=1e-3)
 
 
-def test_a_new_size_compiles_nothing():
-  net, params = make(depth=2)
+@pytest.mark.parametrize('options', [{}, BLURS], ids=['plain', 'blurs'])
+def test_a_new_size_compiles_nothing(options):
+  net, params = make(depth=2, **options)
   tiled.apply(net, params, picture(40, 36), tile=32)
   count = layers._convolve._cache_size(), layers._add._cache_size()
   tiled.apply(net, params, picture(97, 50), tile=32)
@@ -144,9 +147,18 @@ def all_in_scratch(monkeypatch):
   return made
 
 
-def test_scratch_is_used_and_left_empty(tmp_path, all_in_scratch):
-  assert_exact(*make(), picture(70, 53), scratch=tmp_path)
-  assert len(all_in_scratch) == 6  # all but the two of full resolution
+@pytest.mark.parametrize(
+  'options, count',
+  # All but what has full resolution: the first layer's output and the last
+  # norm's, and with blurs what the first blur reads and the last one makes.
+  [({}, 6), (BLURS, 8)],
+  ids=['plain', 'blurs'],
+)
+def test_scratch_is_used_and_left_empty(
+  options, count, tmp_path, all_in_scratch
+):
+  assert_exact(*make(**options), picture(70, 53), scratch=tmp_path)
+  assert len(all_in_scratch) == count
   assert not list(tmp_path.iterdir())
 
 
@@ -172,19 +184,35 @@ def test_a_full_disk_is_one_line(tmp_path, all_in_scratch, monkeypatch):
   assert str(tmp_path) in str(e.value)
 
 
-def test_progress_goes_up_to_one():
-  seen = []
-  tiled.apply(*make(), picture(70, 53), tile=32, progress=seen.append)
+@pytest.mark.parametrize('name, options', VARIANTS)
+def test_progress_goes_up_to_one(name, options):
+  seen, made = [], make(name, **options)
+  tiled.apply(*made, picture(70, 53), tile=32, progress=seen.append)
   assert seen == sorted(seen) and seen[0] > 0 and seen[-1] == 1
   assert len(seen) > 20
 
 
-def test_memory_of_a_whole_picture():
-  net = nets.GENERATORS['resnet_9blocks']()
-  # Measured in processes of their own: 1.45, 5.42, 2.21 GiB (performance.md).
-  for side, gib in ((1024, 1.45), (2048, 5.42), (1448, 2.21)):
+# Options of a ResNet -> {side of a picture: GiB}, of the most that a process of
+# its own held (performance.md).
+MEASURED = [
+  ({}, {1024: 1.45, 2048: 5.42, 1448: 2.21}),
+  ({'upsampling': 'blur'}, {1024: 1.32, 1448: 2.13}),
+  (BLURS, {1024: 1.64, 1448: 2.68}),
+  ({'downsampling': 'blur'}, {1024: 2.14, 1448: 3.73}),
+  (BLURS | {'upsampling': 'resize'}, {1024: 1.72, 1448: 2.75}),
+]
+
+
+@pytest.mark.parametrize('options, measured', MEASURED)
+def test_memory_of_a_whole_picture(options, measured):
+  net = nets.GENERATORS['resnet_9blocks'](**options)
+  for side, gib in measured.items():
     estimate = tiled.whole_bytes(net, side, side) / 2**30
     assert gib <= estimate < 1.5 * gib
+
+
+def test_memory_follows_the_padded_size_and_the_dtype():
+  net = nets.GENERATORS['resnet_9blocks']()
   assert tiled.whole_bytes(net, 61, 62) == tiled.whole_bytes(net, 64, 64)
   half = net.clone(dtype=jnp.bfloat16)
   assert tiled.whole_bytes(half, 64, 64) * 2 == tiled.whole_bytes(net, 64, 64)

@@ -18,6 +18,7 @@ from cyclegan_jax.training import optim
 
 torch = pytest.importorskip('torch')
 nn = torch.nn
+functional = nn.functional
 
 TOLERANCE = 1e-5
 BATCH, INPUTS, OUTPUTS, WIDTH = 2, 3, 2, 8
@@ -29,6 +30,7 @@ TORCH_NORMS = {
   'batch_frozen': lambda features: nn.BatchNorm2d(features).eval(),
   'none': lambda features: nn.Identity(),
 }
+TORCH_PADS = {'reflect': nn.ReflectionPad2d, 'replicate': nn.ReplicationPad2d}
 # What a PyTorch layer calls a Flax layer's parameters.
 TORCH_NAMES = {
   'kernel': 'weight',
@@ -37,6 +39,37 @@ TORCH_NAMES = {
   'mean': 'running_mean',
   'var': 'running_var',
 }
+
+
+class Blur(nn.Module):
+  """The same filter for each channel, which is no parameter."""
+
+  def __init__(self, channels, taps, total):
+    super().__init__()
+    taps = torch.tensor(taps, dtype=torch.float32)
+    filt = torch.outer(taps, taps) / total
+    self.register_buffer('filt', filt.repeat(channels, 1, 1, 1))
+
+
+class BlurDown(Blur):
+  def __init__(self, channels):
+    super().__init__(channels, [1, 2, 1], 16)
+
+  def forward(self, x):
+    x = functional.pad(x, (1, 1, 1, 1), 'reflect')
+    return functional.conv2d(x, self.filt, stride=2, groups=x.shape[1])
+
+
+class BlurUp(Blur):
+  def __init__(self, channels):
+    super().__init__(channels, [1, 3, 3, 1], 64 / 4)
+
+  def forward(self, x):
+    x = functional.pad(x, (1, 1, 1, 1), 'replicate')
+    x = functional.conv_transpose2d(
+      x, self.filt, stride=2, padding=2, groups=x.shape[1]
+    )
+    return x[:, :, 1:-1, 1:-1]
 
 
 class Layers(dict):
@@ -59,6 +92,9 @@ class Layers(dict):
     if how == 'resize':
       conv = self.conv(name, inputs, outputs, 3, bias=bias)
       return nn.Sequential(nn.Upsample(None, 2), nn.ReflectionPad2d(1), conv)
+    if how == 'blur':
+      conv = self.conv(name, inputs, outputs, 3, padding=1, bias=bias)
+      return nn.Sequential(BlurUp(inputs), conv)
     return self.conv(
       name,
       inputs,
@@ -82,16 +118,28 @@ class Skip(nn.Sequential):
     return torch.cat([x, super().forward(x)], 1)
 
 
-def resnet(layers, inputs, outputs, width, depth, up='transpose'):
+def resnet(
+  layers,
+  inputs,
+  outputs,
+  width,
+  depth,
+  up='transpose',
+  downsampling='stride',
+  padding='reflect',
+):
   w1, w2, w4 = width, 2 * width, 4 * width
+  stride = {'stride': 2, 'blur': 1}[downsampling]
+  blur = BlurDown if downsampling == 'blur' else nn.Identity
+  pad = TORCH_PADS[padding]
 
   def block(name):
     return Residual(
-      nn.ReflectionPad2d(1),
+      pad(1),
       layers.conv(f'{name}_conv_1', w4, w4, 3),
       layers.norm(f'{name}_norm_1', w4),
       nn.ReLU(),
-      nn.ReflectionPad2d(1),
+      pad(1),
       layers.conv(f'{name}_conv_2', w4, w4, 3),
       layers.norm(f'{name}_norm_2', w4),
     )
@@ -101,12 +149,14 @@ def resnet(layers, inputs, outputs, width, depth, up='transpose'):
     layers.conv('first', inputs, w1, 7),
     layers.norm('first_norm', w1),
     nn.ReLU(),
-    layers.conv('down_1', w1, w2, 3, stride=2, padding=1),
+    layers.conv('down_1', w1, w2, 3, stride=stride, padding=1),
     layers.norm('down_1_norm', w2),
     nn.ReLU(),
-    layers.conv('down_2', w2, w4, 3, stride=2, padding=1),
+    blur(w2),
+    layers.conv('down_2', w2, w4, 3, stride=stride, padding=1),
     layers.norm('down_2_norm', w4),
     nn.ReLU(),
+    blur(w4),
     *(block(f'block_{i}') for i in range(depth)),
     layers.up(up, 'up_1', w4, w2, 3),
     layers.norm('up_1_norm', w2),
@@ -150,13 +200,16 @@ def unet(layers, inputs, outputs, width, depth, up='transpose'):
   )
 
 
-def patchgan(layers, inputs, width, depth=3):
+def patchgan(layers, inputs, width, depth=3, downsampling='stride'):
   widths = [width * factor for factor in (1, 2, 4, 8, 8)[: depth + 1]]
-  steps = [layers.conv('conv_0', inputs, width, 4, 2, 1, bias=True)]
+  halving = {'stride': 2, 'blur': 1}[downsampling]
+  blur = BlurDown if downsampling == 'blur' else nn.Identity
+  steps = [layers.conv('conv_0', inputs, width, 4, halving, 1, bias=True)]
   for i in range(1, depth + 1):
-    stride = 1 if i == depth else 2
+    stride = 1 if i == depth else halving
     steps += [
       nn.LeakyReLU(0.2),
+      blur(widths[i - 1]),
       layers.conv(f'conv_{i}', widths[i - 1], widths[i], 4, stride, 1),
       layers.norm(f'norm_{i}', widths[i]),
     ]
@@ -191,6 +244,11 @@ DISCRIMINATOR_TWINS = {
   ),
   'pixelgan': (pixelgan, [(None, 9, 14)]),
 }
+
+
+# CUT's: a blur wherever a picture is halved or doubled.
+BLUR = {'downsampling': 'blur'}
+BLURS = BLUR | {'up': 'blur'}
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -279,7 +337,7 @@ def assert_close(actual, expected, tolerance):
   torch.testing.assert_close(actual, expected, rtol=0, atol=float(tolerance))
 
 
-def assert_parity(net, twin, layers, height, width):
+def assert_parity(net, twin, layers, height, width, spread=0.05):
   images = draw_images(height, width)
   params = draw_params(net, images)
   load(layers, params)
@@ -287,16 +345,16 @@ def assert_parity(net, twin, layers, height, width):
     expected = twin(to_torch(images))
   output = jax.jit(partial(nets.apply, net))(params, images)
   # Outputs that are near constant or at the ends of tanh would always agree.
-  assert expected.std() > 0.05
+  assert expected.std() > spread
   assert not isinstance(twin[-1], nn.Tanh) or expected.abs().median() < 0.8
   assert_close(to_torch(output), expected, TOLERANCE)
 
 
-def build_generator(name, norm, depth, up='transpose'):
+def build_generator(name, norm, depth, up='transpose', **more):
   """A network, its twin and the layers of the twin by their Flax names."""
   assert name in GENERATOR_TWINS, f'{name} has no twin in PyTorch here'
   layers = Layers(norm)
-  options = {'depth': depth} if depth else {}
+  options = more | ({'depth': depth} if depth else {})
   twin = GENERATOR_TWINS[name][0](
     layers, INPUTS, OUTPUTS, WIDTH, up=up, **options
   )
@@ -306,10 +364,10 @@ def build_generator(name, norm, depth, up='transpose'):
   return net, twin, layers
 
 
-def build_discriminator(name, norm, depth):
+def build_discriminator(name, norm, depth, **more):
   assert name in DISCRIMINATOR_TWINS, f'{name} has no twin in PyTorch here'
   layers = Layers(norm)
-  options = {'depth': depth} if depth else {}
+  options = more | ({'depth': depth} if depth else {})
   twin = DISCRIMINATOR_TWINS[name][0](layers, INPUTS, WIDTH, **options)
   net = nets.constructor(
     nets.DISCRIMINATORS,
@@ -323,18 +381,22 @@ def build_discriminator(name, norm, depth):
 
 
 @pytest.mark.parametrize(
-  'name,channels,expected',
+  'name,channels,options,expected',
   [
-    ('resnet_6blocks', (3, 3), 7_837_699),
-    ('resnet_9blocks', (3, 3), 11_378_179),
-    ('patchgan', (3,), 2_764_737),
-    ('patchgan', (6,), 2_767_809),
+    ('resnet_6blocks', (3, 3), {}, 7_837_699),
+    ('resnet_9blocks', (3, 3), {}, 11_378_179),
+    ('resnet_9blocks', (3, 3), BLURS, 11_378_179),
+    ('patchgan', (3,), {}, 2_764_737),
+    ('patchgan', (3,), BLUR, 2_764_737),
+    ('patchgan', (6,), {}, 2_767_809),
   ],
 )
-def test_twin_has_the_published_parameter_count(name, channels, expected):
+def test_twin_has_the_published_parameter_count(
+  name, channels, options, expected
+):
   make = (GENERATOR_TWINS | DISCRIMINATOR_TWINS)[name][0]
   with torch.device('meta'):
-    twin = make(Layers('instance'), *channels, 64)
+    twin = make(Layers('instance'), *channels, 64, **options)
   assert sum(p.numel() for p in twin.parameters()) == expected
 
 
@@ -353,6 +415,29 @@ def test_resize_upsampling_equals_its_torch_twin(name, depth, norm):
 
 
 @pytest.mark.parametrize('norm', NORMS)
+def test_blurred_generator_equals_its_torch_twin(norm):
+  assert_parity(*build_generator('resnet', norm, 2, **BLURS), 24, 40)
+
+
+@pytest.mark.parametrize('size', [(24, 40), (8, 12)])
+@pytest.mark.parametrize('options', [{}, BLUR, {'up': 'blur'}, BLURS])
+@pytest.mark.parametrize('padding', TORCH_PADS)
+def test_blurs_and_paddings_equal_their_torch_twins(padding, options, size):
+  options = options | {'padding': padding}
+  assert_parity(*build_generator('resnet', 'none', 1, **options), *size)
+
+
+@pytest.mark.parametrize('norm', NORMS)
+@pytest.mark.parametrize(
+  'depth,height,width', DISCRIMINATOR_TWINS['patchgan'][1]
+)
+def test_blurred_patchgan_equals_its_torch_twin(depth, height, width, norm):
+  made = build_discriminator('patchgan', norm, depth, **BLUR)
+  # Blurs leave little of it without a norm.
+  assert_parity(*made, height, width, spread=100 * TOLERANCE)
+
+
+@pytest.mark.parametrize('norm', NORMS)
 @pytest.mark.parametrize(
   'name,depth,height,width', cases(nets.DISCRIMINATORS, DISCRIMINATOR_TWINS)
 )
@@ -360,9 +445,20 @@ def test_discriminator_equals_its_torch_twin(name, depth, height, width, norm):
   assert_parity(*build_discriminator(name, norm, depth), height, width)
 
 
-@pytest.mark.parametrize('norm', ['instance', 'batch'])
-def test_gradients_of_a_resnet_equal_torch(norm):
-  net, twin, layers = build_generator('resnet', norm, 2)
+@pytest.mark.parametrize(
+  'name, norm, options',
+  [
+    ('resnet', 'instance', {}),
+    ('resnet', 'batch', {}),
+    ('resnet', 'instance', BLURS),
+    ('resnet', 'instance', {'padding': 'replicate'}),
+    ('patchgan', 'instance', BLUR),
+  ],
+)
+def test_gradients_equal_torch(name, norm, options):
+  generates = name in nets.GENERATORS
+  make = build_generator if generates else build_discriminator
+  net, twin, layers = make(name, norm, 2, **options)
   images = draw_images(16, 24)
   params = draw_params(net, images)
   load(layers, params)

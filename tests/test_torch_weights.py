@@ -9,15 +9,12 @@ import test_pth
 import tiny
 
 from cyclegan_jax import main, pth, torch_weights
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.inference import saved
 
-KINDS = {
-  'G_A': 'generator',
-  'G_B': 'generator',
-  'D_A': 'discriminator',
-  'D_B': 'discriminator',
-}
+NAMES = 'G_A', 'G_B', 'D_A', 'D_B'
+KINDS = {'G': 'generator', 'D': 'discriminator'}
 
 
 def run(capsys, *arguments):
@@ -27,14 +24,72 @@ def run(capsys, *arguments):
   return code, *capsys.readouterr()
 
 
-def official(folder, names=tuple(KINDS), **options):
+def official(folder, names=NAMES, **options):
   folder.mkdir(exist_ok=True)
   return [
     test_pth.write_network(
-      folder / f'latest_net_{name}.pth', KINDS[name], seed=i, **options
+      folder / f'latest_net_{name}.pth', KINDS[name[0]], seed=i, **options
     )
     for i, name in enumerate(names)
   ]
+
+
+def heads(folder):
+  """CUT's latest_net_F.pth, two of its projection heads."""
+  state = {
+    f'mlp_{i}.{layer}.{x}': np.zeros((4,) * (1 + (x == 'weight')), np.float32)
+    for i in range(2)
+    for layer in (0, 2)
+    for x in ('weight', 'bias')
+  }
+  pth.write(folder / 'latest_net_F.pth', state)
+  return folder / 'latest_net_F.pth'
+
+
+@pytest.mark.parametrize('as_folder', [True, False], ids=['folder', 'files'])
+def test_the_files_of_cut(as_folder, tmp_path, capsys):
+  there, folder = tmp_path / 'there', tmp_path / 'model'
+  cut = {'generator': test_pth.CUT, 'discriminator': test_pth.BLUR}
+  paths = [
+    *official(there, ['D'], **cut['discriminator']),
+    heads(there),
+    *official(there, ['G'], **cut['generator']),
+  ]
+  named = [there] if as_folder else paths
+  code, out, err = run(capsys, 'import', *named, f'--output={folder}')
+  assert (code, err) == (0, '')
+  described = {line.partition(': ')[0]: line for line in out.splitlines()}
+  discriminator, skipped, generator = (described[str(x)] for x in paths)
+  assert 'generator a2b, resnet of 1' in generator
+  assert 'discriminator b, patchgan of 1' in discriminator
+  assert skipped == (
+    f'{paths[1]}: skipped: projection heads, which training alone needs'
+  )
+  assert len(out.splitlines()) == 4
+  for place in (folder, there):  # also without an import
+    loaded = saved.load(place)
+    assert loaded.directions == ('a2b',)
+    for kind, options in cut.items():
+      for name, value in options.items():
+        assert loaded.config[kind][name] == value
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    assert loaded.translate(pixels, 'a2b').shape == (16, 16, 3)
+  flags = [f'--model={folder}', f'--output={tmp_path / "back"}']
+  assert run(capsys, 'export', *flags)[0] == 0
+  for path, name in ((paths[2], 'G_A'), (paths[0], 'D_A')):
+    back = pth.read(tmp_path / 'back' / f'latest_net_{name}.pth')
+    test_pth.assert_equal(back, pth.read(path))
+
+
+def test_projection_heads_alone_are_no_model(tmp_path, capsys):
+  path = heads(tmp_path)
+  for named in (path, tmp_path):
+    code, out, err = run(capsys, 'import', named, f'--output={tmp_path / "m"}')
+    assert code == 2 and err.count('\n') == 1
+    assert f'{path} holds projection heads' in err and 'net_G.pth' in err
+    with pytest.raises(UserError, match='holds projection heads'):
+      saved.load(named)
+  assert not (tmp_path / 'm').exists()
 
 
 @pytest.mark.parametrize('norm', ['instance', 'instance_affine', 'batch'])
@@ -63,7 +118,7 @@ def test_there_and_back(norm, tmp_path, capsys):
   )
   assert (code, err) == (0, '')
   assert {p.name for p in back.iterdir()} == {
-    f'7_net_{name}.pth' for name in KINDS
+    f'7_net_{name}.pth' for name in NAMES
   }
   for path in paths:
     other = back / path.name.replace('latest', '7')

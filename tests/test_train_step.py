@@ -131,7 +131,11 @@ def test_a_batch_in_parts_gives_the_same_update(name, monkeypatch):
   def same(key, count, axis):
     return jnp.zeros((count, 2), jnp.uint32)
 
+  def shared(key, parts):
+    return jnp.tile(key, (parts, 1))
+
   monkeypatch.setattr(layers, 'example_keys', same)
+  monkeypatch.setattr(train_step, 'part_keys', shared)
   whole = tiny.run(tiny.method(name), devices=2)
   halves = tiny.run(tiny.method(name), devices=2, accumulate=2)
   tiny.assert_close(halves[0], whole[0], 1e-5)
@@ -157,7 +161,9 @@ def test_batches_joined_in_one_pass_give_the_same(name):
       )
     )
 
-  tiny.assert_close(steps('tpu'), steps('cpu'), 1e-5)
+  # The first gradients of projection heads are in the hundreds, as their
+  # vectors are tiny before they are divided by their length.
+  tiny.assert_close(steps('tpu'), steps('cpu'), 3e-5)
 
 
 def test_batches_are_joined_only_where_that_changes_nothing():

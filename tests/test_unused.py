@@ -33,10 +33,13 @@ OTHER = {
   'generator.name': 'unet',
   'generator.norm': 'batch',
   'generator.upsampling': 'resize',
+  'generator.downsampling': 'blur',
+  'generator.padding': 'replicate',
   'generator.remat': 'all',
   'generator.init_type': 'xavier',
   'discriminator.name': 'pixelgan',
   'discriminator.depth': 1,
+  'discriminator.downsampling': 'blur',
   'discriminator.norm': 'batch',
   'discriminator.init_type': 'xavier',
 }
@@ -199,6 +202,9 @@ def test_every_option_with_every_network(section, name, make):
       assert (line is None) == (key.partition('.')[2] in fields), key
 
 
+_WITH_NETWORKS = [
+  name for name, entry in METHODS.items() if 'generator.name' in entry.options
+]
 # (options, the line that refuses the last of them)
 LINES = [
   (
@@ -208,13 +214,25 @@ LINES = [
   ),
   (
     {'method': 'cogan', 'generator.name': 'unet'},
-    "generator.name='unet' is not used by method='cogan' (cyclegan, pix2pix, "
-    "simgan, feature, bigan use it): leave it at 'resnet_9blocks'",
+    "generator.name='unet' is not used by method='cogan' ("
+    f'{", ".join(_WITH_NETWORKS)} use it): '
+    "leave it at 'resnet_9blocks'",
   ),
   (
     {'discriminator.name': 'pixelgan', 'discriminator.depth': 4},
     "discriminator.depth=4 is not used by discriminator.name='pixelgan' "
     '(patchgan uses it): leave it at 3',
+  ),
+  (
+    {'discriminator.name': 'pixelgan', 'discriminator.downsampling': 'blur'},
+    "discriminator.downsampling='blur' is not used by "
+    "discriminator.name='pixelgan' (patchgan uses it): leave it at 'stride'",
+  ),
+  (
+    {'generator.name': 'unet', 'generator.padding': 'replicate'},
+    "generator.padding='replicate' is not used by generator.name='unet' "
+    '(resnet, resnet_6blocks, resnet_9blocks use it): leave it at '
+    "'reflect'",
   ),
   (
     {'generator.name': 'unet_256', 'generator.remat': 'blocks'},

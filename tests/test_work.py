@@ -25,21 +25,26 @@ IDENTITY = {'identity_a': 0.0, 'identity_b': 0.0}
 
 
 @pytest.fixture
-def step_flops(monkeypatch):
+def flops(monkeypatch):
   folder = pathlib.Path(__file__).parent.parent / 'benchmarks'
   monkeypatch.syspath_prepend(folder)
-  yield __import__('flops').step_flops
+  yield __import__('flops')
   sys.modules.pop('flops', None)
 
 
 def compiled(monkeypatch, width=WIDTH, **weights):
-  """The step of the official networks, narrow, at batch 1."""
-  monkeypatch.setattr(forms, 'loops', lambda *args: False)
+  """CycleGAN's step of the official networks, narrow, at batch 1."""
   method = tiny.method(
     make_generator=tiny.generator(width=width, depth=BLOCKS, platform='gpu'),
     make_discriminator=tiny.discriminator(width=width, depth=3, platform='gpu'),
     **weights,
   )
+  return lowered(monkeypatch, method)
+
+
+def lowered(monkeypatch, method):
+  """The step of a method, at batch 1."""
+  monkeypatch.setattr(forms, 'loops', lambda *args: False)
   optimizers = tiny.optimizers()
   image = jnp.zeros((1, SIZE, SIZE, 3))
   batch = {'a': image, 'b': image}
@@ -52,11 +57,48 @@ def compiled(monkeypatch, width=WIDTH, **weights):
 
 
 @pytest.mark.parametrize('weights', [{}, IDENTITY], ids=['identity', 'none'])
-def test_flops_are_those_of_the_layers(monkeypatch, step_flops, weights):
-  analytic = step_flops(SIZE, 1, BLOCKS, WIDTH, identity=not weights)
-  flops = compiled(monkeypatch, **weights).compile().cost_analysis()['flops']
-  print(f'{flops / analytic:.4f} x the analytic count')
-  assert 0.9 * analytic < flops <= 1.05 * analytic
+def test_flops_are_those_of_the_layers(monkeypatch, flops, weights):
+  analytic = flops.step_flops(SIZE, 1, BLOCKS, WIDTH, identity=not weights)
+  cost = compiled(monkeypatch, **weights).compile().cost_analysis()
+  share = cost['flops'] / analytic
+  print(f'{share:.4f} x the analytic count')
+  assert 0.9 < share <= 1.05
+
+
+def cut_networks(width):
+  """The networks of CUT's code, narrow and with as many blocks as it reads."""
+  options = {'width': width, 'platform': 'gpu', 'downsampling': 'blur'}
+  return {
+    'make_generator': tiny.generator(depth=6, upsampling='blur', **options),
+    'make_discriminator': tiny.discriminator(depth=3, **options),
+  }
+
+
+def test_flops_of_cut_are_those_of_the_layers(monkeypatch, flops):
+  networks = cut_networks(WIDTH)
+  method = tiny.method('cut', directions=('a2b',), **networks)
+  gen, disc = (make() for make in networks.values())
+  analytic = flops.cut_step_flops(
+    gen,
+    disc,
+    SIZE,
+    ['padded', 'down_1', 'down_2', 'block_0', 'block_4'],
+    patches=tiny.CONTRAST['patches'],
+    features=tiny.CONTRAST['features'],
+  )
+  cost = lowered(monkeypatch, method).compile().cost_analysis()
+  share = cost['flops'] / analytic
+  print(f'{share:.4f} x the analytic count')
+  assert 0.9 < share <= 1.05
+
+
+def test_counts_by_verbs_are_those_by_hand(flops):
+  gen = tiny.generator(width=WIDTH, depth=BLOCKS)()
+  by_hand = flops.generator_macs(SIZE, BLOCKS, WIDTH)
+  assert list(flops._macs(gen, SIZE, 3)[0].values()) == by_hand
+  disc = tiny.discriminator(width=WIDTH, depth=3)()
+  by_hand = flops.discriminator_macs(SIZE, WIDTH)
+  assert list(flops._macs(disc, SIZE, 3)[0].values()) == by_hand
 
 
 @pytest.mark.parametrize('weights', [{}, IDENTITY], ids=['identity', 'none'])

@@ -42,6 +42,7 @@ def changed(config, changes, model):
     UserError: the result does not tell what pictures to use.
   """
   config = config.copy_and_resolve_references()
+  config.data.load_size_in_decay = 0  # of training alone
   for key, value in changes.items():
     section, _, name = key.partition('.')
     config[section][name] = value

@@ -10,7 +10,12 @@ _DIRECTIONS = {'AtoB': 'a2b', 'BtoA': 'b2a'}
 VALUES = {
   'direction': _DIRECTIONS,
   'config.directions': _DIRECTIONS,
-  'config.method': {'cycle_gan': 'cyclegan'},
+  'config.method': {
+    'cycle_gan': 'cyclegan',
+    'CUT': 'cut',
+    'FastCUT': 'fastcut',
+    'dcl': 'dclgan',
+  },
   'config.data.source': {'unaligned': 'folder'},
   'config.discriminator.name': {
     'basic': 'patchgan',
@@ -18,12 +23,14 @@ VALUES = {
     'pixel': 'pixelgan',
   },
 }
-MODELS = ('cycle_gan', 'pix2pix', 'test', 'colorization')
+MODELS = ('cycle_gan', 'pix2pix', 'test', 'colorization', 'cut', 'dcl')
 
 # The official flags that take no value.
 SWITCHES = {
   'continue_train',
   'eval',
+  'no_antialias',
+  'no_antialias_up',
   'no_dropout',
   'no_flip',
   'no_html',
@@ -103,6 +110,23 @@ def _identity(value, given):
     f'--config.loss.identity_b={weights["b"]}, which lambda_A and lambda_B are '
     'multiplied into'
   )
+
+
+def _contrast(value, given):
+  """CUT's own weight is that of the mean of two terms, FastCUT's of one."""
+  if given.get('CUT_mode', '').lower() == 'fastcut':
+    return f'is --config.loss.nce={value or "X"}'
+  try:
+    half = f'{float(value) / 2:g}'
+  except ValueError:
+    half = 'X'
+  return f'is --config.loss.nce={half} --config.loss.nce_identity={half}'
+
+
+def _contrast_identity(value, given):
+  del given
+  weight = '0' if value.lower() == 'false' else '0.5'
+  return f'is --config.loss.nce_identity={weight}'
 
 
 def _policy(value, given):
@@ -192,6 +216,24 @@ ANSWERS = {
   'lambda_B': ['is --config.loss.cycle_b={X}'],
   'lambda_identity': [_identity],
   'lambda_L1': ['is --config.loss.l1={X}'],
+  # Of CUT's train.py.
+  'CUT_mode': [_named('config.method')],
+  'lambda_GAN': ['is --config.loss.adversarial={X}'],
+  'lambda_NCE': [_contrast],
+  'nce_idt': [_contrast_identity],
+  'nce_layers': [
+    'is --config.contrast.taps=NAMES, of which 0 is padded, 4 is down_1, 8 is '
+    'down_2, 12 is block_0 and 16 is block_4'
+  ],
+  'netF': ['has no counterpart: the heads are those of mlp_sample'],
+  'netF_nc': ['is --config.contrast.features={N}'],
+  'nce_T': ['is --config.contrast.temperature={X}'],
+  'num_patches': ['is --config.contrast.patches={N}'],
+  'flip_equivariance': ['is --config.method=fastcut'],
+  'no_antialias': [_both('downsampling', 'stride')],
+  'no_antialias_up': ['is --config.generator.upsampling=transpose'],
+  'normG': ['is --config.generator.norm={NAME}'],
+  'normD': ['is --config.discriminator.norm={NAME}'],
   # Of test.py alone.
   'phase': ['is not needed: the pictures are those of the folder given'],
   'results_dir': ['is --output={FOLDER}'],

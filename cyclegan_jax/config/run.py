@@ -9,6 +9,7 @@ from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import check_in_decay, preprocess
 from cyclegan_jax.data.sources import SOURCES
 from cyclegan_jax.defaults import OPTIONS
+from cyclegan_jax.methods import METHODS
 from cyclegan_jax.metrics import registry, test_set
 from cyclegan_jax.metrics.base import Needs
 from cyclegan_jax.training import evaluation, optim
@@ -31,6 +32,7 @@ def build_run(config):
   data = build_data(config)._replace(paired=method.paired).checked(trains=True)
   epoch = data.steps_per_epoch(config.train.batch_size)
   schedule = optim.schedule(steps_per_epoch=epoch, **config.schedule)
+  has_heads = 'optim.lr_heads' in METHODS[config.method].options
   log = dict(config.log)
   del log['report']  # made by the command, when the run has ended
   return Run(
@@ -40,6 +42,7 @@ def build_run(config):
     data=data._replace(decay_from=_decay_from(config.schedule, epoch)),
     lr=config.optim.lr,
     lr_discriminator=config.optim.lr_discriminator,
+    lr_heads=config.optim.lr_heads if has_heads else None,
     batch_size=config.train.batch_size,
     accumulate=config.train.accumulate,
     steps_per_call=config.train.steps_per_call,

@@ -22,7 +22,10 @@ NETWORKS = (
   'generator.depth',
   'generator.dropout',
   'generator.remat',
+  'generator.downsampling',
+  'generator.padding',
   'discriminator.name',
+  'discriminator.downsampling',
 )
 
 

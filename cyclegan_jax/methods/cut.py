@@ -24,8 +24,8 @@ def cut(choices, *, flips=False):
       features are mirrored back, and there is no identity term.
 
   Raises:
-    UserError: a generator without features, or an identity term between
-      domains of different channels.
+    UserError: a generator without features, or PatchNCE between domains of
+      different channels: the generator that takes one encodes the other.
   """
   networks, translate = common.translators(choices)
   critic = choices.discriminator()
@@ -34,7 +34,7 @@ def cut(choices, *, flips=False):
   weights = {x: choices.weights[x] for x in ('nce', 'nce_identity')}
   if flips:
     weights['nce_identity'] = 0.0
-  common.check_identity(weights, ['nce_identity'], choices)
+  common.check_identity(weights, ['nce', 'nce_identity'], choices)
   nce = {
     d: contrast.contrast(choices, net, with_input=True)
     for d, net in networks.items()
@@ -63,14 +63,15 @@ def cut(choices, *, flips=False):
     for (d, net), k, k_source in zip(networks.items(), keys[::2], keys[1::2]):
       gen, taps = params['gen'][d], nce[d].taps
       inputs = {'nce': mirrored(batch[d[0]], key_coin)}
-      if weights['nce_identity']:
+      if weights.get('nce_identity'):
         inputs['nce_identity'] = batch[d[-1]]
       # The pass that translates a picture has its features, too.
       found = common.apply(net, gen, [*inputs.values()], k, axis, taps=taps)
       if flips:  # those of the mirrored picture are others
         source = contrast.encode(net, gen, [batch[d[0]]], taps, k_source, axis)
         found = [(found[0][0], source[0])]
-      made['samples'][d[-1]] = found[0][0]
+      if choices.weights['adversarial']:
+        made['samples'][d[-1]] = found[0][0]
       made['compared'][d] = {
         name: (picture, jax.lax.stop_gradient(features))
         for name, (picture, features) in zip(inputs, found)

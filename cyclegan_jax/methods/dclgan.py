@@ -44,7 +44,7 @@ def dclgan(choices):
     return params
 
   def generate(params, batch, key, axis=None):
-    made = {'samples': {}, 'identity': {}, 'features': {}}
+    made = {'fakes': {}, 'identity': {}, 'features': {}}
     for d, k in zip(DIRECTIONS, jax.random.split(key)):
       source, target = d[0], d[-1]
       images = [batch[source]]
@@ -54,11 +54,11 @@ def dclgan(choices):
       (fake, features), *same = common.apply(
         generators[d], params['gen'][d], images, k, axis, taps=nce.taps
       )
-      made['samples'][target] = fake
+      made['fakes'][target] = fake
       made['features'][source] = jax.lax.stop_gradient(features)
       if same:
         ((made['identity'][target], _),) = same
-    return made
+    return made | {'samples': made['fakes'] if weights['adversarial'] else {}}
 
   def generator_loss(params, batch, key, axis=None, made=None):
     made = made or generate(params, batch, key, axis)
@@ -66,7 +66,7 @@ def dclgan(choices):
     terms = {}
     for d in DIRECTIONS:
       source, target = d[0], d[-1]
-      fake, back = made['samples'][target], takes[target]
+      fake, back = made['fakes'][target], takes[target]
       if weights['adversarial']:
         (scores,) = judge(params, target, [fake], next(keys), axis)
         loss = adversarial.generator(scores)
@@ -92,8 +92,7 @@ def dclgan(choices):
     for d, same in made['identity'].items():
       name = f'identity_{d}'
       terms[name] = weights[name] * l1(same, batch[d])
-    samples = made['samples'] if weights['adversarial'] else {}
-    return common.total(terms), (samples, terms)
+    return common.total(terms), (made['samples'], terms)
 
   return Method(
     init,

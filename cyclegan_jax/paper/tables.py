@@ -91,13 +91,13 @@ def markdown(suites, pictures):
 
 
 def _on_best(experiment):
-  """The lines of best weights, and why they are not to be believed."""
+  """A text on the lines of best weights, whose numbers flatter."""
   return (
-    f'"Best by {experiment.best}" is the model that scored best among those '
-    f'measured every {experiment.options["evaluate.every"]} epochs of a '
-    'training and at its end. It was chosen on the test pictures themselves, '
-    'so its numbers flatter; "last" is the model that a training ends with. '
-    'Bold is the best of each of the two kinds.'
+    f'"Best by {experiment.best}" is the best of the models measured during a '
+    f'training (evaluate.every={experiment.options["evaluate.every"]}) and at '
+    'its end. It was chosen on the test pictures themselves, so its numbers '
+    'flatter; "last" is the model that a training ends with. Bold compares '
+    'each kind with its own.'
   )
 
 

@@ -19,7 +19,7 @@ def render(content):
     content: plain values: 'name', the run's name; 'facts', [[what, value]];
       'config', {'changed', 'same': [[option, value, default, meaning]]};
       'curves', of `curves.curves`; 'samples', of `grids.grids`; 'gallery', of
-      `gallery.gallery`; 'tests', {'heads', 'rows'} or {'note'}.
+      `gallery.gallery`; 'tests', of `scores.scores`.
   """
   style = _file('style.css')
   script = '\n'.join(_file(name) for name in _SCRIPTS)

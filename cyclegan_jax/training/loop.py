@@ -49,6 +49,8 @@ class _Observers:
       'lr_gen': self._run.lr * factor,
       'lr_disc': self._run.lr_discriminator * factor,
     }
+    if self._run.lr_heads is not None:
+      rates['lr_heads'] = self._run.lr_heads * factor
     self._log.numbers(step, metrics | rates, speed)
     self._say(self._progress.line(step, metrics, speed))
     self._monitors.numbers(step, metrics)

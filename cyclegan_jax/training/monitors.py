@@ -15,6 +15,7 @@ _SAMPLED = 2  # samplings in a row that must show the same
 _FIRST_STEP = 1000
 _INVERTED = -0.5
 _SAME, _DIFFERENT = 0.02, 0.1
+_UNCHANGED = 0.03  # mean change of the luminance, on [-1, 1]
 
 
 class Monitors:
@@ -212,10 +213,27 @@ def _blobs(direction, inputs, outputs, real):
   )
 
 
+def _identity(direction, inputs, outputs, real):
+  del real
+  changes = [
+    np.abs(_gray(y) - _gray(x)).mean() for x, y in zip(inputs, outputs)
+  ]
+  if np.mean(changes) > _UNCHANGED:
+    return ''
+  return (
+    f'{direction} leaves pictures as they are (mean difference '
+    f'{np.mean(changes):.3f} on [-1, 1]): if the domains do not look alike, '
+    'lower the weight that ties a translation to its input: loss.nce, to 1 in '
+    'FastCUT, loss.self_regularization, loss.feature, loss.identity_a and '
+    'loss.identity_b'
+  )
+
+
 # trouble -> (direction, inputs, outputs, real pictures of the domain made) ->
 # what to tell the user, or ''
 _LOOKS = {
   'inversion': _inversion,
+  'identity': _identity,
   'collapse': _collapse,
   'droplets': _blobs,  # Karras et al. 2020, Sec. 2
 }

@@ -47,11 +47,12 @@ class Run(NamedTuple):
 
   Attributes:
     method: a `Method`.
-    optimizers: {'gen', 'disc'}, optax transformations.
+    optimizers: {'gen', 'disc', 'heads'}, optax transformations.
     schedule: an `optim.Schedule`.
     data: a `Dataset`.
     lr: learning rate of the generators, for the log; `schedule` scales it.
     lr_discriminator: the same of the discriminators.
+    lr_heads: the same of the projection heads; None where there are none.
     batch_size: pictures of each domain in a batch, over all devices.
     accumulate: parts of a device's batch whose gradients add up, to save
       memory.
@@ -80,6 +81,7 @@ class Run(NamedTuple):
   data: Dataset
   lr: float
   lr_discriminator: float
+  lr_heads: float | None = None
   batch_size: int = 1
   accumulate: int = 1
   steps_per_call: int = 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,148 +51,211 @@ def make_step(
     device axis, along which the batch is split; metrics are scalars.
   """
 
+  share = _Share(accumulate, platform)
+  order = _discriminators_first if method.generate else _generators_first
+
   def step(state, batch, axis=None):
     key = jax.random.fold_in(state.key, state.step)
     key_gen, key_pool, key_disc = jax.random.split(key, 3)
-    params = dict(state.params)
-    opt_state = dict(state.opt_state)
-    learners = [group for group in LEARNERS if group in params]
-    new_pool = state.pool
-    finite = []
+    networks = _Networks(state, optimizers)
+    generators, discriminators = _losses(method, axis)
+    pool = state.pool
 
-    def generators(params, batch, key, **made):
-      total, (samples, terms) = method.generator_loss(
-        params, batch, key, axis, **made
-      )
-      return total, (samples, terms | {'loss_gen': total})
-
-    def discriminators(params, batch_and_samples, key):
-      total, (terms, scores) = method.discriminator_loss(
-        params, *batch_and_samples, key, axis
-      )
-      return total, ({}, terms | scores | {'loss_disc': total})
-
-    def update(grads, metrics):
-      """Updates the groups of networks that have gradients."""
-      finite.extend(
-        jnp.isfinite(x).all() for x in jax.tree.leaves((grads, metrics))
-      )
-      for group in grads:
-        updates, opt_state[group] = optimizers[group].update(
-          grads[group], opt_state[group], params[group]
-        )
-        params[group] = optax.apply_updates(params[group], updates)
-      return metrics
-
-    def gradients(loss, groups, batch, key):
-      return _gradients(
-        loss, params, groups, batch, key, accumulate, axis, platform
-      )
-
-    def update_discriminators(samples):
-      nonlocal new_pool
+    def judge(samples):
+      """Updates the discriminators; returns their metrics."""
+      nonlocal pool
       samples = jax.lax.stop_gradient(samples)
-      new_pool, judged = _through_pools(state.pool, samples, key_pool, axis)
-      _, *found = gradients(discriminators, ['disc'], (batch, judged), key_disc)
-      return update(*found)
+      pool, judged = _through_pools(pool, samples, key_pool, axis)
+      _, means = share.gradients(
+        discriminators,
+        networks.params,
+        ['disc'],
+        (batch, judged),
+        key_disc,
+        axis,
+      )
+      return networks.update(*means)
 
-    if method.generate is None:
-      samples, *found = gradients(generators, learners, batch, key_gen)
-      metrics_gen = update(*found)
-      metrics_disc = update_discriminators(samples)
-    elif accumulate == 1:
-      # The pass that made the samples is the one that is learned from.
-      made, pull = _generated(method, params, batch, key_gen, axis)
-      metrics_disc = update_discriminators(made['samples'])
-      found = _gradients_behind(
-        generators, params, learners, batch, key_gen, axis, made, pull
-      )
-      metrics_gen = update(*found)
-    else:
-      samples = _samples_in_parts(
-        method, params, batch, key_gen, accumulate, axis, platform
-      )
-      metrics_disc = update_discriminators(samples)
-      _, *found = gradients(generators, learners, batch, key_gen)
-      metrics_gen = update(*found)
+    metrics = order(
+      method, generators, networks, share, batch, key_gen, axis, judge
+    )
     ema = state.ema
     if ema is not None:
-      ema = optax.incremental_update(params['gen'], ema, 1 - ema_decay)
+      ema = optax.incremental_update(networks.params['gen'], ema, 1 - ema_decay)
     changed = state.replace(
-      params=params, opt_state=opt_state, pool=new_pool, ema=ema
+      params=networks.params, opt_state=networks.opt_state, pool=pool, ema=ema
     )
-    finite = jnp.stack(finite).all()
+    finite = jnp.stack(networks.finite).all()
     if on_nonfinite == 'skip':
       changed = jax.tree.map(partial(jnp.where, finite), changed, state)
     nonfinite = state.nonfinite + ~finite
-    return changed.replace(
-      step=state.step + 1, nonfinite=nonfinite
-    ), metrics_gen | metrics_disc | {NONFINITE: nonfinite}
+    changed = changed.replace(step=state.step + 1, nonfinite=nonfinite)
+    return changed, metrics | {NONFINITE: nonfinite}
 
   return step
 
 
-def _gradients(loss, params, groups, batch, key, accumulate, axis, platform):
-  """Gradients of a loss with respect to some groups of networks.
+def _losses(method, axis):
+  """The losses of generators and of discriminators, for `_Share.gradients`."""
+
+  def generators(params, batch, key, **made):
+    total, (samples, terms) = method.generator_loss(
+      params, batch, key, axis, **made
+    )
+    return total, (samples, terms | {'loss_gen': total})
+
+  def discriminators(params, batch_and_samples, key):
+    total, (terms, scores) = method.discriminator_loss(
+      params, *batch_and_samples, key, axis
+    )
+    return total, ({}, terms | scores | {'loss_disc': total})
+
+  return generators, discriminators
+
+
+def _generators_first(method, loss, networks, share, batch, key, axis, judge):
+  """Updates all networks; the discriminators see the samples made on the way.
 
   Returns:
-    The samples of this device's batch; {group: gradients} and the metrics,
-    means over the whole batch.
+    The metrics.
   """
-  mine = parallel.varying(params, axis)
-
-  def part(batch, key):
-    def of_groups(networks):
-      return loss(mine | networks, batch, key)
-
-    (_, (samples, metrics)), grads = jax.value_and_grad(
-      of_groups, has_aux=True
-    )({group: mine[group] for group in groups})
-    return samples, (grads, metrics)
-
-  samples, means = _in_parts(part, batch, key, accumulate, axis, platform)
-  # In one go: the devices meet once an update.
-  grads, metrics = parallel.mean(means, axis)
-  return samples, grads, metrics
-
-
-def _generated(method, params, batch, key, axis):
-  """The result of `Method.generate`, and the way back to 'gen'."""
-  mine = parallel.varying(params, axis)
-  return jax.vjp(
-    lambda gen: method.generate(mine | {'gen': gen}, batch, key, axis),
-    mine['gen'],
+  del method
+  samples, means = share.gradients(
+    loss, networks.params, networks.learners, batch, key, axis
   )
+  return networks.update(*means) | judge(samples)
 
 
-def _gradients_behind(loss, params, groups, batch, key, axis, made, pull):
-  """As `_gradients`, of the loss of what `_generated` gave.
+def _discriminators_first(
+  method, loss, networks, share, batch, key, axis, judge
+):
+  """As `_generators_first`, the generators against new discriminators."""
+  mine = parallel.varying(networks.params, axis)
 
-  Returns:
-    {group: gradients} and the metrics, means over the whole batch.
+  def generate(gen):
+    return method.generate(mine | {'gen': gen}, batch, key, axis)
+
+  if share.parts > 1:
+    # One pass for the samples and later one to learn from: less memory.
+    metrics = judge(share.samples(method, mine, batch, key, axis))
+    _, means = share.gradients(
+      loss, networks.params, networks.learners, batch, key, axis
+    )
+    return metrics | networks.update(*means)
+
+  made, back = jax.vjp(generate, mine['gen'])
+  metrics = judge(made['samples'])
+  mine = parallel.varying(networks.params, axis)
+
+  def behind(made, learners):
+    return loss(mine | learners, batch, key, made=made)
+
+  (_, (_, terms)), (by_made, grads) = jax.value_and_grad(
+    behind, (0, 1), has_aux=True
+  )(made, {group: mine[group] for group in networks.learners})
+  grads['gen'] = jax.tree.map(jnp.add, grads['gen'], *back(by_made))
+  return metrics | networks.update(*parallel.mean((grads, terms), axis))
+
+
+class _Networks:
+  """The parameters of a step, updated one group of networks after the other.
+
+  Attributes:
+    params, opt_state: as in `TrainState`.
+    learners: the groups that the generators' loss trains.
+    finite: whether losses and gradients so far are, a list of scalars.
   """
-  mine = parallel.varying(params, axis)
 
-  def of_groups(made, networks):
-    return loss(mine | networks, batch, key, made=made)
+  def __init__(self, state, optimizers):
+    self.params, self.opt_state = dict(state.params), dict(state.opt_state)
+    self.learners = [group for group in LEARNERS if group in state.params]
+    self.finite = []
+    self._optimizers = optimizers
 
-  (_, (_, metrics)), (by_made, grads) = jax.value_and_grad(
-    of_groups, (0, 1), has_aux=True
-  )(made, {group: mine[group] for group in groups})
-  (through,) = pull(by_made)
-  grads['gen'] = jax.tree.map(jnp.add, grads['gen'], through)
-  return parallel.mean((grads, metrics), axis)
+  def update(self, grads, metrics):
+    """Updates the groups that have gradients; returns the metrics."""
+    self.finite.extend(
+      jnp.isfinite(x).all() for x in jax.tree.leaves((grads, metrics))
+    )
+    for group in grads:
+      updates, self.opt_state[group] = self._optimizers[group].update(
+        grads[group], self.opt_state[group], self.params[group]
+      )
+      self.params[group] = optax.apply_updates(self.params[group], updates)
+    return metrics
 
 
-def _samples_in_parts(method, params, batch, key, parts, axis, platform):
-  """The samples of `Method.generate`, a part of the batch at a time."""
-  mine = parallel.varying(params, axis)
+class _Share(NamedTuple):
+  """How a device goes through its share of the batch.
 
-  def part(batch, key):
-    return method.generate(mine, batch, key, axis)['samples'], {}
+  Attributes:
+    parts: number of parts, taken one after the other.
+    platform: what the step is compiled for.
+  """
 
-  samples, _ = _in_parts(part, batch, key, parts, axis, platform)
-  return samples
+  parts: int
+  platform: str | None
+
+  def gradients(self, loss, params, groups, batch, key, axis):
+    """Gradients of a loss with respect to some groups of networks.
+
+    Returns:
+      The samples of this device's batch; {group: gradients} and the metrics,
+      means over the whole batch.
+    """
+    mine = parallel.varying(params, axis)
+
+    def part(batch, key):
+      def of_groups(networks):
+        return loss(mine | networks, batch, key)
+
+      (_, (samples, metrics)), grads = jax.value_and_grad(
+        of_groups, has_aux=True
+      )({group: mine[group] for group in groups})
+      return samples, (grads, metrics)
+
+    samples, means = self._in_parts(part, batch, key, axis)
+    # In one go: the devices meet once an update.
+    return samples, parallel.mean(means, axis)
+
+  def samples(self, method, params, batch, key, axis):
+    """The samples of `Method.generate`, of this device's batch."""
+
+    def part(batch, key):
+      return method.generate(params, batch, key, axis)['samples'], {}
+
+    return self._in_parts(part, batch, key, axis)[0]
+
+  def _in_parts(self, loss, batch, key, axis):
+    """loss(batch, key) -> (samples, values), a part of the batch at a time.
+
+    Returns:
+      The samples of the whole batch, the means of the values.
+    """
+    parts = self.parts
+    if parts == 1:
+      return loss(batch, key)
+    split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+    inputs = (split, part_keys(key, parts))
+
+    def one(sums, part):
+      samples, values = loss(*part)
+      return jax.tree.map(jnp.add, sums, values), samples
+
+    shapes = jax.eval_shape(
+      lambda *part: loss(*part)[1], *jax.tree.map(lambda x: x[0], inputs)
+    )
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    sums, samples = parallel.scan(
+      one, parallel.varying(zeros, axis), inputs, self.platform
+    )
+    samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
+    return samples, jax.tree.map(lambda x: x / parts, sums)
+
+
+def part_keys(key, parts):
+  """The random key of each part of a batch."""
+  return jax.random.split(key, parts)
 
 
 def _through_pools(pools, samples, key, axis):
@@ -211,34 +275,3 @@ def _through_pools(pools, samples, key, axis):
     )
     judged[name] = parallel.own_share(shown, axis)
   return new, judged
-
-
-def part_keys(key, parts):
-  """The random key of each part of a batch."""
-  return jax.random.split(key, parts)
-
-
-def _in_parts(loss, batch, key, parts, axis, platform):
-  """loss(batch, key) -> (samples, values), a part of the batch at a time.
-
-  Returns:
-    The samples of the whole batch, the means of the values.
-  """
-  if parts == 1:
-    return loss(batch, key)
-  split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
-  inputs = (split, part_keys(key, parts))
-
-  def one(sums, part):
-    samples, values = loss(*part)
-    return jax.tree.map(jnp.add, sums, values), samples
-
-  shapes = jax.eval_shape(
-    lambda *part: loss(*part)[1], *jax.tree.map(lambda x: x[0], inputs)
-  )
-  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-  sums, samples = parallel.scan(
-    one, parallel.varying(zeros, axis), inputs, platform
-  )
-  samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
-  return samples, jax.tree.map(lambda x: x / parts, sums)

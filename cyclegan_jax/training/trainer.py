@@ -152,6 +152,8 @@ def report(result, work, last_step):
     print(markdown(result.rows))
     print(f'test figures:    {work.test_markdown}')
   if best := evaluation.best_so_far(work.best):
+    print(f'\nThe best weights, chosen by {best["best"]} on these pictures:')
+    print(markdown(best['rows']))
     print(
       f'best weights:    {work.best} ({best["best"]} {best["value"]:.4f} at '
       f'step {best["step"]})'

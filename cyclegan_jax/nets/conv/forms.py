@@ -222,7 +222,7 @@ def _is_small(x, kernel, geometry):
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _cpu_float32(x, kernel, geometry):
   if _suits_winograd(x, kernel, geometry):
-    return winograd.convolve(x, kernel)
+    return winograd.convolve(_padded(x, geometry), kernel)
   return one_row_more(x, kernel, geometry)
 
 
@@ -233,7 +233,12 @@ def _cpu_forward(x, kernel, geometry):
 def _cpu_backward(geometry, residuals, grad):
   x, kernel = residuals
   if _suits_winograd(x, kernel, geometry):
-    return winograd.gradients(x, kernel, grad)
+    gradient_x, gradient_kernel = winograd.gradients(
+      _padded(x, geometry), kernel, grad
+    )
+    before, (height, width) = geometry.padding[0], x.shape[1:3]
+    inner = gradient_x[:, before : before + height, before : before + width]
+    return inner, gradient_kernel
   return (
     input_gradient(x, kernel, grad, geometry),
     kernel_gradients.by_rows(x, kernel, grad, geometry),
@@ -244,7 +249,18 @@ _cpu_float32.defvjp(_cpu_forward, _cpu_backward)
 
 
 def _suits_winograd(x, kernel, geometry):
-  return geometry == Geometry() and winograd.suits(x.shape, kernel.shape)
+  if geometry != Geometry(padding=geometry.padding):
+    return False
+  # 64 -> 128 at 256x256 with zeros around it, forward and backward: 216 in
+  # place of 413 ms; 128 -> 64 146 in place of 320 ms.
+  padded = any(geometry.padding) and max(kernel.shape[2:]) >= 128
+  least = 64 if padded else 128
+  return winograd.suits(x.shape, kernel.shape, least)
+
+
+def _padded(x, geometry):
+  """x with the zeros around it that a convolution of the geometry sees."""
+  return jnp.pad(x, ((0, 0), geometry.padding, geometry.padding, (0, 0)))
 
 
 def one_row_more(x, kernel, geometry):

@@ -38,12 +38,18 @@ _INPUT, _KERNEL, _OUTPUT = _transforms()
 _KERNEL_2D = np.kron(_KERNEL, _KERNEL).astype(np.float32)
 
 
-def suits(x_shape, kernel_shape):
-  """Whether it is possible for a plain geometry, and was measured faster."""
+def suits(x_shape, kernel_shape, least=128):
+  """Returns True if the form is possible and was measured faster.
+
+  Args:
+    x_shape: of the input, [batch, height, width, inputs].
+    kernel_shape: [size, size, inputs, outputs].
+    least: channels of input and output from which on it was faster.
+  """
   batch, height, width, inputs = x_shape
   return (
     kernel_shape[:2] == (3, 3)
-    and min(inputs, kernel_shape[3]) >= 128
+    and min(inputs, kernel_shape[3]) >= least
     and batch * height * width >= 1024
   )
 
