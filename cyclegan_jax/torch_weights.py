@@ -100,11 +100,13 @@ def export_files(rest, values):
   trained = saved.load(values['model'], step)
   folder = files.place(values['output'])
   _check_is_folder(folder)
+  one_way = trained.method.directions == ('a2b',)
+  contents = pth.states(
+    trained.config.to_dict(), trained.params, one_way=one_way
+  )
   states = {
     folder / f'{values["epoch"]}_net_{name}.pth': state
-    for name, state in pth.states(
-      trained.config.to_dict(), trained.params
-    ).items()
+    for name, state in contents.items()
   }
   if there := [path for path in states if path.exists()]:
     raise UserError(f'{there[0]} exists: give another --output or --epoch')

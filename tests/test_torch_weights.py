@@ -261,3 +261,15 @@ def test_help(capsys):
   assert stop.value.code == 0
   out = capsys.readouterr().out
   assert 'import latest_net_*.pth' in out and '--epoch=NAME' in out
+
+
+def test_a_model_of_one_direction_is_one_g_and_one_d(tmp_path, capsys):
+  """As the official code names those of pix2pix and CUT."""
+  model = tiny.save_model(
+    tmp_path / 'model', names=('a2b',), method='cut', directions='a2b'
+  )
+  output = tmp_path / 'out'
+  code, _, err = run(capsys, 'export', f'--model={model}', f'--output={output}')
+  assert code == 0, err
+  found = sorted(path.name for path in output.iterdir())
+  assert found == ['latest_net_D.pth', 'latest_net_G.pth']

@@ -21,7 +21,7 @@ from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.layers import NORMS
-from cyclegan_jax.training import image_pool, parallel
+from cyclegan_jax.training import image_pool, parallel, share
 from cyclegan_jax.training import step as train_step
 
 # Everything the tables hold, once: name -> method.
@@ -135,7 +135,7 @@ def test_a_batch_in_parts_gives_the_same_update(name, monkeypatch):
     return jnp.tile(key, (parts, 1))
 
   monkeypatch.setattr(layers, 'example_keys', same)
-  monkeypatch.setattr(train_step, 'part_keys', shared)
+  monkeypatch.setattr(share, 'part_keys', shared)
   whole = tiny.run(tiny.method(name), devices=2)
   halves = tiny.run(tiny.method(name), devices=2, accumulate=2)
   tiny.assert_close(halves[0], whole[0], 1e-5)

@@ -31,10 +31,10 @@ def cut(choices, *, flips=False):
   critic = choices.discriminator()
   judge = common.judge_by(critic)
   adversarial = choices.adversarial_loss
-  weights = {x: choices.weights[x] for x in ('nce', 'nce_identity')}
-  if flips:
-    weights['nce_identity'] = 0.0
-  common.check_identity(weights, ['nce', 'nce_identity'], choices)
+  names = ['nce'] if flips else ['nce', 'nce_identity']
+  weights = {name: choices.weights[name] for name in names}
+  # The generator that takes pictures of one domain reads those of the other.
+  common.check_identity(weights, names, choices)
   nce = {
     d: contrast.contrast(choices, net, with_input=True)
     for d, net in networks.items()
@@ -67,15 +67,25 @@ def cut(choices, *, flips=False):
         inputs['nce_identity'] = batch[d[-1]]
       # The pass that translates a picture has its features, too.
       found = common.apply(net, gen, [*inputs.values()], k, axis, taps=taps)
-      if flips:  # those of the mirrored picture are others
-        source = contrast.encode(net, gen, [batch[d[0]]], taps, k_source, axis)
-        found = [(found[0][0], source[0])]
       if choices.weights['adversarial']:
         made['samples'][d[-1]] = found[0][0]
       made['compared'][d] = {
         name: (picture, jax.lax.stop_gradient(features))
         for name, (picture, features) in zip(inputs, found)
       }
+      if flips:
+        picture, features = made['compared'][d]['nce']
+
+        def others(gen, x, net=net, taps=taps, k=k_source):
+          return contrast.encode(net, gen, [x], taps, k, axis)[0]
+
+        features = jax.lax.cond(
+          jax.random.bernoulli(key_coin),  # then these are of a mirrored one
+          others,
+          lambda gen, x, features=features: features,
+          *jax.lax.stop_gradient((gen, batch[d[0]])),
+        )
+        made['compared'][d]['nce'] = picture, features
     return made
 
   def generator_loss(params, batch, key, axis=None, made=None):

@@ -48,15 +48,17 @@ def combine(found):
   return config, params
 
 
-def states(config, params):
+def states(config, params, *, one_way=False):
   """The official files' contents of a model.
 
   Args:
     config: nested dicts, of which 'generator' and 'discriminator' are used.
     params: {'gen': {direction: params}, 'disc': {domain: params}}.
+    one_way: whether the files are of a2b alone, as of pix2pix and CUT.
 
   Returns:
-    {'G_A', 'G_B', 'D_A', 'D_B': state_dict}, what there is of them.
+    {'G_A', 'G_B', 'D_A', 'D_B': state_dict}, what there is of them; with
+    `one_way` {'G', 'D'}.
 
   Raises:
     UserError: a network that the official code does not have.
@@ -66,7 +68,7 @@ def states(config, params):
       _SECTIONS[group], config[_SECTIONS[group]], params[group][which]
     )
     for name, (group, which) in PLACES.items()
-    if len(name) > 1 and which in params.get(group, {})
+    if (len(name) == 1) == one_way and which in params.get(group, {})
   }
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import optax
 
 from cyclegan_jax.methods.base import Method
 from cyclegan_jax.training import image_pool, parallel
+from cyclegan_jax.training.share import Share
 from cyclegan_jax.training.state import TrainState
 
 # The groups of networks that the generators' loss trains, where a method has
@@ -51,7 +51,7 @@ def make_step(
     device axis, along which the batch is split; metrics are scalars.
   """
 
-  share = _Share(accumulate, platform)
+  share = Share(accumulate, platform)
   order = _discriminators_first if method.generate else _generators_first
 
   def step(state, batch, axis=None):
@@ -96,7 +96,7 @@ def make_step(
 
 
 def _losses(method, axis):
-  """The losses of generators and of discriminators, for `_Share.gradients`."""
+  """The losses of generators and of discriminators, for `Share.gradients`."""
 
   def generators(params, batch, key, **made):
     total, (samples, terms) = method.generator_loss(
@@ -183,79 +183,6 @@ class _Networks:
       )
       self.params[group] = optax.apply_updates(self.params[group], updates)
     return metrics
-
-
-class _Share(NamedTuple):
-  """How a device goes through its share of the batch.
-
-  Attributes:
-    parts: number of parts, taken one after the other.
-    platform: what the step is compiled for.
-  """
-
-  parts: int
-  platform: str | None
-
-  def gradients(self, loss, params, groups, batch, key, axis):
-    """Gradients of a loss with respect to some groups of networks.
-
-    Returns:
-      The samples of this device's batch; {group: gradients} and the metrics,
-      means over the whole batch.
-    """
-    mine = parallel.varying(params, axis)
-
-    def part(batch, key):
-      def of_groups(networks):
-        return loss(mine | networks, batch, key)
-
-      (_, (samples, metrics)), grads = jax.value_and_grad(
-        of_groups, has_aux=True
-      )({group: mine[group] for group in groups})
-      return samples, (grads, metrics)
-
-    samples, means = self._in_parts(part, batch, key, axis)
-    # In one go: the devices meet once an update.
-    return samples, parallel.mean(means, axis)
-
-  def samples(self, method, params, batch, key, axis):
-    """The samples of `Method.generate`, of this device's batch."""
-
-    def part(batch, key):
-      return method.generate(params, batch, key, axis)['samples'], {}
-
-    return self._in_parts(part, batch, key, axis)[0]
-
-  def _in_parts(self, loss, batch, key, axis):
-    """loss(batch, key) -> (samples, values), a part of the batch at a time.
-
-    Returns:
-      The samples of the whole batch, the means of the values.
-    """
-    parts = self.parts
-    if parts == 1:
-      return loss(batch, key)
-    split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
-    inputs = (split, part_keys(key, parts))
-
-    def one(sums, part):
-      samples, values = loss(*part)
-      return jax.tree.map(jnp.add, sums, values), samples
-
-    shapes = jax.eval_shape(
-      lambda *part: loss(*part)[1], *jax.tree.map(lambda x: x[0], inputs)
-    )
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    sums, samples = parallel.scan(
-      one, parallel.varying(zeros, axis), inputs, self.platform
-    )
-    samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
-    return samples, jax.tree.map(lambda x: x / parts, sums)
-
-
-def part_keys(key, parts):
-  """The random key of each part of a batch."""
-  return jax.random.split(key, parts)
 
 
 def _through_pools(pools, samples, key, axis):
