@@ -1,6 +1,5 @@
 """From a state_dict to a network and its parameters, and back."""
 
-import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.pth import official
+from cyclegan_jax.pth.find import find
 from cyclegan_jax.pth.official import AVERAGES, FILTER, FILTERS, LEAVES
 
 # (whether norms have weights, convolutions before them a bias) -> the norm.
@@ -24,14 +24,6 @@ _TABLES = {
   'generator': nets.GENERATORS,
   'discriminator': nets.DISCRIMINATORS,
 }
-# Depths there are; a file could claim any.
-_DEPTHS = {
-  'resnet': range(1, 101),
-  'unet': range(2, 13),
-  'patchgan': range(1, 13),
-  'pixelgan': range(1),
-}
-_DROPOUT = 0.5  # the official rate
 # What PyTorch takes an average for that no batch went into.
 _UNTRAINED = {
   'mean': lambda features: np.zeros(features, np.float32),
@@ -78,7 +70,7 @@ def recognise(state_dict, file='the state_dict'):
     UserError: it is none of the official networks; names the first weight
       that does not fit.
   """
-  kind, options = _find(state_dict, file)
+  kind, options = find(state_dict, file)
   layers = official.layers(_build(kind, options)())
   width, inputs = _kernel_shape(state_dict, layers[0], file)[:2]
   last = _kernel_shape(state_dict, layers[-1], file)
@@ -195,72 +187,6 @@ def _check_params(weights, layers, net):
       f'the weight {"/".join(wrong[0])} is not what a {type(net).__name__} of '
       'these options has: give the options it was made with'
     )
-
-
-def _find(names, file):
-  """(kind, options) of the network, by the names of its weights."""
-  forms = {
-    'net.0.weight': ('discriminator', _pixelgan),
-    'model.model.0.weight': ('generator', _unet),
-    'model.1.weight': ('generator', _resnet),
-    'model.0.weight': ('discriminator', _patchgan),
-  }
-  for weight, (kind, options) in forms.items():
-    if weight in names:
-      found = options(names)
-      if found.get('depth', 0) in _DEPTHS[found['name']]:
-        return kind, found
-      break
-  raise UserError(
-    f'{file} has none of the official networks: its first weight is '
-    f'{ascii(next(iter(names))[:80])}'
-  )
-
-
-def _pixelgan(names):
-  del names
-  return {'name': 'pixelgan', 'depth': 0}
-
-
-def _patchgan(names):
-  blurs = any(name.endswith(f'.{FILTER.name}') for name in names)
-  if blurs:  # an entry more for each halving
-    depth = _count(names, lambda i: f'model.{4 * i + 3}.weight')
-  else:
-    depth = _count(names, lambda i: f'model.{3 * i + 2}.weight') - 1
-  downsampling = 'blur' if blurs else 'stride'
-  return {'name': 'patchgan', 'depth': depth, 'downsampling': downsampling}
-
-
-def _unet(names):
-  levels = _count(
-    names, lambda i: f'model.model.1{i * ".model.3"}.model.1.weight'
-  )
-  # Its weights do not tell whether it has dropout.
-  return {'name': 'unet', 'depth': levels + 1, 'dropout': 0.0}
-
-
-def _resnet(names):
-  blurs = _has_filter(names, 7, 11)
-  first = 12 if blurs else 10
-  blocks = _count(names, lambda i: f'model.{first + i}.conv_block.1.weight')
-  end = first + blocks
-  dropout = f'model.{first}.conv_block.5.weight' not in names
-  return {
-    'name': 'resnet',
-    'depth': blocks,
-    'dropout': _DROPOUT if dropout else 0.0,
-    'downsampling': 'blur' if blurs else 'stride',
-    'upsampling': 'blur' if _has_filter(names, end, end + 4) else 'transpose',
-  }
-
-
-def _has_filter(names, *places):
-  return any(f'model.{i}.{FILTER.name}' in names for i in places)
-
-
-def _count(names, name):
-  return next(i for i in itertools.count() if name(i) not in names)
 
 
 def _norm(names, layers):
