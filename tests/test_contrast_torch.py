@@ -22,8 +22,8 @@ nn, functional = torch.nn, torch.nn.functional
 
 TOLERANCE = 1e-5
 # Behind some thirty layers float32 ends that far from float64: the gradients of
-# this package by 2e-5, and those of PyTorch in float32 by 3e-5.
-GRADIENTS = 5e-5
+# this package by 5e-5, those of PyTorch in float32 by 7e-5.
+GRADIENTS = 2e-4
 KEY = jax.random.PRNGKey(0)
 WIDTH, DEPTH, FEATURES, PLACES = 4, 5, 8, 8
 # Layers of the twin, as the official code numbers them.

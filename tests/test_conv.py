@@ -97,6 +97,16 @@ def test_winograd_equals_the_plain_one(height, width, monkeypatch):
   assert_equal_to_plain(form, Geometry(), x, kernel, 1e-4)
 
 
+@pytest.mark.parametrize('padding', [(1, 1), (0, 0), (2, 2)])
+@pytest.mark.parametrize('channels', [(64, 128), (128, 64)])
+def test_winograd_with_zeros_around_equals_the_plain_one(padding, channels):
+  geometry = Geometry(padding=padding)
+  x, kernel = operands(3, 33, 34, *channels, batch=1)
+  assert forms._suits_winograd(x, kernel, geometry) == any(padding)
+  form = partial(forms._cpu, geometry=geometry)
+  assert_equal_to_plain(form, geometry, x, kernel, 1e-4)
+
+
 def test_winograd_is_chosen_for_the_residual_blocks_of_the_paper():
   def chosen(size, channels=256):
     shape = (1, size + 2, size + 2, channels)
