@@ -31,7 +31,10 @@ _PAPER = {
   },
 }
 _CAPTIONS = {
-  'models': "Comparison of methods (the paper's Tables 1 to 3).",
+  'models': (
+    "Comparison of methods (the paper's Tables 1 to 3, and three later "
+    'methods).'
+  ),
   'losses': (
     "Ablation of the losses (the paper's Tables 4 and 5). Forward is a -> b -> "
     'a and backward b -> a -> b; in the paper forward begins with the labels, '
