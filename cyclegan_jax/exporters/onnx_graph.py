@@ -69,7 +69,7 @@ def build(net, params, channels, shape, *, layout='nhwc', pixels=False):
 
 
 class Value(NamedTuple):
-  """What a verb gives: the output of a node.
+  """The output of a node, which a verb returns.
 
   Attributes:
     node: its name.

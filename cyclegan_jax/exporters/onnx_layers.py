@@ -91,7 +91,7 @@ class Graph:
     return self.node('Resize', x, '', scales, mode=mode, **options[mode])
 
   def blur_down(self, x, channels):
-    """As `nets.blur.down`."""
+    """Blurs and takes every other pixel, as `nets.blur.down` does."""
     kernel = np.tile(np.outer(DOWN, DOWN), (channels, 1, 1, 1))
     return self.node(
       'Conv',

@@ -1,4 +1,4 @@
-"""What methods with PatchNCE share: features, projection heads, the loss."""
+"""PatchNCE for several methods: features, projection heads, the loss."""
 
 from typing import NamedTuple
 
@@ -97,7 +97,8 @@ def contrast(choices, net, *, with_input):
       f'{type(net).__name__} has no features for PatchNCE: use '
       'generator.name=resnet'
     )
-  taps = tuple(filter(None, options['taps'].split(',')))
+  taps = (name.strip() for name in options['taps'].split(','))
+  taps = tuple(dict.fromkeys(filter(None, taps)))
   if not taps:
     later = min(_LATER_BLOCK, net.depth - 1)
     blocks = dict.fromkeys(net.blocks[i] for i in (_FIRST_BLOCK, later))

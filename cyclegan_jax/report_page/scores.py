@@ -55,7 +55,7 @@ def _is_table(rows):
 
 
 def _best(work):
-  """What is said of the best weights, or None."""
+  """A line on the best weights, or None."""
   best = best_so_far(work.best)
   if not isinstance(best, dict) or not _is_table(best.get('rows')):
     return None

@@ -10,7 +10,7 @@ from cyclegan_jax.training import parallel
 
 
 class Share(NamedTuple):
-  """How a device goes through its share of the batch.
+  """The way that a device goes through its share of the batch.
 
   Attributes:
     parts: number of parts, taken one after the other.

@@ -129,7 +129,11 @@ def _generators_first(method, loss, networks, share, batch, key, axis, judge):
 def _discriminators_first(
   method, loss, networks, share, batch, key, axis, judge
 ):
-  """As `_generators_first`, the generators against new discriminators."""
+  """Updates all networks, the generators against new discriminators.
+
+  Returns:
+    The metrics.
+  """
   mine = parallel.varying(networks.params, axis)
 
   def generate(gen):

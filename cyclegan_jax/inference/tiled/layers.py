@@ -119,7 +119,7 @@ def _transposed(x, kernel, kind, target):
 
 
 class Operation(NamedTuple):
-  """What a layer does with the pixels it reads.
+  """The sums of a layer over the pixels that it reads.
 
   Attributes:
     run: (window, kernel, kind, target) -> output, [1, rows, columns, ...].

@@ -31,7 +31,7 @@ SMALL = 2**26
 
 
 class Activation(NamedTuple):
-  """What a verb gives: a picture's channels, to be read by the next layer.
+  """Channels of a picture that a verb returns for the next layer to read.
 
   Attributes:
     parts: the `Part`s it consists of.
@@ -139,7 +139,7 @@ class Walk(Reader):
 
 
 class Pass:
-  """What the layers of a pass share, and the loops over their tiles."""
+  """One pass over a picture: settings of all layers, loops over their tiles."""
 
   def __init__(self, net, params, height, tile, scratch, progress):
     """Takes what `tiled.apply` takes.
