@@ -6,8 +6,9 @@ Data: TFDS cycle_gan/horse2zebra. Cost: 400 epochs of 1334 steps = 533,600 steps
 at 256 px, batch 1: a job for an accelerator. Settings: antialiased networks,
 Xavier init, no image pool; all terms are halved over the two directions:
 lambda_GAN 1, lambda_NCE 2, lambda_IDT 1. The projection heads have PyTorch's
-own Adam, 1e-3 and 0.9. Published FID: 43.2, of the best checkpoint. Not
-measured here yet.
+own Adam, 1e-3 and 0.9. Epochs and adversarial loss (lsgan) are CUT's: the
+public code of DCLGAN has had several. Published FID: 43.2, of the best
+checkpoint. Not measured here yet.
 """
 
 from cyclegan_jax import defaults

@@ -54,7 +54,7 @@ class Contrast(NamedTuple):
       for k, tap in zip(keys, self.taps)
     }
 
-  def loss(self, query, query_heads, source, source_heads, key):
+  def loss(self, query, query_heads, source, source_heads, key, flipped=None):
     """PatchNCE, mean over the taps.
 
     Args:
@@ -64,20 +64,31 @@ class Contrast(NamedTuple):
         taken by them.
       source_heads: {tap: parameters} for them.
       key: a random key that all devices share: draws the places.
+      flipped: whether the translation is of the picture's mirror image, a
+        boolean scalar; None: it never is.
     """
     losses = []
     for tap, k in zip(self.taps, jax.random.split(key, len(self.taps))):
-      places = projection.draw_places(k, query[tap].shape, self.patches)
-
-      def vectors(features, params, tap=tap, places=places):
-        at = projection.at_places(features[tap], places)
-        return self.head.apply({'params': params[tap]}, at)
-
-      found = vectors(jax.lax.stop_gradient(source), source_heads)
+      shape = query[tap].shape
+      places = there = projection.draw_places(k, shape, self.patches)
+      if flipped is not None:
+        # Cheaper than to mirror the features, which the paper's code does.
+        mirrored = projection.mirrored_places(places, shape)
+        there = jnp.where(flipped, mirrored, places)
+      source_tap = jax.lax.stop_gradient(source[tap])
       losses.append(
-        patch_nce(vectors(query, query_heads), found, self.temperature)
+        patch_nce(
+          self._vectors(query[tap], there, query_heads[tap]),
+          self._vectors(source_tap, places, source_heads[tap]),
+          self.temperature,
+        )
       )
     return sum(losses) / len(losses)
+
+  def _vectors(self, features, places, params):
+    return self.head.apply(
+      {'params': params}, projection.at_places(features, places)
+    )
 
 
 def contrast(choices, net, *, with_input):

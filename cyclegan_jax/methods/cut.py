@@ -50,19 +50,18 @@ def cut(choices, *, flips=False):
       params['heads'][d] = nce[d].init(next(keys), net, x)
     return params
 
-  def mirrored(x, key):
-    """x [b, h, w, c], mirrored in the steps whose coin falls so."""
-    if not flips:
-      return x
-    flipped = jax.random.bernoulli(key)  # one coin a step, for all pictures
-    return jnp.where(flipped, x[:, :, ::-1], x)
+  def draws(key):
+    """Returns a flag, the pictures are mirrored (None: never), and keys."""
+    key_coin, *keys = jax.random.split(key, 1 + 2 * len(networks))
+    return jax.random.bernoulli(key_coin) if flips else None, keys
 
   def generate(params, batch, key, axis=None):
-    key_coin, *keys = jax.random.split(key, 1 + 2 * len(networks))
+    flipped, keys = draws(key)
     made = {'samples': {}, 'compared': {}}
     for (d, net), k, k_source in zip(networks.items(), keys[::2], keys[1::2]):
       gen, taps = params['gen'][d], nce[d].taps
-      inputs = {'nce': mirrored(batch[d[0]], key_coin)}
+      x = batch[d[0]]
+      inputs = {'nce': jnp.where(flipped, x[:, :, ::-1], x) if flips else x}
       if weights.get('nce_identity'):
         inputs['nce_identity'] = batch[d[-1]]
       # The pass that translates a picture has its features, too.
@@ -80,17 +79,17 @@ def cut(choices, *, flips=False):
           return contrast.encode(net, gen, [x], taps, k, axis)[0]
 
         features = jax.lax.cond(
-          jax.random.bernoulli(key_coin),  # then these are of a mirrored one
+          flipped,  # then these are of a mirrored picture
           others,
           lambda gen, x, features=features: features,
-          *jax.lax.stop_gradient((gen, batch[d[0]])),
+          *jax.lax.stop_gradient((gen, x)),
         )
         made['compared'][d]['nce'] = picture, features
     return made
 
   def generator_loss(params, batch, key, axis=None, made=None):
     made = made or generate(params, batch, key, axis)
-    key_coin, *_ = jax.random.split(key, 1 + 2 * len(networks))
+    flipped, _ = draws(key)
     keys = iter(jax.random.split(jax.random.fold_in(key, 1), 8))
     terms, samples = {}, {}
     for d, net in networks.items():
@@ -108,8 +107,7 @@ def cut(choices, *, flips=False):
         net, gen, pictures, nce[d].taps, next(keys), axis
       )
       for (name, (_, source)), query in zip(compared.items(), queries):
-        query = {tap: mirrored(x, key_coin) for tap, x in query.items()}
-        loss = nce[d].loss(query, heads, source, heads, next(keys))
+        loss = nce[d].loss(query, heads, source, heads, next(keys), flipped)
         terms[f'{name}_{d}'] = weights[name] * loss
     return common.total(terms), (samples, terms)
 

@@ -64,6 +64,18 @@ def at_places(features, places):
   return flat.at[:, places].get(unique_indices=True, mode='promise_in_bounds')
 
 
+def mirrored_places(places, shape):
+  """The same places of features that are mirrored from left to right.
+
+  Args:
+    places: [places], as `draw_places` returns them.
+    shape: of the features, [batch, height, width, channels].
+  """
+  width = shape[2]
+  row, column = jnp.divmod(places, width)
+  return row * width + (width - 1 - column)
+
+
 def draw_places(key, shape, count):
   """Different pixels at random: min(count, height x width) of them.
 
