@@ -19,11 +19,10 @@ def get_config():
   config.directions = 'a2b'
   config.data.name = 'cycle_gan/horse2zebra'
   config.data.load_size_in_decay = config.data.crop_size
-  config.generator.downsampling = 'blur'
-  config.generator.upsampling = 'blur'
-  config.discriminator.downsampling = 'blur'
-  config.generator.init_type = 'xavier'
-  config.discriminator.init_type = 'xavier'
+  config.generator.update(
+    downsampling='blur', upsampling='blur', init_type='xavier'
+  )
+  config.discriminator.update(downsampling='blur', init_type='xavier')
   config.pool_size = 0
   config.schedule.constant = 200
   config.schedule.decay = 200

@@ -239,6 +239,8 @@ def test_remat_changes_no_number(remat, platform):
 
 def test_a_whole_network_in_cpu_forms_equals_the_plain_one(monkeypatch):
   monkeypatch.setattr(forms, '_is_small', lambda *args: False)
-  monkeypatch.setattr(winograd, 'suits', lambda x, kernel: kernel[0] == 3)
+  monkeypatch.setattr(
+    winograd, 'suits', lambda x, kernel, *least: kernel[0] == 3
+  )
   options = {'width': 16, 'platform': 'tpu'}
   assert_same_step({'platform': 'cpu'}, options, size=36, tolerance=1e-4)

@@ -47,7 +47,12 @@ NETWORK_OPTIONS = [
   key for key in OPTIONS if key.startswith(('generator.', 'discriminator.'))
 ]
 # CoGAN asks the discriminator for its depth alone, which pixelgan lacks.
-UNTRIED = {'cogan': {'discriminator.name'}}
+UNTRIED = {'cogan': {'discriminator.name'}} | {
+  # A U-Net has no features for PatchNCE, and is refused.
+  name: {'generator.name'}
+  for name, entry in METHODS.items()
+  if 'contrast.taps' in entry.options
+}
 
 
 def other(key):
