@@ -247,7 +247,7 @@ def one_way(name):
 
 
 def convolutions(name, **weights):
-  """How many convolutions a method's compiled generator loss still has."""
+  """Number of convolutions left in a method's compiled generator loss."""
   method, batch = tiny.method(name, **one_way(name), **weights), tiny.batch()
   params = jax.eval_shape(method.init, KEY, batch)
   program = jax.jit(lambda p: method.generator_loss(p, batch, KEY)[0])

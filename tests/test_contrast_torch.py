@@ -418,7 +418,7 @@ def torch_step(twin, optimizers, a, b, places):
 
 
 def is_dead(layer, key):
-  """Whether a norm undoes a parameter, and no tap sees it before."""
+  """Returns True if a norm undoes a parameter before any tap sees it."""
   return key == 'bias' and not layer.endswith(
     ('conv_0', 'down_1', 'down_2', 'last')
   )

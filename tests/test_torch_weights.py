@@ -264,7 +264,7 @@ def test_help(capsys):
 
 
 def test_a_model_of_one_direction_is_one_g_and_one_d(tmp_path, capsys):
-  """As the official code names those of pix2pix and CUT."""
+  """The official code names those of pix2pix and CUT without a letter."""
   model = tiny.save_model(
     tmp_path / 'model', names=('a2b',), method='cut', directions='a2b'
   )
