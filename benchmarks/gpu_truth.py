@@ -201,7 +201,7 @@ def _convolutions(form, dtype):
   import jax
   import jax.numpy as jnp
 
-  from cyclegan_jax.nets.conv.forms import Geometry, plain
+  from cyclegan_jax.nets.conv.plain import Geometry, plain
 
   rng = np.random.default_rng(0)
   x = jnp.array(rng.normal(size=(2, 36, 36, 64)), dtype)

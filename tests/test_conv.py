@@ -11,8 +11,8 @@ import tiny
 from variants import VARIANTS
 
 from cyclegan_jax import nets
-from cyclegan_jax.nets.conv import forms, winograd
-from cyclegan_jax.nets.conv.forms import Geometry, plain
+from cyclegan_jax.nets.conv import cpu, forms, gpu, tpu, winograd
+from cyclegan_jax.nets.conv.plain import Geometry, plain, product
 from cyclegan_jax.nets.generators import DOWNSAMPLINGS
 
 STRIDED, TRANSPOSED = Geometry(2, (1, 1)), Geometry(1, (1, 2), 2)
@@ -82,18 +82,18 @@ def test_cases_are_all_that_the_networks_have(monkeypatch):
 def test_cpu_form_equals_the_plain_one(
   size, geometry, height, width, channels, monkeypatch
 ):
-  monkeypatch.setattr(forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(cpu, '_is_small', lambda *args: False)
   x, kernel = operands(size, height, width, *channels)
-  form = partial(forms._cpu, geometry=geometry)
+  form = partial(cpu.convolve, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
 @pytest.mark.parametrize('height,width', [*SIZES, (5, 3), (66, 10)])
 def test_winograd_equals_the_plain_one(height, width, monkeypatch):
   monkeypatch.setattr(winograd, 'suits', lambda *args: True)
-  monkeypatch.setattr(forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(cpu, '_is_small', lambda *args: False)
   x, kernel = operands(3, height, width, 24, 20)
-  form = partial(forms._cpu, geometry=Geometry())
+  form = partial(cpu.convolve, geometry=Geometry())
   assert_equal_to_plain(form, Geometry(), x, kernel, 1e-4)
 
 
@@ -102,8 +102,8 @@ def test_winograd_equals_the_plain_one(height, width, monkeypatch):
 def test_winograd_with_zeros_around_equals_the_plain_one(padding, channels):
   geometry = Geometry(padding=padding)
   x, kernel = operands(3, 33, 34, *channels, batch=1)
-  assert forms._suits_winograd(x, kernel, geometry) == any(padding)
-  form = partial(forms._cpu, geometry=geometry)
+  assert cpu._suits_winograd(x, kernel, geometry) == any(padding)
+  form = partial(cpu.convolve, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-4)
 
 
@@ -122,7 +122,7 @@ def test_winograd_is_chosen_for_the_residual_blocks_of_the_paper():
 @pytest.mark.parametrize('size,geometry', CASES)
 def test_gpu_form_equals_the_plain_one(size, geometry, height, width):
   x, kernel = operands(size, height, width, 5, 3)
-  form = partial(forms._gpu, geometry=geometry)
+  form = partial(gpu.convolve, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
@@ -139,7 +139,7 @@ def test_a_gpu_meets_no_window_as_large_as_an_image(size, geometry):
 
     return re.findall(slow, str(jax.make_jaxpr(jax.grad(loss))(kernel)))
 
-  assert found(plain) and not found(forms._gpu)
+  assert found(plain) and not found(gpu.convolve)
 
 
 def test_a_gpu_takes_the_plain_form_but_for_transposed_ones():
@@ -157,7 +157,7 @@ def test_a_gpu_takes_the_plain_form_but_for_transposed_ones():
 @pytest.mark.parametrize('size,geometry', CASES)
 def test_tpu_form_equals_the_plain_one(size, geometry, height, width):
   x, kernel = operands(size, height, width, 12, 3)
-  form = partial(forms._tpu, geometry=geometry)
+  form = partial(tpu.convolve, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
@@ -165,20 +165,20 @@ def test_tpu_form_equals_the_plain_one(size, geometry, height, width):
 @pytest.mark.parametrize('size,geometry', CASES)
 def test_loop_form_equals_the_plain_one(size, geometry, height, width):
   x, kernel = operands(size, height, width, 5, 3)
-  form = partial(forms.product, geometry=geometry)
+  form = partial(product, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
 def test_bfloat16_takes_the_plain_form():
   x, kernel = (a.astype(jnp.bfloat16) for a in operands(3, 34, 34, 4, 4))
-  form = partial(forms._cpu, geometry=Geometry())
+  form = partial(cpu.convolve, geometry=Geometry())
   assert form(x, kernel).dtype == jnp.bfloat16
   assert 'custom_vjp' not in str(jax.make_jaxpr(form)(x, kernel))
 
 
 def test_gradients_of_gradients_pass_through_the_forms(monkeypatch):
   # As the gradient penalty takes them.
-  monkeypatch.setattr(forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(cpu, '_is_small', lambda *args: False)
   x, kernel = operands(4, 9, 8, 3, 18)
 
   def penalty(form, kernel):
@@ -187,7 +187,7 @@ def test_gradients_of_gradients_pass_through_the_forms(monkeypatch):
 
   ours, plains = (
     jax.jit(jax.grad(partial(penalty, form)))(kernel)
-    for form in (forms._cpu, plain)
+    for form in (cpu.convolve, plain)
   )
   np.testing.assert_allclose(ours, plains, rtol=0, atol=1e-4 * plains.max())
 
@@ -238,7 +238,7 @@ def test_remat_changes_no_number(remat, platform):
 
 
 def test_a_whole_network_in_cpu_forms_equals_the_plain_one(monkeypatch):
-  monkeypatch.setattr(forms, '_is_small', lambda *args: False)
+  monkeypatch.setattr(cpu, '_is_small', lambda *args: False)
   monkeypatch.setattr(
     winograd, 'suits', lambda x, kernel, *least: kernel[0] == 3
   )
