@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from cyclegan_jax.training import image_pool
 
@@ -16,6 +17,40 @@ def numbered(*numbers):
 
 def shown(images):
   return [int(x) for x in images[:, 0, 0, 0]]
+
+
+def in_turn(stored, count, images, key):
+  """The exchange image by image, of numbers, as its docstring has it.
+
+  Returns:
+    The stored numbers, their count, and the numbers shown.
+  """
+  stored, shown = list(stored), []
+  for image, own in zip(images, jax.random.split(key, len(images))):
+    coin, slot = jax.random.split(own)
+    shown.append(image)
+    if count < len(stored):
+      stored[count] = image
+      count += 1
+    elif jax.random.bernoulli(coin):
+      i = int(jax.random.randint(slot, (), 0, len(stored)))
+      shown[-1], stored[i] = stored[i], image
+  return stored, count, shown
+
+
+@pytest.mark.parametrize('batch', range(1, 8))
+def test_a_batch_is_exchanged_image_by_image(batch):
+  new = list(range(101, 101 + batch))
+  for size in range(1, 6):
+    before = list(range(1, 1 + size))
+    for count in range(size + 1):
+      for seed in range(10 if count == size else 2):
+        key = jax.random.PRNGKey(100 * batch + 10 * size + seed)
+        pool = image_pool.ImagePool(numbered(*before), jnp.int32(count))
+        pool, out = exchange(pool, numbered(*new), key)
+        found = shown(pool.images), int(pool.count), shown(out)
+        assert found == in_turn(before, count, new, key)
+        assert pool.count.dtype == jnp.int32
 
 
 def test_a_filling_pool_stores_and_returns_the_new():
