@@ -1,12 +1,14 @@
 """Compiles a training step for TPUs, with no TPU and no data set at hand:
 
     python -m cyclegan_jax.aot --config=configs/NAME.py \\
-      --topology=v5e:4x4 --batch=16
+      --topology=v5e:4x4 --batch=16 [--top=N]
 
 Prints the memory a chip needs, the work, the communication, the precision of
 the convolutions, and what a step takes by the chip's published figures and by
-the compiler's own expectation (docs/scaling.md). All chips of the topology take
-part, whatever parallel.devices says; pictures are data.crop_size wide and high.
+the compiler's own expectation (docs/scaling.md); with --top=N also the N layers
+that the compiler expects most time of, the forward and the backward pass of a
+layer in rows of their own. All chips of the topology take part, whatever
+parallel.devices says; pictures are data.crop_size wide and high.
 Needs libtpu: pip install 'cyclegan_jax[tpu]'. Exit codes: 0 done and it fits
 the chip, 2 it doesn't, or something given doesn't.
 """
@@ -16,11 +18,13 @@ import sys
 import time
 
 from cyclegan_jax.common import machine, quiet
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program
 
 FLAGS = {
   'topology': ('NAME', 'v5e:4x4', 'the chips to compile for'),
   'batch': ('N', 0, 'pictures of each domain on all chips; train.batch_size'),
+  'top': ('N', 0, 'rows of a table of expected time by layer; 0 is no table'),
 }
 _STEPS_PER_EPOCH = 1000  # any number: it stands in the program as a constant
 
@@ -34,10 +38,11 @@ def main(argv):
   )
   program.quiet()
   machine.show_libtpu()
-  from cyclegan_jax.tpu import chips, compiled_step
+  from cyclegan_jax.tpu import chips, compiled_step, expected
 
   batch_size = values['batch'] or config.train.batch_size
   topology = values['topology']
+  _check_top(values['top'], topology)
   with quiet.silent_stderr():
     mesh = compiled_step.make_mesh(topology)
   traced = trace(config, mesh, batch_size)
@@ -51,10 +56,26 @@ def main(argv):
   seconds = time.monotonic() - start
   gib = chips.find(topology).hbm_gib
   print(report(traced, executable, topology))
+  if values['top']:
+    clock = chips.find(topology).clock
+    print(*expected.table(executable.as_text(), clock, values['top']), sep='\n')
   print(f'{"compile time":<28}{seconds:.0f} s')
   fits = compiled_step.memory(executable)['total'] <= gib * 2**30
   print(f'it {"fits" if fits else "DOES NOT FIT"} the chip')
   return 0 if fits else program.USER_ERROR
+
+
+def _check_top(rows, topology):
+  """Raises a UserError for a --top without a table of times."""
+  from cyclegan_jax.tpu import chips
+
+  if rows < 0:
+    raise UserError(f'--top={rows} must be at least 0')
+  if rows and not chips.find(topology).clock:
+    raise UserError(
+      f'--top={rows} needs the clock of the chip, which is not published for '
+      f'--topology={topology}: use --top=0'
+    )
 
 
 def trace(config, mesh, batch_size):

@@ -16,7 +16,7 @@ from cyclegan_jax import aot
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.defaults import get_config
-from cyclegan_jax.tpu import compiled_step, hlo
+from cyclegan_jax.tpu import compiled_step, expected, hlo
 from cyclegan_jax.training import parallel
 
 HLO = """\
@@ -57,6 +57,74 @@ def test_collectives_are_counted_with_the_bytes_they_give():
 def test_convolutions_are_told_apart_by_their_operands():
   expected = {'bf16': 1, 'bf16 x f32': 1, 'f32': 1}
   assert hlo.convolutions(HLO) == expected
+
+
+NET = 'jit(step)/jvp(ResnetGenerator)/ResnetGenerator.layers'
+BACK = NET.replace('jvp(ResnetGenerator)', 'transpose(jvp(ResnetGenerator))')
+# Cycles and metadata as the compiler writes them: of a loop of 9, of a fusion
+# with no name of its own, and of what JAX or the compiler adds to the networks.
+EXPECTED = f"""\
+%convolved (a.0: f32[8]) -> f32[8] {{
+  %a.0 = f32[8]{{0}} parameter(0)
+  ROOT %a.1 = f32[8]{{0}} convolution(%a.0, %a.0), window={{size=1}}
+}}
+
+%unnamed (b.0: f32[8]) -> f32[8] {{
+  %b.0 = f32[8]{{0}} parameter(0)
+  %b.1 = f32[8]{{0}} slice(%b.0), \
+metadata={{op_name="{BACK}/Net.conv/last/mul"}}
+  ROOT %b.2 = f32[8]{{0}} copy(%b.1)
+}}
+
+%body (c.0: f32[8]) -> f32[8] {{
+  %c.1 = f32[8]{{0}} fusion(%c.0), kind=kOutput, calls=%convolved, \
+metadata={{op_name="{NET}/while/body/closed_call/checkpoint/Block/Net.block/\
+Block.conv/conv_1/conv_general_dilated"}}, \
+backend_config={{"estimated_cycles":"100"}}
+  %c.2 = f32[8]{{0}} copy(%c.1), backend_config={{"estimated_cycles":"7"}}
+}}
+
+ENTRY %main {{
+  %d.1 = f32[8]{{0}} while(%x), condition=%c, body=%body, \
+backend_config={{"known_trip_count":{{"n":"9"}}}}
+  %d.2 = f32[8]{{0}} fusion(%x), kind=kLoop, calls=%unnamed, \
+backend_config={{"estimated_cycles":"50"}}
+  %d.3 = f32[8]{{0}} fusion(%x), kind=kOutput, calls=%convolved, \
+metadata={{op_name="{NET}/Net.conv/last/conv_general_dilated"}}, \
+backend_config={{"estimated_cycles":"30"}}
+  %d.4 = f32[8]{{0}} add(%x, %x), metadata={{op_name="{NET}/while/body/add"}}, \
+backend_config={{"estimated_cycles":"5"}}
+  %d.5 = f32[8]{{0}} add(%x, %x), metadata={{op_name="jit(step)/reverse.3"}}, \
+backend_config={{"estimated_cycles":"2"}}
+  ROOT %d.6 = f32[8]{{0}} add(%x, %x), metadata={{op_name="jit(step)/add"}}
+}}
+"""
+
+
+def test_expected_cycles_by_layer():
+  layers = expected.by_layer(EXPECTED)
+  assert list(layers.items()) == [
+    ('ResnetGenerator/Block/conv_1 forward', (900, 900)),
+    ('[copy]', (63, 0)),
+    ('ResnetGenerator/last backward', (50, 0)),
+    ('ResnetGenerator/last forward', (30, 30)),
+    ('ResnetGenerator forward', (5, 0)),
+    ('[reverse]', (2, 0)),
+  ]
+  assert hlo.cycles(EXPECTED) == (1050, 930)
+
+
+def test_the_table_of_expected_time():
+  lines = expected.table(EXPECTED, 1e5, rows=2)
+  assert [line.split() for line in lines] == [
+    ['expected', 'time', 'ms', 'share', 'convolutions'],
+    ['ResnetGenerator/Block/conv_1', 'forward', '9.00', '85.7%', '9.00'],
+    ['[copy]', '0.63', '6.0%', '0.00'],
+    ['other', '0.87', '8.3%', '0.30'],
+  ]
+  assert len({len(line) for line in lines}) == 1
+  everything = expected.table(EXPECTED, 1e5, rows=99)
+  assert everything[-1].split() == ['other', '0.00', '0.0%', '0.00']
 
 
 def test_the_flops_of_convolutions_with_loops_and_dilation():
@@ -150,7 +218,13 @@ def test_help_lists_the_flags(capsys):
   with pytest.raises(SystemExit):
     program.run(aot.main, ['aot', '--help'])
   out = capsys.readouterr().out
-  for word in ('--topology=NAME', "('v5e:4x4')", '--batch=N', '--config.seed'):
+  for word in (
+    '--topology=NAME',
+    "('v5e:4x4')",
+    '--batch=N',
+    '--top=N',
+    '--config.seed',
+  ):
     assert word in out
   assert '--workdir' not in out
 
@@ -208,6 +282,13 @@ def test_flags_that_are_no_numbers(capsys):
   assert_one_line(code, err, 'batch', 'many')
 
 
+def test_rows_that_can_not_be(capsys):
+  code, _, err = run(['--top=-1'], capsys)
+  assert_one_line(code, err, '--top=-1 must be at least 0')
+  code, _, err = run(['--top=3', '--topology=v6e:2x2'], capsys)
+  assert_one_line(code, err, '--top=3', 'clock', '--topology=v6e:2x2')
+
+
 def test_a_step_too_large_for_the_chip():
   class Traced:
     def lower(self):
@@ -235,6 +316,7 @@ def test_the_real_compiler():
       f'--config={card}',
       '--topology=v5e:2x2',
       '--batch=4',
+      '--top=5',
       *(f'--config.{key}={value}' for key, value in overrides.items()),
     ],
     capture_output=True,
@@ -253,3 +335,9 @@ def test_the_real_compiler():
   assert by_name['a step takes at least'] <= by_name['the compiler expects']
   assert 0 < by_name['of it in convolutions'] < by_name['the compiler expects']
   assert dtypes and all('f32' not in line for line in dtypes)
+  start = next(i for i, x in enumerate(lines) if x.startswith('expected time'))
+  *rows, other = [line.split() for line in lines[start + 1 : start + 7]]
+  assert len(rows) == 5 and other[0] == 'other'
+  assert any(row[0].startswith('ResnetGenerator') for row in rows)
+  shares = [float(row[-2].rstrip('%')) for row in (*rows, other)]
+  assert sum(shares) == pytest.approx(100, abs=0.4)

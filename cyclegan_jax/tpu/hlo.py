@@ -136,6 +136,30 @@ def arrays(shape):
   ]
 
 
+def estimates(hlo):
+  """Yields what the TPU compiler expects of each operation of a step.
+
+  Args:
+    hlo: the text, `compiled.as_text()`.
+
+  Yields:
+    (`Instruction`, cycles of all its runs in a step, the `Instruction`s that
+    are fused in it), of the operations that the compiler has an estimate of.
+  """
+  computations = parse(hlo)
+  for instruction, times in _all(hlo):
+    expected = re.search(r'"estimated_cycles":"(\d+)"', instruction.rest)
+    if expected:
+      called = re.search(r'calls=%([\w.-]+)', instruction.rest)
+      fused = computations.get(called[1], []) if called else []
+      yield instruction, times * int(expected[1]), fused
+
+
+def convolves(fused):
+  """Returns True if a convolution is among fused instructions."""
+  return any(i.operation == 'convolution' for i in fused)
+
+
 def cycles(hlo):
   """What the TPU compiler expects of a step, one operation after the other.
 
@@ -145,21 +169,11 @@ def cycles(hlo):
   Returns:
     Cycles of all operations, and of those with convolutions in them.
   """
-  computations = parse(hlo)
-  convolving = {
-    name
-    for name, body in computations.items()
-    if any(i.operation == 'convolution' for i in body)
-  }
-  total = of_convolutions = 0
-  for instruction, times in _all(hlo):
-    expected = re.search(r'"estimated_cycles":"(\d+)"', instruction.rest)
-    if expected:
-      total += times * int(expected[1])
-      called = re.search(r'calls=%([\w.-]+)', instruction.rest)
-      if called and called[1] in convolving:
-        of_convolutions += times * int(expected[1])
-  return total, of_convolutions
+  found = [(expected, fused) for _, expected, fused in estimates(hlo)]
+  return (
+    sum(expected for expected, _ in found),
+    sum(expected for expected, fused in found if convolves(fused)),
+  )
 
 
 def convolutions(hlo):
