@@ -4,6 +4,7 @@ Device counts are compared with SGD: Adam turns the rounding noise of dead
 gradients (a bias before instance norm) into steps of full size.
 """
 
+import functools
 from functools import partial
 
 import jax
@@ -87,9 +88,8 @@ def test_that_check_fails_when_an_average_is_missing(monkeypatch):
 
 
 # One run each of what differs between devices: dropout, batch statistics, the
-# mix of the gradient penalty; without identity losses, which leaves a third
-# less to compile.
-_plain = partial(tiny.method, identity_a=0.0, identity_b=0.0)
+# mix of the gradient penalty; of a method that has little to compile.
+_plain = partial(tiny.method, 'simgan')
 COMPARED = {
   'dropout': partial(_plain, make_generator=tiny.generator(dropout=0.5)),
   'batch norm': partial(
@@ -110,25 +110,34 @@ def test_the_device_count_is_invisible(variant):
   tiny.assert_close(four, one, 1e-5)
 
 
-@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
+@functools.cache
+def plain_run(name, devices):
+  """`tiny.run` of a method, once for all tests that compare with it."""
+  return tiny.run(tiny.method(name), devices=devices)
+
+
+@pytest.mark.parametrize('name', tiny.plain_first(sorted(METHODS), 'cyclegan'))
 def test_the_device_count_is_invisible_to_every_method(name):
-  one, metrics_one = tiny.run(tiny.method(name), devices=1)
-  four, metrics_four = tiny.run(tiny.method(name), devices=4)
+  one, metrics_one = plain_run(name, devices=1)
+  four, metrics_four = plain_run(name, devices=4)
   tiny.assert_close(metrics_four, metrics_one, 1e-4)
   tiny.assert_close(four, one, 1e-5)
 
 
 @pytest.mark.parametrize('name', tiny.EVERY_METHOD)
 def test_pmap_is_equal(name):
-  shard_map, _ = tiny.run(tiny.method(name), devices=4)
+  shard_map, _ = plain_run(name, devices=4)
   pmap, _ = tiny.run(tiny.method(name), devices=4, how='pmap')
   tiny.assert_close(pmap, shard_map, 1e-6)
 
 
 @pytest.mark.parametrize('name', tiny.EVERY_METHOD)
 def test_a_batch_in_parts_gives_the_same_update(name, monkeypatch):
+  drawn = []
+
   # What is random is so for each part, so here all of it is the same.
   def same(key, count, axis):
+    drawn.append(count)
     return jnp.zeros((count, 2), jnp.uint32)
 
   def shared(key, parts):
@@ -136,34 +145,36 @@ def test_a_batch_in_parts_gives_the_same_update(name, monkeypatch):
 
   monkeypatch.setattr(layers, 'example_keys', same)
   monkeypatch.setattr(share, 'part_keys', shared)
-  whole = tiny.run(tiny.method(name), devices=2)
   halves = tiny.run(tiny.method(name), devices=2, accumulate=2)
+  # The number of devices makes no difference, if nothing else is drawn.
+  whole = (
+    tiny.run(tiny.method(name), devices=2)
+    if drawn
+    else plain_run(name, devices=4)
+  )
   tiny.assert_close(halves[0], whole[0], 1e-5)
   tiny.assert_close(halves[1], whole[1], 1e-4)
 
 
 @pytest.mark.parametrize('how', tiny.plain_first(parallel.MAPS, 'shard_map'))
 def test_several_steps_in_one_call_are_the_same_steps(how):
-  singly = tiny.run(tiny.method(), steps=4, devices=2, how=how)
-  several = tiny.run(tiny.method(), steps=2, several=2, devices=2, how=how)
+  method = tiny.method('simgan')
+  singly = tiny.run(method, steps=4, devices=2, how=how)
+  several = tiny.run(method, steps=2, several=2, devices=2, how=how)
   tiny.assert_close(several, singly, 1e-6)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
 def test_batches_joined_in_one_pass_give_the_same(name):
-  def steps(platform):
-    return tiny.run(
-      tiny.method(
-        name,
-        make_generator=tiny.generator(platform=platform),
-        make_discriminator=tiny.discriminator(platform=platform),
-      )
-    )
-
+  method = tiny.method(
+    name,
+    make_generator=tiny.generator(platform='tpu'),
+    make_discriminator=tiny.discriminator(platform='tpu'),
+  )
   # The first gradients of projection heads are in the hundreds, as their
   # vectors are tiny before they are divided by their length.
-  tiny.assert_close(steps('tpu'), steps('cpu'), 3e-5)
+  tiny.assert_close(tiny.run(method), plain_run(name, devices=1), 3e-5)
 
 
 def test_batches_are_joined_only_where_that_changes_nothing():
@@ -179,14 +190,15 @@ def test_batches_are_joined_only_where_that_changes_nothing():
 
 
 @pytest.mark.slow  # test_train.py has it of a whole run
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', tiny.EVERY_METHOD)
 def test_the_same_seed_gives_the_same_bits(name):
-  options = {'opts': tiny.optimizers('adam'), 'steps': 5}
-  first, metrics_first = tiny.run(tiny.method(name), **options)
-  second, metrics_second = tiny.run(tiny.method(name), **options)
+  first, metrics_first = plain_run(name, devices=1)
+  method = tiny.method(name)
+  step = tiny.mapped_step(method)
+  second, metrics_second = tiny.run(method, step=step)
   tiny.assert_same(second, first)
   tiny.assert_same(metrics_second, metrics_first)
-  other, _ = tiny.run(tiny.method(name), seed=1, **options)
+  other, _ = tiny.run(method, step=step, seed=1)
   for group in ('gen', 'disc'):
     leaves = jax.tree.leaves(
       jax.tree.map(
@@ -251,7 +263,7 @@ def test_the_discriminators_judge_the_pools_fakes(monkeypatch):
   state = tiny.create(method, opts)
   zeros = {d: jnp.zeros((2, 16, 16, 3)) for d in ('a', 'b')}
   batch = tiny.batch(size=2)
-  _, (_, scores) = method.discriminator_loss(
+  _, (_, scores) = jax.jit(method.discriminator_loss)(
     state.params, batch, zeros, state.key
   )
   monkeypatch.setattr(image_pool, 'exchange', spy)
@@ -298,7 +310,7 @@ def test_bfloat16_trains_float32_parameters():
     lambda x: x.dtype, state
   )
   full = tiny.method()
-  _, (_, exact) = full.generator_loss(
+  _, (_, exact) = jax.jit(full.generator_loss)(
     state.params, tiny.batch(size=1), state.key
   )
   for name, value in exact.items():
