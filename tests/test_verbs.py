@@ -14,7 +14,9 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.exporters import onnx_layers
 from cyclegan_jax.inference.tiled import layers, walk
 from cyclegan_jax.nets import forward
+from cyclegan_jax.nets.forward_tpu import ForwardTPU
 from cyclegan_jax.nets.generators import DOWNSAMPLINGS
+from cyclegan_jax.nets.later import Later
 from cyclegan_jax.nets.verbs import Reader
 from cyclegan_jax.pth import official
 
@@ -91,6 +93,7 @@ def readers():
   net, image = tiny.generator()(), np.zeros((4, 4, 3), np.float32)
   made = {
     forward.Forward: ((net, False, None), jnp.asarray(image[None])),
+    ForwardTPU: ((net, False, None), Later(jnp.asarray(image[None]))),
     walk.Walk: (
       (net, {}, None),
       walk.Activation((layers.Part(layers.Stored(image)),)),
@@ -107,11 +110,18 @@ def readers():
 READERS = readers()
 
 
+def subclasses(kind):
+  below = kind.__subclasses__()
+  return {*below}.union(*map(subclasses, below))
+
+
 def test_readers_are_all_of_them():
-  known = {x for x in Reader.__subclasses__() if x is not Recorder}
-  assert {x for x in known if x.__module__.startswith('cyclegan_jax')} == set(
-    READERS
-  )
+  known = {
+    x
+    for x in subclasses(Reader)
+    if x.__module__.startswith('cyclegan_jax') and x.__name__[0] != '_'
+  }
+  assert known == set(READERS)
 
 
 @pytest.mark.parametrize('reader', READERS, ids=lambda x: x.__name__)

@@ -9,9 +9,9 @@ from flax import linen as nn
 
 from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.common.option import option
-from cyclegan_jax.nets.forward import Forward
 from cyclegan_jax.nets.generators import DOWNSAMPLINGS
 from cyclegan_jax.nets.layers import Net
+from cyclegan_jax.nets.readers import forward
 
 
 class Discriminator(Net):
@@ -23,7 +23,8 @@ class Discriminator(Net):
 
   @nn.compact
   def __call__(self, x, train=False, axis=None):
-    return self.layers(Forward(self, train, axis), x).astype(jnp.float32)
+    do = forward(self, train, axis)
+    return do.finish(self.layers(do, do.start(x))).astype(jnp.float32)
 
 
 class PatchGAN(Discriminator):
@@ -46,6 +47,10 @@ class PatchGAN(Discriminator):
   downsampling: str = option(
     'stride', 'stride (CycleGAN) | blur (CUT: antialiased), of patchgan'
   )
+
+  @property
+  def multiple(self):
+    return 2**self.depth
 
   def __call__(self, x, train=False, axis=None):
     height, width = x.shape[1:3]

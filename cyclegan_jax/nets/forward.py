@@ -7,6 +7,7 @@ from jax import lax
 
 from cyclegan_jax.nets import blur
 from cyclegan_jax.nets.conv import forms
+from cyclegan_jax.nets.conv.norm import STATISTICS
 from cyclegan_jax.nets.layers import CONVOLUTION, Dropout, Net, reflect_pad
 from cyclegan_jax.nets.verbs import Reader
 
@@ -45,6 +46,14 @@ class Forward(Reader):
     self.net, self.train, self.axis = net, train, axis
     self.taps, self.only_taps = frozenset(taps), only_taps
     self.features = {}
+
+  def start(self, x):
+    """The pictures [batch, height, width, channels] as the verbs take them."""
+    return x
+
+  def finish(self, x):
+    """The result of verbs as pictures, or maps, again."""
+    return x
 
   def pad(self, x, size, mode='reflect'):
     return self.known(_PADS, mode, 'generator.padding')(x, size)
@@ -95,12 +104,26 @@ class Forward(Reader):
         raise Enough
     return x
 
+  def block(self, x, layers):
+    """A residual block."""
+    return x + layers(self, x)
+
+  def behind_block(self, x):
+    """A block's result as the verbs after the blocks take it."""
+    return x
+
+  def block_reader(self):
+    """(net, train, axis) -> the reader that runs a block's layers."""
+    return Forward
+
   def residual_blocks(self, x, names, layers):
     """The blocks, compiled once as a loop where that is as fast."""
     net = self.net
-    block = Block(**net.options(), layers=layers, parent=None)
+    block = Block(
+      **net.options(), layers=layers, reader=self.block_reader(), parent=None
+    )
     if net.is_initializing():
-      shape = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+      shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
       for name in names:
         net.param(name, lambda key: block.lazy_init(key, shape)['params'])
     drops = self.train and net.dropout > 0
@@ -123,7 +146,9 @@ class Forward(Reader):
       run = jax.checkpoint(run)
     elif forms.loops(net.target, x):
       # A loop writes what it keeps to memory: only what is dear to compute.
-      keep = jax.checkpoint_policies.save_only_these_names(CONVOLUTION)
+      keep = jax.checkpoint_policies.save_only_these_names(
+        CONVOLUTION, STATISTICS
+      )
       run = jax.checkpoint(run, policy=keep, prevent_cse=False)
     for first, last in _between(names, self.taps):
       params = [net.variables['params'][name] for name in names[first:last]]
@@ -133,7 +158,7 @@ class Forward(Reader):
       else:
         for i, parameters in zip(range(first, last), params):
           x, _ = run(x, (parameters, i))
-      x = self.tap(x, names[last - 1])
+      self.tap(self.behind_block(x), names[last - 1])
     return x
 
 
@@ -149,10 +174,12 @@ class Block(Net):
 
   Attributes:
     layers: (reader, x) -> x, what is added to x.
+    reader: (net, train, axis) -> `Forward`, to run them.
   """
 
   layers: object = None
+  reader: object = Forward
 
   @nn.compact
   def __call__(self, x, train=False, axis=None):
-    return x + self.layers(Forward(self, train, axis), x)
+    return self.reader(self, train, axis).block(x, self.layers)

@@ -10,8 +10,9 @@ from flax import linen as nn
 from cyclegan_jax.common.errors import lookup
 from cyclegan_jax.common.option import option
 from cyclegan_jax.nets.conv import forms
-from cyclegan_jax.nets.forward import Enough, Forward
+from cyclegan_jax.nets.forward import Enough
 from cyclegan_jax.nets.layers import Net, crop_to, pad_to_multiple
+from cyclegan_jax.nets.readers import forward
 
 # name -> what the backward pass computes anew instead of keeping it.
 REMATS = {
@@ -93,9 +94,10 @@ class Generator(Net):
   @nn.compact
   def __call__(self, x, train=False, axis=None, taps=(), only_taps=False):
     height, width = x.shape[1:3]
-    do = Forward(self, train, axis, taps, only_taps)
+    do = forward(self, train, axis, taps, only_taps)
     try:
-      x = self.layers(do, pad_to_multiple(x, self.multiple))
+      x = do.start(pad_to_multiple(x, self.multiple))
+      x = do.finish(self.layers(do, x))
     except Enough:
       return do.features
     x = crop_to(nn.tanh(x.astype(jnp.float32)), height, width)
@@ -136,6 +138,10 @@ class ResnetGenerator(Generator):
   @property
   def multiple(self):
     return 4
+
+  @property
+  def packs(self):
+    return DOWNSAMPLINGS.get(self.downsampling) == 2
 
   @property
   def blocks(self):

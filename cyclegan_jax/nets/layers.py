@@ -219,6 +219,19 @@ class Net(nn.Module):
     return {name: getattr(self, name) for name in names - {'parent', 'name'}}
 
   @property
+  def multiple(self):
+    """Number that heights and widths are divided by on the way, at most."""
+    return 1
+
+  @property
+  def packs(self):
+    """Whether layers at full resolution are next to strided ones.
+
+    A TPU then computes them on packed pictures, see `nets.conv.edges`.
+    """
+    return False
+
+  @property
   def target(self):
     """The platform to choose forms for."""
     return self.platform or jax.default_backend()
@@ -241,19 +254,34 @@ class Net(nn.Module):
     return lookup(NORMS, self.norm, 'norm')(self, name, axis)(x)
 
   def conv(
-    self, x, features, kernel, name, *, padding=(0, 0), bias=None, **options
+    self,
+    x,
+    features,
+    kernel,
+    name,
+    *,
+    padding=(0, 0),
+    bias=None,
+    **options,
   ):
     """A convolution, zero-padded by `padding` (before, after)."""
     x = nn.Conv(
       features,
       (kernel, kernel),
       padding=(padding, padding),
-      # As in the official code: with instance norm only, unless asked.
-      use_bias=self.norm.startswith('instance') if bias is None else bias,
-      kernel_init=lookup(INITS, self.init_type, 'init_type')(self.init_gain),
+      use_bias=self.has_bias(bias),
+      kernel_init=self.kernel_init(),
       dtype=self.dtype,
       conv_general_dilated=forms.convolution(self.target),
       name=name,
       **options,
     )(x)
     return checkpoint_name(x, CONVOLUTION)
+
+  def has_bias(self, asked):
+    """Whether a convolution has a bias: with instance norm, unless asked."""
+    return self.norm.startswith('instance') if asked is None else asked
+
+  def kernel_init(self):
+    """The init of all kernels."""
+    return lookup(INITS, self.init_type, 'init_type')(self.init_gain)

@@ -147,3 +147,25 @@ class Reader:
       known = ' or '.join(map(repr, table))
       raise UserError(f'{self.what} cannot have {what}={name!r}: use {known}')
     return table[name]
+
+
+class _Found(Exception):
+  pass
+
+
+class _FirstPadding(Reader):
+  def pad(self, x, size, mode='reflect'):
+    raise _Found(size, mode)
+
+
+def first_padding(
+  layers: Callable[[Reader, Any], Any],
+) -> tuple[int, str] | None:
+  """(size, mode) of the padding that layers begin with; None without one."""
+  try:
+    layers(_FirstPadding(), None)
+  except _Found as found:
+    return found.args  # type: ignore[return-value]
+  except UserError:
+    return None
+  return None

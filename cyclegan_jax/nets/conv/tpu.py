@@ -1,35 +1,118 @@
 """Convolutions for a TPU.
 
-The TPU's compiler spends minutes on the kernel's gradient of the generators'
-last layer: few outputs of a large window.
+Its matrix units multiply by 128 channels and more. Where a 7x7 convolution has
+three, the columns of the kernel are taken as channels, too: 21 of them, with a
+kernel of 7x1.
 """
 
-import jax
+from functools import partial
 
-from cyclegan_jax.nets.conv import kernel_gradients
+import jax
+import jax.numpy as jnp
+
+from cyclegan_jax.nets.conv import strips
 from cyclegan_jax.nets.conv.plain import Geometry, plain
+
+_FEW = 8  # channels
 
 
 def convolve(x, kernel, geometry):
   """`plain` in the form that is fastest on a TPU."""
-  if kernel.shape[0] < 7 or kernel.shape[3] > 8 or geometry != Geometry():
+  if geometry != Geometry() or len(kernel) < 7:
     return plain(x, kernel, geometry)
-  return _thin(x, kernel)
+  if kernel.shape[2] <= _FEW:
+    return few_inputs(x, kernel)
+  if kernel.shape[3] <= _FEW:
+    return few_outputs(x, kernel)
+  return plain(x, kernel, geometry)
 
 
-@jax.custom_vjp
-def _thin(x, kernel):
-  return plain(x, kernel, Geometry())
+def few_inputs(x, kernel):
+  """A convolution without padding, the kernel's columns as input channels.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+
+  Returns:
+    [batch, height - size + 1, width - size + 1, outputs].
+  """
+  size, _, inputs, outputs = kernel.shape
+  kernel = kernel.reshape(size, 1, size * inputs, outputs)
+  return plain(_spread(x, size), kernel, Geometry())
 
 
-def _thin_forward(x, kernel):
-  return _thin(x, kernel), (x, kernel)
+def few_outputs(x, kernel, padding=0, mode='reflect'):
+  """A convolution without padding, the kernel's columns as output channels.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    padding: columns to add left and right; the few outputs are padded in place
+      of the inputs.
+    mode: of `strips.pad`.
+
+  Returns:
+    [batch, height - size + 1, width + 2 padding - size + 1, outputs].
+  """
+  size, _, inputs, _ = kernel.shape
+  kernel = kernel.transpose(0, 2, 1, 3).reshape(size, 1, inputs, -1)
+  x = plain(x, kernel, Geometry())
+  x = strips.pad(x, 1, (0, 0), (padding, padding), mode)
+  return _gather(x, size)
 
 
-def _thin_backward(residuals, grad):
-  x, kernel = residuals
-  _, gradient_x = jax.vjp(lambda x: plain(x, kernel, Geometry()), x)
-  return *gradient_x(grad), kernel_gradients.thin(x, kernel, grad)
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _spread(x, size):
+  """The columns that a kernel sees, as channels.
+
+  Args:
+    x: [batch, height, width, channels].
+    size: of the kernel.
+
+  Returns:
+    [batch, height, width - size + 1, size x channels].
+  """
+  width = x.shape[2] - size + 1
+  return jnp.concatenate([x[:, :, i : i + width] for i in range(size)], -1)
 
 
-_thin.defvjp(_thin_forward, _thin_backward)
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gather(x, size):
+  """The sums of columns for the places of a kernel.
+
+  Args:
+    x: [batch, height, width, size x channels].
+    size: of the kernel.
+
+  Returns:
+    [batch, height, width - size + 1, channels].
+  """
+  width, channels = x.shape[2] - size + 1, x.shape[3] // size
+  parts = x.reshape(*x.shape[:3], size, channels)
+  return sum(parts[:, :, i : i + width, i] for i in range(size))
+
+
+# The gradient of each is the other one's sums, with zeros around and mirrored.
+# XLA's own would fill a padded picture for each of the places.
+def _spread_backward(size, _, grad):
+  grad = _zeros_around(_mirrored(grad, size), size)
+  return (_gather(grad, size),)
+
+
+def _gather_backward(size, _, grad):
+  return (_mirrored(_spread(_zeros_around(grad, size), size), size),)
+
+
+def _mirrored(x, size):
+  channels = x.shape[-1] // size
+  parts = [x[..., i * channels : (i + 1) * channels] for i in range(size)]
+  return jnp.concatenate(parts[::-1], axis=-1)
+
+
+def _zeros_around(x, size):
+  return strips.pad(x, 1, (0, 0), (size - 1, size - 1), 'zeros')
+
+
+_spread.defvjp(lambda x, size: (_spread(x, size), None), _spread_backward)
+_gather.defvjp(lambda x, size: (_gather(x, size), None), _gather_backward)

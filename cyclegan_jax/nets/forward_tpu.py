@@ -1,0 +1,264 @@
+"""A network's forward pass in the forms that suit a TPU.
+
+The same sums as `nets.forward`: few pictures are cut into strips of rows, full
+resolution is packed where its channels are few, and an instance norm, the
+activation and the padding behind it are one operation, which runs when a
+convolution asks for its result.
+"""
+
+from functools import partial, wraps
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
+
+from cyclegan_jax.nets import blur
+from cyclegan_jax.nets.conv import edges, packed, strips, tpu
+from cyclegan_jax.nets.conv.plain import Geometry, plain
+from cyclegan_jax.nets.forward import Forward
+from cyclegan_jax.nets.later import Later
+from cyclegan_jax.nets.layers import CONVOLUTION
+from cyclegan_jax.nets.verbs import first_padding
+
+_MODES = {'reflect': 'reflect', 'replicate': 'replicate'}
+_SLOPES = {'relu': 0.0, 'leaky_relu': 0.2}
+_WINDOW, _FEW = 7, 8  # side of a large kernel, and few channels
+_LANES = 128  # channels that fill a register
+
+
+def _named(verb):
+  """Names all operations of a verb by the layer, as Flax's modules do.
+
+  Those of a norm count with the convolution that asks for its result.
+  """
+
+  @wraps(verb)
+  def named(self, x, name, *args, **options):
+    with jax.named_scope(name):
+      return verb(self, x, name, *args, **options)
+
+  return named
+
+
+class ForwardTPU(Forward):
+  """Runs layers on `Later`, the strips of pictures.
+
+  Attributes:
+    strips: number of strips of each picture; 1 for whole pictures.
+    padding: (size, mode) in which residual blocks take and give their values
+      padded; None: they do not.
+    height: rows of the network's pictures.
+  """
+
+  height = 0
+
+  def __init__(self, *args, strips=1, padding=None):
+    super().__init__(*args)
+    self.strips, self.padding = strips, padding
+
+  def start(self, x):
+    self.height = x.shape[1]
+    self.strips = strips.count(len(x), self.height, self.net.multiple)
+    return Later(strips.cut(x, self.strips))
+
+  def finish(self, x):
+    return strips.join(self._now(x), self.strips)
+
+  def pad(self, x, size, mode='reflect'):
+    later = Later(self._now(x)) if x.size else x
+    mode = self.known(_MODES, mode, 'generator.padding')
+    return later._replace(size=size, mode=mode)
+
+  @_named
+  def conv(self, x, name, features, kernel, *, stride=1, padding=0, bias=None):
+    if (2 * (x.size or padding) - kernel) // stride != -1:
+      x = x.joined(self.strips)  # a strip would not give a strip
+      self.strips = 1
+    if x.norm is None:
+      x = x._replace(x=x.x.astype(self.net.dtype))
+    weights, bias = self._parameters(x, name, features, kernel, bias)
+    form = self._packed_form(x, features, kernel, stride, padding)
+    if form:
+      return form(x, weights)._replace(bias=bias)
+    x = x.unpacked() if x.packed else x
+    if kernel >= _WINDOW and features <= _FEW:
+      # The columns of the few outputs are padded, not those of the input.
+      y = x.run(self.strips, columns=False)
+      return Later(tpu.few_outputs(y, weights, x.size, x.mode), bias)
+    y = x.run(self.strips)
+    if self.strips > 1 and padding:
+      pads = (padding, kernel - stride - padding)
+      y = strips.pad(y, self.strips, pads, (padding, padding), 'zeros')
+      padding = 0
+    y = tpu.convolve(y, weights, Geometry(stride, (padding, padding)))
+    return Later(checkpoint_name(y, CONVOLUTION), bias)
+
+  @_named
+  def conv_transpose(self, x, name, features, kernel, *, bias=None):
+    weights, bias = self._parameters(x, name, features, kernel, bias)
+    y = self._now(x)
+    after = (0, 1)
+    fills = 2 * y.shape[1] * self.strips == self.height
+    if kernel == 3 and features < _LANES and self.net.packs and fills:
+      y = strips.pad(y, self.strips, after, after, 'zeros')
+      y = plain(y, packed.doubling(weights), Geometry())
+      return Later(y, bias, packed=True)
+    # PyTorch's padding seen from the dilated input; SAME is one pixel off.
+    padding = {3: (1, 2), 4: (2, 2)}[kernel]
+    if self.strips > 1:
+      # Pixels around the strips that their outputs see, and what is left of
+      # the padding between them.
+      pads, padding = {3: (after, (1, 0)), 4: ((1, 1), (0, 0))}[kernel]
+      y = strips.pad(y, self.strips, pads, pads, 'zeros')
+    return Later(plain(y, weights, Geometry(1, padding, 2)), bias)
+
+  def normalize(self, x, name):
+    if not self.net.norm.startswith('instance'):
+      return Later(super().normalize(self._now(x), name))
+    x = x if x.is_linear else Later(self._now(x))
+    if self.net.norm == 'instance':
+      return x.normalized((None, None))
+    return x.normalized(_Affine(x.channels, parent=self.net, name=name)())
+
+  def activate(self, x, kind):
+    if x.norm is None or x.slope != 1 or x.size:
+      return Later(super().activate(self._now(x), kind))
+    return x._replace(slope=self.known(_SLOPES, kind, 'activation'))
+
+  def dropout(self, x, rate):
+    # The masks are those of whole pictures.
+    y = super().dropout(strips.join(self._now(x), self.strips), rate)
+    return Later(strips.cut(y, self.strips))
+
+  def skip(self, x, layers):
+    before = self.strips
+    inner = self._now(layers(x))
+    x = self._now(x) if self.strips == before else x.joined(before).run(1)
+    return Later(jnp.concatenate([x, inner], axis=-1))
+
+  def double(self, x):
+    return Later(super().double(self._now(x)))
+
+  def blur_down(self, x):
+    return Later(blur.halve(self._now(self.pad(x, 1))))
+
+  def blur_up(self, x):
+    return Later(blur.double(self._now(self.pad(x, 1, 'replicate'))))
+
+  def tap(self, x, name):
+    if name not in self.taps:
+      return x
+    x = x.unpacked() if x.packed else x
+    super().tap(x.joined(self.strips).run(1), name)
+    return x
+
+  def residual_blocks(self, x, names, layers):
+    self.padding = first_padding(layers)
+    if self.padding:
+      x = self.pad(x, *self.padding)
+    return self.behind_block(
+      super().residual_blocks(self._now(x), names, layers)
+    )
+
+  def block_reader(self):
+    return partial(ForwardTPU, strips=self.strips, padding=self.padding)
+
+  def block(self, x, layers):
+    inner = layers(self, self.behind_block(x))
+    return x + self._now(self.pad(inner, *self.padding or (0,)))
+
+  def behind_block(self, x):
+    if not self.padding:
+      return Later(x)
+    size, _ = self.padding
+    known = {self.padding: x}
+    return Later(x[:, size:-size, size:-size], known=known)
+
+  def _now(self, x):
+    """The result [batch x strips, height / strips, width, channels]."""
+    return (x.unpacked() if x.packed else x).run(self.strips)
+
+  def _packed_form(self, x, features, kernel, stride, padding):
+    """(x, weights) -> `Later`, by a convolution of packed strips, or None."""
+    fits = x.size and kernel == 2 * x.size + 1 and stride == 1
+    halves = not x.size and kernel in (3, 4) and (stride, padding) == (2, 1)
+    if x.packed:
+      if halves:
+        return self._halve
+      return self._to_few if fits and features <= _FEW else None
+    few = x.norm is None and x.channels <= _FEW and features < _LANES
+    if not few or any(side % 2 for side in x.x.shape[1:3]):
+      return None
+    if halves:
+      return self._halve_few
+    return self._from_few if fits and self.net.packs else None
+
+  def _from_few(self, x, weights):
+    # Packed before it is padded: a register for four pixels, not for each.
+    y = x._replace(x=edges.pack(x.x), packed=True).run(self.strips)
+    return Later(tpu.few_inputs(y, packed.between(weights)), packed=True)
+
+  def _to_few(self, x, weights):
+    y = tpu.few_outputs(x.run(self.strips), packed.between(weights))
+    return Later(edges.unpack(y))
+
+  def _halve(self, x, weights):
+    convolve = partial(plain, geometry=Geometry())
+    return Later(self._halved(x.run(self.strips), weights, convolve))
+
+  def _halve_few(self, x, weights):
+    y = edges.pack(self._now(x))
+    return Later(self._halved(y, weights, tpu.few_inputs))
+
+  def _halved(self, y, weights, convolve):
+    pads = (1, len(weights) - 3)
+    y = strips.pad(y, self.strips, pads, pads, 'zeros')
+    return convolve(y, packed.halving(weights))
+
+  def _parameters(self, x, name, features, kernel, bias):
+    """The kernel, and the bias or None, of a convolution."""
+    return _ConvParameters(
+      (kernel, kernel, x.channels, features),
+      self.net.has_bias(bias),
+      self.net.kernel_init(),
+      self.net.dtype,
+      parent=self.net,
+      name=name,
+    )()
+
+
+class _Affine(nn.Module):
+  """The parameters of `nn.InstanceNorm`, under the same names."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self):
+    scale = self.param('scale', nn.initializers.ones, (self.features,))
+    return scale, self.param('bias', nn.initializers.zeros, (self.features,))
+
+
+class _ConvParameters(nn.Module):
+  """The parameters of `Net.conv`, under the same names.
+
+  Attributes:
+    shape: [size, size, inputs, outputs] of the kernel.
+    use_bias: whether there is a bias [outputs].
+    kernel_init: the init of the kernel.
+    dtype: of what is returned.
+  """
+
+  shape: tuple[int, ...]
+  use_bias: bool
+  kernel_init: object
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self):
+    kernel = self.param('kernel', self.kernel_init, self.shape)
+    kernel = kernel.astype(self.dtype)
+    if not self.use_bias:
+      return kernel, None
+    bias = self.param('bias', nn.initializers.zeros, self.shape[-1:])
+    return kernel, bias.astype(self.dtype)
