@@ -145,6 +145,18 @@ def test_the_columns_of_few_outputs_are_padded_behind():
   assert_same(run, expected, draw(2, 10, 9, 5), draw(7, 7, 5, 3))
 
 
+def test_few_outputs_round_no_more_than_bfloat16_does():
+  x, kernel = draw(1, 70, 70, 64), draw(7, 7, 64, 3)
+  rounded = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+  exact = plain(*(y.astype(jnp.float32) for y in rounded), Geometry())
+  plainly = plain(*rounded, Geometry())
+  errors = [
+    np.sqrt(np.mean((y.astype(jnp.float32) - exact) ** 2))
+    for y in (tpu.few_outputs(*rounded), plainly)
+  ]
+  assert errors[0] < 1.5 * errors[1]
+
+
 @pytest.mark.parametrize('is_packed', [False, True])
 @pytest.mark.parametrize('count', [1, 2])
 @pytest.mark.parametrize('slope', [1.0, 0.0, 0.2])

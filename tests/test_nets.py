@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from jax.extend.core import jaxprs_in_params
 from variants import BLURS, VARIANTS
 
 from cyclegan_jax import nets
@@ -145,6 +146,14 @@ def test_bfloat16_keeps_parameters_and_output_float32(name, options, norm):
   assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
 
 
+def equations(jaxpr):
+  """Those of a jaxpr and of all within."""
+  for equation in jaxpr.eqns:
+    yield equation
+    for inner in jaxprs_in_params(equation.params):
+      yield from equations(inner)
+
+
 @pytest.mark.parametrize('options', [{}, BLURS], ids=['plain', 'blurs'])
 def test_bfloat16_computes_in_bfloat16_with_float32_statistics(options):
   net = tiny.generator(dtype=jnp.bfloat16, **options)(out_channels=3)
@@ -152,7 +161,7 @@ def test_bfloat16_computes_in_bfloat16_with_float32_statistics(options):
   params = tiny.init(net, images)
   jaxpr = jax.make_jaxpr(lambda p, x: nets.apply(net, p, x))(params, images)
   types = {'conv_general_dilated': set(), 'reduce_sum': set()}
-  for equation in jaxpr.eqns:
+  for equation in equations(jaxpr):
     if equation.primitive.name in types:
       types[equation.primitive.name].add(str(equation.outvars[0].aval.dtype))
   assert types == {

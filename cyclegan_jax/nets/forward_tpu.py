@@ -18,7 +18,7 @@ from cyclegan_jax.nets.conv import edges, packed, strips, tpu
 from cyclegan_jax.nets.conv.plain import Geometry, plain
 from cyclegan_jax.nets.forward import Forward
 from cyclegan_jax.nets.later import Later
-from cyclegan_jax.nets.layers import CONVOLUTION
+from cyclegan_jax.nets.layers import CONVOLUTION, affine_parameters
 from cyclegan_jax.nets.verbs import first_padding
 
 _MODES = {'reflect': 'reflect', 'replicate': 'replicate'}
@@ -117,9 +117,9 @@ class ForwardTPU(Forward):
     if not self.net.norm.startswith('instance'):
       return Later(super().normalize(self._now(x), name))
     x = x if x.is_linear else Later(self._now(x))
-    if self.net.norm == 'instance':
-      return x.normalized((None, None))
-    return x.normalized(_Affine(x.channels, parent=self.net, name=name)())
+    affine = self.net.norm == 'instance_affine'
+    norm = _NormParameters(affine, x.channels, parent=self.net, name=name)()
+    return x.normalized(norm)
 
   def activate(self, x, kind):
     if x.norm is None or x.slope != 1 or x.size:
@@ -228,15 +228,15 @@ class ForwardTPU(Forward):
     )()
 
 
-class _Affine(nn.Module):
-  """The parameters of `nn.InstanceNorm`, under the same names."""
+class _NormParameters(nn.Module):
+  """The parameters of `layers.InstanceNorm`, under the same names."""
 
+  affine: bool
   features: int
 
   @nn.compact
   def __call__(self):
-    scale = self.param('scale', nn.initializers.ones, (self.features,))
-    return scale, self.param('bias', nn.initializers.zeros, (self.features,))
+    return affine_parameters(self, self.features)
 
 
 class _ConvParameters(nn.Module):

@@ -4,6 +4,8 @@ XLA is slow at some shapes, which other forms of the same sums avoid (figures
 of all in docs/performance.md):
 
 - an output whose size is a power of two: one row more, cut off again;
+- a transposed convolution: one for each phase of its output, without the
+  zeros between the pixels of its input;
 - the gradient of a kernel: matrix products of the shifted pictures;
 - 3x3 between many channels: Winograd's F(4x4, 3x3) (Lavin and Gray 2016).
 """
@@ -36,6 +38,8 @@ def _is_small(x, kernel, geometry):
 def _float32(x, kernel, geometry):
   if _suits_winograd(x, kernel, geometry):
     return winograd.convolve(_padded(x, geometry), kernel)
+  if geometry.dilation == 2:
+    return by_phases(x, kernel, geometry)
   return one_row_more(x, kernel, geometry)
 
 
@@ -90,6 +94,44 @@ def one_row_more(x, kernel, geometry):
   )[:, :rows]
 
 
+def by_phases(x, kernel, geometry):
+  """`plain` with dilation 2, as a convolution for each phase of the output.
+
+  Rows and columns of even and of odd places meet other parts of the kernel,
+  and no zeros that stand between the pixels of x.
+  """
+  sides = [
+    2 * side + sum(geometry.padding) - len(kernel) for side in x.shape[1:3]
+  ]
+  halves = [-(-side // 2) for side in sides]
+  rows = [
+    jnp.stack(
+      [_phase(x, kernel, geometry, halves, top, left) for left in (0, 1)], 3
+    )
+    for top in (0, 1)
+  ]
+  y = jnp.stack(rows, 2).reshape(len(x), 2 * halves[0], 2 * halves[1], -1)
+  return y[:, : sides[0], : sides[1]]
+
+
+def _phase(x, kernel, geometry, sizes, top, left):
+  """Every second row and column of the output, from (top, left) on."""
+  pads, firsts = [], []
+  for phase, size, side in zip((top, left), sizes, x.shape[1:3]):
+    before, first = divmod(geometry.padding[0] - phase, 2)
+    taps = len(range(first, len(kernel), 2))
+    pads.append([before, size + taps - 1 - before - side])
+    firsts.append(first)
+  pads[0][1] += 1  # one row more
+  return lax.conv_general_dilated(
+    x,
+    kernel[firsts[0] :: 2, firsts[1] :: 2],
+    (1, 1),
+    pads,
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )[:, :-1]
+
+
 def input_gradient(x, kernel, grad, geometry):
   """The gradient of the input [batch, height, width, inputs].
 
@@ -98,6 +140,16 @@ def input_gradient(x, kernel, grad, geometry):
   """
   size, _, inputs, _ = kernel.shape
   before, after = geometry.padding
+  if geometry.stride == 2 and min(kernel.shape[2:]) > kernel_gradients.THIN:
+    sides = x.shape[1:3]
+    before = size - 1 - before
+    after = max(
+      side - 2 * outputs + size - before
+      for side, outputs in zip(sides, grad.shape[1:3])
+    )
+    kernel = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    gradient = by_phases(grad, kernel, Geometry(1, (before, after), 2))
+    return gradient[:, : sides[0], : sides[1]]
   if inputs > kernel_gradients.THIN or geometry != Geometry(
     padding=geometry.padding
   ):

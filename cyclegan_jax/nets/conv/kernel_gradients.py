@@ -1,6 +1,6 @@
 """Gradients of a convolution by its kernel, as matrix products.
 
-They equal XLA's own and are faster where `cpu.py` and `tpu.py` use them.
+They equal XLA's own and are faster where `cpu.py` uses them.
 """
 
 import jax.numpy as jnp
@@ -8,31 +8,6 @@ from jax import lax
 
 # Channels up to which a picture is cheaper to copy than to multiply.
 THIN = 8
-
-
-def thin(x, kernel, grad):
-  """The kernel's gradient as one matrix product, for few outputs.
-
-  What each pixel of the input meets of the output's gradient, at every place
-  of the kernel, is laid beside it. XLA's own form, a convolution with a window
-  as large as the picture, compiles for minutes on the TPU.
-  """
-  size = kernel.shape[0]
-  height, width = x.shape[1:3]
-  edge = size - 1
-  grad = jnp.pad(grad, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-  places = [
-    grad[:, top : top + height, left : left + width]
-    for top in reversed(range(size))
-    for left in reversed(range(size))
-  ]
-  met = jnp.concatenate(places, -1)
-  axes = ((0, 1, 2), (0, 1, 2))
-  gradient = lax.dot_general(
-    x, met, (axes, ((), ())), preferred_element_type=jnp.float32
-  )
-  gradient = gradient.reshape(-1, size, size, grad.shape[-1])
-  return gradient.transpose(1, 2, 0, 3).astype(kernel.dtype)
 
 
 def by_rows(x, kernel, grad, geometry):

@@ -89,8 +89,9 @@ def _gather(x, size):
     [batch, height, width - size + 1, channels].
   """
   width, channels = x.shape[2] - size + 1, x.shape[3] // size
-  parts = x.reshape(*x.shape[:3], size, channels)
-  return sum(parts[:, :, i : i + width, i] for i in range(size))
+  parts = x.reshape(*x.shape[:3], size, channels).astype(jnp.float32)
+  total = sum(parts[:, :, i : i + width, i] for i in range(size))
+  return total.astype(x.dtype)
 
 
 # The gradient of each is the other one's sums, with zeros around and mirrored.

@@ -36,6 +36,7 @@ def _transforms():
 
 _INPUT, _KERNEL, _OUTPUT = _transforms()
 _KERNEL_2D = np.kron(_KERNEL, _KERNEL).astype(np.float32)
+_OUTPUT_2D = np.kron(_OUTPUT, _OUTPUT).astype(np.float32)
 
 
 def suits(x_shape, kernel_shape, least=128):
@@ -127,16 +128,16 @@ def _tiled_input(x):
       for i in range(_TILE)
     ]
 
-  x = jnp.stack(_combine(_INPUT, places(x, 1, down)))
-  x = jnp.stack(_combine(_INPUT, places(x, 3, across)), 1)
+  x = jnp.stack(_combine(_INPUT, places(x, 2, across)))
+  x = jnp.stack(_combine(_INPUT, places(x, 2, down)))
   return x.reshape(_TILE**2, -1, x.shape[-1])
 
 
 def _transposed_input(tiles, grid):
   """[36, tiles, inputs] -> [batch, height, width, inputs]: overlaps add up."""
   x = tiles.reshape(_TILE, _TILE, *grid, -1)
-  x = _overlap(_combine(_INPUT.T, [x[:, i] for i in range(_TILE)]), 3)
-  return _overlap(_combine(_INPUT.T, list(x)), 1)
+  x = _overlap(_combine(_INPUT.T, list(x)), 2)
+  return _overlap(_combine(_INPUT.T, list(x)), 2)
 
 
 def _overlap(parts, axis):
@@ -158,10 +159,8 @@ def _overlap(parts, axis):
 def _output(products, grid):
   """[36, tiles, outputs] -> [batch, height, width, outputs]."""
   batch, down, across = grid
-  y = products.reshape(_TILE, _TILE, *grid, -1)
-  y = jnp.stack(_combine(_OUTPUT.T, list(y)))
-  y = jnp.stack(_combine(_OUTPUT.T, [y[:, i] for i in range(_TILE)]))
-  y = y.transpose(2, 3, 1, 4, 0, 5)
+  y = _OUTPUT_2D.T @ products.reshape(_TILE**2, -1)
+  y = y.reshape(_STEP, _STEP, *grid, -1).transpose(2, 3, 0, 4, 1, 5)
   return y.reshape(batch, down * _STEP, across * _STEP, -1)
 
 
