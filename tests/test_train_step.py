@@ -120,8 +120,11 @@ def plain_run(name, devices):
 def test_the_device_count_is_invisible_to_every_method(name):
   one, metrics_one = plain_run(name, devices=1)
   four, metrics_four = plain_run(name, devices=4)
-  tiny.assert_close(metrics_four, metrics_one, 1e-4)
-  tiny.assert_close(four, one, 1e-5)
+  # The first gradients of projection heads are in the hundreds, so that what
+  # rounds differs by 1e-5 after a step, and by 7e-5 after three.
+  tolerance = 2e-4 if 'heads' in one.params else 1e-5
+  tiny.assert_close(metrics_four, metrics_one, max(tolerance, 1e-4))
+  tiny.assert_close(four, one, tolerance)
 
 
 @pytest.mark.parametrize('name', tiny.EVERY_METHOD)

@@ -54,14 +54,14 @@ def instance_norm(x, scale, bias, rest):
 
   Returns:
     [batch x strips, height / strips + 2 rows, width + 2 columns, channels], of
-    x's dtype. Statistics are float32 always.
+    x's dtype. Statistics are float32 at least.
   """
   return _forward(x, scale, bias, rest)[0]
 
 
 def _forward(x, scale, bias, rest):
   mean, inverse = (checkpoint_name(s, STATISTICS) for s in _statistics(x, rest))
-  y = padded(x, rest).astype(jnp.float32)
+  y = _wide(padded(x, rest))
   y = _scaled((y - mean) * inverse, scale, bias, rest)
   return _activate(y, rest.slope).astype(x.dtype), (
     x,
@@ -76,8 +76,8 @@ def _backward(rest, residuals, grad):
   x, scale, bias, mean, inverse = residuals
   _, unpad = jax.vjp(lambda x: padded(x, rest), x)
   (grad,) = unpad(grad)
-  normal = (x.astype(jnp.float32) - mean) * inverse
-  grad = grad.astype(jnp.float32)
+  normal = (_wide(x) - mean) * inverse
+  grad = _wide(grad)
   if rest.slope != 1:
     positive = _scaled(normal, scale, bias, rest) > 0
     grad = jnp.where(positive, grad, rest.slope * grad)
@@ -114,15 +114,20 @@ def _activate(y, slope):
 
 def _statistics(x, rest):
   """Mean and 1 / deviation of each picture [batch x strips, 1, 1, channels]."""
-  y = x.astype(jnp.float32)
+  y = _wide(x)
   mean = _means(y.sum((1, 2)), x, rest)
-  if x.dtype == jnp.float32:
+  if y.dtype == x.dtype:
     variance = _means(((y - mean) ** 2).sum((1, 2)), x, rest)
   else:
     # One pass. What the difference of squares loses, bfloat16 has lost before.
     squares = _means((y * y).sum((1, 2)), x, rest)
     variance = jnp.maximum(squares - mean * mean, 0)
   return mean, lax.rsqrt(variance + rest.epsilon)
+
+
+def _wide(x):
+  """x in float32, or wider as it is."""
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _means(sums, x, rest):

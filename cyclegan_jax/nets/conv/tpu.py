@@ -89,7 +89,8 @@ def _gather(x, size):
     [batch, height, width - size + 1, channels].
   """
   width, channels = x.shape[2] - size + 1, x.shape[3] // size
-  parts = x.reshape(*x.shape[:3], size, channels).astype(jnp.float32)
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  parts = wide.reshape(*x.shape[:3], size, channels)
   total = sum(parts[:, :, i : i + width, i] for i in range(size))
   return total.astype(x.dtype)
 
