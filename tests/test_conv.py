@@ -228,7 +228,7 @@ def assert_same_step(changed, options, size=16, tolerance=1e-5):
 @pytest.mark.parametrize('norm', ['instance', 'batch', 'none'])
 @pytest.mark.parametrize('dropout', tiny.plain_first([0.0, 0.5], 0.0))
 def test_blocks_in_a_loop_equal_blocks_written_out(norm, dropout):
-  # 2e-5: the gradients of biases that a norm undoes, rounding alone, are 0 there.
+  # Gradients of biases that a norm undoes are 0 there, here of rounding alone.
   options = {'norm': norm, 'dropout': dropout}
   assert_same_step({'platform': 'tpu'}, options, tolerance=2e-5)
 
