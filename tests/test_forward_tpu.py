@@ -1,6 +1,5 @@
 """Each form for TPUs gives what the plain one gives, on whatever runs it."""
 
-import itertools
 from functools import partial
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 from flax import linen as nn
-from variants import BLURS, VARIANTS
+from variants import VARIANTS
 
 from cyclegan_jax import nets
 from cyclegan_jax.nets import verbs
@@ -274,9 +273,7 @@ def test_generators(name, options):
   assert_same_network(generator(name, **options), draw(1, 64, 16, 3))
 
 
-@pytest.mark.parametrize(
-  'shape', [(2, 32, 36, 2), (3, 61, 30, 1), (9, 16, 16, 3)]
-)
+@pytest.mark.parametrize('shape', [(3, 61, 30, 1), (9, 16, 16, 3)])
 @pytest.mark.slow
 def test_a_generator_of_pictures_of_any_number_and_size(shape):
   assert_same_network(generator('resnet'), draw(*shape))
@@ -289,7 +286,7 @@ def test_a_generator_of_pictures_of_any_number_and_size(shape):
     *tiny.plain_first(
       [{'norm': 'batch'}, {'norm': 'none'}, {'norm': 'batch_frozen'}], None
     ),
-    *tiny.plain_first([{'dropout': 0.5}, BLURS, {'remat': 'blocks'}], None),
+    *tiny.plain_first([{'dropout': 0.5}, {'remat': 'blocks'}], None),
   ],
   ids=str,
 )
@@ -302,17 +299,14 @@ def test_features_are_those_of_whole_pictures():
   assert_same_network(make, draw(1, 32, 16, 3), make().taps)
 
 
-@pytest.mark.parametrize(
-  'name, batch', list(itertools.product(nets.DISCRIMINATORS, [1, 2]))
-)
-def test_discriminators(name, batch):
+@pytest.mark.parametrize('name', nets.DISCRIMINATORS)
+def test_discriminators(name):
   # Scores are near zero at first, and their gradients small sums.
   make = discriminator(name)
-  assert_same_network(make, draw(batch, 64, 48, 3), tolerance=2e-4)
+  assert_same_network(make, draw(2, 64, 48, 3), tolerance=2e-4)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('options', [{'downsampling': 'blur'}, {'depth': 2}])
-def test_a_discriminator_of_other_options(options):
-  make = discriminator('patchgan', **options)
+def test_a_blurred_discriminator():
+  make = discriminator('patchgan', downsampling='blur')
   assert_same_network(make, draw(1, 32, 32, 3), tolerance=2e-4)
