@@ -4,7 +4,7 @@
 
 Data: windows of NASA's Blue Marble (A) and of ETOPO1 (B). Cost: 3500 steps, 5
 minutes on two cores. On 35 test pairs: L1 a2b 0.342, b2a 0.239 (copying
-the input: 0.740); land and water of the maps right on 94.1% of pixels.
+the input: 0.740); land and water of the maps right on 94.4% of pixels.
 """
 
 from cyclegan_jax import defaults
