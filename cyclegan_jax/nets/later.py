@@ -42,7 +42,7 @@ class Later(NamedTuple):
 
   @property
   def is_linear(self):
-    """Whether neither norm nor activation nor padding have to run."""
+    """True if neither norm nor activation nor padding has to run."""
     return self.norm is None and self.slope == 1 and not self.size
 
   def run(self, count, columns=True):

@@ -264,7 +264,7 @@ class Net(nn.Module):
 
   @property
   def packs(self):
-    """Whether layers at full resolution are next to strided ones.
+    """True if layers at full resolution are next to strided ones.
 
     A TPU then computes them on packed pictures, see `nets.conv.edges`.
     """
@@ -318,7 +318,7 @@ class Net(nn.Module):
     return checkpoint_name(x, CONVOLUTION)
 
   def has_bias(self, asked):
-    """Whether a convolution has a bias: with instance norm, unless asked."""
+    """True if a convolution has a bias: with instance norm, unless asked."""
     return self.norm.startswith('instance') if asked is None else asked
 
   def kernel_init(self):

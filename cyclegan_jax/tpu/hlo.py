@@ -161,7 +161,7 @@ def convolves(fused):
 
 
 def cycles(hlo):
-  """What the TPU compiler expects of a step, one operation after the other.
+  """Cycles that the TPU compiler expects of a step, operations in sequence.
 
   Args:
     hlo: the text, `compiled.as_text()`.

@@ -28,7 +28,7 @@ def convolve(x, kernel, geometry):
 
 
 def _is_small(x, kernel, geometry):
-  """Whether other forms would cost more than they save."""
+  """Returns True if other forms would cost more than they save."""
   output = jax.eval_shape(partial(plain, geometry=geometry), x, kernel)
   products = output.size * kernel[..., 0].size
   return geometry.dilation == 1 and products < 1e8

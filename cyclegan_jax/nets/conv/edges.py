@@ -1,4 +1,4 @@
-"""What lies beyond the edges of pictures, plain or packed.
+"""Pixels beyond the edges of pictures, plain or packed.
 
 A packed picture has the channels of 2x2 pixels side by side: [batch, height /
 2, width / 2, 4 channels], in the order of rows, columns, channels. Layers of
@@ -27,7 +27,7 @@ def unpack(x):
 
 
 def before(x, axis, size, mode, packed=False):
-  """What lies before the first row (axis -3) or column (axis -2).
+  """Pixels before the first row (axis -3) or column (axis -2).
 
   Args:
     x: [..., height, width, channels].
@@ -41,7 +41,7 @@ def before(x, axis, size, mode, packed=False):
 
 
 def after(x, axis, size, mode, packed=False):
-  """What lies after the last row or column; see `before`."""
+  """Pixels after the last row or column; see `before`."""
   return _edge(x, axis, size, mode, packed, 1)
 
 
@@ -71,7 +71,7 @@ def _edge(x, axis, size, mode, packed, end):
 
 
 def _second(channels, axis):
-  """Whether each channel is of a pair's second row (axis -3) or column."""
+  """Mask [channels] of those of a pair's second row (axis -3) or column."""
   numbers = np.arange(channels) // (channels // 4)
   return (numbers // 2 if axis == -3 else numbers % 2) == 1
 

@@ -7,7 +7,7 @@ from jax import lax
 
 
 class Geometry(NamedTuple):
-  """What a convolution is but for its operands, the same along both sides.
+  """Constants of a convolution, the same along height and width.
 
   Attributes:
     stride: of the window.
