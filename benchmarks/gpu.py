@@ -15,6 +15,7 @@ import pathlib
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import NamedTuple
 
 import gpu_speed
@@ -53,7 +54,13 @@ FLAGS = {
     'CUT,FastCUT',
     'methods and variants of the step to compare, with commas',
   ),
-  '--cases': ('', 'truth: the cases whose names begin so'),
+  '--truth-precisions': (','.join(gpu_truth.PRECISIONS), 'truth: of the GPU'),
+  '--cases': ('', 'truth: the cases whose names begin so, with commas'),
+  '--batches': (
+    '',
+    'steps: of these batches alone, with commas; the experiments take part in '
+    'the first',
+  ),
 }
 
 # flag -> the names that it takes, with commas
@@ -62,6 +69,7 @@ _NAMES = {
   'precisions': ('bfloat16', *gpu_speed.JAX_PRECISIONS),
   'variants': gpu_speed.TORCH,
   'experiments': gpu_speed.EXPERIMENTS,
+  'truth_precisions': gpu_truth.PRECISIONS,
 }
 
 
@@ -113,48 +121,29 @@ def races(args):
   fast = tuple(name for name in variants if name != _SLOWEST)
   chosen = tuple(args.precisions.split(','))
   size, large = args.size, 4 * args.size
-  return [
-    Race(
-      'step',
-      work(size, 1),
-      chosen,
-      variants,
-      max(1, args.steps),
-      120,
-      tuple(filter(None, args.experiments.split(','))),
-    ),
-    Race(
-      'step',
-      work(size, args.batch),
-      chosen[:2],
-      fast,
-      max(1, args.steps // 5),
-      70,
-    ),
-    Race(
-      'step',
+  step = partial(Race, 'step')
+  # The largest and the smallest batch tell the most.
+  steps = [
+    step(work(size, 1), chosen, variants, max(1, args.steps), 120),
+    step(work(size, args.batch), chosen[:2], fast, max(1, args.steps // 5), 70),
+    step(
       work(size, max(1, args.batch // 4)),
       ('bfloat16',),
       fast,
       max(1, args.steps // 2),
       60,
     ),
-    Race(
-      'translation',
-      work(size, 1),
-      chosen[:2],
-      fast,
-      2 * args.steps,
-      30,
-    ),
-    Race(
-      'translation',
-      work(large, 1),
-      ('bfloat16',),
-      fast,
-      args.steps,
-      30,
-    ),
+  ]
+  if args.batches:
+    batches = [int(batch) for batch in args.batches.split(',')]
+    steps = [race for race in steps if race.work.batch in batches]
+  if steps:
+    experiments = tuple(filter(None, args.experiments.split(',')))
+    steps[0] = steps[0]._replace(experiments=experiments)
+  return [
+    *steps,
+    Race('translation', work(size, 1), chosen[:2], fast, 2 * args.steps, 30),
+    Race('translation', work(large, 1), ('bfloat16',), fast, args.steps, 30),
   ]
 
 
@@ -205,7 +194,7 @@ def _parse(argv):
   args = options.typed(__doc__, FLAGS).parse_args(argv[1:])
   for flag, names in _NAMES.items():
     for name in filter(None, getattr(args, flag).split(',')):
-      lookup(dict.fromkeys(names), name, f'--{flag}')
+      lookup(dict.fromkeys(names), name, f'--{flag.replace("_", "-")}')
   return args
 
 
@@ -218,7 +207,8 @@ def _facts(contender):
 def _truth(args, output):
   """{precision: {case: relative difference to the CPU}}."""
   files = {
-    name: output / f'{name}.npz' for name in ('cpu', *gpu_truth.PRECISIONS)
+    name: output / f'{name}.npz'
+    for name in ('cpu', *args.truth_precisions.split(','))
   }
   processes = []
   for name, path in files.items():

@@ -8,6 +8,7 @@ queued as in training, and the device waits for no host in between.
 import os
 import pathlib
 import time
+from functools import partial
 
 import options
 
@@ -32,10 +33,16 @@ CARDS = {
   'DCLGAN': 'horse2zebra_dclgan',
 }
 # Variants of this project to compare: name -> XLA_FLAGS. The first also
-# compiles the residual blocks as a loop in place of one by one.
+# compiles the residual blocks as a loop in place of one by one, the second
+# takes the gradient of instance norm that CPUs and TPUs take, the third mirrors
+# edges by one gather in place of slices joined.
 LOOP = 'blocks in a loop'
+NORM = 'norm by hand'
+MIRROR = 'mirror by gather'
 EXPERIMENTS = {
   LOOP: '',
+  NORM: '',
+  MIRROR: '',
   **dict.fromkeys(CARDS, ''),
   'all in command buffers': '--xla_gpu_enable_command_buffer=FUSION,CUBLAS,'
   'CUBLASLT,CUDNN,CUSTOM_CALL,CONDITIONAL,WHILE,DYNAMIC_SLICE_FUSION '
@@ -87,6 +94,12 @@ def ours(args, kind, precision, steps, profile=None, experiment=None):
     from cyclegan_jax.nets.conv import forms
 
     forms.loops = lambda platform, x: True
+  if experiment == NORM:
+    from cyclegan_jax.nets import layers
+
+    layers.BY_HAND += ('gpu',)
+  if experiment == MIRROR:
+    _mirror_by_gather()
 
   jax.config.update(
     'jax_default_matmul_precision', JAX_PRECISIONS.get(precision, 'default')
@@ -112,6 +125,31 @@ def ours(args, kind, precision, steps, profile=None, experiment=None):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'program.txt').write_text(compiled.as_text())
   return queued(step, wait, facts, steps, profiled if profile else None)
+
+
+def _mirror_by_gather():
+  import jax
+  import jax.numpy as jnp
+
+  from cyclegan_jax.nets import layers
+
+  joined = layers._mirror
+
+  @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+  def mirror(x, rows, columns):
+    for axis, pads in ((1, rows), (2, columns)):
+      places = layers._mirrored_places(x.shape[axis], *pads)
+      x = jnp.take(x, places, axis=axis, mode='clip')
+    return x
+
+  def forward(x, rows, columns):
+    return mirror(x, rows, columns), x
+
+  def backward(rows, columns, x, grad):
+    return jax.vjp(lambda x: joined(x, rows, columns), x)[1](grad)
+
+  mirror.defvjp(forward, backward)
+  layers._mirror = mirror
 
 
 def _config(args, dtype, card=None):

@@ -33,8 +33,9 @@ INITS = {
 # What a jax.checkpoint policy knows the outputs of convolutions by.
 CONVOLUTION = 'convolution'
 EPSILON = 1e-5  # of all norms
-# Platforms on which the hand-written gradient of instance norm was faster.
-_BY_HAND = ('cpu', 'tpu')
+# Platforms on which the hand-written gradient of instance norm was faster: on an
+# H100 it is 4% faster at batch 16, and 26% slower at batch 1.
+BY_HAND = ('cpu', 'tpu')
 
 
 def reflect_pad(x, size):
@@ -99,7 +100,7 @@ def example_keys(key, count, axis):
 
 def _instance_norm(net, name, axis, affine=False):
   del axis  # statistics of one image: no other device has a part in them
-  if net.target in _BY_HAND:
+  if net.target in BY_HAND:
     return InstanceNorm(affine, net.dtype, name=name)
   return nn.InstanceNorm(
     epsilon=EPSILON,
