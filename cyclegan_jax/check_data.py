@@ -35,7 +35,9 @@ def main(argv):
   for note in dataset.notes:
     print(f'\n{note}')
   sheets = {
-    d: inspect.contact_sheet(seen[f'train{d.upper()}'], dataset.channels[d])
+    d: inspect.contact_sheet(
+      seen[f'train{d.upper()}'], dataset.values_of(d), dataset.show[d]
+    )
     for d in ('a', 'b')
   }
   write(folder, facts, sheets)

@@ -4,11 +4,12 @@ import ml_collections
 
 from cyclegan_jax import nets
 from cyclegan_jax.common.option import Option, Range, options_of
+from cyclegan_jax.data import own_source
 
-_CHANNELS = Range('1 (gray) or 3 (RGB)', lambda x: x in (1, 3))
 _AT_LEAST_1 = Range('at least 1', lambda x: x >= 1)
 _NOT_NEGATIVE = Range('0 or more', lambda x: x >= 0)
 _POSITIVE = Range('above 0', lambda x: x > 0)
+_AN_AXIS = Range('0, 1 or 2', lambda x: x in (0, 1, 2))
 _BELOW_1 = Range('in [0, 1)', lambda x: 0 <= x < 1)
 
 # The defaults are the paper's, or the official code's where the paper is
@@ -32,9 +33,31 @@ _LINES = {
     '',
     'weights to start from: a run, a folder of imported weights, or a .pth',
   ),
-  'data.source': ('tfds', 'folder | aligned | tfds | builtin'),
-  'data.root': ('', 'folder of the data set (folder, aligned) or of TFDS'),
-  'data.name': ('', 'TFDS data set, such as cycle_gan/horse2zebra'),
+  'data.source': (
+    'tfds',
+    'folder | aligned | tfds | hf | builtin, or in a recipe card a function of '
+    'its own (docs/own_data.md)',
+  ),
+  'data.root': (
+    '',
+    'folder of the data set (folder, aligned, hf), or of what TFDS or the '
+    'Hugging Face Hub give',
+  ),
+  'data.name': (
+    '',
+    'data set of TFDS, such as cycle_gan/horse2zebra; of hf, such as '
+    'huggan/horse2zebra, a folder of save_to_disk or parquet files; "X;Y" for '
+    'A and B',
+  ),
+  'data.columns': (
+    '',
+    'hf: COLUMN or A,B of pictures; empty: those of type Image',
+  ),
+  'data.splits': (
+    '',
+    'hf: TRAIN,TEST or TRAIN_A,TRAIN_B,TEST_A,TEST_B; empty: train,test or '
+    'trainA,trainB,testA,testB',
+  ),
   'data.paired': (
     'auto',
     'auto | yes | no: whether pictures of A and B are true pairs; auto goes by '
@@ -53,8 +76,41 @@ _LINES = {
   ),
   'data.crop_size': (256, 'side of the random crop'),
   'data.flip': (True, 'mirror at random'),
-  'data.channels_a': (3, 'channels of A: 3 (RGB) or 1 (gray)', _CHANNELS),
-  'data.channels_b': (3, 'channels of B', _CHANNELS),
+  'data.channels_a': (
+    3,
+    'channels of A: 3 (RGB), 1 (gray) or any other number',
+    _AT_LEAST_1,
+  ),
+  'data.channels_b': (3, 'channels of B', _AT_LEAST_1),
+  'data.range_a': (
+    'auto',
+    'auto | LOW,HIGH | LOW,HIGH;LOW,HIGH;... | percentile:1,99: the values of '
+    'A that become -1 and 1; auto: those of the integer type; one pair per '
+    'channel with semicolons; percentiles are measured once over the training '
+    'pictures. Values outside are clipped and counted',
+  ),
+  'data.range_b': ('auto', 'values of B that become -1 and 1'),
+  'data.show_a': (
+    'auto',
+    'auto | R,G,B | N: channels of A, from 1, that sample grids, reports and '
+    'metrics of RGB networks show as red, green and blue, or as gray; auto: '
+    'the first three, of two red and green, one as gray',
+  ),
+  'data.show_b': ('auto', 'channels of B that are shown'),
+  'data.axis': (
+    2,
+    'axis that slices of a volume (NIfTI) are taken along',
+    _AN_AXIS,
+  ),
+  'data.slices': (
+    'all',
+    'all | nonempty: slices of a volume to use; nonempty leaves out those '
+    'whose values are all equal',
+  ),
+  'data.pages': (
+    'first',
+    'first | channels | slices: what the pages of a TIFF are',
+  ),
   'data.cache_gb': (2.0, 'memory for decoded pictures', _NOT_NEGATIVE),
   'data.threads': (
     0,
@@ -253,8 +309,8 @@ _LINES = {
   ),
   'evaluate.metrics': (
     'l1,ssim',
-    'what by: l1 psnr ssim lpips lpips_vgg fid kid fd_vgg kd_vgg fd_alex '
-    'kd_alex fcn palette',
+    'what by: l1 psnr ssim dice lpips lpips_vgg fid kid fd_vgg kd_vgg '
+    'fd_alex kd_alex fcn palette',
   ),
   'evaluate.best': (
     '',
@@ -296,6 +352,8 @@ MAY_CHANGE = (
   'parallel.',
   'data.root',  # config/identity.py compares the pictures
   'data.paired',  # and those that are trained on as pairs
+  'data.show_a',
+  'data.show_b',
   'data.cache_gb',
   'data.threads',
   'data.on_bad_image',
@@ -307,6 +365,15 @@ MAY_CHANGE = (
 )
 
 
+class _Data(ml_collections.ConfigDict):
+  """The section `data`, whose source may be a function of a recipe card."""
+
+  def __setitem__(self, key, value):
+    if key == 'source' and own_source.is_function(value):
+      value = own_source.text_of(value)
+    super().__setitem__(key, value)
+
+
 def get_config():
   """The defaults as a ConfigDict, for recipe cards to change."""
   config = {}
@@ -316,4 +383,5 @@ def get_config():
     for section in sections:
       node = node.setdefault(section, {})
     node[name] = default
+  config['data'] = _Data(config['data'])
   return ml_collections.ConfigDict(config).lock()

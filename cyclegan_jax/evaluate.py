@@ -3,13 +3,13 @@
     python -m cyclegan_jax.evaluate --model=runs/NAME --metrics=l1,lpips,kd_vgg
 
 Prints a table and writes it as JSON (--output). Metrics of true pairs: l1 psnr
-ssim lpips lpips_vgg. Of sets of pictures: fid kid, which need --inception, and
-the same statistics on other features, fd_vgg kd_vgg fd_alex kd_alex. Of label
-maps: fcn, which in b2a needs --segmenter or --predictions, and palette, its
-per-pixel accuracy in a2b. The pictures are those of --config, or of the config
-the run was trained with, changed by --config.data.KEY=VALUE. Several processes
-share the translations (--distributed=auto, or the three flags behind it). Exit
-codes: 0 done, 2 something given doesn't fit.
+ssim dice lpips lpips_vgg. Of sets of pictures: fid kid, which need --inception,
+and the same statistics on other features, fd_vgg kd_vgg fd_alex kd_alex. Of
+label maps: fcn, which in b2a needs --segmenter or --predictions, and palette,
+its per-pixel accuracy in a2b. The pictures are those of --config, or of the
+config the run was trained with, changed by --config.data.KEY=VALUE. Several
+processes share the translations (--distributed=auto, or the three flags behind
+it). Exit codes: 0 done, 2 something given doesn't fit.
 """
 
 import json
@@ -66,7 +66,7 @@ def main(argv):
   program.quiet()
   from cyclegan_jax.common import hosts
   from cyclegan_jax.inference import saved
-  from cyclegan_jax.metrics import test_set
+  from cyclegan_jax.metrics import notes, test_set
   from cyclegan_jax.metrics.table import markdown, table
   from cyclegan_jax.training import processes
 
@@ -93,7 +93,7 @@ def main(argv):
   )
   if hosts.writes():
     print(markdown(rows), end='')
-    for line in notes(chosen, tests):
+    for line in notes.lines(chosen, tests):
       print(f'note: {line}')
     _write(
       values, {'model': values['model'], 'step': loaded.step, 'rows': rows}
@@ -122,7 +122,7 @@ def _tests(config, loaded, values, given):
   from cyclegan_jax.metrics import test_set
 
   check_values(config)
-  data = build_data(config)._replace(channels=loaded.channels)
+  data = build_data(config_changes.with_values(config, loaded.config))
   if data.skips:
     data = data.checked()
   tests = test_set.truth(
@@ -134,6 +134,7 @@ def _tests(config, loaded, values, given):
   if values['palette']:
     palettes = {'cityscapes': label_maps.CITYSCAPES}
     palette = lookup(palettes, values['palette'], '--palette')
+    _check_colours(data)
     tests = tests._replace(
       labels=coloured_labels(data, palette), colours=palette.colours
     )
@@ -155,6 +156,14 @@ def _say_notes(data, run):
     print(f'note: {line}')
   if change := run and identity.other_tests(run, data.source):
     print(f'note: the test pictures are not those of the run ({change})')
+
+
+def _check_colours(data):
+  if data.channels['b'] not in (1, 3):
+    raise UserError(
+      f'--palette: label maps are read from the colours of B, which has '
+      f'{data.channels["b"]} channels (data.channels_b): leave it out'
+    )
 
 
 def coloured_labels(data, palette):
@@ -206,23 +215,6 @@ def _metrics(tests, directions, values):
     seed=values['seed'],
   )
   return registry.make(names, needs)
-
-
-def notes(chosen, tests):
-  """What has to be known to read the numbers, as lines."""
-  count = min(len(pictures) for pictures in tests.pictures.values())
-  for metric in chosen:
-    column = metric.columns[0]
-    if metric.kind != 'sets':
-      continue
-    if len(metric.columns) > 1:
-      yield f'{column} low and high bound its 95% interval'
-    elif count <= metric.size:
-      yield (
-        f'{column}: {count} pictures have a covariance of {metric.size} '
-        'features that is rank-deficient: compare equal counts only, and see '
-        'KD or KID'
-      )
 
 
 def _write(values, content):

@@ -40,7 +40,7 @@ def main(argv):
   processes.check_same_config(flatten(config.to_dict()))
   with terminal.patient(), open_workdir(workdir):
     with processes.together():
-      run = build_run(config)._replace(profile=profile)
+      run = build_run(config, workdir)._replace(profile=profile)
       if config.init_from:
         run = run._replace(
           init_from=lambda: saved.load(config.init_from).params

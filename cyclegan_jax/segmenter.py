@@ -58,6 +58,11 @@ def main(argv):
   source = dataset.source
   if source.train_labels is None or source.labels is None:
     raise UserError(_MISSING)
+  if not dataset.values_of('a').plain:
+    raise UserError(
+      'a segmenter reads gray or RGB pictures: set data.channels_a to 1 or 3, '
+      'and data.range_a to auto'
+    )
   wanted = _wanted(dataset, values)
   with workdir.open_workdir(folder):
     results = _finished(folder, wanted)

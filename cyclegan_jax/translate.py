@@ -15,6 +15,7 @@ that can't be used are named, all others translated), 130 stopped by Ctrl-C.
 import contextlib
 import json
 import sys
+from functools import partial
 
 import numpy as np
 
@@ -34,7 +35,9 @@ FLAGS = {
   'format': (
     'NAME',
     '',
-    'png | jpg | webp | tiff; by default png, or the ending of --output',
+    'png | jpg | webp | tiff | npy | npz, of volumes also nii | nii.gz; by '
+    'default the ending of --output, else the format of arrays and volumes '
+    '(DICOM: nii.gz), else png',
   ),
   'batch': ('N', 4, 'pictures of one size at a time, where that fits'),
   'tile': ('', False, 'goes through every picture by tiles, in little memory'),
@@ -67,12 +70,12 @@ def main(argv):
     one_file,
     picture_files,
     saved,
-    video,
+    search,
   )
   from cyclegan_jax.training import processes
 
-  form = values['format'] or 'png'
-  lookup(picture_files.FORMATS, form, '--format')
+  if values['format']:
+    lookup(picture_files.FORMATS, values['format'], '--format')
   processes.join(values)
   output = files.place(values['output'])
   with processes.together():
@@ -80,13 +83,11 @@ def main(argv):
     single = one_file.find(
       values['input'], values['output'], values['format'], both
     )
-    jobs = [single]
     if not single:
-      jobs = picture_files.find(
-        values['input'], output, form, video.ending, both, _say
-      )
+      search.search(values['input'])  # a wrong path is answered at once
     loaded, direction = saved.from_flags(values)
     _check_way_back(loaded, values)
+    jobs = [single] if single else _found(loaded, direction, output, values)
     if hosts.writes():
       _begin(output, jobs, single, loaded, direction, values)
       batches.clean(jobs)
@@ -100,23 +101,71 @@ def main(argv):
     memory=int(values['memory'] * 2**30) or batches.free_memory() // 2,
   )
   own, stuck = _replaceable(hosts.own_part(jobs), values['overwrite'])
-  videos = [job for job in own if video.ending(job.picture.data)]
-  pictures = [job for job in own if not video.ending(job.picture.data)]
   folder = output.parent if single else output
-  result = batches.translate_all(way, pictures, folder)
-  unusable = 0
-  for job in videos:
-    try:
-      video.translate(way, job, values['smooth'])
-    except Exception as e:
-      print(batches.skipped(job, e, folder), file=sys.stderr)
-      unusable += 1
-  counts = hosts.from_all(
-    np.array([*result, len(videos) - unusable, unusable + stuck])
-  )
+  result, videos, unusable = _translate(way, own, folder, values['smooth'])
+  counts = hosts.from_all(np.array([*result, videos, unusable + stuck]))
   if single and hosts.writes() and not batches.there(single):
     files.remove(one_file.record(single))
   return _conclude(*counts.sum(axis=0).tolist(), output, hosts.writes())
+
+
+def _found(loaded, direction, output, values):
+  """The jobs of --input; their formats depend on what the model makes."""
+  from cyclegan_jax.data.picture import Cut
+  from cyclegan_jax.inference import inputs, video
+
+  joined, made = values['side-by-side'], loaded.values[direction[2]]
+  data = loaded.config.data
+  return inputs.find(
+    values['input'],
+    output,
+    values['format'] or partial(inputs.default_format, made, joined),
+    video.ending,
+    values['reconstruct'] and not joined,
+    _say,
+    Cut(data.axis, pages=data.pages),
+  )
+
+
+def _translate(way, jobs, folder, smooth):
+  """Translates pictures, volumes and videos.
+
+  Returns:
+    The `batches.Result` of pictures and volumes, and how many videos were
+    translated and could not be used.
+  """
+  from cyclegan_jax.inference import batches, inputs, video, volume_files
+
+  videos = [job for job in jobs if video.ending(job.picture.data)]
+  volumes = [job for job in jobs if inputs.is_volume(job)]
+  pictures = [
+    job
+    for job in jobs
+    if not (video.ending(job.picture.data) or inputs.is_volume(job))
+  ]
+  done, there, bad = batches.translate_all(way, pictures, folder)
+  left = [job for job in volumes if not batches.there(job)]
+  failed = _one_by_one(left, partial(volume_files.translate, way), folder)
+  result = batches.Result(
+    done + len(left) - failed, there + len(volumes) - len(left), bad + failed
+  )
+  translate = partial(video.translate, way, smooth=smooth)
+  failed = _one_by_one(videos, translate, folder)
+  return result, len(videos) - failed, failed
+
+
+def _one_by_one(jobs, translate, folder):
+  """Translates each of some jobs; returns how many failed."""
+  from cyclegan_jax.inference import batches
+
+  failed = 0
+  for job in jobs:
+    try:
+      translate(job)
+    except Exception as e:
+      print(batches.skipped(job, e, folder), file=sys.stderr)
+      failed += 1
+  return failed
 
 
 def _say(line):
@@ -170,7 +219,7 @@ def _begin(output, jobs, single, loaded, direction, values):
   before = _read(record)
   if values['overwrite']:
     if single and there:  # it stays if nothing can take its place
-      one_file.check_usable(single, loaded.channels[direction[0]])
+      one_file.check_usable(single, loaded.values[direction[0]])
     for path in there:
       with contextlib.suppress(OSError):  # `_replaceable` names it
         path.unlink()

@@ -15,7 +15,7 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program
 from cyclegan_jax.config.run import build_run
 from cyclegan_jax.data import bad_pictures, check, headers, sources
-from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.preprocess import MODES, Preprocess
 from cyclegan_jax.data.source import Source
 

@@ -15,7 +15,7 @@ from cyclegan_jax.common.images import png
 from cyclegan_jax.config import program
 from cyclegan_jax.data import inspect
 from cyclegan_jax.data.dataset import Dataset
-from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Source
 

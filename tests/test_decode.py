@@ -11,7 +11,8 @@ from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import headers
-from cyclegan_jax.data.decode import MAX_PIXELS, Picture, load
+from cyclegan_jax.data.decode import load
+from cyclegan_jax.data.picture import MAX_PIXELS, Picture
 
 WIDTH, HEIGHT = 20, 12
 ORIENTATION = 0x0112

@@ -8,7 +8,7 @@ import pytest
 from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.metrics.base import Metric, Needs
-from cyclegan_jax.metrics.pixels import PAIRED_METRICS, pixel_accuracy
+from cyclegan_jax.metrics.pixels import PAIRED_METRICS, dice, pixel_accuracy
 from cyclegan_jax.metrics.registry import make
 from cyclegan_jax.metrics.table import CANDIDATES, Truth, markdown, table
 from cyclegan_jax.training import evaluation
@@ -40,6 +40,29 @@ def test_ssim(rng):
   )
   assert abs(ssim(image, image[::-1, ::-1])) < 0.3
   assert ssim(image[:9, :8], image[:9, :8]) == pytest.approx(1.0)
+
+
+def test_dice():
+  true = np.full((2, 2, 1), -1.0)
+  true[0] = 1.0  # two of four pixels
+  fake = np.full((2, 2, 1), 0.2)
+  fake[0, 0] = -0.2  # three, of which one is true
+  assert dice(fake, true) == pytest.approx(2 * 1 / (2 + 3))
+  assert dice(true, true) == 1.0 and dice(-true, true) == 0.0
+  empty = np.full((2, 2, 1), -0.5)
+  assert dice(empty, empty) == 1.0 and dice(empty, true) == 0.0
+  # The middle of the range is not above it.
+  assert dice(np.zeros((2, 2, 1)), empty) == 1.0
+  # The mean of channels: 0.4, 1 and 0.
+  channels = [(fake, true), (empty, empty), (empty, true)]
+  both = (np.concatenate(x, axis=-1) for x in zip(*channels))
+  assert dice(*both) == pytest.approx(1.4 / 3)
+  (metric,) = make(['dice'], Needs(paired=True))
+  assert (metric.columns, metric.best) == (('Dice',), 'high')
+
+
+def test_dice_of_what_is_not_a_number_is_none():
+  assert np.isnan(dice(flat(np.nan), flat(-1.0)))
 
 
 def test_pixel_accuracy_takes_the_nearest_colour_of_any_class():

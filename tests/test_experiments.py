@@ -200,6 +200,35 @@ def test_metrics_that_do_not_apply_are_left_out_with_a_line(tmp_path):
   assert names == runs.DEFAULT_METRICS and not lines
 
 
+def test_pictures_that_are_not_rgb(tmp_path):
+  bands = {'data.channels_a': 5}
+  (row,) = rows('reconstruction', **bands)[0]
+  five = experiment(
+    tmp_path, options=options(**bands), metrics='l1,fcn,palette'
+  )
+  names, lines = runs.metrics(five, row)
+  assert names == 'l1,palette' and lines == [
+    'fcn, as the pictures of A are neither gray nor RGB'
+  ]
+  assert runs.segmenter_job(five) is None
+  kept, lines = rows('models', **bands, **{'data.channels_b': 5})
+  assert 'feature' not in [row.run for row in kept]
+  assert len(lines) == 1 and 'VGG-16' in lines[0]
+
+
+def test_what_is_shown_is_measured_anew_and_not_trained_anew(tmp_path):
+  (row,) = rows('reconstruction')[0]
+
+  def settings(**changes):
+    changed = experiment(tmp_path, options=options(**changes))
+    return [step.settings for step in runs.all_jobs(changed, [row])[0].steps]
+
+  train, *tests = settings()
+  train_2, *tests_2 = settings(**{'data.show_a': '3,2,1'})
+  assert train == train_2 and len(tests) == 2
+  assert not any(x == y for x, y in zip(tests, tests_2))
+
+
 def test_without_a_segmenter_label_maps_are_read_by_colours(tmp_path):
   (row,) = rows('reconstruction')[0]
   unlabelled = experiment(

@@ -43,6 +43,12 @@ NETWORKS = {
     'loss__identity_a': 0.0,
     'loss__identity_b': 0.0,
   },
+  'resnet, 5 to 2 channels': {
+    'data__channels_a': 5,
+    'data__channels_b': 2,
+    'loss__identity_a': 0.0,
+    'loss__identity_b': 0.0,
+  },
 }
 
 
@@ -92,7 +98,7 @@ def test_any_size_and_batch_as_the_model(models, network, name, tmp_path, rng):
   result = checked.write(path, name, Wanted(models[network], 'a2b'))
   assert [trial.shape for trial in result.trials] == [(1, 67, 93), (2, 64, 48)]
   assert result.bytes > 5000
-  images = random(rng, 2, 64, 48, 3)
+  images = random(rng, 2, 64, 48, models[network].channels['a'])
   images[1] *= 0.1
   expected = models[network].translate(images, 'a2b')
   assert np.abs(expected).max() > 0.5
@@ -187,6 +193,19 @@ def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
   with pytest.raises(Exception, match='(?i)dim|shape'):
     run(np.zeros((2, 3, 14, 18), np.uint8))
   assert [x.name for x in path.parent.iterdir()] == ['program']
+
+
+def test_uint8_is_for_pictures_of_8_bits(tmp_path):
+  for text, fits in (('0,255', True), ('0,4095', False)):
+    path = tiny.save_model(tmp_path / text, data__range_b=text)
+    wanted = Wanted(saved.load(path), 'a2b', pixels=True)
+    if fits:
+      wanted.check()
+      continue
+    with pytest.raises(UserError, match='--uint8 .*data.range_b .* 0 to 4095'):
+      checked.write(tmp_path / 'x', 'stablehlo', wanted)
+    wanted._replace(pixels=False).check()
+  assert not (tmp_path / 'x').exists()
 
 
 def test_a_bfloat16_run_is_exported_in_float32(tmp_path):

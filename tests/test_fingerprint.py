@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from cyclegan_jax.data import fingerprint
-from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.source import Source
 from cyclegan_jax.data.sources import aligned, folder
 

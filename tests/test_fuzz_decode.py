@@ -314,7 +314,8 @@ def main():
   package.__path__ = [str(pathlib.Path(cyclegan_jax.__file__).parent / 'data')]
   sys.modules['cyclegan_jax.data'] = package
   from cyclegan_jax.data import headers
-  from cyclegan_jax.data.decode import Picture, load
+  from cyclegan_jax.data.decode import load
+  from cyclegan_jax.data.picture import Picture
 
   def use(name, data, seed):
     channels = (1, 3)[seed % 2]

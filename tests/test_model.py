@@ -101,6 +101,107 @@ def test_arrays_that_are_no_pictures(folder, images, words):
     saved.load(folder).translate(images, 'a2b')
 
 
+NO_IDENTITY = {'loss__identity_a': 0.0, 'loss__identity_b': 0.0}
+
+
+def test_arrays_of_any_channels(rng, tmp_path):
+  folder = tiny.save_model(
+    tmp_path, data__channels_a=5, data__channels_b=2, **NO_IDENTITY
+  )
+  loaded = cyclegan_jax.load_model(folder)
+  image = rng.uniform(-1, 1, (19, 22, 5)).astype(np.float32)
+  fake = loaded.translate(image, 'a2b')
+  assert fake.shape == (19, 22, 2)
+  assert loaded.translate(fake[None], 'b2a').shape == (1, 19, 22, 5)
+  tiled = loaded.translate(image, 'a2b', tile=True)
+  np.testing.assert_allclose(tiled, fake, atol=1e-3)
+  pixels = loaded.translate(np.zeros((19, 22, 5), np.uint8), 'a2b')
+  assert pixels.dtype == np.uint8 and pixels.shape == (19, 22, 2)
+  with pytest.raises(UserError, match=r'\[height, width, 5\]'):
+    loaded.translate(image[..., :3], 'a2b')
+
+
+@pytest.fixture(scope='module')
+def measured(tmp_path_factory):
+  """Five bands of a sensor, to one of temperatures and one from -1 to 1."""
+  return saved.load(
+    tiny.save_model(
+      tmp_path_factory.mktemp('measured'),
+      data__channels_a=5,
+      data__channels_b=2,
+      data__range_a='percentile:1,99=uint16:0,4000',
+      data__range_b='250,350;-1,1',
+      **NO_IDENTITY,
+    )
+  )
+
+
+def test_values_of_one_range_to_those_of_the_other(measured, rng):
+  image = rng.uniform(-1, 1, (2, 16, 12, 5)).astype(np.float32)
+  values = np.round((image + 1) * 2000)
+  exact = measured.translate((values / 2000 - 1).astype(np.float32), 'a2b')
+  made = measured.translate_values(values.astype(np.uint16), 'a2b')
+  assert made.dtype == np.float32 and made.shape == (2, 16, 12, 2)
+  np.testing.assert_allclose(made[..., 0], 300 + 50 * exact[..., 0], atol=0.01)
+  np.testing.assert_allclose(made[..., 1], exact[..., 1], atol=2e-4)
+  back = measured.translate_values(made[0], 'b2a')
+  assert back.dtype == np.uint16 and back.shape == (16, 12, 5)
+  again = measured.translate(exact[0], 'b2a')
+  np.testing.assert_allclose(back, (again + 1) * 2000, atol=2)
+
+
+def test_values_outside_of_the_range_are_clipped(measured):
+  values = np.full((8, 8, 5), 4000.0)
+  expected = measured.translate_values(values, 'a2b')
+  for outside in (values + 1000, values + np.inf):
+    made = measured.translate_values(outside, 'a2b')
+    np.testing.assert_array_equal(made, expected)
+  lowest = measured.translate_values(0 * values, 'a2b')
+  assert not np.array_equal(lowest, expected)
+  unknown = measured.translate_values(values * np.nan, 'a2b')
+  np.testing.assert_array_equal(unknown, lowest)
+
+
+def test_values_without_a_range_are_those_of_their_type(folder, image):
+  loaded = saved.load(folder)
+  for dtype in (np.uint8, np.uint16):
+    top = np.iinfo(dtype).max
+    values = np.round((image + 1) * (top / 2)).astype(dtype)
+    made = loaded.translate_values(values, 'a2b')
+    exact = loaded.translate(values / np.float32(top / 2) - 1, 'a2b')
+    assert made.dtype == dtype
+    np.testing.assert_allclose(
+      made, (exact + 1) * (top / 2), atol=top / 1e4 + 1
+    )
+  with pytest.raises(UserError, match='float32 have no range .*data.range_a'):
+    loaded.translate_values(image, 'a2b')
+
+
+@pytest.mark.parametrize(
+  ('array', 'words'),
+  [
+    (np.zeros((8, 8, 3)), r'\[height, width, 5\]'),
+    (np.zeros((8, 5)), 'shape'),
+    (np.zeros((8, 0, 5)), 'nothing'),
+    (np.zeros((8, 8, 5), complex), 'complex128: .* real numbers'),
+    (np.zeros((8, 8, 5), 'U1'), 'real numbers'),
+  ],
+)
+def test_arrays_that_hold_no_values(measured, array, words):
+  with pytest.raises(UserError, match=words):
+    measured.translate_values(array, 'a2b')
+
+
+def test_uint8_is_not_taken_for_values_of_another_range(measured):
+  with pytest.raises(UserError, match=r'translate_values.*range_a .*4000'):
+    measured.translate(np.zeros((8, 8, 5), np.uint8), 'a2b')
+
+
+def test_a_model_knows_what_is_shown(tmp_path):
+  folder = tiny.save_model(tmp_path, data__show_b='3,2,1')
+  assert saved.load(folder).show == {'a': None, 'b': (3, 2, 1)}
+
+
 @pytest.mark.parametrize('tile', [False, True])
 def test_floats_of_every_precision(folder, image, tile):
   loaded = saved.load(folder)

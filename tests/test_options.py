@@ -36,7 +36,7 @@ def names():
     optim.schedule,
     table,
     evaluation.Tracker,
-    sources.folder,
+    *sources.SOURCES.values(),
     truth,
   ):
     yield from inspect.signature(function).parameters

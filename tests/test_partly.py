@@ -13,7 +13,8 @@ from cyclegan_jax import check_data, main, translate
 from cyclegan_jax.config import flags, program
 from cyclegan_jax.config.run import build_run
 from cyclegan_jax.data import bad_pictures, headers, partly
-from cyclegan_jax.data.decode import SPAN, Picture, decoded
+from cyclegan_jax.data.decode import SPAN, decoded
+from cyclegan_jax.data.picture import Picture
 
 SIZE = (24, 20)
 

@@ -41,7 +41,13 @@ NO_PATHS = {
   'X',
 }
 # Options that are texts with no default and no paths.
-NAMES = {'contrast.taps', 'data.name', 'evaluate.best'}
+NAMES = {
+  'contrast.taps',
+  'data.columns',
+  'data.name',
+  'data.splits',
+  'evaluate.best',
+}
 WITH_CONFIG = set(COMMANDS) - {'export', 'report', 'torch_weights', 'translate'}
 WITH_WORKDIR = {'main'}  # the flag is declared by flags.parse_run
 

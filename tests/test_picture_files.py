@@ -7,7 +7,7 @@ from tiny import pixels
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import formats
-from cyclegan_jax.data.decode import named
+from cyclegan_jax.data.picture import named
 from cyclegan_jax.inference import picture_files
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()

@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import bad_pictures, decode, pipeline, reader
+from cyclegan_jax.data import bad_pictures, pipeline, reader
+from cyclegan_jax.data import picture as picture_module
 from cyclegan_jax.data.dataset import Dataset
-from cyclegan_jax.data.decode import Picture
 from cyclegan_jax.data.pairs import DENIED
+from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Labels, Source
 
@@ -752,7 +753,7 @@ def test_names_are_those_of_the_pictures_taken_for_bad_ones():
 def test_a_picture_may_be_a_bad_one_in_the_decay_alone(
   no_warnings_yet, monkeypatch
 ):
-  monkeypatch.setattr(decode, 'MAX_PIXELS', 2000)
+  monkeypatch.setattr(picture_module, 'MAX_PIXELS', 2000)
   a = numbered(3)
   a[1] = Picture('tall.png', encode(np.full((5 * SIDE, SIDE), 1)))
   small = Preprocess('scale_width_and_crop', 12, SIDE)

@@ -9,7 +9,8 @@ from PIL import Image
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import reader
 from cyclegan_jax.data.dataset import Dataset
-from cyclegan_jax.data.decode import Picture, load
+from cyclegan_jax.data.decode import load
+from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.preprocess import (
   MODES,
   Preprocess,

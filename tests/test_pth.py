@@ -540,14 +540,23 @@ def test_one_generator_is_a2b(name, tmp_path):
   assert 'discriminator' not in config
 
 
-def test_channels_of_gray_and_colour(tmp_path):
-  options, params = draw('generator', 'resnet', 1, channels=1)
-  pth.write(
-    tmp_path / 'x_net_G_B.pth', pth.export('generator', options, params)
+@pytest.mark.parametrize('name, depth', [('resnet', 1), ('unet', 2)])
+@pytest.mark.parametrize('channels, made', [(1, 3), (5, 2), (4, 4)])
+def test_any_number_of_channels(channels, made, name, depth, tmp_path):
+  path = tmp_path / 'x_net_G_B.pth'
+  options, params = draw(
+    'generator', name, depth, channels=channels, out_channels=made
   )
-  config, _ = pth.load([tmp_path / 'x_net_G_B.pth'])
-  assert config['data'] == {'channels_b': 1, 'channels_a': 3}
-  assert config['loss'] == {'identity_a': 0.0, 'identity_b': 0.0}
+  del options['out_channels']
+  pth.write(path, pth.export('generator', options, params))
+  config, loaded = pth.load([path])
+  assert config['data'] == {'channels_b': channels, 'channels_a': made}
+  equal = {'loss': {'identity_a': 0.0, 'identity_b': 0.0}}
+  assert ('loss' in config) == (channels != made)
+  assert channels == made or config['loss'] == equal['loss']
+  tiny.assert_same(loaded['gen']['b2a'], params)
+  state = pth.states(config, loaded)['G_B']
+  assert_equal(state, pth.read(path))
 
 
 @pytest.mark.parametrize(
@@ -586,7 +595,10 @@ def test_channels_of_gray_and_colour(tmp_path):
       {'net_G.pth': {}, 'net_D.pth': {'kind': 'discriminator', 'channels': 6}},
       'net_D.pth has data.channels_b=6, .*net_G.pth has 3',
     ),
-    ({'net_G.pth': {'channels': 4}}, 'for pictures of 4 channels: .* 1 or 3'),
+    (
+      {'net_G_A.pth': {}, 'net_G_B.pth': {'channels': 4}},
+      'net_G_B.pth has data.channels_b=4, .*net_G_A.pth has 3',
+    ),
   ],
 )
 def test_files_that_make_no_model(files, message, tmp_path):

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode, reader
+from cyclegan_jax.data import reader
+from cyclegan_jax.data.picture import named
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.metrics import labels as label_maps
 from cyclegan_jax.metrics import segmentation, segmenter_model
@@ -17,7 +18,7 @@ MATRIX = np.array([[4, 0, 1], [1, 2, 0], [0, 0, 0]])
 def save(path, array, **options):
   path.parent.mkdir(parents=True, exist_ok=True)
   Image.fromarray(np.asarray(array, np.uint8), **options).save(path)
-  return decode.named(path)
+  return named(path)
 
 
 def test_confusion_counts_true_against_predicted():
@@ -136,7 +137,7 @@ def test_a_label_map_is_read_as_stored(tmp_path, mode, rng):
   image.save(tmp_path / 'x.png')
   with Image.open(tmp_path / 'x.png') as stored:
     assert stored.mode == mode
-  read = label_maps.label_map(decode.named(tmp_path / 'x.png'))
+  read = label_maps.label_map(named(tmp_path / 'x.png'))
   np.testing.assert_array_equal(read, labels)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from cyclegan_jax import segmenter
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
-from cyclegan_jax.data import decode
+from cyclegan_jax.data.picture import named
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.sources import Labels
 from cyclegan_jax.metrics import (
@@ -220,8 +220,8 @@ def batches(tmp_path, picture, labels, flip=True, side=16):
   Image.fromarray(picture).save(tmp_path / 'picture.png')
   Image.fromarray(labels).save(tmp_path / 'labels.png')
   return segmenter_training.Batches(
-    [decode.named(tmp_path / 'picture.png')],
-    Labels([decode.named(tmp_path / 'labels.png')], ['sea', 'land'], []),
+    [named(tmp_path / 'picture.png')],
+    Labels([named(tmp_path / 'labels.png')], ['sea', 'land'], []),
     Preprocess('crop', 16, side, flip),
     batch_size=8,
     seed=0,

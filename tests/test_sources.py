@@ -15,7 +15,8 @@ from cyclegan_jax import main
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.data import sources
-from cyclegan_jax.data.decode import Picture, load
+from cyclegan_jax.data.decode import load
+from cyclegan_jax.data.picture import Picture
 
 NAME = 'cycle_gan/horse2zebra'
 

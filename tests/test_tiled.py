@@ -84,9 +84,11 @@ def test_any_tile_does(tile, options):
   assert_exact(*make(**options), picture(66, 70), tile=tile)
 
 
-def test_other_channels():
-  net, params = make(channels=1, out_channels=2)
-  assert_exact(net, params, picture(40, 36, channels=1))
+@pytest.mark.parametrize('channels, made', [(1, 2), (5, 2), (2, 5)])
+@pytest.mark.parametrize('name', ['resnet', 'unet'])
+def test_other_channels(name, channels, made):
+  net, params = make(name, channels=channels, out_channels=made)
+  assert_exact(net, params, picture(40, 36, channels=channels))
 
 
 def test_bfloat16():

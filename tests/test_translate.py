@@ -14,7 +14,7 @@ from tiny import pixels
 from cyclegan_jax import translate
 from cyclegan_jax.common import disk
 from cyclegan_jax.config import program
-from cyclegan_jax.data.decode import named
+from cyclegan_jax.data.picture import named
 from cyclegan_jax.inference import (
   batches,
   model,

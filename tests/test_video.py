@@ -13,10 +13,12 @@ import tiny
 from cyclegan_jax import translate
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
-from cyclegan_jax.data import decode
+from cyclegan_jax.data import picture
+from cyclegan_jax.data.picture import named
+from cyclegan_jax.data.values import Values
 from cyclegan_jax.inference import saved, video
 from cyclegan_jax.inference.batches import Way
-from cyclegan_jax.inference.picture_files import Job
+from cyclegan_jax.inference.inputs import Job
 
 av = pytest.importorskip('av')
 import videos  # noqa: E402
@@ -40,6 +42,7 @@ class Model:
   def __init__(self, make, channels=3):
     self._make = make
     self.channels = {'a': channels, 'b': channels}
+    self.values = {d: Values(channels) for d in 'ab'}
 
   def translate_together(self, images, direction, count):
     del direction
@@ -62,7 +65,7 @@ def same():
 def translated(way, source, **options):
   """The path of a video's translation."""
   output = source.parent / 'out' / f'{source.stem}.mp4'
-  video.translate(way, Job(decode.named(source), output), **options)
+  video.translate(way, Job(named(source), output), **options)
   return output
 
 
@@ -305,6 +308,21 @@ def test_gray_models_take_luminance(tmp_path):
   assert np.abs(dark + videos.pixels(source)).max() < 0.05
 
 
+@pytest.mark.parametrize(
+  ('values', 'words'),
+  [
+    (Values(5), 'pictures of 5 channels .data.channels_a., .* give pictures'),
+    (Values(3, (0.0,), (4095.0,)), 'data.range_a goes from 0 to 4095'),
+  ],
+)
+def test_models_of_other_values_take_no_videos(values, words, way, tmp_path):
+  source = videos.record(tmp_path / '1.mp4', frames=videos.frames_at(EVEN))
+  way.model.values['a'] = values
+  with pytest.raises(UserError, match=f'1.mp4: .*{words}'):
+    translated(way, source)
+  assert not list(tmp_path.glob('out*'))
+
+
 def test_frames_of_another_size_are_scaled(same, tmp_path):
   parts = [
     videos.record(
@@ -425,7 +443,7 @@ def test_sound_alone(way, tmp_path):
 
 def test_frames_that_are_too_large(way, tmp_path, monkeypatch):
   source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
-  monkeypatch.setattr(decode, 'MAX_PIXELS', 32 * 24 - 1)
+  monkeypatch.setattr(picture, 'MAX_PIXELS', 32 * 24 - 1)
   with pytest.raises(UserError, match='1.mp4: .* 767 pixels'):
     translated(way, source)
 
@@ -515,7 +533,7 @@ def test_long_videos_take_no_more_memory(tmp_path):
 
 def test_pyav_is_missing(way, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'av', None)
-  job = Job(decode.named(tmp_path / '1.mp4'), tmp_path / 'out' / '1.mp4')
+  job = Job(named(tmp_path / '1.mp4'), tmp_path / 'out' / '1.mp4')
   with pytest.raises(UserError, match='pip install av'):
     video.translate(way, job)
 

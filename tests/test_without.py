@@ -19,6 +19,7 @@ MISSING = 'tensorflow,tensorflow_datasets,clu,orbax'
 USERS = {
   'tensorflow': ['data/tf.py'],
   'tensorflow_datasets': ['data/tfds.py'],
+  'datasets': ['data/hf.py', 'data/hf_sets.py'],
   'clu': ['training/log.py'],
   'orbax': ['training/checkpoint.py'],
   'cyclegan_jax.data.tf': [

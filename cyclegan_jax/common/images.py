@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Num, Shaped, UInt, UInt8
 from PIL import Image
 
+from cyclegan_jax.common.errors import UserError
+
 if TYPE_CHECKING:
   import jax
 
@@ -66,16 +68,102 @@ def to_pixels(
   return to_levels(image, top).round().clip(0, top).astype(dtype)
 
 
+def shown(
+  image: Float[Array, '*shape channels'],
+  channels: Sequence[int] | None = None,
+) -> Float[np.ndarray, '*shape 3']:
+  """The three channels of an image that screens and RGB networks are given.
+
+  Args:
+    image: [..., c] in [-1, 1], c any number from 1.
+    channels: numbers of the channels to show, from 1: three as red, green and
+      blue, or one as gray. None shows one channel as gray, two as red and green
+      with a blue of -1, and of more the first three.
+
+  Returns:
+    [..., 3] in [-1, 1]; the image itself if nothing is to be changed.
+  """
+  image = np.asarray(image)
+  if channels:
+    image = image[..., [channel - 1 for channel in channels]]
+  elif image.shape[-1] == 2:
+    blue = np.full_like(image[..., :1], -1)
+    return np.concatenate([image, blue], axis=-1)
+  elif image.shape[-1] > 3:
+    return image[..., :3]
+  if image.shape[-1] == 3:
+    return image
+  return np.broadcast_to(image, (*image.shape[:-1], 3))
+
+
+def show_channels(
+  text: str, channels: int, option: str
+) -> tuple[int, ...] | None:
+  """The channels that a text such as '3,2,1' chooses, for `shown`.
+
+  Args:
+    text: 'auto', or one or three numbers of channels, from 1, with commas.
+    channels: number of channels of the images.
+    option: name of the option, for messages.
+
+  Returns:
+    One or three numbers; None for 'auto'.
+
+  Raises:
+    UserError: it is no such text, or there is no such channel.
+  """
+  if text == 'auto':
+    return None
+  try:
+    chosen = tuple(int(number) for number in text.split(','))
+  except ValueError:
+    chosen = ()
+  if len(chosen) not in (1, 3):
+    raise UserError(
+      f'{option}={text!r} must be auto, three channels such as 3,2,1 (to show '
+      'as red, green and blue), or one (as gray)'
+    )
+  for channel in chosen:
+    if not 1 <= channel <= channels:
+      raise UserError(
+        f'{option}={text!r}: there is no channel {channel}, channels go from 1 '
+        f'to {channels}'
+      )
+  return chosen
+
+
+def shown_as(count: int, channels: Sequence[int] | None = None) -> str:
+  """A text such as 'channels 3, 2 and 1 as red, green and blue'.
+
+  Args:
+    count: number of channels of the images.
+    channels: as for `shown`.
+  """
+  chosen = tuple(channels or range(1, min(count, 3) + 1))
+  if len(chosen) == 1:
+    return f'channel {chosen[0]} as gray'
+  if len(chosen) == 2:
+    return 'channels 1 and 2 as red and green'
+  return 'channels {}, {} and {} as red, green and blue'.format(*chosen)
+
+
 def to_rgb(
   image: Float[Array, 'height width channels'],
+  channels: Sequence[int] | None = None,
 ) -> UInt8[np.ndarray, 'height width 3']:
-  """An image [h, w, 1 or 3] in [-1, 1] as uint8 [h, w, 3]."""
-  pixels = to_pixels(np.asarray(image))
-  return np.broadcast_to(pixels, (*image.shape[:2], 3))
+  """What `shown` gives of an image [h, w, c] in [-1, 1], as uint8 [h, w, 3]."""
+  return to_pixels(shown(image, channels))
 
 
-def luminance(image: Float[Array, '*shape 3']) -> Float[Array, '*shape 1']:
-  """The luminance [..., 1] of an RGB image [..., 3], in the same range."""
+def luminance(
+  image: Float[Array, '*shape channels'],
+) -> Float[Array, '*shape 1']:
+  """The luminance [..., 1] of an RGB image [..., 3], in the same range.
+
+  Of another number of channels it is their mean.
+  """
+  if image.shape[-1] != 3:
+    return image.mean(axis=-1, keepdims=True)
   return (image @ np.asarray(_LUMA, image.dtype))[..., None]
 
 
@@ -120,7 +208,8 @@ def grid(
 ) -> UInt8[np.ndarray, 'height width 3']:
   """Rows of images of any sizes -> one uint8 picture, white between them.
 
-  Images of 64 pixels and less are shown larger, pixel by pixel.
+  Images have any number of channels, of which `shown` chooses. Those of 64
+  pixels and less are shown larger, pixel by pixel.
   """
   cells = [[_zoom(to_rgb(image)) for image in row] for row in rows]
   lines = []

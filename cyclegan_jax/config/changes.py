@@ -2,13 +2,15 @@
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.data import own_source
 from cyclegan_jax.defaults import OPTIONS
 
+_VALUES = ('data.channels_', 'data.range_')
 # What may change: the pictures. All else is as the model was trained.
 CHANGEABLE = [
   key
   for key in OPTIONS
-  if key.startswith('data.') and not key.startswith('data.channels_')
+  if key.startswith('data.') and not key.startswith(_VALUES)
 ]
 
 
@@ -28,6 +30,21 @@ def check(changes, flags):
         f'--config.{key}: a trained model keeps its {key}, and only its '
         'pictures may change, by --config.data.KEY=VALUE: leave it out'
       )
+
+
+def with_values(config, trained):
+  """A config of pictures with the channels and ranges of a model.
+
+  Args:
+    config: a ConfigDict, which is left as it is.
+    trained: the config of the model.
+  """
+  config = config.copy_and_resolve_references()
+  for key in OPTIONS:
+    if key.startswith(_VALUES):
+      section, _, name = key.partition('.')
+      config[section][name] = trained[section][name]
+  return config
 
 
 def changed(config, changes, model):
@@ -53,7 +70,8 @@ def changed(config, changes, model):
       f'{root} (--config.data.root) is a folder of pictures, but the model has '
       f'data.source={c.source}: add --config.data.source=folder'
     )
-  nameless = c.source != 'builtin' and not c.name
+  finds_itself = c.source == 'builtin' or own_source.is_text(c.source)
+  nameless = not finds_itself and not c.name
   if nameless and (not c.root or c.source == 'tfds'):
     raise UserError(
       f'{model} (--model) does not tell what pictures it is for: give '

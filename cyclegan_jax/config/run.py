@@ -1,9 +1,12 @@
 """From a config to a Run: data, optimizers, schedule and evaluation."""
 
-from cyclegan_jax.common.errors import UserError, choose, lookup
+from cyclegan_jax.common.errors import UserError, choose
+from cyclegan_jax.common.images import show_channels
+from cyclegan_jax.config import ranges
 from cyclegan_jax.config.method import build_method
 from cyclegan_jax.config.options import flatten
 from cyclegan_jax.config.unused import check_used
+from cyclegan_jax.data import own_source, volumes
 from cyclegan_jax.data.bad_pictures import ON_BAD_IMAGE
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import check_in_decay, preprocess
@@ -19,8 +22,12 @@ from cyclegan_jax.training.workdir import Workdir
 _ON_NONFINITE = ('stop', 'skip')
 
 
-def build_run(config):
+def build_run(config, workdir=None):
   """The run a config asks for.
+
+  Args:
+    config: a ConfigDict; ranges of values that are measured are recorded in it.
+    workdir: the run's folder, which may have measured them before; or None.
 
   Raises:
     UserError: a value that can't be or makes no difference, or data that isn't
@@ -30,6 +37,7 @@ def build_run(config):
   check_used(config)
   method = build_method(config)
   data = build_data(config)._replace(paired=method.paired).checked(trains=True)
+  data = ranges.fix(config, data, workdir)
   epoch = data.steps_per_epoch(config.train.batch_size)
   schedule = optim.schedule(steps_per_epoch=epoch, **config.schedule)
   has_heads = 'optim.lr_heads' in METHODS[config.method].options
@@ -121,7 +129,10 @@ def build_data(config):
   c = config.data
   prepare = preprocess(c.preprocess, c.load_size, c.crop_size, c.flip)
   check_in_decay(prepare, c.load_size_in_decay)
-  source = lookup(SOURCES, c.source, 'data.source')(c.root, c.name, c.paired)
+  source = own_source.pictures(
+    SOURCES, c.source, c.root, c.name, c.paired, dict(c)
+  )
+  source = volumes.expanded(source, c.axis, c.slices, c.pages)
   return Dataset(
     source,
     prepare,
@@ -130,6 +141,11 @@ def build_data(config):
     c.threads,
     choose(ON_BAD_IMAGE, c.on_bad_image, 'data.on_bad_image'),
     load_size_in_decay=c.load_size_in_decay,
+    values=ranges.of_config(config),
+    show={
+      'a': show_channels(c.show_a, c.channels_a, 'data.show_a'),
+      'b': show_channels(c.show_b, c.channels_b, 'data.show_b'),
+    },
   )
 
 

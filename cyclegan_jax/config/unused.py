@@ -5,6 +5,7 @@ from functools import partial
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config.options import flatten
+from cyclegan_jax.data import own_source, sources
 from cyclegan_jax.defaults import DEFAULTS, OPTIONS
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
@@ -69,6 +70,7 @@ def _choosers():
   """
   return [
     _uses('method', METHODS, lambda entry: entry.options),
+    _uses('data.source', sources.SOURCES | own_source.FUNCTIONS, _of_source),
     *(
       _uses(f'{section}.name', table, partial(_of_network, section))
       for section, table in _NETWORKS.items()
@@ -97,6 +99,11 @@ def _of_gain(section):
     f'{section}.{key}': {name: [gain] * used for name, used in names.items()}
     for key, names in GAINS.items()
   }
+
+
+def _of_source(source):
+  keys = [f'data.{name}' for name in own_source.options_of(source)]
+  return [key for key in keys if key in OPTIONS]
 
 
 def _of_network(section, make):

@@ -73,14 +73,30 @@ def satellite2map(root=None, name=''):
       can't be written.
   """
   variant = lookup(VARIANTS, name, 'data.name') if name else _PLAIN
+  made = f'satellite2map-v{_VERSION}' + (name and f'-{name}')
+  return kept(root, made, lambda folder: _write(folder, *_world(), *variant))
+
+
+def kept(root, name, make):
+  """A folder of the cache, made on first use.
+
+  Args:
+    root: where sets are kept; by default $CYCLEGAN_JAX_CACHE, or
+      `cyclegan_jax` in the user's cache folder.
+    name: of the folder.
+    make: takes a new folder and fills it.
+
+  Raises:
+    UserError: the folder can't be written, or what `make` raises.
+  """
   root = files.place(root or os.environ.get('CYCLEGAN_JAX_CACHE') or _cache())
-  folder = root / (f'satellite2map-v{_VERSION}' + (name and f'-{name}'))
+  folder = root / name
   if folder.is_dir():
     return folder
   unfinished = root / f'{folder.name}.{os.getpid()}'
   try:
     unfinished.mkdir(parents=True)
-    _write(unfinished, *_world(), *variant)
+    make(unfinished)
     try:
       unfinished.rename(folder)
     except OSError:

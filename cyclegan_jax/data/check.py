@@ -1,15 +1,17 @@
 """Pictures held against what training needs of them, by their headers."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import headers, partly
 from cyclegan_jax.data.bad_pictures import warn_once
-from cyclegan_jax.data.decode import Picture, check_resized
+from cyclegan_jax.data.picture import Picture, check_resized
 from cyclegan_jax.data.preprocess import Preprocess, text
 from cyclegan_jax.data.source import Source
+from cyclegan_jax.data.values import Values
 
 _SHOWN = 5  # pictures that a message names
 _SKIP = '--config.data.on_bad_image=skip'
@@ -30,6 +32,7 @@ def check(
   skips: bool = False,
   prepares: Sequence[Preprocess] = (),
   paired: bool = False,
+  values: Mapping[str, Values] = MappingProxyType({}),
 ) -> dict[str, Size]:
   """Reads every header once, so wrong files stop a run before it starts.
 
@@ -41,6 +44,7 @@ def check(
     prepares: each `Preprocess` of training, all of one mode; none to look at no
       sizes.
     paired: whether `source.train` are pairs.
+    values: {domain: `Values`}, what the domains take.
 
   Returns:
     Where a mode does not crop, {domain: the most frequent (width, height) of
@@ -52,10 +56,12 @@ def check(
   """
   look = _Looks()
   resizes = [prepare.train_size for prepare in prepares]
-  train = {d: look.all(x, resizes) for d, x in source.train.items()}
-  tests = [x for d, x in source.test.items() if x is not source.train.get(d)]
+  train = {
+    d: look.all(x, resizes, values.get(d)) for d, x in source.train.items()
+  }
+  tests = {d: x for d, x in source.test.items() if x is not source.train.get(d)}
   resizes = [prepare.test_size for prepare in prepares[:1]]
-  others = [look.all(x, resizes) for x in tests]
+  others = [look.all(x, resizes, values.get(d)) for d, x in tests.items()]
   if source.labels:
     others.append(look.all(source.labels.pictures))
   look.warn()
@@ -84,24 +90,24 @@ class _Looks:
     self._count = 0
     self._of_pairs = {}
 
-  def all(self, pictures, resizes=()):
+  def all(self, pictures, resizes=(), values=None):
     """[_Seen] of some pictures, to be resized in each of some ways."""
-    return [self._look(picture, resizes) for picture in pictures]
+    return [self._look(picture, resizes, values) for picture in pictures]
 
-  def _look(self, picture, resizes):
+  def _look(self, picture, resizes, values):
     try:
-      header = self._header(picture)
+      header = self._header(picture, values)
       for resize in resizes:
         check_resized(picture, *resize(*header.size))
       return _Seen(picture, header)
     except UserError as e:
       return _Seen(picture, None, str(e))
 
-  def _header(self, picture):
+  def _header(self, picture, values):
     # The halves of a picture have one header.
     if picture.half is not None and picture.data in self._of_pairs:
       return self._of_pairs[picture.data]
-    header = headers.read(picture)
+    header = headers.read(picture, values)
     self._tally.add(picture.name, header)
     self._count += 1
     if picture.half is not None:

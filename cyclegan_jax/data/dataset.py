@@ -11,10 +11,11 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.types import Image, Images
 from cyclegan_jax.data import bad_pictures, pairs
 from cyclegan_jax.data.check import check
-from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.data.reader import load_test_image
 from cyclegan_jax.data.source import Source
+from cyclegan_jax.data.values import Values
 
 _WHERE_PAIRS_ARE = (
   'data.source=folder needs pairsA and pairsB (or trainA and trainB) whose '
@@ -42,6 +43,9 @@ class Dataset(NamedTuple):
       mode that crops the loaded picture; 0: those of `preprocess`.
     decay_from: the first step in which the learning rate decays; None: none
       does.
+    show: {'a', 'b'}: the channels to show, as `images.shown` takes them.
+    values: {domain: `Values`} of domains whose range is not that of their
+      files' integer type.
   """
 
   source: Source
@@ -54,6 +58,16 @@ class Dataset(NamedTuple):
   sizes: Mapping[str, tuple[int, int]] = MappingProxyType({})
   load_size_in_decay: int = 0
   decay_from: int | None = None
+  show: Mapping[str, tuple[int, ...] | None] = MappingProxyType(
+    {'a': None, 'b': None}
+  )
+  values: Mapping[str, Values] = MappingProxyType({})
+
+  def values_of(self, domain: str) -> Values:
+    """The channels of a domain, and the range of its values."""
+    option = f'data.range_{domain}'
+    plain = Values(self.channels[domain], option=option)
+    return self.values.get(domain, plain)
 
   @property
   def skips(self) -> bool:
@@ -113,7 +127,8 @@ class Dataset(NamedTuple):
       source = self.source._replace(train=self.train, train_labels=None)
       data = self._replace(source=source)
     prepares = self.preprocesses if trains else ()
-    sizes = check(data.source, self.skips, prepares, self.paired)
+    values = {d: self.values_of(d) for d in self.channels}
+    sizes = check(data.source, self.skips, prepares, self.paired, values)
     if sizes:
       data = data._replace(sizes=sizes)
     if not (self.skips and self.source.paired):
@@ -168,5 +183,5 @@ class Dataset(NamedTuple):
 
   def _test_image(self, domain, index):
     return load_test_image(
-      self.source.test[domain][index], self.preprocess, self.channels[domain]
+      self.source.test[domain][index], self.preprocess, self.values_of(domain)
     )

@@ -5,7 +5,6 @@ Pillow reads and resizes, so sizes come out as the official code makes them.
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Num
@@ -13,12 +12,19 @@ from PIL import Image, ImageOps
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import formats
+from cyclegan_jax.data import formats, raw
+from cyclegan_jax.data.arrays.base import ArrayFormat
+from cyclegan_jax.data.picture import (
+  MAX_PIXELS,
+  Picture,
+  check_resized,
+  check_size,
+  unreadable,
+)
+from cyclegan_jax.data.raw import Raw
+from cyclegan_jax.data.values import Values
 
 EXTENSIONS = formats.EXTENSIONS
-MIN_SIDE = 8
-# 89 million; Pillow itself stops at twice.
-MAX_PIXELS: int = Image.MAX_IMAGE_PIXELS  # type: ignore[assignment]
 _MODES = {1: 'L', 3: 'RGB'}
 # Tags of a TIFF.
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _TILE = 258, 262, 339, (322, 323)
@@ -28,27 +34,6 @@ _WHITE_IS_ZERO = 0
 SPAN = 'span'
 
 warnings.simplefilter('error', Image.DecompressionBombWarning)
-
-
-class Picture(NamedTuple):
-  """A picture that has not been read yet.
-
-  Attributes:
-    name: what errors, samples and test tables call it.
-    data: its file, or its encoded bytes.
-    half: None for the whole picture; 0 or 1 for the left or right half of a
-      side-by-side pair.
-  """
-
-  name: str
-  data: files.Path | bytes
-  half: int | None = None
-
-
-def named(file: files.Path) -> Picture:
-  """A picture called by its path, on one line whatever that holds."""
-  name = str(file)
-  return Picture(name if name.isprintable() else repr(name), file)
 
 
 def opened(picture: Picture) -> Image.Image:
@@ -67,59 +52,23 @@ def opened(picture: Picture) -> Image.Image:
   except Exception as e:  # Pillow raises all kinds
     raise unreadable(picture, e) from e
   try:
-    _check_size(picture, *image.size)
+    check_size(picture, *image.size)
   except UserError:
     image.close()
     raise
   return image
 
 
-def _check_size(picture, width, height):
-  if width * height > MAX_PIXELS:
-    raise UserError(
-      f'{picture.name}: {width}x{height} is too large, pictures may have '
-      f'{MAX_PIXELS:,} pixels: remove it or make it smaller'
-    )
-  if picture.half is not None:
-    width //= 2
-  if min(width, height) < MIN_SIDE:
-    raise UserError(
-      f'{picture.name}: {width}x{height} is too small, pictures need at '
-      f'least {MIN_SIDE}x{MIN_SIDE} pixels: remove it'
-    )
-
-
-def check_resized(picture: Picture, width: int, height: int) -> None:
-  """Raises `UserError` for a size that is too large to resize a picture to."""
-  if width * height > MAX_PIXELS:
-    raise UserError(
-      f'{picture.name}: it would be resized to {width}x{height}, more than '
-      f'{MAX_PIXELS:,} pixels: remove it or cut it'
-    )
-
-
-def unreadable(picture: Picture, error: Exception) -> UserError:
-  """The error for a picture that Pillow refused."""
-  reason = 'no image format known here'
-  if not isinstance(error, Image.UnidentifiedImageError):
-    lines = str(error).strip().splitlines()
-    reason = lines[0] if lines else type(error).__name__
-  return UserError(
-    f'{picture.name}: cannot be read as a picture ({reason}): '
-    'remove it or save it anew'
-  )
-
-
 def load(
   picture: Picture,
-  channels: int,
+  values: Values | int,
   new_size: Callable[[int, int], tuple[int, int]] | None = None,
 ) -> Num[np.ndarray, 'height width channels']:
   """Reads, orients, converts and resizes a picture.
 
   Args:
     picture: a `Picture`.
-    channels: 1 (gray) or 3 (RGB).
+    values: of its domain, or for the range of the file's type its channels.
     new_size: (width, height) -> (width, height) to resize to; None to keep
       the size.
 
@@ -129,73 +78,147 @@ def load(
   Raises:
     UserError: as `decoded` and `resized`.
   """
-  image = decoded(picture, channels)
+  image = decoded(picture, values)
   size = new_size(*image.size) if new_size else image.size
-  return resized(picture, image, channels, size)
+  return resized(picture, image, values, size)
 
 
-def decoded(picture: Picture, channels: int) -> Image.Image:
+def decoded(picture: Picture, values: Values | int) -> Image.Image | Raw:
   """Reads, orients and converts a picture, at the size it has.
 
-  Palettes are looked up, transparency is composited over white, CMYK becomes
-  RGB, EXIF orientation is applied, of an animation the first frame is taken.
-  Gray of 12 or 16 bits keeps them; of colours with 16 bits Pillow gives 8.
+  Of the pictures that Pillow reads palettes are looked up, transparency is
+  composited over white, CMYK becomes RGB, EXIF orientation is applied, of an
+  animation the first frame is taken. Gray of 12 or 16 bits keeps them.
 
   Args:
     picture: a `Picture`.
-    channels: 1 (gray) or 3 (RGB).
+    values: of its domain, or for the range of the file's type its channels.
 
   Returns:
     A `PIL.Image.Image` of mode L, RGB, or F in [0, 255] for deep gray; of a
-    file of 16 bits a band it has a number in [0, 1] in `info[SPAN]`.
+    file of 16 bits a band it has a number in [0, 1] in `info[SPAN]`. A `Raw`
+    for files of arrays and domains that are not `Values.plain`.
 
   Raises:
     UserError: the file can't be read, or holds what can't be converted.
   """
-  with opened(picture) as image:
+  values = as_values(values)
+  where = open_by(picture, values)
+  if isinstance(where, ArrayFormat):
+    found = raw.read(picture, where, values)
+    return raw.in_range(picture, found, values)
+  with where as image:
     try:
-      black, white = _range(image)
-      deep = _is_deep(image)
-      _mend_transparency(image)
-      image = ImageOps.exif_transpose(image)
-      if picture.half is not None:
-        width, height = image.size
-        left = picture.half * (width // 2)
-        image = image.crop((left, 0, left + width // 2, height))
-      image = _convert(image, channels, black, white)
-      if deep:
-        image.info[SPAN] = _span(image)
-      return image
+      if not values.plain:
+        found = raw.of_pillow(picture, image, values)
+        return raw.in_range(picture, found, values)
+      return _plain(picture, image, values.channels)
+    except UserError:
+      raise
     except Exception as e:  # Pillow raises all kinds
       raise unreadable(picture, e) from e
 
 
+def as_values(values: Values | int) -> Values:
+  """`Values` of so many channels, of the range of each file's type."""
+  return Values(values) if isinstance(values, int) else values
+
+
+def open_by(
+  picture: Picture, values: Values | int | None = None
+) -> Image.Image | ArrayFormat:
+  """The file opened by Pillow, or the format of arrays that reads it.
+
+  Args:
+    picture: a `Picture`.
+    values: of its domain; None for what has no domain.
+
+  Raises:
+    UserError: as `opened`.
+  """
+  form = raw.form_of(picture, as_values(3 if values is None else values))
+  if form:
+    return form
+  try:
+    image = opened(picture)
+  except UserError:
+    # There are many TIFFs that Pillow does not know.
+    if raw.is_tiff(picture) and (form := raw.instead(picture, 'TIFF')):
+      return form
+    raise
+  try:
+    form = raw.instead(picture, image.format) if _in_part(image) else None
+  except UserError:
+    image.close()
+    raise
+  if form:
+    image.close()
+  return form or image
+
+
+def _in_part(image):
+  """Returns True for a file whose values Pillow would not give as they are."""
+  tags = getattr(image, 'tag_v2', None)
+  if tags is None:
+    # Transparency is composited over white, which Pillow does with 8 bits.
+    clear = image.has_transparency_data
+    return image.format == 'PNG' and is_shallow(image) and not clear
+  bits, kinds = tags.get(_BITS, (1,)), tags.get(_SAMPLE_FORMAT, (1,))
+  return set(kinds) != {1} or max(bits) > (16 if len(bits) == 1 else 8)
+
+
+def is_shallow(image: Image.Image) -> bool:
+  """Returns True if Pillow gives 8 of the 16 bits per colour of a file."""
+  return _is_deep(image) and Image.getmodebase(image.mode) == 'RGB'
+
+
+def _plain(picture, image, channels):
+  """Gray or RGB by Pillow, as `decoded` says."""
+  black, white = _range(image)
+  deep = _is_deep(image)
+  _mend_transparency(image)
+  image = ImageOps.exif_transpose(image)
+  if picture.half is not None:
+    width, height = image.size
+    left = picture.half * (width // 2)
+    image = image.crop((left, 0, left + width // 2, height))
+  image = _convert(image, channels, black, white)
+  if deep:
+    image.info[SPAN] = _span(image)
+  return image
+
+
 def resized(
-  picture: Picture, image: Image.Image, channels: int, size: tuple[int, int]
+  picture: Picture,
+  image: Image.Image | Raw,
+  values: Values | int,
+  size: tuple[int, int],
 ) -> Num[np.ndarray, 'height width channels']:
   """Resizes what `decoded` gave, bicubic and antialiased.
 
   Args:
     picture: the `Picture`, for errors.
-    image: a `PIL.Image.Image`.
-    channels: 1 (gray) or 3 (RGB).
+    image: what `decoded` gave.
+    values: as for `decoded`.
     size: (width, height).
 
   Returns:
     [height, width, channels] in [0, 255]: uint8, or float32 where the file
-    has 16 bits.
+    has 16 bits or is a `Raw`.
 
   Raises:
     UserError: the size is too large.
   """
   check_resized(picture, *size)
+  if isinstance(image, Raw):
+    return raw.resized(image, as_values(values), size)
   if size != image.size:
     image = image.resize(size, Image.Resampling.BICUBIC)
   array = np.asarray(image)
   if array.dtype != np.uint8:
     array = np.clip(array, 0, 255)
   if array.ndim == 2:
-    array = np.repeat(array[..., None], channels, axis=-1)
+    array = np.repeat(array[..., None], as_values(values).channels, axis=-1)
   return array
 
 
@@ -260,8 +283,4 @@ def _convert(image, channels, black, white):
     array = (array - black) / ((white - black) / 255)
     array[clear] = 255
     return Image.fromarray(array)
-  if image.has_transparency_data:
-    image = image.convert('RGBA')
-    paper = Image.new('RGBA', image.size, 'white')
-    image = Image.alpha_composite(paper, image)
-  return image.convert(_MODES[channels])
+  return raw.over_white(image).convert(_MODES[channels])

@@ -6,6 +6,7 @@ count.
 
 import concurrent.futures
 import hashlib
+import itertools
 import json
 import os
 import zlib
@@ -14,7 +15,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from cyclegan_jax.common import files
-from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.source import Source
 
 # Counted up when the same pictures would get other entries.
@@ -104,20 +105,24 @@ def entries_of(
     pictures: a list of `Picture`.
     root: the folder that their names begin below, or None.
   """
+  # The slices of a volume are in one file.
+  cuts = itertools.groupby(pictures, lambda picture: picture.data)
+  groups = [list(group) for _, group in cuts]
   remote = any(
     not isinstance(p.data, bytes) and files.remote(p.data) for p in pictures[:1]
   )
-  count = min(len(pictures), _SAMPLED_REMOTE if remote else _SAMPLED)
-  places = np.linspace(0, len(pictures) - 1, count).round().astype(int).tolist()
+  count = min(len(groups), _SAMPLED_REMOTE if remote else _SAMPLED)
+  places = np.linspace(0, len(groups) - 1, count).round().astype(int).tolist()
   # The same for a copy in a bucket, of which fewer are read.
-  share = _BYTES // max(min(len(pictures), _SAMPLED), 1)
+  share = _BYTES // max(min(len(groups), _SAMPLED), 1)
   with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
     sums = dict(
-      zip(places, pool.map(lambda i: _sum(pictures[i].data, share), places))
+      zip(places, pool.map(lambda i: _sum(groups[i][0].data, share), places))
     )
   return [
     [name_of(picture, root), *(sums.get(i) or (_size(picture.data), None))]
-    for i, picture in enumerate(pictures)
+    for i, group in enumerate(groups)
+    for picture in group
   ]
 
 
@@ -125,7 +130,8 @@ def name_of(picture: Picture, root: files.Path | None) -> str:
   """The path below the data set's folder, or what the picture is called."""
   if root is None or isinstance(picture.data, bytes):
     return picture.name
-  return os.fspath(picture.data).removeprefix(f'{root}/')
+  path = os.fspath(picture.data).removeprefix(f'{root}/')
+  return path + picture.cut.text
 
 
 def _size(data):

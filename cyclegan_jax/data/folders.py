@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from cyclegan_jax.common import files, walk
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import formats
-from cyclegan_jax.data.decode import Picture, named
+from cyclegan_jax.data.picture import Picture, named
 from cyclegan_jax.data.source import Source
 
 LeftOut = tuple[files.Path, str]  # a path, and the reason as `summary` says it
@@ -79,7 +79,7 @@ def sort(name: str) -> str | None:
 
 def reason(path: files.Path) -> str | None:
   """Returns why a file is not read as a picture; None if it is one by name."""
-  ending = path.suffix.lower()
+  ending = formats.ending_of(path.name)
   if ending in formats.EXTENSIONS and not formats.missing(ending):
     return None
   return ending or NO_ENDING

@@ -3,12 +3,15 @@
 import functools
 import importlib.util
 import io
+import pathlib
 import threading
 from typing import NamedTuple
 
 from PIL import Image, features
 
 from cyclegan_jax.common import files
+from cyclegan_jax.data import arrays
+from cyclegan_jax.data.arrays import ARRAY_FORMATS
 
 
 class Format(NamedTuple):
@@ -39,8 +42,13 @@ FORMATS = (
 )
 # The package pillow-heif reads it.
 HEIF = Format(('.heic', '.heif', '.hif'), 'HEIF')
-EXTENSIONS = tuple(e for f in (*FORMATS, HEIF) for e in f.endings)
+_PILLOWS = tuple(e for f in (*FORMATS, HEIF) for e in f.endings)
+EXTENSIONS = (
+  *_PILLOWS,
+  *(e for f in ARRAY_FORMATS for e in f.endings if e not in _PILLOWS),
+)
 
+_DOUBLE = tuple(e for e in EXTENSIONS if e.count('.') > 1)
 _READERS = tuple(x.reader for x in FORMATS)
 _FEATURES = {e: x.feature for x in FORMATS for e in x.endings if x.feature}
 _INSTALL_HEIF = "pip install -e '.[heic]'"
@@ -57,10 +65,25 @@ class NeedsPackageError(Exception):
   """A picture that only a package that is not installed can read."""
 
 
+def ending_of(name: str) -> str:
+  """The ending of a file's name in small letters: '.nii.gz' is one ending."""
+  return split(name)[1].lower()
+
+
+def split(name: str) -> tuple[str, str]:
+  """A file's name and its ending, as they are written."""
+  lower = name.lower()
+  double = next((e for e in _DOUBLE if lower.endswith(e)), None)
+  ending = name[-len(double) :] if double else pathlib.PurePath(name).suffix
+  return name[: len(name) - len(ending)], ending
+
+
 def missing(ending: str) -> str | None:
   """Command that installs the reader of files with an ending; None if there."""
   if ending in HEIF.endings:
     return None if _heif_installed() else _INSTALL_HEIF
+  if ending not in _PILLOWS and (form := arrays.find(ending)):
+    return arrays.missing(form)
   return None if _supported(_FEATURES.get(ending)) else _UPGRADE
 
 

@@ -4,7 +4,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from cyclegan_jax.data.decode import Picture, opened, unreadable
+from cyclegan_jax.data import raw
+from cyclegan_jax.data.arrays.base import ArrayFormat
+from cyclegan_jax.data.decode import as_values, is_shallow, open_by
+from cyclegan_jax.data.picture import Picture, unreadable
+from cyclegan_jax.data.values import Values
 
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of EXIF
 # Where a PNG has it: before its pixels, or behind them in such chunks.
@@ -23,6 +27,7 @@ class Header(NamedTuple):
     frames: whether it has more than one page or frame; only the first is used.
     bands: the bands of a pixel in the file.
     used: how many of these are used; a band of transparency is.
+    shallow: whether 8 of 16 bits per colour are used.
   """
 
   size: tuple[int, int]
@@ -30,19 +35,51 @@ class Header(NamedTuple):
   frames: bool
   bands: int
   used: int
+  shallow: bool = False
 
 
-def read(picture: Picture) -> Header:
+def read(picture: Picture, values: Values | int | None = None) -> Header:
   """Reads a header; no pixel is decoded.
+
+  Args:
+    picture: a `Picture`.
+    values: of its domain, or its channels; None for what has no domain.
 
   Raises:
     UserError: the header alone shows that the picture won't do.
   """
-  with opened(picture) as image:
-    return facts(picture, image)
+  where = open_by(picture, values)
+  if isinstance(where, ArrayFormat):
+    return of_arrays(picture, where, values)
+  with where as image:
+    return facts(picture, image, values)
 
 
-def facts(picture: Picture, image: Image.Image) -> Header:
+def of_arrays(
+  picture: Picture, form: ArrayFormat, values: Values | int | None = None
+) -> Header:
+  """Returns the `Header` of a file of arrays.
+
+  Raises:
+    UserError: as `read`, and for channels that the domain does not take.
+  """
+  found = raw.facts(picture, form)
+  if values is not None:
+    raw.check_channels(picture, found, as_values(values))
+  width, height = found.size
+  if picture.half is not None:
+    width //= 2
+  gray = found.channels == 1
+  return Header(
+    (width, height), gray, bool(found.unused), found.channels, found.channels
+  )
+
+
+def facts(
+  picture: Picture,
+  image: Image.Image,
+  values: Values | int | None = None,
+) -> Header:
   """Returns the `Header` of a picture that is `decode.opened`.
 
   Raises:
@@ -51,12 +88,16 @@ def facts(picture: Picture, image: Image.Image) -> Header:
   try:
     width, height = upright_size(image)
     gray = Image.getmodebase(image.mode) == 'L'
-    bands = _bands(image)
+    bands, used = _bands(image)
   except Exception as e:  # Pillow raises all kinds
     raise unreadable(picture, e) from e
   if picture.half is not None:
     width //= 2
-  return Header((width, height), gray, _has_frames(image), *bands)
+  if values is not None and not as_values(values).plain:
+    used = bands  # `raw.of_pillow` takes them all, or refuses
+  return Header(
+    (width, height), gray, _has_frames(image), bands, used, is_shallow(image)
+  )
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

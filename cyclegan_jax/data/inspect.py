@@ -11,15 +11,11 @@ import numpy as np
 
 from cyclegan_jax.common import images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import folders, headers, partly
-from cyclegan_jax.data.decode import (
-  SPAN,
-  Picture,
-  check_resized,
-  decoded,
-  load,
-  resized,
-)
+from cyclegan_jax.data import folders, headers, partly, spread, value_report
+from cyclegan_jax.data.decode import SPAN, decoded, load, resized
+from cyclegan_jax.data.picture import Picture, check_resized
+from cyclegan_jax.data.raw import OUTSIDE
+from cyclegan_jax.data.values import Values
 
 _AHEAD = 256  # pictures handed to the threads at a time
 _SHOWN = 20  # lines a list has on the terminal
@@ -39,6 +35,8 @@ class Seen(NamedTuple):
     header: its `headers.Header`.
     span: the share of 16 bits that it makes use of, or None.
     digest: equal for pictures of the same pixels.
+    outside: the share of its values that the domain's range does not hold.
+    values: a `spread.Spread` of its values.
   """
 
   split: str
@@ -49,6 +47,8 @@ class Seen(NamedTuple):
   header: headers.Header | None = None
   span: float | None = None
   digest: bytes = b''
+  outside: float = 0.0
+  values: spread.Spread | None = None
 
 
 def scan(dataset):
@@ -68,25 +68,28 @@ def scan(dataset):
   if source.labels and 'a' in tests:
     splits['testLabels'] = (source.labels.pictures, None)
   threads = min(8, os.cpu_count() or 1)  # a large picture takes a gigabyte
+  count = spread.share_of(sum(len(x) for x, _ in splits.values()))
   with concurrent.futures.ThreadPoolExecutor(threads) as pool:
     return {
-      split: list(_look_at_all(pool, dataset, split, *rest))
+      split: list(_look_at_all(pool, dataset, split, *rest, count))
       for split, rest in splits.items()
     }
 
 
-def _look_at_all(pool, dataset, split, pictures, domain):
+def _look_at_all(pool, dataset, split, pictures, domain, count):
   pictures = iter(pictures)
   while some := list(itertools.islice(pictures, _AHEAD)):
-    yield from pool.map(lambda p: _look_at(dataset, split, domain, p), some)
+    yield from pool.map(
+      lambda p: _look_at(dataset, split, domain, p, count), some
+    )
 
 
-def _look_at(dataset, split, domain, picture):
+def _look_at(dataset, split, domain, picture, count):
   prepare = dataset.preprocess
+  values = dataset.values_of(domain) if domain else Values(1)
   try:
-    header = headers.read(picture)
-    channels = dataset.channels.get(domain, 1)
-    image = decoded(picture, channels)
+    header = headers.read(picture, values)
+    image = decoded(picture, values)
     size = prepared = image.size
     if split.startswith('train'):
       prepared = prepare.train_size(*size)
@@ -96,9 +99,10 @@ def _look_at(dataset, split, domain, picture):
     elif domain:
       prepared = prepare.test_size(*size)
     check_resized(picture, *prepared)
-    pixels = resized(picture, image, channels, size)
+    pixels = resized(picture, image, values, size)
   except UserError as e:
-    return Seen(split, picture, str(e))
+    there = domain and value_report.of_file(picture, values, count)
+    return Seen(split, picture, str(e), values=there or None)
   digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
   digest.update(np.ascontiguousarray(pixels))
   return Seen(
@@ -110,6 +114,8 @@ def _look_at(dataset, split, domain, picture):
     header,
     image.info.get(SPAN),
     digest.digest(),
+    image.info.get(OUTSIDE, 0.0),
+    value_report.of_decoded(image, count) if domain else None,
   )
 
 
@@ -124,7 +130,8 @@ def report(dataset, seen):
     'mixed_sizes': {split: sizes of training pictures, where no crop makes them
     one},
     'partly_used': {'split: what': ['picture: detail']},
-    'ignored': {reason: [path]} of files that are not read}.
+    'ignored': {reason: [path]} of files that are not read,
+    'values': {domain: `value_report.facts`}}.
   """
   usable = {s: [x for x in found if not x.problem] for s, found in seen.items()}
   mixed = {}
@@ -153,7 +160,16 @@ def report(dataset, seen):
     'mixed_sizes': mixed,
     'partly_used': _partly_used(usable),
     'ignored': folders.by_reason(dataset.source.left_out),
+    'values': {d: _values(dataset, seen, d) for d in ('a', 'b')},
   }
+
+
+def _values(dataset, seen, domain):
+  """`value_report.facts` of a domain."""
+  found = [x for x in _pictures(seen) if x.split[-1].lower() == domain]
+  spreads = [x.values for x in found if x.values]
+  outside = np.mean([x.outside for x in found if not x.problem] or [0.0])
+  return value_report.facts(spreads, float(outside), dataset.values_of(domain))
 
 
 def _sizes(found):
@@ -191,17 +207,19 @@ def _partly_used(usable):
     tally = partly.Tally()
     tally.add(x.picture.name, x.header)
     tally.add_span(x.picture.name, x.span)
+    tally.add_outside(x.picture.name, x.outside)
     for kind, (name,) in tally.found():
       found.setdefault(f'{x.split}: {kind}', []).append(name)
   return found
 
 
-def contact_sheet(found, channels, count=64, columns=8, side=128):
+def contact_sheet(found, values, show=None, count=64, columns=8, side=128):
   """Small pictures, `count` of them spread evenly, as uint8 [h, w, 3].
 
   Args:
     found: [Seen], of which those are shown that can be used.
-    channels: of their domain.
+    values: `Values` of their domain.
+    show: channels to show, see `images.shown`.
     count: at most so many.
     columns: of the sheet.
     side: pixels of the longer side; smaller pictures are not resized.
@@ -219,7 +237,7 @@ def contact_sheet(found, channels, count=64, columns=8, side=128):
     return max(1, round(width * scale)), max(1, round(height * scale))
 
   shown = [
-    images.from_pixels(load(pictures[i], channels, small))
+    images.shown(images.from_pixels(load(pictures[i], values, small)), show)
     for i in places.round().astype(int)
   ]
   return images.grid(
@@ -254,6 +272,8 @@ def text(facts):
     lines += _listed(f'of {what}', names)
   for what, names in facts['partly_used'].items():
     lines += _listed(f'of {what}', names)
+  for domain, known in facts['values'].items():
+    lines += value_report.lines(domain, known)
   return '\n'.join(lines)
 
 

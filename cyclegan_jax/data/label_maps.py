@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data.decode import named
+from cyclegan_jax.data.picture import named
 from cyclegan_jax.data.source import Labels
 
 

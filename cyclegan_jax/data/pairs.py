@@ -4,7 +4,7 @@ import collections
 from collections.abc import Mapping
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.picture import Picture
 
 PAIRED = ('auto', 'yes', 'no')  # the values of data.paired
 DENIED = 'data.paired=no says that the data has no pairs'

@@ -23,13 +23,16 @@ SPAN = (
   '16 bits that fill less than a quarter of their range, which comes out dark '
   'or flat'
 )
+DEPTH = '16 bits per colour, of which 8 are used'
+OUTSIDE = 'values outside data.range_a or data.range_b, which are clipped'
+_KINDS = (FRAMES, BANDS, DEPTH, SPAN, OUTSIDE)
 
 
 class Tally:
   """Pictures of which only a part is used, as they are met by any thread."""
 
   def __init__(self) -> None:
-    self._found: dict[str, list[str]] = {FRAMES: [], BANDS: [], SPAN: []}
+    self._found: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     self._lock = threading.Lock()
 
   def add(self, name: str, header: Header) -> None:
@@ -38,18 +41,25 @@ class Tally:
       self._add(FRAMES, name)
     if header.bands > header.used:
       self._add(BANDS, f'{name}: {bands(header)}')
+    if header.shallow:
+      self._add(DEPTH, name)
 
   def add_span(self, name: str, span: float | None) -> None:
     """Takes note of a picture by the share of 16 bits that it makes use of."""
     if narrow(span):
       self._add(SPAN, f'{name}: {percent(span)}')
 
+  def add_outside(self, name: str, share: float | None) -> None:
+    """Takes note of a picture by the share of its values that are clipped."""
+    if share:
+      self._add(OUTSIDE, f'{name}: {_share(share)}')
+
   def _add(self, kind, text):
     with self._lock:
       self._found[kind].append(text)
 
   def found(self) -> list[tuple[str, list[str]]]:
-    """[(`FRAMES`, `BANDS` or `SPAN`, such pictures)], if there are any."""
+    """[(kind, such pictures)] of the kinds that there are."""
     return [(kind, names) for kind, names in self._found.items() if names]
 
   def line(self, total: int) -> str:
@@ -67,6 +77,20 @@ def warn(name: str, span: float | None) -> None:
     warn_once(
       f'{name}: {SPAN} ({percent(span)}); there may be more: {SEE_ALL}', SPAN
     )
+
+
+def warn_outside(name: str, share: float | None, option: str) -> None:
+  """Warns of the first picture with values that the range does not hold."""
+  if share:
+    warn_once(
+      f'{name}: {_share(share)} of its values are outside {option} and are '
+      f'clipped; there may be more: {SEE_ALL}',
+      OUTSIDE,
+    )
+
+
+def _share(share):
+  return f'{100 * share:.2g}%'
 
 
 def _examples(found: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from cyclegan_jax.common.images import from_pixels
 from cyclegan_jax.data import partly
 from cyclegan_jax.data.bad_pictures import stand_in
 from cyclegan_jax.data.decode import SPAN, decoded, load, resized
+from cyclegan_jax.data.raw import OUTSIDE
 
 
 class Cache:
@@ -50,7 +51,7 @@ class Reader:
   def __init__(self, data, domains, cache):
     self.error = None
     self._pictures = [data.train[d] for d in domains]
-    self._channels = [data.channels[d] for d in domains]
+    self._values = [data.values_of(d) for d in domains]
     self._preprocess = data.preprocess
     self._cache = cache
     self._skips = data.skips
@@ -110,14 +111,15 @@ class Reader:
     return pixels
 
   def _decode_one(self, domain, index):
-    picture, channels = self._pictures[domain][index], self._channels[domain]
+    picture, values = self._pictures[domain][index], self._values[domain]
 
     def make():
-      image = decoded(picture, channels)
+      image = decoded(picture, values)
       partly.warn(picture.name, image.info.get(SPAN))
+      partly.warn_outside(picture.name, image.info.get(OUTSIDE), values.option)
       self._file_sizes[domain, index] = image.size
       size = self._preprocess.train_size(*image.size)
-      return resized(picture, image, channels, size)
+      return resized(picture, image, values, size)
 
     pixels = self._cache.get((id(self), domain, index), make)
     height, width = pixels.shape[:2]
@@ -158,8 +160,13 @@ class Reader:
     self._preprocess.check_one_size(picture.name, (width, height), self._size)
 
 
-def load_test_image(picture, preprocess, channels):
+def load_test_image(picture, preprocess, values):
   """A test picture: resized, cropped in the middle, never mirrored.
+
+  Args:
+    picture: a `Picture`.
+    preprocess: a `Preprocess`.
+    values: `Values` of its domain, or channels.
 
   Returns:
     float32 [height, width, channels] in [-1, 1].
@@ -167,5 +174,5 @@ def load_test_image(picture, preprocess, channels):
   Raises:
     UserError: it can't be used.
   """
-  pixels = load(picture, channels, preprocess.test_size)
+  pixels = load(picture, values, preprocess.test_size)
   return from_pixels(preprocess.test_crop(pixels))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.types import Colours
-from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.picture import Picture
 
 
 class Labels(NamedTuple):

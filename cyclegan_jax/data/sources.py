@@ -4,9 +4,10 @@ import os
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError, choose
-from cyclegan_jax.data import builtin, label_maps, pairs
+from cyclegan_jax.data import builtin, label_maps, mni152, pairs
 from cyclegan_jax.data.check import check
 from cyclegan_jax.data.folders import Search
+from cyclegan_jax.data.hf import hf
 from cyclegan_jax.data.source import Labels, Source
 from cyclegan_jax.data.tfds import tfds
 
@@ -178,6 +179,20 @@ def satellite2map(
   return folder(copy, paired=paired)
 
 
+def mni152_slabs(
+  root: str | os.PathLike[str], name: str = '', paired: str = 'auto'
+) -> Source:
+  """T1 and tissue of the MNI152 brain, made in the cache on first use.
+
+  Its test slabs are pairs; with `paired` 'no' they are not used as such.
+  """
+  del name
+  choose(pairs.PAIRED, paired, 'data.paired')
+  made = mni152.folder(root and files.place(root))
+  found = folder(made, paired='no' if paired == 'no' else 'auto')
+  return found if paired == 'no' else found._replace(notes=())
+
+
 __all__ = ['SOURCES', 'Labels', 'Source', 'aligned', 'check', 'folder', 'tfds']
 
 # data.source -> (data.root, data.name, data.paired) -> Source
@@ -185,5 +200,7 @@ SOURCES = {
   'folder': folder,
   'aligned': aligned,
   'tfds': tfds,
+  'hf': hf,
   'builtin': satellite2map,
+  'mni152': mni152_slabs,
 }

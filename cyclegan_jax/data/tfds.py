@@ -6,7 +6,7 @@ import textwrap
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError, choose
 from cyclegan_jax.data import pairs
-from cyclegan_jax.data.decode import Picture
+from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.source import Source
 
 

@@ -66,8 +66,10 @@ def write(path, name, wanted):
     A `Result`.
 
   Raises:
-    UserError: it can't be written, or translates otherwise than the model.
+    UserError: it can't be written, or translates otherwise than the model;
+      uint8 for pictures that have another range.
   """
+  wanted.check()
   with files.writing(path, '--output'), files.made(path) as made:
     seconds, trials = _write_and_try(made, FORMATS[name], wanted)
     size = _bytes(made)

@@ -28,6 +28,7 @@ from jax.extend.mlir.dialects import stablehlo
 from cyclegan_jax import nets
 from cyclegan_jax.common import disk
 from cyclegan_jax.common.images import from_pixels, to_pixels
+from cyclegan_jax.inference import arrays
 from cyclegan_jax.inference.model import Model
 from cyclegan_jax.nets.conv import forms
 
@@ -42,7 +43,8 @@ class Wanted(NamedTuple):
   Attributes:
     model: a `Model`.
     direction: 'a2b' or 'b2a'.
-    pixels: whether it takes and gives uint8, in place of float32 in [-1, 1].
+    pixels: whether it takes and gives uint8, in place of float32 in [-1, 1];
+      for pictures of a range from 0 to 255 only.
     layout: a name of `LAYOUTS`, of what it takes and gives.
     batch: its only batch; None for any.
     size: its only (height, width); None for any.
@@ -69,6 +71,14 @@ class Wanted(NamedTuple):
   def dtype(self):
     """Of the pictures it takes and gives."""
     return np.dtype(np.uint8 if self.pixels else np.float32)
+
+  def check(self):
+    """Raises `UserError` for uint8 of pictures that have another range."""
+    for domain in self.direction.split('2') if self.pixels else ():
+      values = self.model.values[domain]
+      arrays.check_bytes(
+        values, '--uint8 is for pictures of 8 bits: leave it out'
+      )
 
   def network(self):
     """The generator for any platform, and its parameters."""

@@ -7,6 +7,7 @@ import sys
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import psutil
 from tqdm import tqdm
 
@@ -14,7 +15,8 @@ from cyclegan_jax.common import disk, files, images
 from cyclegan_jax.common.directions import opposite
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import partly
-from cyclegan_jax.inference import names, picture_files, tiled
+from cyclegan_jax.data.values import Values
+from cyclegan_jax.inference import inputs, names, picture_files, tiled
 from cyclegan_jax.inference.model import Model
 
 
@@ -43,6 +45,16 @@ class Way(NamedTuple):
   def channels(self):
     """Channels of the pictures that go in."""
     return self.model.channels[self.direction[0]]
+
+  @property
+  def values(self):
+    """`Values` of the pictures that go in, and of those that come out."""
+    return [self.model.values[domain] for domain in self.direction.split('2')]
+
+  @property
+  def show(self):
+    """Channels to show of these, as `images.shown` takes them."""
+    return [self.model.show[domain] for domain in self.direction.split('2')]
 
   def fits(self, size):
     """Pictures of a size that go at a time; 0 where not even one does."""
@@ -109,7 +121,7 @@ def free_memory():
 
 
 def clean(jobs):
-  """Removes what killed processes left of the files of `picture_files.Job`s."""
+  """Removes what killed processes left of the files of `inputs.Job`s."""
   for job in jobs:
     # No others: a browser calls its downloads so, too.
     for path in (job.output, names.back(job.output)):
@@ -118,7 +130,7 @@ def clean(jobs):
 
 
 def there(job):
-  """Returns True if a `picture_files.Job` was done before.
+  """Returns True if a `inputs.Job` was done before.
 
   A folder of that name, or a name that cannot be, is for `write` to refuse.
   """
@@ -132,7 +144,7 @@ def skipped(job, error, output):
   """One line on a job that failed.
 
   Args:
-    job: a `picture_files.Job`.
+    job: a `inputs.Job`.
     error: an `Exception`.
     output: the folder of all jobs.
 
@@ -158,7 +170,7 @@ def translate_all(way, jobs, output=None):
 
   Args:
     way: a `Way`.
-    jobs: [picture_files.Job].
+    jobs: [inputs.Job].
     output: the folder of the translations; by default that of the first one.
 
   Returns:
@@ -207,7 +219,7 @@ def translate_all(way, jobs, output=None):
     return [(*pair, fakes) for pair, fakes in zip(pairs, made)]
 
   def read(seen):
-    return picture_files.read(seen.job.picture, way.channels, tally)
+    return picture_files.read(seen.job.picture, way.values[0], tally)
 
   with bar, concurrent.futures.ThreadPoolExecutor(4) as pool:
     writes = []
@@ -224,7 +236,7 @@ def translate_all(way, jobs, output=None):
         made = run(pairs, count)
         settle(writes)
         writes = [
-          (seen.job, pool.submit(_write, seen, way.joined, [picture, *fakes]))
+          (seen.job, pool.submit(_write, seen, way, [picture, *fakes]))
           for seen, picture, fakes in made
         ]
     settle(writes)
@@ -236,7 +248,7 @@ def translate_all(way, jobs, output=None):
 class _Seen(NamedTuple):
   """A job, and what the header of its picture says."""
 
-  job: picture_files.Job
+  job: inputs.Job
   look: picture_files.Look
 
 
@@ -249,7 +261,7 @@ def _chunks(way, jobs, fail, tally):
   buckets = {}
   for job in jobs:
     try:
-      look = picture_files.look(job.picture, tally)
+      look = picture_files.look(job.picture, way.values[0], tally)
     except Exception as e:
       fail(job, e)
       continue
@@ -274,14 +286,18 @@ def _ahead(pool, chunks, read):
     yield waiting
 
 
-def _write(seen, joined, made):
+def _write(seen, way, made):
   """Writes what was made of a picture: [input, translation, ...]."""
   _, look = seen
-  path = seen.job.output
+  path, (here, there) = seen.job.output, way.values
   with files.writing(path):
-    if joined:
-      made = [None, picture_files.side_by_side(made)]
-    elif len(made) > 2:
+    if way.joined:
+      joined = picture_files.side_by_side(made, way.values, way.show)
+      shown = Values(joined.shape[-1])
+      if not (here.plain and there.plain):  # a picture to look at
+        look = look._replace(bits=8, dtype=np.dtype(np.uint8), file=None)
+      return picture_files.write(path, joined, look, shown)
+    if len(made) > 2:
       # Before the translation, which says that all is there.
-      picture_files.write(names.back(path), made[2], look.bits, look.profile)
-    picture_files.write(path, made[1], look.bits, look.profile)
+      picture_files.write(names.back(path), made[2], look, here)
+    return picture_files.write(path, made[1], look, there)

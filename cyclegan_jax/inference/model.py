@@ -1,30 +1,27 @@
 """A trained model, to translate pictures with: `cyclegan_jax.load_model`."""
 
-import math
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Num, UInt8
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import (
   crop_to,
   from_pixels,
   pad_to_multiple,
+  show_channels,
   to_pixels,
 )
 from cyclegan_jax.common.types import Image, Images, Params
 from cyclegan_jax.config.method import build_method
-from cyclegan_jax.inference import tiled
+from cyclegan_jax.data.values import parse
+from cyclegan_jax.inference import arrays, tiled
 from cyclegan_jax.nets.layers import Net
-
-# Bicubic resizing exceeds [-1, 1], by no more than this.
-_LARGEST = 1.5
 
 
 class Model:
@@ -36,7 +33,9 @@ class Model:
     params: {'gen': {'a2b', 'b2a'}, 'disc': {'a', 'b'}}, what there is of them.
     step: the step of training it is from; None for imported weights.
     directions: what it can translate, of 'a2b' and 'b2a'.
-    channels: {'a': int, 'b': int}, 1 (gray) or 3 (RGB).
+    channels: {'a': int, 'b': int}, such as 1 (gray) or 3 (RGB).
+    values: {'a', 'b'}: `data.values.Values`, the range of a domain's pictures.
+    show: {'a', 'b'}: the channels to show, as `images.shown` takes them.
   """
 
   def __init__(
@@ -52,7 +51,16 @@ class Model:
     self.directions = tuple(
       d for d in self.method.directions if d in self._translatable()
     )
-    self.channels = {'a': config.data.channels_a, 'b': config.data.channels_b}
+    data = config.data
+    self.channels = {'a': data.channels_a, 'b': data.channels_b}
+    self.values = {
+      d: parse(data[f'range_{d}'], count, f'data.range_{d}')
+      for d, count in self.channels.items()
+    }
+    self.show = {
+      d: show_channels(data[f'show_{d}'], count, f'data.show_{d}')
+      for d, count in self.channels.items()
+    }
     self._translate = jax.jit(self.method.translate, static_argnums=2)
 
   @property
@@ -118,7 +126,8 @@ class Model:
     Args:
       images: [height, width, channels] or [batch, height, width, channels];
         uint8, or float of any precision in [-1, 1]. A resized picture may
-        exceed that a little.
+        exceed that a little. `translate_values` takes values of the range of
+        the domain.
       direction: 'a2b' or 'b2a'.
       tile: whether to go tile by tile, which takes little memory, gives the
         same to 1e-3 and compiles nothing for another size.
@@ -130,12 +139,17 @@ class Model:
 
     Raises:
       UserError: another direction than the model's, or an array that is no
-        such picture: floats in [0, 255], NaN, integers other than uint8.
+        such picture: floats in [0, 255], NaN, integers other than uint8; uint8
+        of a model whose pictures have a range other than 0 to 255.
     """
     self.check(direction)
     images = np.asarray(images)
-    _check_images(images, self.channels[direction[0]])
+    arrays.check_images(images, self.values[direction[0]])
     pixels = images.dtype == np.uint8
+    for domain in direction.split('2') if pixels else ():
+      arrays.check_bytes(
+        self.values[domain], 'images of uint8: use translate_values()'
+      )
     batch = images[None] if images.ndim == 3 else images
     batch = from_pixels(batch) if pixels else batch.astype(np.float32)
     if tile:
@@ -145,6 +159,40 @@ class Model:
     if pixels:
       fakes = to_pixels(fakes)
     return fakes[0] if images.ndim == 3 else fakes
+
+  def translate_values(
+    self,
+    array: Num[np.ndarray, '*batch height width channels'],
+    direction: str,
+    tile: bool = False,
+  ) -> Num[np.ndarray, '*batch height width other_channels']:
+    """Translates values as they are in the files that a model is trained on.
+
+    Args:
+      array: [height, width, channels] or [batch, height, width, channels], of
+        any type, in the range of the domain (data.range_a, data.range_b; auto
+        is the range of the integer type). Values outside are clipped, and NaN
+        becomes the lowest.
+      direction: 'a2b' or 'b2a'.
+      tile: as for `translate`.
+
+    Returns:
+      An array of the same height and width with the other domain's channels, in
+      the range of that domain. It has the type of the domain's training
+      pictures if the model knows it; otherwise float32 where the domain has a
+      range of its own, and else the integer type of `array`, or uint8.
+
+    Raises:
+      UserError: another direction than the model's, an array of another shape,
+        or floats of a domain without a range.
+    """
+    self.check(direction)
+    array = np.asarray(array)
+    here, there = (self.values[domain] for domain in direction.split('2'))
+    arrays.check_values(array, here)
+    images = from_pixels(here.levels(array, array.dtype))
+    fakes = self.translate(images, direction, tile)
+    return there.of_image(fakes, arrays.made_type(there, array.dtype))
 
   def translate_together(
     self, images: Images | Sequence[Image], direction: str, count: int = 0
@@ -180,32 +228,3 @@ class Model:
           for x in batch
         ]
       )
-
-
-def _check_images(images, channels):
-  if images.ndim not in (3, 4) or images.shape[-1] != channels:
-    raise UserError(
-      f'images of shape {images.shape}: the model takes '
-      f'[height, width, {channels}] or [batch, height, width, {channels}]'
-    )
-  floats = jnp.issubdtype(images.dtype, jnp.floating)  # bfloat16 too
-  if images.dtype != np.uint8 and not floats:
-    raise UserError(
-      f'images of {images.dtype}: the model takes uint8, or float in [-1, 1]'
-    )
-  if 0 in images.shape:
-    raise UserError(f'images of shape {images.shape}: there is nothing in them')
-  if floats:
-    _check_range(float(images.min()), float(images.max()))
-
-
-def _check_range(low, high):
-  if not math.isfinite(low) or not math.isfinite(high):
-    raise UserError(
-      'images with NaN or infinity: the model takes floats in [-1, 1]'
-    )
-  if max(-low, high) > _LARGEST:
-    raise UserError(
-      f'images of floats from {low:g} to {high:g}: the model takes floats in '
-      '[-1, 1] (of 0 to 255: images / 127.5 - 1), or uint8'
-    )

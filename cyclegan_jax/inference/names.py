@@ -5,10 +5,18 @@ import pathlib
 import unicodedata
 from collections.abc import Sequence
 
+from cyclegan_jax.data import formats
+
 
 def back(output):
   """Path of the picture that was translated there and back."""
-  return output.with_name(f'{output.stem}.reconstructed{output.suffix}')
+  stem, ending = formats.split(output.name)
+  return output.with_name(f'{stem}.reconstructed{ending}')
+
+
+def _stem(path):
+  """The name of a file without its ending: `brain` of brain.nii.gz."""
+  return formats.split(path.name)[0]
 
 
 def outputs(
@@ -26,12 +34,14 @@ def outputs(
     endings: of their translations, such as 'png'.
     both: whether `back` of each is written too.
   """
-  made = [name.with_suffix(f'.{x}') for name, x in zip(names, endings)]
+  made = [
+    name.with_name(f'{_stem(name)}.{x}') for name, x in zip(names, endings)
+  ]
   for i in _clashes(made, both):
     made[i] = names[i].with_name(f'{names[i].name}.{endings[i]}')
   # A long name may be the short one of another file.
   while more := [
-    i for i in _clashes(made, both) if made[i].stem != names[i].name
+    i for i in _clashes(made, both) if _stem(made[i]) != names[i].name
   ]:
     for i in more:
       made[i] = names[i].with_name(f'{names[i].name}.{endings[i]}')

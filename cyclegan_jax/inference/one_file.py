@@ -6,8 +6,8 @@ import zlib
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode
-from cyclegan_jax.inference import names, picture_files, video
+from cyclegan_jax.data import decode, formats
+from cyclegan_jax.inference import inputs, names, picture_files, video
 
 _CHUNK = 2**20
 
@@ -23,13 +23,16 @@ def find(source, output, form='', both=False):
     both: whether `names.back` of the output is written too.
 
   Returns:
-    A `picture_files.Job`; None if `output` is a folder, or there is no such
+    A `inputs.Job`; None if `output` is a folder, or there is no such
     input.
 
   Raises:
     UserError: a name that does not fit the input or the format.
   """
-  path, ending = files.place(output), pathlib.PurePath(output).suffix.lower()
+  path, ending = (
+    files.place(output),
+    formats.ending_of(pathlib.PurePath(output).name),
+  )
   named = ending in decode.EXTENSIONS or ending in video.EXTENSIONS
   if output.endswith('/') or path.is_dir():
     return None
@@ -50,11 +53,11 @@ def find(source, output, form='', both=False):
     return None
   if made := video.ending(picture):
     _check_video(output, ending, f'.{made}')
-  elif picture.suffix.lower() in decode.EXTENSIONS:
+  elif formats.ending_of(picture.name) in decode.EXTENSIONS:
     _check_picture(output, ending, form)
   else:
     return None
-  job = picture_files.Job(decode.named(picture), path)
+  job = inputs.Job(named(picture), path)
   _check_apart(job, both)
   return job
 
@@ -95,10 +98,18 @@ def _check_apart(job, both):
       raise UserError(f'{path} (--output) is a folder: give another name')
 
 
-def check_usable(job, channels):
-  """Raises `UserError` if the input is no picture; videos pass."""
-  if not video.ending(job.picture.data):
-    picture_files.read(job.picture, channels)
+def check_usable(job, values):
+  """Raises `UserError` if the input is no picture; videos pass.
+
+  Args:
+    job: a `inputs.Job`.
+    values: `Values` of its domain.
+  """
+  if inputs.is_volume(job):
+    for picture in inputs.slices(job)[:1]:
+      picture_files.read(picture, values)
+  elif not video.ending(job.picture.data):
+    picture_files.read(job.picture, values)
 
 
 def _is_linked(path, other):

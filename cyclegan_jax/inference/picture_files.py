@@ -1,6 +1,5 @@
 """Pictures from files and back to files, nothing of theirs lost on the way."""
 
-import functools
 import io
 import pathlib
 from typing import NamedTuple
@@ -10,35 +9,27 @@ from PIL import Image, ImageCms
 
 from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode, folders, headers
-from cyclegan_jax.inference import names as names_of
-from cyclegan_jax.inference import search
+from cyclegan_jax.data import decode, formats, headers, raw
+from cyclegan_jax.data.arrays.base import ArrayFormat
+from cyclegan_jax.inference import array_files, inputs
+from cyclegan_jax.inference.arrays import made_type
 
-# --format -> what Pillow is told, beside the name.
+# --format -> what Pillow is told, beside the name; None: it does not write it.
 FORMATS = {
   'png': {},
   'jpg': {'quality': 95, 'subsampling': 0},
   'webp': {'lossless': True},
   'tiff': {'compression': 'tiff_deflate'},
+  'npy': None,
+  'npz': None,
+  **dict.fromkeys(inputs.VOLUMES),
 }
+_ARRAYS = {'npy': array_files.write_npy, 'npz': array_files.write_npz}
 _PILLOW_NAMES = {'jpg': 'JPEG'}
 _ENDINGS = {'jpeg': 'jpg', 'jpe': 'jpg', 'jfif': 'jpg', 'tif': 'tiff'}
 _DEEP = ('png', 'tiff')  # the formats here that keep 16 bits
-_RECORD = 'translate.json'  # the end of what translate writes beside pictures
 # The space of an ICC profile -> the channels of the pictures it is for.
 _SPACES = {'GRAY': 1, 'RGB': 3}
-
-
-class Job(NamedTuple):
-  """A picture to translate.
-
-  Attributes:
-    picture: a `decode.Picture`.
-    output: where the translation goes, the ending of its format included.
-  """
-
-  picture: decode.Picture
-  output: pathlib.Path
 
 
 class Look(NamedTuple):
@@ -48,129 +39,119 @@ class Look(NamedTuple):
     size: (height, width), upright as far as the header tells.
     bits: 16 for deep gray, else 8.
     profile: its ICC profile as bytes, or None.
+    dtype: type of the values in the file.
+    file: the file itself, where tags of it are kept, or None.
+    flat: whether the file has no axis of channels.
   """
 
   size: tuple[int, int]
-  bits: int
-  profile: bytes | None
+  bits: int = 8
+  profile: bytes | None = None
+  dtype: np.dtype = np.dtype(np.uint8)
+  file: files.Path | None = None
+  flat: bool = False
 
 
-def _nothing(_):
-  """Makes nothing of its argument."""
-
-
-def find(source, output, ending, other=_nothing, both=False, say=_nothing):
-  """The pictures a user means, and where their translations go.
-
-  Names and folders are kept: SOURCE/x/1.jpg becomes OUTPUT/x/1.png; where two
-  would collide, both keep their ending too (1.jpg.png).
-
-  Args:
-    source: a file, a folder (with all below it), or a pattern with * ? [].
-    output: the folder of the translations; it is left out of the search.
-    ending: of the translations, such as 'png'.
-    other: path -> the ending of what is made of a file that is no picture, or
-      None for files to leave out.
-    both: whether pictures that were translated there and back are written too.
-    say: takes a line on the files that are left out.
-
-  Returns:
-    [Job], in the order of names.
-
-  Raises:
-    UserError: there is nothing to be found.
-  """
-  root, found = search.search(source)
-  inside = files.resolved(output)
-  if files.resolved(root) == inside:
-    raise UserError(
-      f'--output={output} is the folder of the pictures: give another one'
-    )
-
-  def made(path):
-    return other(path) or ending
-
-  def why_not(path):
-    return None if other(path) else folders.reason(path)
-
-  behind = functools.cache(_behind)
-  paths, left_out = folders.divided(
-    [(path, why) for path, why in found if not _within(path, inside, behind)],
-    why_not,
-  )
-  left_out = [x for x in left_out if not x[0].name.endswith(_RECORD)]
-  if not paths:
-    needed = folders.needed(left_out)
-    raise UserError(f'no pictures in {source} (--input): {needed}')
-  if left_out:
-    say(folders.summary(left_out))
-  names = [p.relative_to(root) for p in paths]
-  outputs = names_of.outputs(names, [made(name) for name in names], both)
-  return [Job(decode.named(p), output / x) for p, x in zip(paths, outputs)]
-
-
-def _behind(path):
-  """The path behind all links; a bucket has none among its pictures."""
-  return path if files.remote(path) else path.resolve()
-
-
-def _within(path, folder, behind):
-  """Returns True for a folder and paths below it, by links to folders too."""
-  parent = behind(path.parent)
-  return folder == parent / path.name or folder in (parent, *parent.parents)
-
-
-def look(picture, tally=None):
+def look(picture, values, tally=None):
   """Reads the header: a `Look`.
 
   Args:
-    picture: a `decode.Picture`.
+    picture: a `Picture`.
+    values: `Values` of its domain.
     tally: a `partly.Tally` to take note of the picture, or None.
 
   Raises:
     UserError: it is no picture, or too small or too large.
   """
-  with decode.opened(picture) as image:
-    header = headers.facts(picture, image)
-    if tally:
-      tally.add(picture.name, header)
-    size = header.size[::-1]
-    bits = 16 if image.mode.startswith('I') else 8
-    return Look(size, bits, image.info.get('icc_profile'))
+  where = decode.open_by(picture, values)
+  if isinstance(where, ArrayFormat):
+    header = headers.of_arrays(picture, where, values)
+    found = Look(
+      header.size[::-1],
+      dtype=raw.facts(picture, where).dtype,
+      file=picture.data if raw.is_tiff(picture) else None,
+      flat=header.bands == 1,
+    )
+  else:
+    with where as image:
+      header = headers.facts(picture, image, values)
+      bits = 16 if image.mode.startswith('I') else 8
+      found = Look(
+        header.size[::-1],
+        bits,
+        image.info.get('icc_profile'),
+        np.dtype(f'uint{bits}'),
+        picture.data if raw.is_tiff(picture) else None,
+      )
+  if tally:
+    tally.add(picture.name, header)
+  return found
 
 
-def read(picture, channels, tally=None):
+def read(picture, values, tally=None):
   """The pixels, upright: float32 [height, width, channels] in [-1, 1]."""
-  image = decode.decoded(picture, channels)
+  image = decode.decoded(picture, values)
   if tally:
     tally.add_span(picture.name, image.info.get(decode.SPAN))
-  pixels = decode.resized(picture, image, channels, image.size)
+    tally.add_outside(picture.name, image.info.get(raw.OUTSIDE))
+  pixels = decode.resized(picture, image, values, image.size)
   return images.from_pixels(pixels)
 
 
 def format_of(path):
   """The name of `FORMATS` that a file's ending stands for, or None."""
-  ending = pathlib.PurePath(path).suffix[1:].lower()
+  ending = formats.ending_of(pathlib.PurePath(path).name)[1:]
   ending = _ENDINGS.get(ending, ending)
   return ending if ending in FORMATS else None
 
 
-def write(path, image, bits=8, profile=None):
-  """Writes an image, whole or not at all.
+def write(path, image, look, values):
+  """Writes a translation, whole or not at all.
 
   Args:
-    path: its ending stands for a name of `FORMATS`.
-    image: [height, width, 1 or 3] in [-1, 1].
-    bits: 16 keeps 16 bits of a gray image where the format can.
-    profile: the ICC profile of the input. It is kept where it fits: the pixels
-      went in as they are, as in training, and come out as they went in.
+    path: its ending stands for a name of `FORMATS`, but for those of volumes.
+    image: [height, width, channels] in [-1, 1].
+    look: the `Look` of the input. Its ICC profile is kept where it fits: the
+      pixels went in as they are, as in training, and come out as they went in.
+    values: `Values` of the image's domain, whose range and type are written
+      where the format can.
 
   Raises:
     UserError: the format has no such pictures, or the file can't be written.
   """
   ending = format_of(path)
+  if ending in _ARRAYS:
+    _ARRAYS[ending](path, _typed(image, look, values), look.flat)
+  elif ending == 'tiff' and _takes_tifffile(look, values):
+    array_files.write_tiff(path, _typed(image, look, values), look.file)
+  else:
+    _write_by_pillow(path, ending, image, look, values)
+
+
+def _typed(image, look, values):
+  """Values of the range and type of a domain."""
+  return values.of_image(image, made_type(values, look.dtype))
+
+
+def _takes_tifffile(look, values):
+  """Returns True for what Pillow can't write, and where tags are kept."""
+  if look.file is not None and array_files.has_tifffile():
+    return True
+  deep = values.channels == 3 and values.dtype == 'uint16'
+  return bool(values.low) or values.channels not in (1, 3) or deep
+
+
+def _write_by_pillow(path, ending, image, look, values):
   channels = image.shape[-1]
-  deep = bits == 16 and channels == 1 and ending in _DEEP
+  if FORMATS[ending] is None or channels not in (1, 3):
+    raise UserError(
+      f'{path}: a picture of {channels} '
+      f'channel{"" if channels == 1 else "s"} cannot be written as {ending}: '
+      'choose --format=tiff or npy'
+    )
+  if channels == 3 and values.dtype == 'uint16' and ending == 'png':
+    return array_files.write_png(path, images.to_pixels(image, np.uint16))
+  deep = channels == 1 and look.bits == 16 and ending in _DEEP
   pixels = images.to_pixels(np.asarray(image), np.uint16 if deep else np.uint8)
   picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
   file = io.BytesIO()
@@ -178,7 +159,7 @@ def write(path, image, bits=8, profile=None):
     picture.save(
       file,
       _PILLOW_NAMES.get(ending, ending.upper()),
-      icc_profile=profile if _fits(profile, channels) else None,
+      icc_profile=look.profile if _fits(look.profile, channels) else None,
       **FORMATS[ending],
     )
   except Exception as e:  # Pillow raises all kinds
@@ -187,7 +168,7 @@ def write(path, image, bits=8, profile=None):
       f'{path}: {width}x{height} cannot be written as {ending} '
       f'({str(e) or type(e).__name__}): choose another --format'
     ) from e
-  files.write(path, file.getvalue())
+  return files.write(path, file.getvalue())
 
 
 def _fits(profile, channels):
@@ -201,9 +182,19 @@ def _fits(profile, channels):
     return False
 
 
-def side_by_side(images):
-  """Images of equal heights in a row; gray beside colour becomes colour."""
-  channels = max(image.shape[-1] for image in images)
+def side_by_side(made, values=(), show=()):
+  """Images of equal heights in a row; gray beside colour becomes colour.
+
+  Args:
+    made: [input, translation, ...], each [height, width, channels]; more come
+      from the two domains in turn.
+    values: `Values` of both domains; pictures that are not plain are shown as
+      RGB.
+    show: channels of both domains to show, as `images.shown` takes them.
+  """
+  if not all(x.plain for x in values):
+    made = [images.shown(x, show[i % 2]) for i, x in enumerate(made)]
+  channels = max(image.shape[-1] for image in made)
   return np.concatenate(
-    [np.broadcast_to(x, (*x.shape[:2], channels)) for x in images], axis=1
+    [np.broadcast_to(x, (*x.shape[:2], channels)) for x in made], axis=1
   )

@@ -4,7 +4,12 @@ from tqdm import tqdm
 
 from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.inference import picture_files, video_reader, video_writer
+from cyclegan_jax.inference import (
+  arrays,
+  picture_files,
+  video_reader,
+  video_writer,
+)
 
 EXTENSIONS = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v')
 
@@ -22,16 +27,18 @@ def translate(way, job, smooth=0.0):
 
   Args:
     way: a `batches.Way`.
-    job: a `picture_files.Job`; a video that is there is left.
+    job: a `inputs.Job`; a video that is there is left.
     smooth: share of the frame before in each frame, in [0, 1). Fades fast
       changes: against flicker, at the price of ghosts.
 
   Raises:
     UserError: PyAV is missing, or can't read or write it; or parts of it are
-      damaged, and the translation has the others.
+      damaged, and the translation has the others; or the model is for pictures
+      that frames are not: of other channels than 1 or 3, or another range.
   """
   if job.output.exists():
     return
+  _check_values(way, job.picture.name)
   with (
     files.here(job.picture.data) as path,
     files.writing(job.output),
@@ -44,6 +51,19 @@ def translate(way, job, smooth=0.0):
     raise UserError(
       f'damaged parts of {job.picture.name}, from {first:.1f} s on: all that '
       f'can be read is translated, in {job.output}'
+    )
+
+
+def _check_values(way, name):
+  for domain in way.direction.split('2'):
+    values = way.model.values[domain]
+    if values.channels not in (1, 3):
+      raise UserError(
+        f'{name}: the model has pictures of {values.channels} channels '
+        f'(data.channels_{domain}), and videos are gray or RGB: give pictures'
+      )
+    arrays.check_bytes(
+      values, f'{name}: videos have 8 bits, and the model is for other pictures'
     )
 
 

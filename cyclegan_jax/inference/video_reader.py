@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.data import decode
+from cyclegan_jax.data import picture
 from cyclegan_jax.inference import video_look
 
 # Containers that hold all of a video in one file. Some of FFmpeg's others are
@@ -60,7 +60,7 @@ class Source:
       if first is None:
         raise UserError(
           f'{name}: no frame of it can be read (of at most '
-          f'{decode.MAX_PIXELS:,} pixels): remove it or save it anew'
+          f'{picture.MAX_PIXELS:,} pixels): remove it or save it anew'
         )
       self.look = video_look.look(container, video, first)
     self._check_size(*self.look.size[::-1])
@@ -100,7 +100,7 @@ class Source:
 
   @contextlib.contextmanager
   def _opened(self):
-    limit = {'max_pixels': str(decode.MAX_PIXELS)}
+    limit = {'max_pixels': str(picture.MAX_PIXELS)}
     try:
       container = self._av.open(
         f'file:{self._path}',  # else a colon in a name ends a protocol
@@ -123,8 +123,8 @@ class Source:
       # Times that are not in the file would be guessed, and wrong in AVI.
       container.flags &= ~self._av.container.Flags.gen_pts.value
       video = container.streams.best('video')
-      picture = self._av.stream.Disposition.attached_pic  # the cover of sound
-      if video is None or video.disposition & picture:
+      cover = self._av.stream.Disposition.attached_pic  # the cover of sound
+      if video is None or video.disposition & cover:
         raise UserError(f'{self._name}: it holds no video: remove it')
       if video.codec_context is None:
         raise UserError(
@@ -136,15 +136,15 @@ class Source:
       yield container, video
 
   def _check_size(self, width, height):
-    if width * height > decode.MAX_PIXELS:
+    if width * height > picture.MAX_PIXELS:
       raise UserError(
         f'{self._name}: frames of {width}x{height} are too large, they may '
-        f'have {decode.MAX_PIXELS:,} pixels: remove it or make it smaller'
+        f'have {picture.MAX_PIXELS:,} pixels: remove it or make it smaller'
       )
-    if 0 < min(width, height) < decode.MIN_SIDE:
+    if 0 < min(width, height) < picture.MIN_SIDE:
       raise UserError(
         f'{self._name}: frames of {width}x{height} are too small, they need '
-        f'at least {decode.MIN_SIDE}x{decode.MIN_SIDE} pixels: remove it'
+        f'at least {picture.MIN_SIDE}x{picture.MIN_SIDE} pixels: remove it'
       )
 
   def _frames(self, container, video, on_sound):

@@ -3,6 +3,7 @@
 The variant of SimGAN in CycleGAN's paper (Sec. 5.1.1), with relu4_2 as there.
 """
 
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.methods import one_way
 from cyclegan_jax.methods.base import Entry
 from cyclegan_jax.methods.losses import l1
@@ -31,7 +32,16 @@ def feature(choices, network=_relu4_2, load=_until_relu4_2):
       gradient_penalty.
     network: (params, images) -> features, of gray and of RGB images.
     load: () -> params, called where training begins.
+
+  Raises:
+    UserError: a domain that is neither gray nor RGB.
   """
+  for domain, count in choices.channels.items():
+    if count not in (1, 3):
+      raise UserError(
+        f"data.channels_{domain}={count}: method='feature' compares by VGG-16, "
+        'which takes 1 (gray) or 3 (RGB) channels: use another method'
+      )
 
   def distance(frozen, x, y, fake):
     del y

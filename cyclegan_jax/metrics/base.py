@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cyclegan_jax.common.directions import DIRECTIONS
+from cyclegan_jax.common.images import shown
 from cyclegan_jax.common.types import Colours, Images
 
 
@@ -29,6 +30,8 @@ class Metric(NamedTuple):
     best: 'low' or 'high'.
     directions: those it can be measured in, of 'a2b' and 'b2a'.
     size: features of a picture of a set, or classes.
+    of_shown: whether `features` takes RGB images as `images.shown` gives them,
+      and so leaves out other channels.
   """
 
   name: str
@@ -39,6 +42,14 @@ class Metric(NamedTuple):
   best: str = 'low'
   directions: tuple[str, ...] = DIRECTIONS
   size: int = 0
+  of_shown: bool = False
+
+  def of_images(self, images: Images, show: tuple[int, ...] | None) -> Any:
+    """The features of images, or with `of_shown` of the channels to show."""
+    # Networks repeat gray themselves.
+    if self.of_shown and (show or images.shape[-1] not in (1, 3)):
+      images = shown(images, show)
+    return self.features(images)
 
 
 class Needs(NamedTuple):

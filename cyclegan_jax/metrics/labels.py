@@ -14,6 +14,7 @@ import numpy as np
 from cyclegan_jax.common import files, images
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode, folders
+from cyclegan_jax.data.picture import named
 
 IGNORED = 255
 _LOSSLESS = ('.png', '.bmp', '.tif', '.tiff')
@@ -33,7 +34,7 @@ def label_map(picture):
   """Reads a label map: gray values, or indices of a palette, are the classes.
 
   Args:
-    picture: a `data.decode.Picture`.
+    picture: a `data.picture.Picture`.
 
   Returns:
     int64 [h, w].
@@ -120,7 +121,7 @@ def predicted_labels(folder, names):
         f'no label map {folder / stem}.png: it needs one a test picture, under '
         "the picture's name"
       )
-  return [label_map(decode.named(there[stem])) for stem in stems]
+  return [label_map(named(there[stem])) for stem in stems]
 
 
 class Palette(NamedTuple):
@@ -143,12 +144,16 @@ def nearest_colour(image, colours):
   """The class whose colour is nearest to each pixel.
 
   Args:
-    image: [h, w, 3] in [-1, 1].
+    image: [h, w, 3 or 1] in [-1, 1].
     colours: for each class a list of RGB colours in [0, 255].
 
   Returns:
     int64 [h, w]; of equally near classes the first.
+
+  Raises:
+    UserError: neither gray nor RGB.
   """
+  check_rgb(image)
   pixels = images.to_levels(np.asarray(image))
   labels = np.zeros(pixels.shape[:2], np.int64)
   least = np.full(pixels.shape[:2], np.inf)
@@ -158,6 +163,15 @@ def nearest_colour(image, colours):
       labels[distance < least] = label
       np.minimum(least, distance, out=least)
   return labels
+
+
+def check_rgb(image):
+  """Raises `UserError` for an image that is neither gray nor RGB."""
+  if image.shape[-1] not in (1, 3):
+    raise UserError(
+      f'pictures of {image.shape[-1]} channels (data.channels): label maps are '
+      'read from gray or RGB pictures: leave out the metrics fcn and palette'
+    )
 
 
 def labels_of_picture(image, palette):

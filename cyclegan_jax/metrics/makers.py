@@ -14,7 +14,7 @@ _INCEPTION = 'pt_inception-2015-12-05-6726825d.pth'
 _FCN = ('pixel accuracy', 'class accuracy', 'class IoU')
 
 
-def pairs(column, best, load):
+def pairs(column, best, load, of_shown=False):
   """A maker of a distance between two batches, from `load()`."""
 
   def maker(name, needs):
@@ -25,7 +25,8 @@ def pairs(column, best, load):
         'as kd_vgg'
       )
     features, score = load()
-    return [Metric(name, 'pairs', (column,), score, features, best)]
+    metric = Metric(name, 'pairs', (column,), score, features, best)
+    return [metric._replace(of_shown=of_shown)]
 
   return maker
 
@@ -35,8 +36,8 @@ def one_by_one(distance):
   return lambda: (same, lambda xs, ys: [distance(*z) for z in zip(xs, ys)])
 
 
-def lpips(net):
-  """(features, score) of LPIPS by 'alexnet' or 'vgg16', to load."""
+def lpips(column, net):
+  """A maker of LPIPS by 'alexnet' or 'vgg16'."""
 
   def load():
     from cyclegan_jax.metrics.perceptual import LPIPS
@@ -44,7 +45,7 @@ def lpips(net):
     lpips = LPIPS(net)
     return lpips.features, lpips.score
 
-  return load
+  return pairs(column, 'low', load, of_shown=True)
 
 
 def frechet(column, load):
@@ -63,7 +64,8 @@ def frechet(column, load):
     def score(fakes, reals):
       return {column: frechet(fakes, reals)}
 
-    return [Metric(name, 'sets', (column,), score, features, size=size)]
+    metric = Metric(name, 'sets', (column,), score, features, size=size)
+    return [metric._replace(of_shown=True)]
 
   return maker
 
@@ -87,7 +89,8 @@ def kernel(column, load):
       )
       return dict(zip(columns, numbers))
 
-    return [Metric(name, 'sets', columns, score, features, size=size)]
+    metric = Metric(name, 'sets', columns, score, features, size=size)
+    return [metric._replace(of_shown=True)]
 
   return maker
 

@@ -42,6 +42,20 @@ def ssim(fake: Image, real: Image) -> float:
   return float(np.mean(luminance * (covariance + c2) / (variances + c2)))
 
 
+def dice(fake: Image, real: Image) -> float:
+  """Dice coefficient of masks in [0, 1], mean of channels; higher is better.
+
+  A channel's mask is where it is above 0, the middle of [-1, 1]. Of masks x and
+  y the coefficient is 2 |x and y| / (|x| + |y|) (Dice 1945), and 1 of two empty
+  ones. An image with NaN has no masks: the result is NaN.
+  """
+  if np.isnan(fake).any() or np.isnan(real).any():
+    return float('nan')
+  x, y = (np.asarray(image) > 0 for image in (fake, real))
+  both, sizes = (x & y).sum((0, 1)), x.sum((0, 1)) + y.sum((0, 1))
+  return float(np.where(sizes, 2 * both / np.maximum(sizes, 1), 1).mean())
+
+
 def _gaussian(size):
   """Weights [size] of a gaussian window, their sum 1."""
   places = np.arange(size) - (size - 1) / 2

@@ -22,7 +22,7 @@ from flax import serialization
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.common.images import crop_to, pad_to_multiple, to_levels
-from cyclegan_jax.metrics.labels import resize_labels
+from cyclegan_jax.metrics.labels import check_rgb, resize_labels
 
 CONFIG, WEIGHTS = 'config.json', 'weights.msgpack'
 _LEVELS = 4
@@ -96,7 +96,8 @@ def segmenter(path, classes):
 
   Raises:
     UserError: it can't be read, or has another number of classes. The function
-      raises it where an ONNX file doesn't take or give what it should.
+      raises it for an image of other channels, and where an ONNX file doesn't
+      take or give what it should.
   """
   path = files.place(path)
   if path.suffix == '.onnx':
@@ -125,6 +126,7 @@ def function(net, params):
 
 
 def _rgb(image):
+  check_rgb(image)
   image = np.asarray(image, np.float32)
   return np.broadcast_to(image, (*image.shape[:2], 3))
 

@@ -3,6 +3,7 @@
 import collections
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ class Truth(NamedTuple):
     colours: for each class its RGB colours in [0, 255], or None.
     predicted: a sequence of label maps of B's translations, made by somebody
       else, or None.
+    show: {'a', 'b'}: the channels to show, as `images.shown` takes them.
   """
 
   pictures: Mapping[str, Sequence[Image]]
@@ -43,6 +45,9 @@ class Truth(NamedTuple):
   labels: Sequence[_Labels] | None = None
   colours: Colours | None = None
   predicted: Sequence[_Labels] | None = None
+  show: Mapping[str, tuple[int, ...] | None] = MappingProxyType(
+    {'a': None, 'b': None}
+  )
 
 
 def table(
@@ -163,10 +168,11 @@ class _Direction:
       pictures[_BACK] = again
     seen = {}
 
-    def features(metric, images):
-      key = metric.features, id(images)
+    def features(metric, images, domain):
+      show = self._tests.show[domain]
+      key = metric.features, id(images), metric.of_shown and show
       if key not in seen:
-        seen[key] = metric.features(images)
+        seen[key] = metric.of_images(images, show)
       return seen[key]
 
     for name in self._candidates:
@@ -178,20 +184,24 @@ class _Direction:
           )
 
   def _pairs(self, metric, name, images, part, features):
+    here, there = self._domains
     truths = part['input'] if name == _BACK else part['truth']
+    domain = here if name == _BACK else there
     if images.shape != truths.shape:
       return []
     return list(
-      metric.score(features(metric, images), features(metric, truths))
+      metric.score(
+        features(metric, images, domain), features(metric, truths, domain)
+      )
     )
 
   def _sets(self, metric, name, images, part, features):
-    return [features(metric, images)]
+    return [features(metric, images, self._domains[1])]
 
   def _labels(self, metric, name, images, part, features):
     true = [self._tests.labels[place] for place in part['place']]
     if metric.features is not None:
-      predicted = features(metric, images)
+      predicted = features(metric, images, self._domains[1])
     elif name == _TRANSLATED:
       predicted = [
         resize_labels(self._tests.predicted[place], *labels.shape)
@@ -233,12 +243,18 @@ class _Direction:
     return metric.score(np.concatenate(found), real)
 
   def _real(self, metric, domain, batch, reals):
-    """Features [n, size] of a domain's true pictures, computed once."""
-    key = metric.features, domain
+    """Features [n, size] of a domain's true pictures, computed once.
+
+    Those of the inputs are of copies, and shown as the other domain is.
+    """
+    show = self._tests.show[self._domains[1]]
+    key = metric.features, domain, metric.of_shown and show
     if key not in reals:
       examples = ({'input': image} for image in self._tests.pictures[domain])
       parts = _batches(examples, batch)
-      reals[key] = np.concatenate([metric.features(x['input']) for x in parts])
+      reals[key] = np.concatenate(
+        [metric.of_images(x['input'], show) for x in parts]
+      )
     return reals[key]
 
   def _same_channels(self):

@@ -86,12 +86,14 @@ def truth(
       places = [place for place in places if _usable(read, place)]
     pictures[domain] = Lazy(read, places)
   if source.labels is None:
-    return Truth(pictures, source.paired)
+    return Truth(pictures, source.paired, show=data.show)
   labels = Lazy(
     lambda picture: label_maps.test_labels(picture, data.preprocess),
     source.labels.pictures,
   )
-  return Truth(pictures, source.paired, labels, source.labels.colours)
+  return Truth(
+    pictures, source.paired, labels, source.labels.colours, show=data.show
+  )
 
 
 def _reader(data, domain):
@@ -121,9 +123,16 @@ def check(
   """Measures a picture of each domain, so that a mistake is met early.
 
   Raises:
-    UserError: pictures that are too small for a metric.
+    UserError: pictures that are too small for a metric, or have channels that
+      it does not take.
   """
   for metric in chosen:
-    if metric.features is not None and set(metric.directions) & set(directions):
-      for pictures in there.pictures.values():
-        metric.features(pictures[0][None])
+    shared = set(metric.directions) & set(directions)
+    if metric.features is None or not shared:
+      continue
+    # Label maps are read from translations alone.
+    of_made = metric.kind == 'labels'
+    domains = {d[-1] for d in shared} if of_made else there.pictures
+    for domain in domains:
+      image = there.pictures[domain][0]
+      metric.of_images(image[None], there.show[domain])

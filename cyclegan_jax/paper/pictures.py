@@ -9,7 +9,7 @@ and those translated back, a2b2a_I.png and b2a2b_I.png. `experiments` starts it.
 
 import sys
 
-from cyclegan_jax.config import flags, program
+from cyclegan_jax.config import changes, flags, program
 
 COUNT = 6
 FLAGS = {
@@ -27,13 +27,13 @@ def main(argv):
   from cyclegan_jax.inference import saved
 
   a_model = saved.load(values['model'])
-  dataset = build_data(config)
+  dataset = build_data(changes.with_values(config, a_model.config))
   output = files.place(values['output'])
   with files.writing(output), files.made(output) as folder:
     for domain in 'ab':
       for i, image in enumerate(dataset.test_images(domain, COUNT)):
         for name, picture in _made(a_model, domain, image).items():
-          png = images.png(images.to_rgb(picture))
+          png = images.png(images.to_rgb(picture, dataset.show[name[-1]]))
           files.write(folder / f'{name}_{i}.png', png)
 
 

@@ -13,6 +13,7 @@ _NEEDS = {
   'l1': 'pairs',
   'psnr': 'pairs',
   'ssim': 'pairs',
+  'dice': 'pairs',
   'lpips': 'pairs',
   'lpips_vgg': 'pairs',
   'fcn': 'labels',
@@ -26,6 +27,10 @@ _NO_MATTER = tuple(
     ('schedule.', 'data.root', 'data.paired', 'data.on_bad_image')
   )
 )
+# They change what is measured of it, though.
+_SHOWN = ('data.show_a', 'data.show_b')
+# metric -> the domains whose colours it reads
+_COLOURS = {'fcn': 'ab', 'palette': 'b'}
 _PRETRAINED = ('lpips', 'lpips_vgg', 'kd_vgg', 'fd_vgg', 'kd_alex', 'fd_alex')
 _NO_SEGMENTER = (
   'but its pixel accuracy of label maps, as there is no --segmenter, nor label '
@@ -208,8 +213,9 @@ def _pictures(experiment, row, folder, trained):
 
 
 def _tests(experiment, changed):
-  facts = experiment.facts(experiment.options | changed)
-  return {jobs.TESTS: facts.tests}
+  options = experiment.options | changed
+  shown = {key: options[key] for key in _SHOWN if options[key] != 'auto'}
+  return {jobs.TESTS: experiment.facts(options).tests} | shown
 
 
 def _flags(changed):
@@ -218,12 +224,11 @@ def _flags(changed):
 
 def metrics(experiment, row):
   """The metrics that go with a row's data, and lines on those left out."""
-  facts = experiment.facts(
-    experiment.options | experiment.changed(row, test=True)
-  )
+  options = experiment.options | experiment.changed(row, test=True)
+  facts = experiment.facts(options)
   kept, lines = [], []
   for name in experiment.names():
-    reason = _reason(experiment, name, facts)
+    reason = _reason(experiment, name, options, facts)
     if reason:
       lines.append(f'{name}, {reason}')
     else:
@@ -233,12 +238,15 @@ def metrics(experiment, row):
   return ','.join(dict.fromkeys(kept)), lines
 
 
-def _reason(experiment, name, facts):
+def _reason(experiment, name, options, facts):
   """Why a metric can't be; None if it can."""
   need = _NEEDS.get(name)
   labels = facts.labels or bool(experiment.palette)
   if need == 'labels' and not labels:
     return 'as the test pictures have no label maps'
+  for domain in _COLOURS.get(name, ''):
+    if options[f'data.channels_{domain}'] not in (1, 3):
+      return f'as the pictures of {domain.upper()} are neither gray nor RGB'
   if need == 'pairs' and not facts.pairs:
     return 'as the test pictures have no true pairs'
   if name in _PRETRAINED and not experiment.pretrained:
@@ -251,7 +259,9 @@ def _reason(experiment, name, facts):
 def segmenter_job(experiment):
   """The job that trains a segmenter; None where it can't be or is given."""
   facts = experiment.facts(experiment.options)
+  channels = [experiment.options[f'data.channels_{d}'] for d in 'ab']
   wanted = 'fcn' in experiment.names() and facts.labels
+  wanted = wanted and set(channels) <= {1, 3}
   if experiment.segmenter or not wanted or not facts.train_labels:
     return None
   folder = experiment.workdir / 'segmenter'

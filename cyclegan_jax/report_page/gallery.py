@@ -73,6 +73,7 @@ def _direction(trained, data, direction, count):
   way = batches.Way(
     trained, direction, reconstruct, memory=batches.free_memory() // 2
   )
+  shows = [data.show[d] for d in _domains(direction, reconstruct, data)]
   rows, bad, sizes = [], [], set()
   for place in tqdm(
     places, desc=direction, unit='picture', leave=False, disable=None
@@ -85,16 +86,33 @@ def _direction(trained, data, direction, count):
     sizes.add(image.shape)
     tile = len(sizes) > _SIZES and direction in trained.method.generators
     (made,) = way._replace(tile=tile).run([image])
-    rows.append(_row(data, direction, place, [image, *made, *truth], most))
+    pictures = [image, *made, *truth]
+    rows.append(_row(data, direction, place, pictures, shows, most))
     if reconstruct:
       rows[-1]['l1'] = _l1(image, made[1])
   shown = _chosen(rows, count) if reconstruct else rows
   return {
     'name': direction,
-    'note': _note(len(shown), len(rows), total, reconstruct, bad, kind),
+    'note': _note(len(shown), len(rows), total, reconstruct, bad, kind)
+    + _note_of_channels(data, direction),
     'columns': columns,
     'rows': shown,
   }
+
+
+def _domains(direction, reconstruct, data):
+  """The domain of each column."""
+  there, back = direction.split('2')
+  return [there, back, *there * reconstruct, *back * data.source.paired]
+
+
+def _note_of_channels(data, direction):
+  """Tells which channels are shown, where gray or RGB does not go without."""
+  return ''.join(
+    f' {d.upper()}: {images.shown_as(data.channels[d], data.show[d])}.'
+    for d in direction.split('2')
+    if data.show[d] or data.channels[d] not in (1, 3)
+  )
 
 
 def _spread(items, count):
@@ -117,14 +135,14 @@ def _pictures(data, direction, place):
   return found
 
 
-def _row(data, direction, place, pictures, most):
+def _row(data, direction, place, pictures, shows, most):
   there = direction[0]
   row = {
     'name': pathlib.PurePath(data.source.test[there][place].name).name,
     'l1': None,
     'mark': None,
     'truth': None,
-    'pictures': [_embedded(x, most) for x in pictures],
+    'pictures': [_embedded(x, show, most) for x, show in zip(pictures, shows)],
   }
   fake, truth = pictures[1], pictures[-1]
   if data.source.paired and fake.shape == truth.shape:
@@ -135,8 +153,9 @@ def _row(data, direction, place, pictures, most):
   return row
 
 
-def _embedded(image, most):
-  pixels = np.ascontiguousarray(images.to_rgb(np.nan_to_num(image)))
+def _embedded(image, show, most):
+  pixels = images.to_rgb(np.nan_to_num(image), show)
+  pixels = np.ascontiguousarray(pixels)
   scale = math.sqrt(_PIXELS / most / (pixels.shape[0] * pixels.shape[1]))
   return embedded(Image.fromarray(pixels), scale) | {
     'size': f'{pixels.shape[1]} x {pixels.shape[0]}'

@@ -16,9 +16,9 @@ function table(heads, rows, rowClass = () => null) {
 
 function showTests(section, tests) {
   if (tests.note) return section.append(note(tests.note));
-  if (tests.heads.some((head) => ['L1', 'PSNR', 'SSIM'].includes(head))) {
+  if (tests.heads.some((head) => ['L1', 'PSNR', 'SSIM', 'Dice'].includes(head))) {
     section.append(note('Means over the true pairs, images in [-1, 1]. L1: ' +
-      'lower is better; PSNR, SSIM and pixel accuracy: higher.'));
+      'lower is better; PSNR, SSIM, Dice and pixel accuracy: higher.'));
   }
   if (tests.best) section.append(note(tests.best));
   section.append(

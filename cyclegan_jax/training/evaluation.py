@@ -15,13 +15,17 @@ from cyclegan_jax.metrics.test_set import truth
 def final_table(translate, data, directions):
   """The `table` of a training's end: L1, PSNR, SSIM, classes of the maps.
 
+  The classes of gray and RGB translations alone have colours.
+
   Args:
     translate: (images [b, h, w, c], direction) -> images.
     data: a `Dataset`, its test pictures true pairs.
     directions: of 'a2b' and 'b2a'.
   """
   there = truth(data)
-  names = ['l1', 'psnr', 'ssim'] + ['palette'] * (there.labels is not None)
+  names = ['l1', 'psnr', 'ssim']
+  if there.labels is not None and data.channels['b'] in (1, 3):
+    names.append('palette')
   chosen = registry.make(names, Needs(there.paired, colours=there.colours))
   return table(translate, there, directions, chosen, CANDIDATES[:4])
 

@@ -54,7 +54,7 @@ class Monitors:
 
     Args:
       step: the step they were made at.
-      rows: {direction: (inputs, outputs)}, lists of [h, w, 1 or 3] in [-1, 1].
+      rows: {direction: (inputs, outputs)}, lists of [h, w, c] in [-1, 1].
     """
     if step < _FIRST_STEP:
       return
@@ -88,8 +88,8 @@ def _won_line(step, domain, real, fake):
 
 
 def _gray(image):
-  """[h, w, 1 or 3] -> [h, w] in the same range."""
-  return (luminance(image) if image.shape[-1] == 3 else image)[..., 0]
+  """[h, w, c] -> [h, w] in the same range."""
+  return luminance(image)[..., 0]
 
 
 def correlation(x, y):

@@ -1,25 +1,31 @@
 """Sample grids: what the networks make of fixed test pictures."""
 
+from types import MappingProxyType
+
 import jax
 import numpy as np
 
 from cyclegan_jax.common import images
 from cyclegan_jax.common.directions import opposite
 
+_ALL_ALIKE = MappingProxyType({'a': None, 'b': None})
+
 
 class Sampler:
   """Draws a row a pair of pictures: a | a2b | a2b2a | identity | b | ..."""
 
-  def __init__(self, method, inputs):
+  def __init__(self, method, inputs, show=_ALL_ALIKE):
     """Takes the pictures to show in every grid.
 
     Args:
       method: a `Method`; columns of directions it lacks are left out.
       inputs: {'a': [image], 'b': [image]}, float [h, w, c] in [-1, 1].
+      show: {'a', 'b'}: the channels to show, as `images.shown` takes them.
     """
     self._directions = method.directions
     self._translate = jax.jit(method.translate, static_argnums=2)
     self._inputs = inputs
+    self._show = show
 
   def translate(self, params, image, direction):
     """One image [h, w, c]; compiled once for each size and direction."""
@@ -59,7 +65,21 @@ class Sampler:
 
   def grid(self, pictures):
     """What `start` gave, on the host, as a uint8 picture [height, width, 3]."""
-    return images.grid([sum(row, []) for row in zip(*pictures.values())])
+    shown = [
+      [self._shown(there, row) for row in rows]
+      for there, rows in pictures.items()
+    ]
+    return images.grid([sum(row, []) for row in zip(*shown)])
+
+  def _shown(self, there, row):
+    """Images of a row of a direction, as they are shown."""
+    this, other = there.split('2')
+    # The identity is of the domain of its input.
+    domains = (this, other, this, this)
+    return [
+      images.shown(image, self._show[domain])
+      for image, domain in zip(row, domains)
+    ]
 
   def pairs(self, pictures):
     """The same as {direction: (inputs, translations)}."""

@@ -45,7 +45,9 @@ def train(run, workdir, *, stop_at=None, say=print):
   share = (jax.process_index() * local, local)
   state = _initial_state(run, mesh, work, say)
   sampler = Sampler(
-    run.method, {d: run.data.test_images(d, run.log.samples) for d in 'ab'}
+    run.method,
+    {d: run.data.test_images(d, run.log.samples) for d in 'ab'},
+    run.data.show,
   )
   checkpoints = Checkpoints(work.checkpoints, run.log.keep, run.log.keep_every)
   with contextlib.closing(checkpoints):

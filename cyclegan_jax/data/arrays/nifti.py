@@ -1,0 +1,213 @@
+"""NIfTI volumes, .nii and .nii.gz: slices of one or more channels.
+
+Stored are values [x, y, z], [x, y, z, channels] or [x, y, z, 1, channels], or a
+picture [x, y]. A slice [i, j] becomes a picture by a quarter turn: its columns
+are i, and its rows are j from the last to the first.
+"""
+
+import gzip
+import math
+import os
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Num
+
+from cyclegan_jax.common import files
+from cyclegan_jax.data.arrays import base, volumes
+from cyclegan_jax.data.picture import Cut
+
+_GZIP = b'\x1f\x8b'
+_RATIO = 1032  # the most that deflate saves
+_HEADER_SIZES = 348, 540  # of NIfTI-1 and NIfTI-2, in bytes
+_MAX_BYTES = 2**33  # of a volume that has to be decompressed
+_VOLUME = 3  # axes
+_RGB = {('R', 'G', 'B'): 3, ('R', 'G', 'B', 'A'): 4}
+_volumes = volumes.Volumes()
+
+
+class _Stored(NamedTuple):
+  """Header: of the file's values, with `shape` [x, y(, z(, channels))]."""
+
+  shape: tuple[int, ...]
+  dtype: np.dtype  # in the file's byte order
+  offset: int
+  slope: float | None
+  inter: float | None
+  packed: int  # bytes of a value of colours, or 0
+
+  @property
+  def nbytes(self):
+    return math.prod(self.shape) * self.dtype.itemsize
+
+  @property
+  def is_scaled(self):
+    return self.slope is not None and (self.slope, self.inter) != (1.0, 0.0)
+
+
+def facts(data: base.Data, cut: Cut) -> base.Facts:
+  """Facts of a volume's slices; see `base.ArrayFormat`.
+
+  Raises:
+    ValueError: it is no NIfTI file with such values, or too large.
+  """
+  with base.opened(data) as file:
+    stored, _ = _header(file)
+  return _facts(stored, cut)
+
+
+def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
+  """Values of a slice, scaled as the header says; see `base.ArrayFormat`.
+
+  Of a .nii file the slice alone is read; a .nii.gz file is decompressed once
+  and kept as long as there is room.
+
+  Raises:
+    ValueError: as `facts`; or a volume without `cut.index`.
+  """
+  with base.opened(data) as file:
+    stored, is_compressed = _header(file)
+    told = _facts(stored, cut)
+    where = [slice(None)] * len(stored.shape)
+    if told.slices is not None:
+      where[cut.axis] = base.pick(cut, told.slices, 'slices of a volume')
+    if is_compressed:
+      # One of a bucket was just fetched, and is not asked for its time again.
+      key = _key(data)
+      whole = _volumes.get(key, lambda: _decompressed(file, stored))
+      plane = whole[tuple(where)]
+    else:
+      plane = _sliced(file, stored, where)
+  if stored.packed:
+    plane = plane.view(np.uint8).reshape(*plane.shape, stored.packed)
+  elif stored.is_scaled:
+    plane = plane * np.float64(stored.slope) + np.float64(stored.inter)
+  if plane.ndim == 2:
+    plane = plane[..., None]
+  return np.ascontiguousarray(to_picture(plane), told.dtype)
+
+
+def to_picture(
+  plane: Num[np.ndarray, 'i j *channels'],
+) -> Num[np.ndarray, 'height width *channels']:
+  """Picture of a slice as it is stored; a view."""
+  return np.rot90(plane)
+
+
+def from_picture(
+  picture: Num[np.ndarray, 'height width *channels'],
+) -> Num[np.ndarray, 'i j *channels']:
+  """Slice, as it is stored, of a picture: the inverse of `to_picture`."""
+  return np.rot90(picture, -1)
+
+
+def _facts(stored, cut):
+  shape = stored.shape
+  is_volume = len(shape) >= _VOLUME
+  sides = list(shape[:_VOLUME])
+  slices = sides.pop(cut.axis) if is_volume else None
+  channels = stored.packed or math.prod(shape[_VOLUME:])
+  base.check(*sides, channels)
+  if stored.packed:
+    dtype = np.dtype(np.uint8)
+  elif stored.is_scaled:
+    dtype = np.dtype(np.float32)
+  else:
+    dtype = base.number_type(stored.dtype)
+  return base.Facts(
+    tuple(sides), channels, dtype, slices, colour=stored.packed == 3
+  )
+
+
+def _header(file):
+  """(`_Stored`, whether the file is compressed); no value is read."""
+  size = file.seek(0, os.SEEK_END)
+  file.seek(0)
+  is_compressed = file.read(len(_GZIP)) == _GZIP
+  file.seek(0)
+  if is_compressed:
+    with gzip.open(file) as stream:
+      start = stream.read(max(_HEADER_SIZES))
+    size *= _RATIO
+  else:
+    start = file.read(max(_HEADER_SIZES))
+  stored = _parsed(start)
+  if stored.offset + stored.nbytes > size:
+    raise ValueError('it is cut off')
+  if is_compressed and stored.nbytes > _MAX_BYTES:
+    raise ValueError(
+      f'a compressed volume may have {_MAX_BYTES:,} bytes: save it as .nii'
+    )
+  return stored, is_compressed
+
+
+def _parsed(start):
+  import nibabel as nib
+
+  length = {int.from_bytes(start[:4], x) for x in ('little', 'big')}
+  if 348 in length:
+    kind, magic, size = nib.Nifti1Header, b'n+1', 348
+  elif 540 in length:
+    kind, magic, size = nib.Nifti2Header, b'n+2', 540
+  else:
+    raise ValueError('it is no NIfTI file')
+  header = kind(start[:size], check=False)
+  if not bytes(header['magic']).startswith(magic):
+    raise ValueError('it is no NIfTI file in one part')
+  shape = tuple(int(x) for x in header.get_data_shape())
+  dtype = header.get_data_dtype()
+  packed = _RGB.get(dtype.names or (), 0)
+  if not packed:
+    base.number_type(dtype)
+  slope, inter = header.get_slope_inter()
+  return _Stored(
+    _shortened(shape, packed),
+    dtype,
+    max(0, int(header.get_data_offset())),
+    slope,
+    inter,
+    packed,
+  )
+
+
+def _shortened(shape, packed):
+  """The shape with channels as the fourth axis, if any."""
+  longer = [x for x in shape[_VOLUME:] if x != 1]
+  if len(shape) < 2 or len(longer) > 1 or (packed and longer):
+    raise ValueError(
+      f'values of shape {shape} are no volume: save [x, y, z] or [x, y, z, '
+      'channels]'
+    )
+  return (*shape[:_VOLUME], *longer)
+
+
+def _sliced(file, stored, where):
+  from nibabel import fileslice
+
+  return fileslice.fileslice(
+    file, tuple(where), stored.shape, stored.dtype, stored.offset, order='F'
+  )
+
+
+def _decompressed(file, stored):
+  """All values of a .nii.gz file, in the file's own type."""
+  values = np.empty(stored.nbytes, np.uint8)
+  view, place = memoryview(values), 0
+  file.seek(0)
+  with gzip.open(file) as stream:
+    stream.seek(stored.offset)
+    while place < stored.nbytes and (n := stream.readinto(view[place:])):
+      place += n
+    if place < stored.nbytes:
+      raise ValueError('it is cut off')
+    stream.read(1)  # at the end the checksum is compared
+  return values.view(stored.dtype).reshape(stored.shape, order='F')
+
+
+def _key(data):
+  if isinstance(data, bytes):
+    return len(data), hash(data)
+  told = data.stat()
+  if files.remote(data):
+    return str(data), told.mtime, told.length
+  return str(data), told.st_mtime_ns, told.st_size

@@ -1,0 +1,55 @@
+"""Decompressed volumes, kept while their slices are read one by one."""
+
+import collections
+import threading
+from collections.abc import Callable, Hashable
+
+import numpy as np
+from jaxtyping import Num
+
+LIMIT = 2**30  # bytes
+
+
+class Volumes:
+  """The volumes used last; threads may share it.
+
+  Args:
+    limit: bytes of all volumes; one that alone is larger is kept by itself.
+  """
+
+  def __init__(self, limit: int = LIMIT):
+    self._limit = limit
+    self._lock = threading.Lock()
+    self._held = collections.OrderedDict()
+    self._making = {}
+
+  def get(
+    self, key: Hashable, make: Callable[[], Num[np.ndarray, '...']]
+  ) -> Num[np.ndarray, '...']:
+    """Returns the volume of a key; it is made if it is not held.
+
+    A second thread that asks for a volume waits for the first one's.
+    """
+    with self._lock:
+      making = self._making.setdefault(key, threading.Lock())
+    with making:
+      with self._lock:
+        if key in self._held:
+          self._held.move_to_end(key)
+          self._making.pop(key, None)
+          return self._held[key]
+      try:
+        volume = make()
+        with self._lock:
+          self._held[key] = volume
+          self._shrink()
+      finally:
+        with self._lock:
+          self._making.pop(key, None)
+      return volume
+
+  def _shrink(self):
+    size = sum(x.nbytes for x in self._held.values())
+    while size > self._limit and len(self._held) > 1:
+      _, oldest = self._held.popitem(last=False)
+      size -= oldest.nbytes
