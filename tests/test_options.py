@@ -7,9 +7,10 @@ import pytest
 import tiny
 
 from cyclegan_jax import nets
-from cyclegan_jax.data import sources
+from cyclegan_jax.data import sources, volumes
 from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.data.preprocess import Preprocess
+from cyclegan_jax.data.values import parse
 from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.methods.base import Choices
 from cyclegan_jax.methods.contrast import Contrast
@@ -31,6 +32,8 @@ def names():
     network = getattr(make, 'func', make)
     yield from (field.name for field in dataclasses.fields(network))
   for function in (
+    parse,
+    volumes.expanded,
     nets.constructor,
     optim.optimizer,
     optim.schedule,

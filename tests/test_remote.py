@@ -30,7 +30,7 @@ from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.data import builtin, decode, folders, sources
-from cyclegan_jax.inference import picture_files, saved
+from cyclegan_jax.inference import inputs, saved
 from cyclegan_jax.metrics import labels, segmenter_model
 from cyclegan_jax.training import evaluation, trainer, workdir
 from cyclegan_jax.training.log import Log
@@ -171,13 +171,13 @@ def test_pictures_to_translate(bucket, pictures):
   root, output = bucket / 'to_translate', bucket / 'translated'
   upload(pictures / 'testA', root / 'x')
   for source in (root, f'{root}/x/*.png'):
-    jobs = picture_files.find(str(source), output, 'png')
+    jobs = inputs.find(str(source), output, 'png')
     assert [job.picture.name for job in jobs] == [
       f'{root}/x/{i}.png' for i in range(2)
     ]
   assert jobs[0].output == output / '0.png'
   with pytest.raises(UserError, match='is the folder of the pictures'):
-    picture_files.find(str(root), root, 'png')
+    inputs.find(str(root), root, 'png')
 
 
 def test_leftovers_in_a_bucket_are_no_pictures(bucket, pictures, tmp_path):
@@ -189,7 +189,7 @@ def test_leftovers_in_a_bucket_are_no_pictures(bucket, pictures, tmp_path):
   search = folders.Search()
   assert [p.name for p in search.pictures(root)] == [f'{root}/1.png']
   assert search.left_out == [(root / 'x' / 'notes.txt', '.txt')]
-  (job,) = picture_files.find(f'{root}/*.png', bucket / 'translated', 'png')
+  (job,) = inputs.find(f'{root}/*.png', bucket / 'translated', 'png')
   assert job.picture.name == f'{root}/1.png'
 
 

@@ -73,6 +73,16 @@ def test_integers_have_the_range_of_their_type(dtype):
   np.testing.assert_allclose(levels, [[0], [255]])
 
 
+def test_masks_come_back():
+  mask = np.array([[True], [False]])
+  back = Values(1, dtype='bool').of_image(
+    image(Values(1).levels(mask, mask.dtype))
+  )
+  np.testing.assert_array_equal(back, mask)
+  soft = Values(1, dtype='bool').of_image(np.array([[-0.1], [0.1]]))
+  assert soft.tolist() == [[False], [True]]
+
+
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16', 'float32'])
 def test_values_come_back(dtype):
   values = Values(1, (-100,), (30000,), dtype)

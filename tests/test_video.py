@@ -316,7 +316,7 @@ def test_gray_models_take_luminance(tmp_path):
   ],
 )
 def test_models_of_other_values_take_no_videos(values, words, way, tmp_path):
-  source = videos.record(tmp_path / '1.mp4', frames=videos.frames_at(EVEN))
+  source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
   way.model.values['a'] = values
   with pytest.raises(UserError, match=f'1.mp4: .*{words}'):
     translated(way, source)

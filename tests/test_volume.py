@@ -12,7 +12,9 @@ import pytest
 
 from cyclegan_jax.common import disk
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.inference import array_files, volume
+from cyclegan_jax.data import arrays
+from cyclegan_jax.data.picture import Cut
+from cyclegan_jax.inference import volume
 
 nibabel = pytest.importorskip('nibabel')
 
@@ -106,6 +108,31 @@ def test_slices_in_any_order_are_the_volume(ending, axis, channels, tmp_path):
   assert [x.name for x in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('axis', [0, 1, 2])
+@pytest.mark.parametrize('ending', ['.nii', '.nii.gz'])
+def test_pictures_are_read_as_they_were_put(ending, axis, channels, tmp_path):
+  like = like_of(tmp_path / f'like{ending}')
+  path = tmp_path / f'a{ending}'
+  made = volume.Volume(path, like.read_bytes(), channels, np.float32, axis)
+  size = tuple(n for i, n in enumerate(SHAPE) if i != axis)[::-1]
+  random = np.random.default_rng(0)
+  pictures = random.random((SHAPE[axis], *size, channels), np.float32)
+  for i, picture in enumerate(pictures):
+    made.put(i, picture)
+  made.close()
+  known = arrays.find(path.name)
+  for i, picture in enumerate(pictures):
+    np.testing.assert_array_equal(known.read(path, Cut(axis, i)), picture)
+
+
+def test_a_name_does_not_say_whether_a_volume_is_compressed(tmp_path):
+  like = like_of(tmp_path / 'like.nii.gz').rename(tmp_path / 'like.nii')
+  made = volume.Volume(tmp_path / 'a.nii', like, 1, np.int16)
+  made.close()
+  assert nibabel.load(tmp_path / 'a.nii').shape == SHAPE
+
+
 def test_rows_go_down_the_second_axis(tmp_path):
   """By hand: the first row of a picture is the end of y, from low x on."""
   like = like_of(tmp_path / 'like.nii')
@@ -121,10 +148,10 @@ def test_rows_go_down_the_second_axis(tmp_path):
 
 @pytest.mark.parametrize('dtype', TYPES)
 def test_the_type_is_kept_and_nothing_is_scaled(dtype, tmp_path):
-  like = like_of(tmp_path / 'like.nii.gz')
   path = tmp_path / 'a.nii'
   values = values_of(dtype)
-  made = volume.Volume(path, like, 1, dtype)
+  scaled = header_of(version=1, endianness='<', times=1)
+  made = volume.Volume(path, scaled, 1, dtype)
   put_all(made, values, 2)
   made.close()
   image, found = read(path)
@@ -355,8 +382,8 @@ def test_no_room_for_a_slice(tmp_path, monkeypatch):
 
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
-  monkeypatch.setattr(array_files.importlib.util, 'find_spec', lambda _: None)
-  with pytest.raises(UserError, match=r"install 'cyclegan_jax\[medical\]'"):
+  monkeypatch.setattr(arrays, '_installed', lambda _: False)
+  with pytest.raises(UserError, match=r"after: pip install .*\[medical\]'"):
     volume.Volume(tmp_path / 'a.nii', tmp_path / 'b.nii', 1, np.int16)
 
 

@@ -85,9 +85,10 @@ def _installed(module):
     return False
 
 
-def remote(path: str | os.PathLike[str]) -> bool:
-  """Whether a path is in a bucket."""
-  return os.fspath(path).startswith(_BUCKET)
+def remote(path: object) -> bool:
+  """Returns True for a path in a bucket, and for what only fetches bytes."""
+  is_path = isinstance(path, str | os.PathLike)
+  return not is_path or os.fspath(path).startswith(_BUCKET)
 
 
 def absolute(path: Path) -> Path:

@@ -83,17 +83,17 @@ def shown(
   Returns:
     [..., 3] in [-1, 1]; the image itself if nothing is to be changed.
   """
-  image = np.asarray(image)
+  array: np.ndarray = np.asarray(image)
   if channels:
-    image = image[..., [channel - 1 for channel in channels]]
-  elif image.shape[-1] == 2:
-    blue = np.full_like(image[..., :1], -1)
-    return np.concatenate([image, blue], axis=-1)
-  elif image.shape[-1] > 3:
-    return image[..., :3]
-  if image.shape[-1] == 3:
-    return image
-  return np.broadcast_to(image, (*image.shape[:-1], 3))
+    array = array[..., [channel - 1 for channel in channels]]
+  elif array.shape[-1] == 2:
+    blue = np.full_like(array[..., :1], -1)
+    return np.concatenate([array, blue], axis=-1)
+  elif array.shape[-1] > 3:
+    return array[..., :3]
+  if array.shape[-1] == 3:
+    return array
+  return np.broadcast_to(array, (*array.shape[:-1], 3))
 
 
 def show_channels(

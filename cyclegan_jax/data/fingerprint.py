@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.source import Source
 
@@ -128,7 +129,7 @@ def entries_of(
 
 def name_of(picture: Picture, root: files.Path | None) -> str:
   """The path below the data set's folder, or what the picture is called."""
-  if root is None or isinstance(picture.data, bytes):
+  if root is None or not isinstance(picture.data, os.PathLike):
     return picture.name
   path = os.fspath(picture.data).removeprefix(f'{root}/')
   return path + picture.cut.text
@@ -151,7 +152,7 @@ def _sum(data, share):
     if not isinstance(data, bytes) and not files.remote(data):
       return _sum_of_file(data, share)
     content = data if isinstance(data, bytes) else data.read_bytes()
-  except OSError:
+  except (OSError, UserError):
     return None, None
   parts = _parts(len(content), share)
   return len(content), _crc(content[a:b] for a, b in parts)

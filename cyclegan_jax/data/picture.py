@@ -6,6 +6,7 @@ from PIL import Image
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.data.fetched import Fetched
 
 MIN_SIDE = 8
 # 89 million; Pillow itself stops at twice.
@@ -39,14 +40,14 @@ class Picture(NamedTuple):
 
   Attributes:
     name: what errors, samples and test tables call it.
-    data: its file, or its encoded bytes.
+    data: its file, its encoded bytes, or what fetches these.
     half: None for the whole picture; 0 or 1 for the left or right half of a
       side-by-side pair.
     cut: the part of a file of arrays; the default for other files.
   """
 
   name: str
-  data: files.Path | bytes
+  data: files.Path | bytes | Fetched
   half: int | None = None
   cut: Cut = Cut()
 

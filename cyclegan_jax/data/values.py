@@ -112,6 +112,8 @@ class Values(NamedTuple):
     kind = np.dtype(dtype or self.dtype or np.uint8)
     low, high = (x.astype(np.float64) for x in self.range_of(kind))
     array = low + (np.asarray(image, np.float64) + 1) * ((high - low) / 2)
+    if np.issubdtype(kind, np.bool_):
+      return array > 0.5
     if not np.issubdtype(kind, np.integer):
       return array.astype(kind)
     info = np.iinfo(kind)

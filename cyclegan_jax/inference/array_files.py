@@ -54,9 +54,10 @@ def write_tiff(path, array, like=None):
     path: the file.
     array: [height, width, channels] of integers or floats.
     like: a TIFF file, or its contents, whose resolution is kept; or None.
-      Georeferences and the metadata of GDAL are kept too where they fit: the grid for an equal height
-      and width that were stored upright, metadata for an equal number of
-      channels, and the value that means "no data" for a type that has it.
+      Georeferences and the metadata of GDAL are kept too where they fit: the
+      grid for an equal height and width that were stored upright, metadata for
+      an equal number of channels, and the value that means "no data" for a type
+      that has it.
 
   Raises:
     UserError: tifffile is not installed, or the file can't be written.
@@ -81,7 +82,7 @@ def write_tiff(path, array, like=None):
 
 def has_tifffile():
   """Returns True if `write_tiff` has what it needs."""
-  return importlib.util.find_spec('tifffile') is not None
+  return not arrays.missing(arrays.find('.tif'))
 
 
 def write_png(path, array):
@@ -94,7 +95,7 @@ def write_png(path, array):
   Raises:
     UserError: imagecodecs is not installed, or the file can't be written.
   """
-  imagecodecs = library(path, 'imagecodecs', 'scientific')
+  imagecodecs = library(path, '.png')
   files.write(path, bytes(imagecodecs.png_encode(array)))
 
 

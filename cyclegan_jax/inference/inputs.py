@@ -169,9 +169,9 @@ def series(paths):
 
 
 def _position(path):
-  from cyclegan_jax.data.arrays import dicom
+  from cyclegan_jax.data.arrays import dicom_series
 
-  return dicom.position(path)
+  return dicom_series.position(path)
 
 
 def _cut_up(paths, root, made, cut):

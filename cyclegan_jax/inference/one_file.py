@@ -7,6 +7,7 @@ import zlib
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import decode, formats
+from cyclegan_jax.data.picture import named
 from cyclegan_jax.inference import inputs, names, picture_files, video
 
 _CHUNK = 2**20
@@ -33,10 +34,10 @@ def find(source, output, form='', both=False):
     files.place(output),
     formats.ending_of(pathlib.PurePath(output).name),
   )
-  named = ending in decode.EXTENSIONS or ending in video.EXTENSIONS
+  is_named = ending in decode.EXTENSIONS or ending in video.EXTENSIONS
   if output.endswith('/') or path.is_dir():
     return None
-  if not named:
+  if not is_named:
     if path.is_file():
       raise UserError(
         f'--output={output} is a file: give a folder, or for one picture a '

@@ -60,20 +60,30 @@ def _writer(way, job, path, domain, facts, count):
     return values.of_image(image, dtype)
 
   if inputs.is_dicom(job.picture.data):
-    from cyclegan_jax.data.arrays import dicom
-
-    affine = dicom.geometry(list(job.parts) or [job.picture.data])
     shape = (*facts.size, count)
+    affine = _affine(job)
     made = Volume.of_series(path, affine, shape, values.channels, dtype)
   else:
-    made = Volume(
-      path,
-      job.picture.data,
-      values.channels,
-      dtype,
-      job.picture.cut.axis,
-    )
+    axis = job.picture.cut.axis
+    made = Volume(path, job.picture.data, values.channels, dtype, axis)
   return made, typed
+
+
+def _affine(job):
+  """The affine of a series.
+
+  Raises:
+    UserError: its files do not tell where they lie.
+  """
+  from cyclegan_jax.data.arrays import dicom_series
+
+  try:
+    return dicom_series.geometry(job.parts)
+  except Exception as e:  # pydicom raises all kinds
+    raise UserError(
+      f'{job.picture.name}: no NIfTI volume can be made of it ({e}): choose '
+      '--format=tiff or npy'
+    ) from e
 
 
 def _translate(way, job, cuts, writers, size):

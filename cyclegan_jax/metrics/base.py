@@ -45,7 +45,14 @@ class Metric(NamedTuple):
   of_shown: bool = False
 
   def of_images(self, images: Images, show: tuple[int, ...] | None) -> Any:
-    """The features of images, or with `of_shown` of the channels to show."""
+    """The features of images, or with `of_shown` of the channels to show.
+
+    Args:
+      images: [b, h, w, c] in [-1, 1].
+      show: the channels to show, as `images.shown` takes them.
+    """
+    if self.features is None:
+      raise ValueError(f'{self.name} takes features that are given')
     # Networks repeat gray themselves.
     if self.of_shown and (show or images.shape[-1] not in (1, 3)):
       images = shown(images, show)

@@ -5,7 +5,7 @@ the stored one where these change nothing, else int16 or int32 if all values
 that the stored bits can have become whole numbers that fit, else float32.
 """
 
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Num
@@ -105,22 +105,21 @@ def _decoded(file: BinaryIO, header: dicom_header.Header, index: int):
     )
   if header.syntax.is_encapsulated:
     _check_frame(file, header, index)
+  options: dict[str, Any] = {
+    'rows': header.rows,
+    'columns': header.columns,
+    'samples_per_pixel': header.samples,
+    'photometric_interpretation': header.colours,
+    'planar_configuration': header.planar,
+    'number_of_frames': header.frames,
+    'bits_allocated': header.allocated,
+    'bits_stored': header.stored,
+    'pixel_representation': header.signed,
+    'pixel_keyword': header.keyword,
+    'pixel_vr': header.kind,
+  }
   try:
-    array, _ = decoder.as_array(
-      file,
-      index=index,
-      rows=header.rows,
-      columns=header.columns,
-      samples_per_pixel=header.samples,
-      photometric_interpretation=header.colours,
-      planar_configuration=header.planar,
-      number_of_frames=header.frames,
-      bits_allocated=header.allocated,
-      bits_stored=header.stored,
-      pixel_representation=header.signed,
-      pixel_keyword=header.keyword,
-      pixel_vr=header.kind,
-    )
+    array, _ = decoder.as_array(file, index=index, **options)
   except RuntimeError:  # one line per package that was tried
     raise ValueError(
       f'no installed package can read its {header.syntax.name} data'

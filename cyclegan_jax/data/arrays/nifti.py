@@ -6,9 +6,10 @@ are i, and its rows are j from the last to the first.
 """
 
 import gzip
+import io
 import math
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Num
@@ -21,6 +22,7 @@ _GZIP = b'\x1f\x8b'
 _RATIO = 1032  # the most that deflate saves
 _HEADER_SIZES = 348, 540  # of NIfTI-1 and NIfTI-2, in bytes
 _MAX_BYTES = 2**33  # of a volume that has to be decompressed
+_MAX_OFFSET = 2**26  # bytes before the values
 _VOLUME = 3  # axes
 _RGB = {('R', 'G', 'B'): 3, ('R', 'G', 'B', 'A'): 4}
 _volumes = volumes.Volumes()
@@ -51,7 +53,7 @@ def facts(data: base.Data, cut: Cut) -> base.Facts:
   Raises:
     ValueError: it is no NIfTI file with such values, or too large.
   """
-  with base.opened(data) as file:
+  with _opened(data, _key(data)) as file:
     stored, _ = _header(file)
   return _facts(stored, cut)
 
@@ -65,26 +67,25 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
   Raises:
     ValueError: as `facts`; or a volume without `cut.index`.
   """
-  with base.opened(data) as file:
+  key = _key(data)
+  with _opened(data, key) as file:
     stored, is_compressed = _header(file)
     told = _facts(stored, cut)
-    where = [slice(None)] * len(stored.shape)
+    where: list[Any] = [slice(None)] * len(stored.shape)
     if told.slices is not None:
       where[cut.axis] = base.pick(cut, told.slices, 'slices of a volume')
     if is_compressed:
-      # One of a bucket was just fetched, and is not asked for its time again.
-      key = _key(data)
       whole = _volumes.get(key, lambda: _decompressed(file, stored))
       plane = whole[tuple(where)]
     else:
       plane = _sliced(file, stored, where)
   if stored.packed:
-    plane = plane.view(np.uint8).reshape(*plane.shape, stored.packed)
+    plane = np.ascontiguousarray(plane)[..., None].view(np.uint8)
   elif stored.is_scaled:
     plane = plane * np.float64(stored.slope) + np.float64(stored.inter)
   if plane.ndim == 2:
     plane = plane[..., None]
-  return np.ascontiguousarray(to_picture(plane), told.dtype)
+  return np.array(to_picture(plane), told.dtype, order='C')
 
 
 def to_picture(
@@ -132,7 +133,7 @@ def _header(file):
   else:
     start = file.read(max(_HEADER_SIZES))
   stored = _parsed(start)
-  if stored.offset + stored.nbytes > size:
+  if stored.offset > _MAX_OFFSET or stored.offset + stored.nbytes > size:
     raise ValueError('it is cut off')
   if is_compressed and stored.nbytes > _MAX_BYTES:
     raise ValueError(
@@ -204,7 +205,18 @@ def _decompressed(file, stored):
   return values.view(stored.dtype).reshape(stored.shape, order='F')
 
 
+def _opened(data, key):
+  """Opens a file; a remote one is fetched once for all of its slices."""
+  if isinstance(data, bytes) or not files.remote(data):
+    return base.opened(data)
+  fetched = _volumes.get(
+    ('file', *key), lambda: np.frombuffer(data.read_bytes(), np.uint8)
+  )
+  return io.BytesIO(fetched)
+
+
 def _key(data):
+  """Key of a file as it is now."""
   if isinstance(data, bytes):
     return len(data), hash(data)
   told = data.stat()

@@ -92,8 +92,11 @@ def _header(stream, size):
   shape, is_fortran, dtype = _READERS[version](stream)
   base.number_type(dtype)
   _picture_shape(shape)
-  if stream.tell() + math.prod(shape) * dtype.itemsize > size:
-    raise ValueError('it is cut off')
+  end = stream.tell() + math.prod(shape) * dtype.itemsize
+  if end != size:
+    raise ValueError(
+      'it is cut off' if end > size else 'it holds more than one array'
+    )
   return shape, is_fortran, dtype
 
 

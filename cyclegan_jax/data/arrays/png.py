@@ -1,5 +1,6 @@
 """PNGs of 16 bits: Pillow gives 8 of them for colours."""
 
+import os
 import struct
 
 import numpy as np
@@ -13,6 +14,7 @@ _HEADER = struct.Struct('>IIBB')  # width, height, bits, kind of colour
 _BITS = 16
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _RGB = 2
+_RATIO = 1032  # the most that deflate saves
 
 
 def facts(data: base.Data, cut: Cut) -> base.Facts:
@@ -23,12 +25,15 @@ def facts(data: base.Data, cut: Cut) -> base.Facts:
   """
   with base.opened(data) as file:
     start = file.read(len(_START) + _HEADER.size)
+    size = file.seek(0, os.SEEK_END)
   if not start.startswith(_START) or len(start) < len(_START) + _HEADER.size:
     raise ValueError('it is no PNG')
   width, height, bits, kind = _HEADER.unpack_from(start, len(_START))
   if bits != _BITS or kind not in _CHANNELS:
     raise ValueError(f'it is no PNG of 16 bits, but of {bits}')
   base.check(width, height, _CHANNELS[kind])
+  if width * height * _CHANNELS[kind] * _BITS // 8 > size * _RATIO:
+    raise ValueError('it is cut off')
   return base.Facts(
     (width, height), _CHANNELS[kind], np.dtype(np.uint16), colour=kind == _RGB
   )

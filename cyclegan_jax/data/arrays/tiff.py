@@ -64,12 +64,11 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
       pages = _all_pages(tif)
       _joined(pages)
       return np.concatenate([tiff_page.read(x) for x in pages], axis=-1)
-    places = _places(tif)
     if cut.pages == 'slices':
-      places = list(places)
+      places = list(_places(tif))
       place = places[base.pick(cut, len(places), 'pages')]
     else:
-      place = next(places)
+      place = next(_places(tif))
     return tiff_page.read(_page(tif, place))
 
 
@@ -108,7 +107,10 @@ def _all_pages(tif):
 def _page(tif, place):
   import tifffile
 
-  first = tif.pages.first
+  try:
+    first = tif.pages.first
+  except IndexError:
+    raise ValueError('it has no pages') from None
   if place == first.offset:
     return first
   tif.filehandle.seek(place)

@@ -17,7 +17,7 @@ class Volumes:
     limit: bytes of all volumes; one that alone is larger is kept by itself.
   """
 
-  def __init__(self, limit: int = LIMIT):
+  def __init__(self, limit: int = LIMIT) -> None:
     self._limit = limit
     self._lock = threading.Lock()
     self._held = collections.OrderedDict()
