@@ -136,7 +136,7 @@ def test_files_in_buckets():
   for data in (nii(array), gzip.compress(nii(array))):
     file = Remote(data)
     for i in range(7):
-      found = read('a.nii', file, Cut(index=i))[..., 0]
+      found = read('a.nii', file, Cut(number=i))[..., 0]
       assert np.array_equal(found, np.rot90(array[..., i]))
     assert file.fetched == 1
 
@@ -245,9 +245,9 @@ def test_pages_of_a_tiff():
   )
   assert tiff.facts(data, Cut(pages='slices')).slices == 4
   for i, array in enumerate(every):
-    cut = Cut(pages='slices', index=i)
+    cut = Cut(pages='slices', number=i)
     assert np.array_equal(read('a.tif', data, cut)[..., 0], array)
-  refuse('no slice 4', 'a.tif', data, Cut(pages='slices', index=4))
+  refuse('no slice 4', 'a.tif', data, Cut(pages='slices', number=4))
   with pytest.raises(ValueError, match='4 pages'):
     tiff.read(data, Cut(pages='slices'))
 
@@ -255,7 +255,7 @@ def test_pages_of_a_tiff():
 def test_pages_that_differ_are_no_channels():
   every, data = pages((9, 8), (8, 9))
   refuse('differ', 'a.tif', data, Cut(pages='channels'))
-  cut = Cut(pages='slices', index=1)
+  cut = Cut(pages='slices', number=1)
   assert np.array_equal(read('a.tif', data, cut)[..., 0], every[1])
 
 
@@ -407,12 +407,12 @@ def test_a_nifti_of_colours():
 def test_a_volumes_scale_is_applied():
   array = values((9, 10, 4), 'i2')
   for data in (nii(array, 0.5, 10), gzip.compress(nii(array, 0.5, 10))):
-    found = read('a.nii', data, Cut(index=1))
+    found = read('a.nii', data, Cut(number=1))
     assert found.dtype == np.float32
     assert np.array_equal(
       found[..., 0], np.rot90(array[..., 1]) * np.float32(0.5) + 10
     )
-  assert read('a.nii', nii(array, 1, 0), Cut(index=1)).dtype == np.int16
+  assert read('a.nii', nii(array, 1, 0), Cut(number=1)).dtype == np.int16
 
 
 def test_volumes_that_are_not_read():
@@ -420,20 +420,20 @@ def test_volumes_that_are_not_read():
   with pytest.raises(ValueError, match='4 slices'):
     nifti.read(nii(array), Cut())
   with pytest.raises(ValueError, match='no slice 4'):
-    nifti.read(nii(array), Cut(index=4))
+    nifti.read(nii(array), Cut(number=4))
   refuse('shape', 'a.nii', nii(values((9, 10, 4, 2, 3), 'i2')))
   refuse('complex', 'a.nii', nii(np.zeros((4, 4, 4), np.complex64)))
   refuse('no NIfTI', 'a.nii', bytes(999))
   refuse('cut off', 'a.nii', nii(array)[:-1])
   with pytest.raises(ValueError, match='cut off'):
-    nifti.read(gzip.compress(nii(array)[:-1]), Cut(index=0))
+    nifti.read(gzip.compress(nii(array)[:-1]), Cut(number=0))
 
 
 def test_a_damaged_volume_is_noticed():
   data = bytearray(gzip.compress(nii(values((9, 10, 4), 'i2')), 0))
   data[-100] ^= 1
   with pytest.raises(OSError, match='CRC'):
-    nifti.read(bytes(data), Cut(index=0))
+    nifti.read(bytes(data), Cut(number=0))
 
 
 def test_volumes_are_made_once_and_the_oldest_is_dropped():
@@ -464,7 +464,7 @@ def test_a_volume_that_changed_is_read_anew(tmp_path):
   for seed in range(2):
     array = values((9, 10, 4 + seed), 'i2', seed)
     path.write_bytes(gzip.compress(nii(array)))
-    found = read('a.nii.gz', path, Cut(index=1))
+    found = read('a.nii.gz', path, Cut(number=1))
     assert np.array_equal(found[..., 0], np.rot90(array[..., 1]))
 
 
@@ -548,12 +548,12 @@ def test_frames_of_a_dicom_file():
   for data in (dcm(array), dcm(array, compress='1.2.840.10008.1.2.5')):
     assert dicom.facts(data, Cut()).slices == 5
     for i in range(5):
-      found = read('a.dcm', data, Cut(index=i))
+      found = read('a.dcm', data, Cut(number=i))
       assert np.array_equal(found[..., 0], array[i])
     with pytest.raises(ValueError, match='5 frames'):
       dicom.read(data, Cut())
     with pytest.raises(ValueError, match='no slice 5'):
-      dicom.read(data, Cut(index=5))
+      dicom.read(data, Cut(number=5))
 
 
 def group(slope):
@@ -577,7 +577,7 @@ def test_a_slope_for_each_frame(tag, slopes):
   data = dcm(array, **{tag: [group(x) for x in slopes]})
   for i in range(2):
     wanted = array[i].astype(int) * slopes[i % len(slopes)] - 1
-    assert np.array_equal(read('a.dcm', data, Cut(index=i))[..., 0], wanted)
+    assert np.array_equal(read('a.dcm', data, Cut(number=i))[..., 0], wanted)
 
 
 def test_a_dicom_palette():
@@ -734,7 +734,7 @@ def wanted(known, path):
 def test_the_libraries_own_files(known, path):
   try:
     told = known.facts(path, Cut())
-    cut = Cut(index=0 if told.slices else None)
+    cut = Cut(number=0 if told.slices else None)
     array = known.read(path, cut)
   except ValueError as e:
     assert '\n' not in str(e)

@@ -45,6 +45,8 @@ def test_card(card, pairs):
   config, _ = flags.parse(tiny.command(card, 'x'), '')
   config.data.update(source='folder', root=str(pairs), name='')
   config.data.preprocess = 'resize_and_crop'
+  for key in ('channels_a', 'channels_b'):  # the pictures of `pairs` are RGB
+    config.data[key] = 1 if config.data[key] == 1 else 3
   metrics = step_once(json.dumps(config.to_dict(), sort_keys=True))
   assert all(np.isfinite(float(x)) for x in metrics.values())
 

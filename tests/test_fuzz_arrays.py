@@ -287,7 +287,7 @@ def main():
     try:
       told = known.facts(data, cut)
       if told.slices is not None:
-        cut = cut._replace(index=seed % told.slices)
+        cut = cut._replace(number=seed % told.slices)
         told = known.facts(data, cut)
       array = known.read(data, cut)
     except MemoryError:

@@ -147,10 +147,10 @@ def test_empty_slices_are_left_out_of_pairs_where_both_are(tmp_path):
     )
   pictures = {d: [named(tmp_path / f'{d.upper()}.nii')] for d in 'ab'}
   unpaired = volumes.expanded(Source(pictures, pictures), 2, 'nonempty')
-  assert [x.cut.index for x in unpaired.train['a']] == [1, 2]
+  assert [x.cut.number for x in unpaired.train['a']] == [1, 2]
   paired = volumes.expanded(Source(pictures, pictures, True), 2, 'nonempty')
   for domain in 'ab':
-    assert [x.cut.index for x in paired.test[domain]] == [1, 2, 3]
+    assert [x.cut.number for x in paired.test[domain]] == [1, 2, 3]
 
 
 def test_pairs_of_volumes_need_as_many_slices(tmp_path):

@@ -87,8 +87,9 @@ def _installed(module):
 
 def remote(path: object) -> bool:
   """Returns True for a path in a bucket, and for what only fetches bytes."""
-  is_path = isinstance(path, str | os.PathLike)
-  return not is_path or os.fspath(path).startswith(_BUCKET)
+  if not isinstance(path, str | os.PathLike):
+    return True
+  return os.fspath(path).startswith(_BUCKET)
 
 
 def absolute(path: Path) -> Path:

@@ -147,7 +147,7 @@ def open_by(
       return form
     raise
   try:
-    form = raw.instead(picture, image.format) if _in_part(image) else None
+    form = raw.instead(picture, str(image.format)) if _in_part(image) else None
   except UserError:
     image.close()
     raise

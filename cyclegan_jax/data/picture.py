@@ -18,21 +18,21 @@ class Cut(NamedTuple):
 
   Attributes:
     axis: of a volume, the axis that slices are taken along: 0, 1 or 2.
-    index: number of the slice, from 0; None for a file that is one picture.
+    number: of the slice, from 0; None for a file that is one picture.
     pages: of a TIFF: 'first', 'channels' (each page is a channel) or 'slices'.
   """
 
   axis: int = 2
-  index: int | None = None
+  number: int | None = None
   pages: str = 'first'
 
   @property
   def text(self) -> str:
     """The slice as names of pictures have it, '[2,17]'; '' for none."""
-    if self.index is None:
+    if self.number is None:
       return ''
     axis = '' if self.pages == 'slices' else f'{self.axis},'
-    return f'[{axis}{self.index}]'
+    return f'[{axis}{self.number}]'
 
 
 class Picture(NamedTuple):

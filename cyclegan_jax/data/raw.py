@@ -78,7 +78,7 @@ def instead(picture: Picture, name: str) -> ArrayFormat | None:
   Raises:
     UserError: the package for TIFFs is not installed.
   """
-  form = arrays.find(f'.{name.lower()}')
+  (form,) = (x for x in arrays.ARRAY_FORMATS if name in x.name)
   if name == 'PNG' and arrays.missing(form):
     return None
   _check_package(picture, form)

@@ -121,19 +121,19 @@ def slices_of(picture: Picture, count: int | None) -> list[Picture]:
   """The pictures of a volume's slices, named as `brain.nii.gz[2,17]`.
 
   Args:
-    picture: the file, its `cut` without an index.
+    picture: the file, its `cut` without a number.
     count: number of slices; None for a file that is one picture.
   """
   if count is None:
     return [picture]
-  cuts = [picture.cut._replace(index=i) for i in range(count)]
+  cuts = [picture.cut._replace(number=i) for i in range(count)]
   return [
     picture._replace(name=picture.name + cut.text, cut=cut) for cut in cuts
   ]
 
 
 def _is_empty(picture):
-  if picture.cut.index is None:
+  if picture.cut.number is None:
     return False
   try:
     form = raw.form_of(picture, raw.ANY)

@@ -184,7 +184,7 @@ def _cut_up(paths, root, made, cut):
     paths: of files, in order.
     root: the folder that names are relative to.
     made: path -> the ending of a file's translation.
-    cut: the `Cut` of volumes, without an index.
+    cut: the `Cut` of volumes, without a number.
 
   Returns:
     ([Job], [name below `root`]).
@@ -219,7 +219,7 @@ def pictures_of(path, cut):
 
   Args:
     path: of the file.
-    cut: the `Cut` without an index.
+    cut: the `Cut` without a number.
 
   Returns:
     [Picture]; a file that can't be read is one, for its reader to name it.

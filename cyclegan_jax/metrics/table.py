@@ -74,10 +74,10 @@ def table(
   Returns:
     A row a direction and candidate: {'direction', 'candidate', column:
     number}, without columns that do not apply. Candidates are 'translated',
-    'copy the input' (where channels agree), of true pairs 'another picture' (a
-    true picture of another pair) and 'true pair' (of label maps), and of two
-    directions 'reconstructed' (of pairs of input and reconstruction; the
-    direction is 'a2b2a' or 'b2a2b').
+    'copy the input' (where channels agree, or gray in each channel), of true
+    pairs 'another picture' (a true picture of another pair) and 'true pair' (of
+    label maps), and of two directions 'reconstructed' (of pairs of input and
+    reconstruction; the direction is 'a2b2a' or 'b2a2b').
 
   Raises:
     UserError: a picture or a label map can't be used, or there are too few.
@@ -162,8 +162,9 @@ class _Direction:
     pictures = {_TRANSLATED: fakes}
     if self._tests.paired:
       pictures |= {_ANOTHER: part['another'], _TRUE: part['truth']}
-      if part['input'].shape == part['truth'].shape:
-        pictures[_COPY] = part['input']
+      shape = part['truth'].shape
+      if part['input'].shape[:-1] == shape[:-1] and self._copies():
+        pictures[_COPY] = np.broadcast_to(part['input'], shape)
     if again is not None:
       pictures[_BACK] = again
     seen = {}
@@ -213,7 +214,7 @@ class _Direction:
 
   def rows(self, batch, reals):
     """The rows of all that was added."""
-    if _COPY in self._candidates and self._same_channels():
+    if _COPY in self._candidates and self._copies():
       for metric in self._metrics:
         if metric.kind == 'sets':
           self._found[_COPY, metric] = [
@@ -257,6 +258,10 @@ class _Direction:
       )
     return reals[key]
 
-  def _same_channels(self):
+  def _copies(self):
+    """Returns True if a copy of the input is a picture of the other domain.
+
+    A gray one is, in each of the channels.
+    """
     first, other = (self._tests.pictures[d][0] for d in self._domains)
-    return first.shape[-1] == other.shape[-1]
+    return first.shape[-1] in (1, other.shape[-1])

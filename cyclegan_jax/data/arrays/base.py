@@ -111,8 +111,8 @@ def pick(cut: Cut, slices: int, what: str) -> int:
   Raises:
     ValueError: `cut` names no slice, or one that the file lacks.
   """
-  if cut.index is None:
+  if cut.number is None:
     raise ValueError(f'it holds {slices} {what}, and one has to be named')
-  if not 0 <= cut.index < slices:
-    raise ValueError(f'it has no slice {cut.index}, but {slices} {what}')
-  return cut.index
+  if not 0 <= cut.number < slices:
+    raise ValueError(f'it has no slice {cut.number}, but {slices} {what}')
+  return cut.number

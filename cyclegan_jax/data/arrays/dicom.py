@@ -39,7 +39,7 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
   the stored bits, before slope and intercept: v becomes lowest + highest - v.
 
   Raises:
-    ValueError: as `facts`; or several frames without `cut.index`; or the
+    ValueError: as `facts`; or several frames without `cut.number`; or the
       package that decompresses it is missing.
     Exception: pydicom's own, for a damaged file.
   """

@@ -65,7 +65,7 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
   and kept as long as there is room.
 
   Raises:
-    ValueError: as `facts`; or a volume without `cut.index`.
+    ValueError: as `facts`; or a volume without `cut.number`.
   """
   key = _key(data)
   with _opened(data, key) as file:

@@ -29,7 +29,7 @@ _PLAIN = {
 def facts(data: base.Data, cut: Cut) -> base.Facts:
   """Facts of a TIFF's pages; see `base.ArrayFormat`.
 
-  With `cut.pages` 'slices' they are those of page `cut.index`, or of the first
+  With `cut.pages` 'slices' they are those of page `cut.number`, or of the first
   one.
 
   Raises:
@@ -41,7 +41,7 @@ def facts(data: base.Data, cut: Cut) -> base.Facts:
     places = list(_places(tif))
     if cut.pages == 'slices':
       index = 0
-      if cut.index is not None:
+      if cut.number is not None:
         index = base.pick(cut, len(places), 'pages')
       told = tiff_page.facts(_page(tif, places[index]))
       return told._replace(slices=len(places))
@@ -56,7 +56,7 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
   the orientation is applied.
 
   Raises:
-    ValueError: as `facts`; or 'slices' without `cut.index`.
+    ValueError: as `facts`; or 'slices' without `cut.number`.
     Exception: tifffile's own, for a damaged file.
   """
   with _opened(data) as tif:
