@@ -23,7 +23,7 @@ def get_config():
   config.generator.upsampling = 'resize'
   config.discriminator.width = 32
   config.loss.identity_a = config.loss.identity_b = 0.0
-  config.schedule.update(unit='steps', constant=700, decay=500)
+  config.schedule.update(unit='steps', constant=1300, decay=800)
   config.train.ema_decay = 0.995
   config.log.sample_every = 500
   return config

@@ -35,8 +35,8 @@ _LINES = {
   ),
   'data.source': (
     'tfds',
-    'folder | aligned | tfds | hf | builtin, or in a recipe card a function of '
-    'its own (docs/own_data.md)',
+    'folder | aligned | tfds | hf | builtin | mni152, or in a recipe card a '
+    'function of its own (docs/own_data.md)',
   ),
   'data.root': (
     '',

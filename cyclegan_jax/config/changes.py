@@ -5,6 +5,7 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import own_source
 from cyclegan_jax.defaults import OPTIONS
 
+_BUILT_IN = ('builtin', 'mni152')  # values of data.source that need no name
 _VALUES = ('data.channels_', 'data.range_')
 # What may change: the pictures. All else is as the model was trained.
 CHANGEABLE = [
@@ -64,13 +65,13 @@ def changed(config, changes, model):
     section, _, name = key.partition('.')
     config[section][name] = value
   c = config.data
-  root = changes.get('data.root') if c.source in ('builtin', 'tfds') else ''
+  root = changes.get('data.root') if c.source in (*_BUILT_IN, 'tfds') else ''
   if root and (files.place(root) / 'testA').is_dir():
     raise UserError(
       f'{root} (--config.data.root) is a folder of pictures, but the model has '
       f'data.source={c.source}: add --config.data.source=folder'
     )
-  finds_itself = c.source == 'builtin' or own_source.is_text(c.source)
+  finds_itself = c.source in _BUILT_IN or own_source.is_text(c.source)
   nameless = not finds_itself and not c.name
   if nameless and (not c.root or c.source == 'tfds'):
     raise UserError(

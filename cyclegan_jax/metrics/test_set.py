@@ -46,10 +46,13 @@ def check_asked(
   """
   if not source.stands_in or on_training_pictures:
     return
-  folders = dict.fromkeys(map(str, source.stands_in.values()))
+  missing = dict.fromkeys(
+    f'no {x}' if isinstance(x, str) else f'no folder {x}'
+    for x in source.stands_in.values()
+  )
   raise UserError(
-    f'no folder {" and no folder ".join(folders)}, so training pictures would '
-    f'be measured: add the test pictures, or ask for that by {option}'
+    f'{" and ".join(missing)}, so training pictures would be measured: add the '
+    f'test pictures, or ask for that by {option}'
   )
 
 
