@@ -1,4 +1,4 @@
-"""Every format of arrays, from a folder through all that programs do with it."""
+"""Every format of arrays, from a folder through what the programs do."""
 
 import numpy as np
 import pytest

@@ -139,7 +139,7 @@ def test_a_method_that_learns_one_direction_declares_it(name):
     assert 'directions' in METHODS[name].options
 
 
-@pytest.mark.parametrize('name', tiny.plain_first(sorted(METHODS), 'cogan'))
+@pytest.mark.parametrize('name', tiny.every_method('cogan'))
 def test_a_method_s_networks_follow_the_options_it_declares(name, monkeypatch):
   tiny.stand_in(monkeypatch, name)
   batch = tiny.batch(size=1)

@@ -11,7 +11,7 @@ from PIL import Image
 from cyclegan_jax import check_data, load_model, main, translate
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
-from cyclegan_jax.data import decode, headers, volumes
+from cyclegan_jax.data import arrays, decode, folders, headers, volumes
 from cyclegan_jax.data.picture import Cut, Picture, named
 from cyclegan_jax.data.source import Source
 from cyclegan_jax.data.values import Values, parse
@@ -373,3 +373,19 @@ def test_the_world_in_four_channels(tmp_path):
     plane = plane.resize((60, 30), Image.Resampling.BICUBIC)
     expected = np.clip(np.asarray(plane), 0, 255)
     np.testing.assert_allclose(small[..., i], expected, atol=1e-3)
+
+
+def test_a_missing_package_is_one_line_with_the_command(tmp_path, monkeypatch):
+  bands(tmp_path / '1.tif', np.zeros((*SIZE, 3), np.float32))
+  volume(tmp_path / 'x.nii')
+  monkeypatch.setattr(arrays, '_installed', lambda package: False)
+  values = parse('0,4000', 3, 'data.range_a')
+  for read in (decode.load, headers.read):
+    for there in (values, Values(3)):
+      with pytest.raises(
+        UserError, match=r'1\.tif: .*pip install .*scientific'
+      ):
+        read(named(tmp_path / '1.tif'), there)
+  (tmp_path / '1.tif').unlink()
+  with pytest.raises(UserError, match=r'\.nii files are read after: .*medical'):
+    folders.Search().pictures(tmp_path)

@@ -102,14 +102,21 @@ def plain_first(names, first):
   ]
 
 
-# In a test of every method: the first says all there is to say of the engine,
-# so the others, which take long to compile, are for the long run of tests. The
-# engine meets nothing new in a method that is another one with an option set,
-# as FastCUT is CUT that flips.
-EVERY_METHOD = plain_first(
-  [x for x in sorted(METHODS) if not isinstance(METHODS[x].make, partial)],
-  'cyclegan',
-)
+def every_method(first):
+  """Parameters of a test of every method; all but the first are slow.
+
+  The first says all there is to say of the engine, so the others, which take
+  long to compile, are for the long run of tests. The engine meets nothing new
+  in a method that is another one with an option set, as FastCUT is CUT that
+  flips.
+  """
+  return plain_first(
+    [x for x in sorted(METHODS) if not isinstance(METHODS[x].make, partial)],
+    first,
+  )
+
+
+EVERY_METHOD = every_method('cyclegan')
 
 
 def stand_in(monkeypatch, name):
