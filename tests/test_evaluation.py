@@ -218,13 +218,15 @@ def test_what_is_not_a_number_is_left_out():
   assert not table(brighter, halves(), ('a2b',), [broken])
 
 
-def test_gray_to_colour_is_not_copied():
+def test_gray_is_copied_into_every_channel():
   tests = halves()._replace(labels=None, colours=None)
   tests.pictures['a'] = [x[..., :1] for x in tests.pictures['a']]
   rows = rows_of(
     tests, ['l1'], lambda images, direction: np.repeat(images, 3, -1)
   )
-  assert [name for _, name in rows] == ['translated', 'another picture']
+  names = ['translated', 'copy the input', 'another picture']
+  assert [name for _, name in rows] == names
+  assert rows['a2b', names[1]]['L1'] == rows['a2b', names[0]]['L1']
 
 
 @pytest.mark.parametrize(

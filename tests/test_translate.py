@@ -289,7 +289,7 @@ def test_the_only_direction_need_not_be_said(run, source, tmp_path):
     ({'direction': None}, 'translates a2b and b2a'),
     ({'direction': 'a2c'}, "--direction='a2c'"),
     ({'input': 'nowhere'}, 'nowhere (--input)'),
-    ({'format': 'bmp'}, 'jpg, png, tiff, webp'),
+    ({'format': 'bmp'}, 'jpg, nii, nii.gz, npy, npz, png, tiff, webp'),
     ({'batch': 0}, '--batch=0'),
     ({'batch': 'x'}, 'batch'),
     ({'smooth': 1.0}, '--smooth=1.0'),

@@ -389,3 +389,11 @@ def test_a_missing_package_is_one_line_with_the_command(tmp_path, monkeypatch):
   (tmp_path / '1.tif').unlink()
   with pytest.raises(UserError, match=r'\.nii files are read after: .*medical'):
     folders.Search().pictures(tmp_path)
+
+
+def test_integers_that_fill_a_sliver_of_their_range_are_noticed(tmp_path):
+  np.save(tmp_path / '1.npy', noise(*SIZE, 1, top=400, dtype=np.int16))
+  image = decode.decoded(named(tmp_path / '1.npy'), Values(1))
+  assert image.info['span'] < 0.01
+  np.save(tmp_path / '2.npy', noise(*SIZE, 1, top=256, dtype=np.uint8))
+  assert not decode.decoded(named(tmp_path / '2.npy'), Values(1)).info

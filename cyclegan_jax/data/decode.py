@@ -21,7 +21,7 @@ from cyclegan_jax.data.picture import (
   check_size,
   unreadable,
 )
-from cyclegan_jax.data.raw import Raw
+from cyclegan_jax.data.raw import SPAN, Raw
 from cyclegan_jax.data.values import Values
 
 EXTENSIONS = formats.EXTENSIONS
@@ -29,9 +29,6 @@ _MODES = {1: 'L', 3: 'RGB'}
 # Tags of a TIFF.
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _TILE = 258, 262, 339, (322, 323)
 _WHITE_IS_ZERO = 0
-# In the `info` of what `decoded` gives: the share of its range that a file of
-# 16 bits makes use of.
-SPAN = 'span'
 
 warnings.simplefilter('error', Image.DecompressionBombWarning)
 
@@ -151,6 +148,9 @@ def open_by(
   except UserError:
     image.close()
     raise
+  except Exception as e:  # Pillow raises all kinds
+    image.close()
+    raise unreadable(picture, e) from e
   if form:
     image.close()
   return form or image
@@ -160,9 +160,10 @@ def _in_part(image):
   """Returns True for a file whose values Pillow would not give as they are."""
   tags = getattr(image, 'tag_v2', None)
   if tags is None:
+    if image.format != 'PNG' or not is_shallow(image):
+      return False
     # Transparency is composited over white, which Pillow does with 8 bits.
-    clear = image.has_transparency_data
-    return image.format == 'PNG' and is_shallow(image) and not clear
+    return not image.has_transparency_data
   bits, kinds = tags.get(_BITS, (1,)), tags.get(_SAMPLE_FORMAT, (1,))
   return set(kinds) != {1} or max(bits) > (16 if len(bits) == 1 else 8)
 

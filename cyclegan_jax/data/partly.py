@@ -75,7 +75,9 @@ def warn(name: str, span: float | None) -> None:
   """Warns of the first picture that makes use of so little of 16 bits."""
   if narrow(span):
     warn_once(
-      f'{name}: {SPAN} ({percent(span)}); there may be more: {SEE_ALL}', SPAN
+      f'{name}: {SPAN} ({percent(span)}): data.range_a or data.range_b='
+      f'percentile:1,99 spreads them; there may be more: {SEE_ALL}',
+      SPAN,
     )
 
 

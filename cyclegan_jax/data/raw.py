@@ -20,6 +20,8 @@ from cyclegan_jax.data.values import Values
 # In the `info` of what is decoded: the share of the values that the range of
 # the domain does not hold.
 OUTSIDE = 'outside'
+# The share of the range of its type that a picture of more than 8 bits uses.
+SPAN = 'span'
 # Values that no gray or RGB picture has, to have files read as arrays.
 ANY = Values(0)
 _TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
@@ -222,10 +224,15 @@ def in_range(picture: Picture, raw: Raw, values: Values) -> Raw:
     values.range_of(raw.dtype)
   except UserError as e:
     raise UserError(f'{picture.name}: {e}') from e
-  outside = values.outside(raw.array, raw.dtype)
-  if not outside:
-    return raw
-  return raw._replace(info={OUTSIDE: outside / raw.array.size})
+  info = {}
+  if values.low:
+    if outside := values.outside(raw.array, raw.dtype):
+      info[OUTSIDE] = outside / raw.array.size
+  elif raw.dtype.itemsize > 1:
+    low, high = values.range_of(raw.dtype)
+    used = float(raw.array.max()) - float(raw.array.min())
+    info[SPAN] = used / float((high - low)[0])
+  return raw._replace(info=info)
 
 
 def resized(

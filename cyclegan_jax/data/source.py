@@ -37,8 +37,8 @@ class Source(NamedTuple):
     train_labels: `Labels` of train['a'], or None.
     root: the folder that names within the data set begin below; None for
       pictures that are no files.
-    stands_in: {domain without test pictures: the folder that is missing, or what
-      is missing in words}.
+    stands_in: {domain without test pictures: the folder that is missing, or
+      what is missing in words}.
     notes: lines for the user on what is missing and what is taken for pairs.
     pairs_note: such a line on `train_pairs`, or the reason that there are none.
     left_out: (path, reason) of what is in the folders and is not used.

@@ -53,7 +53,9 @@ def read(picture: Picture, values: Values) -> raw.Raw:
     return raw.of_pillow(picture, image, values)
 
 
-def of_array(array: Num[np.ndarray, 'height width channels'], count: int):
+def of_array(
+  array: Num[np.ndarray, 'height width channels'], count: int
+) -> Spread:
   """The `Spread` of a picture's values, with at most `count` of a channel."""
   flat = array.reshape(-1, array.shape[-1])
   places = np.linspace(0, len(flat) - 1, min(count, len(flat))).astype(int)

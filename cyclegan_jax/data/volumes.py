@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import itertools
-from collections.abc import Sequence
 
 from cyclegan_jax.common.errors import UserError, choose
 from cyclegan_jax.data import arrays, formats, raw
@@ -140,8 +139,3 @@ def _is_empty(picture):
     return arrays.empty(form, picture.data, picture.cut)
   except Exception:  # whoever uses the slice names it
     return False
-
-
-def files_of(pictures: Sequence[Picture]) -> list:
-  """The files that pictures are cut from, each once, in their order."""
-  return list(dict.fromkeys(picture.data for picture in pictures))
