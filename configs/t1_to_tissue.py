@@ -2,8 +2,9 @@
 
     python -m cyclegan_jax.main --config=configs/t1_to_tissue.py
 
-Needs: pip install 'cyclegan_jax[medical]'. Data: slabs of MNI152, one average
-brain; A: T1, B: two channels, gray and white matter. RESULT
+Needs: pip install -e '.[medical]'. Data: slabs of MNI152, one average brain; A:
+T1, B: two channels, gray and white matter. Cost: 2100 steps, 8 minutes on two
+cores. On 18 test slices: L1 a2b 0.200, b2a 0.097 (docs/arrays.md).
 """
 
 from cyclegan_jax import defaults

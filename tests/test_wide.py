@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import re
 
 import numpy as np
 import pytest
@@ -246,6 +247,16 @@ def test_a_run_records_what_it_measured_and_goes_on_with_it(trained):
   assert program.run(main.main, more) == 0
   again = json.loads((folder / 'run' / 'config.json').read_text())
   assert again['data'] == config['data']
+
+
+def test_what_is_clipped_is_counted(trained, capsys):
+  folder, argv = trained
+  # A run that goes on reads its pictures again.
+  more = [*argv, '--config.schedule.constant=5', '--config.data.cache_gb=0']
+  assert program.run(main.main, more) == 0
+  out = capsys.readouterr().out
+  assert re.search(r'note: [\d.]+% of the values read were outside .*_a', out)
+  assert 'outside data.range_b' not in out
 
 
 def test_another_range_is_another_run(trained, capsys):

@@ -81,8 +81,36 @@ def warn(name: str, span: float | None) -> None:
     )
 
 
-def warn_outside(name: str, share: float | None, option: str) -> None:
-  """Warns of the first picture with values that the range does not hold."""
+class Clipped:
+  """Shares of the values of pictures that a range did not hold."""
+
+  def __init__(self) -> None:
+    self._shares: dict[str, list[float]] = {}
+    self._lock = threading.Lock()
+
+  def add(self, option: str, share: float) -> None:
+    """Takes note of a picture that was read for the range of an option."""
+    with self._lock:
+      self._shares.setdefault(option, []).append(share)
+
+  def lines(self) -> list[str]:
+    """A line per option of which values were clipped."""
+    with self._lock:
+      found = {x: shares for x, shares in self._shares.items() if any(shares)}
+      return [
+        f'{_share(sum(shares) / len(shares))} of the values read were outside '
+        f'{option} and clipped, in {sum(map(bool, shares))} of {len(shares)} '
+        'pictures read'
+        for option, shares in sorted(found.items())
+      ]
+
+
+clipped = Clipped()  # of the pictures that this process trains on
+
+
+def warn_outside(name: str, share: float, option: str) -> None:
+  """Counts what is `clipped`, and warns of the first picture with any."""
+  clipped.add(option, share)
   if share:
     warn_once(
       f'{name}: {_share(share)} of its values are outside {option} and are '

@@ -116,7 +116,9 @@ class Reader:
     def make():
       image = decoded(picture, values)
       partly.warn(picture.name, image.info.get(SPAN))
-      partly.warn_outside(picture.name, image.info.get(OUTSIDE), values.option)
+      if values.low:
+        share = image.info.get(OUTSIDE, 0.0)
+        partly.warn_outside(picture.name, share, values.option)
       self._file_sizes[domain, index] = image.size
       size = self._preprocess.train_size(*image.size)
       return resized(picture, image, values, size)

@@ -6,6 +6,7 @@ import json
 import jax
 
 from cyclegan_jax.common import files, hosts
+from cyclegan_jax.data import partly
 from cyclegan_jax.metrics.table import markdown
 from cyclegan_jax.training import evaluation, loop, machine, parallel
 from cyclegan_jax.training import state as train_state
@@ -137,6 +138,8 @@ def report(result, work, last_step):
   code = 128 + (result.signal or 2) if result.step < last_step else 0
   if not hosts.writes():
     return code
+  for line in partly.clipped.lines():
+    print(f'note: {line}')
   if code:
     print(
       f'stopped and saved at step {result.step} of {last_step}: '
