@@ -322,7 +322,7 @@ def results():
     env=os.environ | {'OPENBLAS_NUM_THREADS': '1'},
     capture_output=True,
     text=True,
-    timeout=120,
+    timeout=600,
     check=False,
   )
   assert done.returncode == 0, done.stderr

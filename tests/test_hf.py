@@ -153,7 +153,7 @@ def test_two_sets(tmp_path):
 
 
 def test_columns_of_bytes_and_of_paths(tmp_path):
-  """As programs other than `datasets` write parquet files."""
+  """Writes parquet files as programs other than `datasets` do."""
   (tmp_path / '7.png').write_bytes(png(7))
   made = datasets.Dataset.from_dict(
     {
@@ -200,7 +200,7 @@ def test_no_picture_is_read_or_held_before_it_is_needed(tmp_path, rng):
 
 
 def test_a_set_of_the_hub_from_the_cache(parquet, cache, tmp_path):
-  """As `datasets` keeps what it has downloaded."""
+  """Writes a cache as `datasets` keeps downloads."""
   hf('', parquet)
   (prepared,) = {x.parent for x in cache.rglob('parquet-test.arrow')}
   kept = tmp_path / 'huggan___horse2zebra' / 'default' / '0.0.0' / 'abcdef'

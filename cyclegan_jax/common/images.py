@@ -151,7 +151,7 @@ def to_rgb(
   image: Float[Array, 'height width channels'],
   channels: Sequence[int] | None = None,
 ) -> UInt8[np.ndarray, 'height width 3']:
-  """What `shown` gives of an image [h, w, c] in [-1, 1], as uint8 [h, w, 3]."""
+  """The `shown` channels of an image [h, w, c] in [-1, 1], uint8 [h, w, 3]."""
   return to_pixels(shown(image, channels))
 
 

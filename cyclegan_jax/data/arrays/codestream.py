@@ -10,7 +10,7 @@ _LAST = {0xD9, 0xDA}  # the picture's end, and its data
 
 
 class Declared(NamedTuple):
-  """What a stream says of itself."""
+  """Facts that a stream states."""
 
   width: int
   height: int

@@ -29,7 +29,7 @@ _MAX_FRAMES = 2**20
 
 
 class Header(NamedTuple):
-  """What a file says of its pictures.
+  """Facts that a file states of its pictures.
 
   Attributes:
     tags: its pydicom `Dataset`, of few tags.

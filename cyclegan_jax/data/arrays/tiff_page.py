@@ -185,5 +185,5 @@ def _inverted(array, bands):
 
 
 def _turn(page):
-  """How to make the picture upright; see `_UPRIGHT`."""
+  """Turns that make the picture upright; see `_UPRIGHT`."""
   return _UPRIGHT.get(page.tags.valueof(_ORIENTATION), (False, False, False))
