@@ -118,6 +118,15 @@ def test_pictures_of_pillow_in_any_domain(tmp_path, mode):
   )
 
 
+def test_a_header_alone_tells_other_channels(tmp_path):
+  for name, mode in (('1.png', 'RGB'), ('2.jpg', 'L'), ('3.png', 'RGBA')):
+    Image.new(mode, SIZE[::-1]).save(tmp_path / name)
+    values = Values(5)
+    with pytest.raises(UserError, match=rf'{name}: \d channels?, and'):
+      headers.read(named(tmp_path / name), values)
+  assert headers.read(named(tmp_path / '3.png'), Values(4)).used == 4
+
+
 def volume(path, shape=(20, 24, 4), channels=1, seed=0, dtype=np.int16):
   array = noise(*shape, *([channels] if channels > 1 else []), seed=seed)
   affine = np.diag([1.0, 2.0, 3.0, 1.0])

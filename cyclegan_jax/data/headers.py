@@ -94,7 +94,8 @@ def facts(
   if picture.half is not None:
     width //= 2
   if values is not None and not as_values(values).plain:
-    used = bands  # `raw.of_pillow` takes them all, or refuses
+    raw.check_bands(picture, image, as_values(values))
+    used = bands
   return Header(
     (width, height), gray, _has_frames(image), bands, used, is_shallow(image)
   )

@@ -179,13 +179,27 @@ def of_pillow(picture: Picture, image: Image.Image, values: Values) -> Raw:
   return _made(picture, array, values)
 
 
+def check_bands(picture: Picture, image: Image.Image, values: Values) -> None:
+  """Raises `UserError` if `of_pillow` would refuse an opened picture."""
+  if values.channels not in (1, 3):
+    bands = Image.getmodebands(_mode(image))
+    check_channels(
+      picture, Facts(image.size, bands, np.dtype(np.uint8)), values
+    )
+
+
 def _bands(image, channels):
   """An image whose bands are values; gray or RGB for 1 or 3 channels."""
   if channels in (1, 3):
     return over_white(image).convert({1: 'L', 3: 'RGB'}[channels])
+  return image.convert(_mode(image))
+
+
+def _mode(image):
+  """The mode whose bands are the values of an image."""
   if image.mode == 'P' and image.has_transparency_data:
-    return image.convert('RGBA')
-  return image.convert(_BANDS.get(image.mode, image.mode))
+    return 'RGBA'
+  return _BANDS.get(image.mode, image.mode)
 
 
 def over_white(image: Image.Image) -> Image.Image:
