@@ -477,18 +477,32 @@ REFUSED = {
   'thin.png': lambda: encode(Image.new('RGB', (7, 300)), 'PNG'),
   'flat.png': lambda: encode(Image.new('RGB', (300, 7)), 'PNG'),
   'float.tif': float_tiff,
-  'deep.tif': deep_tiff,
   'bomb.png': bomb,
   'large.png': between_pillows_limits,
-  'signed 8.tif': lambda: signed_tiff(8),
-  'signed 16.tif': lambda: signed_tiff(16),
-  'unsigned 32.tif': lambda: gray_tiff(np.zeros((8, 8)), 32, bytes(256)),
   'transparent 16.png': transparent_16_bit_colour,
   'float.ppm': lambda: encode(Image.new('F', (9, 9)), 'PPM'),
   'pcx.png': lambda: encode(Image.new('RGB', (9, 9)), 'PCX'),
   'sgi.png': lambda: encode(Image.new('RGB', (9, 9)), 'SGI'),
   'eps.png': lambda: encode(Image.new('RGB', (9, 9)), 'EPS'),
 }
+
+
+# Read by tifffile, with the range of their types.
+BEYOND_PILLOW = {
+  'deep.tif': deep_tiff,
+  'signed 8.tif': lambda: signed_tiff(8),
+  'signed 16.tif': lambda: signed_tiff(16),
+  'unsigned 32.tif': lambda: gray_tiff(np.zeros((8, 8)), 32, bytes(256)),
+}
+
+
+@pytest.mark.parametrize('name', BEYOND_PILLOW)
+def test_tiffs_that_pillow_would_misread(tmp_path, name):
+  path = tmp_path / name
+  path.write_bytes(BEYOND_PILLOW[name]())
+  array = load(Picture(str(path), path), 1)
+  assert array.dtype == np.float32
+  assert 0 <= array.min() <= array.max() <= 255
 
 
 @pytest.mark.parametrize('name', REFUSED)

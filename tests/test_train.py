@@ -383,6 +383,7 @@ def test_gray_to_colour(tmp_path):
   assert result.state.pool['a'].images.shape[-1] == 1
   assert {r['candidate'] for r in result.rows} == {
     'translated',
+    'copy the input',
     'another picture',
   }
   assert pathlib.Path(Workdir(tmp_path / 'run').last_sample()).exists()
