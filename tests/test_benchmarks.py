@@ -47,6 +47,9 @@ def assert_figures(row):
     del row['peak GiB']
   low, high = map(float, row.pop('range').split(' - '))
   assert 0 < low <= float(row['s/step']) <= high
+  # Of two decimals: PyTorch may take hundreds of times as long on a busy machine.
+  ratio = float(row.pop('ours / this', 1))
+  assert 0 <= ratio < 1e6
   for column, cell in row.items():
     assert 0 < float(cell.rstrip('%')) < 1e6, column
 

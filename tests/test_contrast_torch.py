@@ -345,6 +345,7 @@ def gradients(method, drawn, coin):
   return found
 
 
+# The networks are CUT's in all three, so CUT alone is tried with both.
 HALVINGS = tiny.plain_first(OPTIONS, 'blur')
 
 
@@ -361,7 +362,7 @@ def test_gradients_of_cut_equal_torch(halving, drawn, coin):
   assert_gradients_equal(twin, grads)
 
 
-@pytest.mark.parametrize('halving', HALVINGS)
+@pytest.mark.parametrize('halving', HALVINGS[1:])
 def test_gradients_of_fastcut_equal_torch(halving, drawn, coin):
   method, batch = make('fastcut', halving), draw_batch()
   params = draw_params(method, batch)
@@ -379,7 +380,7 @@ def test_gradients_of_fastcut_equal_torch(halving, drawn, coin):
   assert abs(values[0] - values[1]) > 1e-3
 
 
-@pytest.mark.parametrize('halving', HALVINGS)
+@pytest.mark.parametrize('halving', HALVINGS[1:])
 def test_gradients_of_dclgan_equal_torch(halving, drawn, coin):
   method, batch = make('dclgan', halving), draw_batch()
   params = draw_params(method, batch)
