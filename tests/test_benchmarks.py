@@ -47,7 +47,7 @@ def assert_figures(row):
     del row['peak GiB']
   low, high = map(float, row.pop('range').split(' - '))
   assert 0 < low <= float(row['s/step']) <= high
-  # Of two decimals: PyTorch may take hundreds of times as long on a busy machine.
+  # Two decimals: on a busy machine PyTorch may take hundreds of times as long.
   ratio = float(row.pop('ours / this', 1))
   assert 0 <= ratio < 1e6
   for column, cell in row.items():
