@@ -59,8 +59,8 @@ def fix(config, data: Dataset, workdir=None) -> Dataset:
 
 
 def _recorded(workdir):
-  """The data section of the config in a run's folder, or nothing."""
-  if workdir is None:
+  """The data section of the config of a run that has begun, or nothing."""
+  if workdir is None or not Workdir(workdir).has_checkpoints():
     return {}
   try:
     return json.loads(Workdir(workdir).config.read_text())['data']

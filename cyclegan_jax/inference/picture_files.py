@@ -41,7 +41,7 @@ class Look(NamedTuple):
     profile: its ICC profile as bytes, or None.
     dtype: type of the values in the file.
     file: the file itself, where tags of it are kept, or None.
-    flat: whether the file has no axis of channels.
+    flat: whether one channel is written without an axis of channels.
   """
 
   size: tuple[int, int]
