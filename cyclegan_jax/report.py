@@ -30,6 +30,7 @@ _COLUMNS = (
   ' From left: a picture of A, its translation, that translated back, where '
   'channels agree the identity picture; then the same from B.'
 )
+_SCRIPTS = ('curves.js', 'pictures.js', 'page.js')
 _DEVICES = 8  # named; of more the number is told
 
 
@@ -60,8 +61,8 @@ def write(workdir, output=None, pictures=PICTURES):
       written.
   """
   from cyclegan_jax.common import files
+  from cyclegan_jax.pages.render import render
   from cyclegan_jax.report_page import curves, gallery, grids, scores
-  from cyclegan_jax.report_page.page import render
   from cyclegan_jax.training.workdir import Workdir
 
   if pictures < 0:
@@ -76,6 +77,9 @@ def write(workdir, output=None, pictures=PICTURES):
   if samples['grids'] and names == ['a2b', 'b2a']:
     samples['note'] += _COLUMNS
   page = render(
+    'cyclegan_jax.report_page',
+    _SCRIPTS,
+    f'{work.path.name}: report',
     {
       'name': work.path.name,
       'facts': _facts(work, config, lines, shown['step']),
@@ -84,7 +88,7 @@ def write(workdir, output=None, pictures=PICTURES):
       'samples': samples,
       'gallery': shown,
       'tests': scores.scores(work, lines),
-    }
+    },
   )
   with files.writing(path, '--output'):
     files.write(path, page)

@@ -4,10 +4,8 @@ Needs Chromium for the test that has a browser draw it.
 """
 
 import base64
-import configparser
 import io
 import json
-import pathlib
 import re
 import shutil
 import subprocess
@@ -16,16 +14,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import tiny
+from browser import BROWSER, needs_browser
 from PIL import Image
 
-from cyclegan_jax import main, report, report_page
+from cyclegan_jax import main, report
 from cyclegan_jax.common import images
 from cyclegan_jax.config import program
 from cyclegan_jax.report_page import curves, gallery, grids
 
-NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-needs_browser = pytest.mark.skipif(not BROWSER, reason='needs Chromium')
 VOID = {'meta', 'img', 'input', 'br', 'link', 'hr'}
 SVG = 'http://www.w3.org/2000/svg'
 NASTY = '<img src=x onerror=alert(1)>&amp;"\'<script>'
@@ -465,15 +461,6 @@ def test_names_are_only_text(tmp_path):
   assert page.content['name'] == f'{NASTY} ?'
   rows = {row[0]: row[1] for row in page.content['config']['changed']}
   assert rows == {'data.name': f'</script><!--<script>{NASTY}', NASTY: NASTY}
-
-
-def test_all_files_of_the_page_are_installed():
-  root = pathlib.Path(report_page.__file__).parent
-  config = configparser.ConfigParser()
-  config.read(tiny.CONFIGS.parent / 'setup.cfg')
-  patterns = config['options.package_data']['cyclegan_jax.report_page']
-  kinds = {p.suffix for p in root.iterdir() if p.is_file()} - {'.py'}
-  assert kinds == {x.strip('* ') for x in patterns.split(',')}
 
 
 def drawn(path, tmp_path, width):

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(cyclegan_jax.__file__).parent
 # The folders from the lowest up: each imports from itself and those before it.
 ORDER = [
   'common',
+  'pages',
   'nets',
   'pth',
   'pretrained',

@@ -1,0 +1,1 @@
+"""One-file HTML pages: how they are put together, and what they share."""
