@@ -25,6 +25,7 @@ FLAGS = {
   'layout': ('NAME', 'nhwc', 'nhwc | nchw: where the channels are'),
   'size': ('HxW', '', 'the only height and width it takes; any'),
   'batch': ('N', 0, 'the only batch it takes; 0: any'),
+  'weights': ('NAME', '', 'float32 | float16: the type they are stored in'),
   'overwrite': ('', False, 'replaces what is there'),
 }
 
@@ -44,6 +45,7 @@ def main(argv):
 
   lookup(formats.FORMATS, values['format'], '--format')
   lookup(formats.LAYOUTS, values['layout'], '--layout')
+  weights = _weights(values, formats)
   checked.check_packages(values['format'])
   _check_output(output, values)
   loaded, direction = saved.from_flags(values)
@@ -54,6 +56,7 @@ def main(argv):
     layout=values['layout'],
     batch=values['batch'] or None,
     size=size,
+    weights=weights,
   )
   result = checked.write(output, values['format'], wanted)
   print(
@@ -73,6 +76,18 @@ def _size(text):
       f'--size={text} must be a height and a width, such as 256x256'
     )
   return tuple(int(x) for x in match.groups()) if match else None
+
+
+def _weights(values, formats):
+  """Name of the type that weights are stored in; the format's own by default."""
+  possible = formats.FORMATS[values['format']].weights
+  chosen = values['weights'] or possible[0]
+  if chosen not in possible:
+    raise UserError(
+      f'--weights={chosen}: --format={values["format"]} stores '
+      f'{" or ".join(possible)}'
+    )
+  return chosen
 
 
 def _check_output(output, values):

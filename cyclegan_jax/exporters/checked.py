@@ -9,13 +9,11 @@ import numpy as np
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import from_pixels
-from cyclegan_jax.exporters.formats import FORMATS, LAYOUTS
+from cyclegan_jax.exporters.formats import FORMATS, LAYOUTS, WEIGHTS
 from cyclegan_jax.inference.model import Model
 
 # Pictures it is tried with where sizes stay open: (height, width).
 _SIZES = ((67, 93), (64, 48))
-# Largest difference from the model: of [-1, 1], and of 0 to 255.
-_TOLERANCE = {False: 1e-4, True: 1}
 
 
 def check_packages(name):
@@ -87,6 +85,8 @@ def _try(program, wanted):
   """Random pictures, translated by the program and by the model."""
   forth, back = LAYOUTS[wanted.layout]
   model = _in_float32(wanted.model)
+  levels, tolerance = WEIGHTS[wanted.weights]
+  tolerance = levels if wanted.pixels else tolerance
   rng = np.random.default_rng(0)
   trials = []
   for batch, size in zip((1, 2), _SIZES):
@@ -103,11 +103,11 @@ def _try(program, wanted):
         f'{fakes.dtype} {fakes.shape}; please report it'
       )
     error = float(np.abs(fakes - expected.astype(np.float64)).max())
-    if not error <= _TOLERANCE[wanted.pixels]:
+    if not error <= tolerance:
       raise UserError(
         f'nothing was written: translations of {shape[1]}x{shape[2]} pictures '
         f'are {error:.2g} off the model, more than '
-        f'{_TOLERANCE[wanted.pixels]:.0e}; please report it'
+        f'{tolerance:.0e}; please report it'
       )
     trials.append(Trial(shape, error))
   return trials

@@ -36,6 +36,10 @@ _PLATFORMS = ('cpu', 'cuda', 'tpu')
 # name -> where the channels of [batch, height, width, channels] go, and back.
 LAYOUTS = {'nhwc': ((0, 1, 2, 3),) * 2, 'nchw': ((0, 3, 1, 2), (0, 2, 3, 1))}
 
+# Types that weights are stored in -> the largest difference from the model that
+# is accepted, in levels of 0 to 255 and of pictures in [-1, 1].
+WEIGHTS = {'float32': (1, 1e-4), 'float16': (8, 8 / 127.5)}
+
 
 class Wanted(NamedTuple):
   """What is to be exported.
@@ -48,6 +52,8 @@ class Wanted(NamedTuple):
     layout: a name of `LAYOUTS`, of what it takes and gives.
     batch: its only batch; None for any.
     size: its only (height, width); None for any.
+    weights: a name of `WEIGHTS`, the type that the file stores weights in.
+      The program computes in float32.
   """
 
   model: Model
@@ -56,6 +62,7 @@ class Wanted(NamedTuple):
   layout: str = 'nhwc'
   batch: int | None = None
   size: tuple[int, int] | None = None
+  weights: str = 'float32'
 
   @property
   def shape(self):
@@ -120,11 +127,13 @@ class Format(NamedTuple):
     write: (path, `Wanted`) -> None; path does not exist.
     open: path -> (pictures -> translated pictures), as its users run it.
     packages: the modules both need beyond the package's own.
+    weights: the names of `WEIGHTS` that the format stores.
   """
 
   write: Callable
   open: Callable
   packages: tuple[str, ...] = ()
+  weights: tuple[str, ...] = ('float32',)
 
 
 def _write_onnx(path, wanted):
