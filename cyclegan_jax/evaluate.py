@@ -95,9 +95,7 @@ def main(argv):
     print(markdown(rows), end='')
     for line in notes.lines(chosen, tests):
       print(f'note: {line}')
-    _write(
-      values, {'model': values['model'], 'step': loaded.step, 'rows': rows}
-    )
+    _write(values, {'model': loaded.name, 'step': loaded.step, 'rows': rows})
   hosts.wait_for_all('end')
 
 
@@ -149,11 +147,14 @@ def _say_notes(data, run):
   """Prints what is to be known of the pictures; `run` has them, or is ''."""
   from cyclegan_jax.common import hosts
   from cyclegan_jax.config import identity
+  from cyclegan_jax.hub import address
 
   if not hosts.writes():
     return
   for line in data.notes:
     print(f'note: {line}')
+  if address.is_address(run):  # it has no listing of pictures
+    return
   if change := run and identity.other_tests(run, data.source):
     print(f'note: the test pictures are not those of the run ({change})')
 
@@ -218,10 +219,13 @@ def _metrics(tests, directions, values):
 
 
 def _write(values, content):
+  from cyclegan_jax.hub import address
   from cyclegan_jax.training.workdir import Workdir
 
   path = files.place(values['output'])
   if not values['output']:
+    if address.is_address(values['model']):
+      return
     work = Workdir(values['model'])
     if not work.checkpoints.is_dir():
       return

@@ -27,7 +27,11 @@ from cyclegan_jax.config import flags, program
 
 FLAGS = {
   'output': ('FOLDER', '', 'folder it writes'),
-  'model': ('PATH', '', 'export: run, folder of weights, or .pth file'),
+  'model': (
+    'PATH',
+    '',
+    'export: run, folder of weights, .pth file, or hf://USER/NAME',
+  ),
   'step': (
     'N',
     -1,
@@ -37,7 +41,8 @@ FLAGS = {
   'epoch': ('NAME', 'latest', 'export: what the names of the files begin with'),
 }
 
-_FILES = ('.pth', '.pt', '.msgpack')  # endings of what is no folder
+# Endings of what is no folder.
+_FILES = ('.pth', '.pt', '.msgpack', '.safetensors')
 # Kept with batch norm, and not trained.
 _AVERAGES = ('mean', 'var', 'count')
 
@@ -158,7 +163,7 @@ def _is_free(folder):
     return False
   with files.writing(folder):
     names = {path.name for path in folder.iterdir()}
-  return names <= {saved.CONFIG, saved.WEIGHTS}
+  return names <= set(saved.FILES)
 
 
 def _describe(place, network):

@@ -201,6 +201,7 @@ def _begin(output, jobs, single, loaded, direction, values):
   has a record of its own, which knows its input too.
   """
   from cyclegan_jax.common import files
+  from cyclegan_jax.hub import address
   from cyclegan_jax.inference import batches, one_file
 
   now = {
@@ -239,6 +240,8 @@ def _begin(output, jobs, single, loaded, direction, values):
         f'{"name" if single else "folder"}, or --overwrite'
       )
   with files.writing(output):
+    if address.is_address(loaded.name):
+      now['model'] = loaded.name  # with the commit
     files.write(record, json.dumps(now, indent=2) + '\n')
 
 

@@ -32,6 +32,9 @@ WRITES = {
 }
 # {file: {call: why it needs no guarded function of its own}}
 ALLOWED = {
+  'share.py': {
+    'tempfile.TemporaryDirectory': 'of TMPDIR; files.write is guarded',
+  },
   'common/quiet.py': {'open': 'os.devnull'},
   'common/terminal.py': {'open': 'os.devnull'},
   'common/images.py': {'Image.fromarray(picture).save': 'into memory'},

@@ -42,7 +42,19 @@ WRITTEN = {
   'tensorboard',
 }
 OFFICIAL = {'test.py'}  # files of the official code
-ENDINGS = ('.csv', '.html', '.json', '.jsonl', '.md', '.onnx', '.pth', '.txt')
+ENDINGS = (
+  '.csv',
+  '.html',
+  '.json',
+  '.jsonl',
+  '.md',
+  '.msgpack',
+  '.onnx',
+  '.png',
+  '.pth',
+  '.safetensors',
+  '.txt',
+)
 LIBRARIES = ('glibc.', 'jax.')
 
 FENCED = re.compile(r'^```.*?^```', re.DOTALL | re.MULTILINE)

@@ -350,10 +350,18 @@ def test_an_older_config_gets_the_defaults(folder, tmp_path):
   config = json.loads((folder / 'config.json').read_text())
   del config['generator']['upsampling'], config['optim']
   (tmp_path / 'config.json').write_text(json.dumps(config))
-  (tmp_path / 'weights.msgpack').write_bytes(
-    (folder / 'weights.msgpack').read_bytes()
-  )
+  (tmp_path / saved.WEIGHTS).write_bytes((folder / saved.WEIGHTS).read_bytes())
   assert saved.load(tmp_path).config.generator.upsampling == 'transpose'
+
+
+def old_weights(content):
+  """Puts a file of version 0.1.0 in the place of the weights."""
+
+  def spoil(folder):
+    (folder / saved.WEIGHTS).unlink()
+    (folder / 'weights.msgpack').write_bytes(content)
+
+  return spoil
 
 
 @pytest.mark.parametrize(
@@ -362,13 +370,15 @@ def test_an_older_config_gets_the_defaults(folder, tmp_path):
     (lambda p: (p / 'config.json').unlink(), 'config.json cannot be read'),
     (lambda p: (p / 'config.json').write_text('{'), 'is no config'),
     (lambda p: (p / 'config.json').write_text('[]'), 'is no config'),
-    (lambda p: (p / 'weights.msgpack').write_text('x'), 'as weights'),
-    (lambda p: (p / 'weights.msgpack').write_bytes(b''), 'as weights'),
-    (lambda p: (p / 'weights.msgpack').unlink(), 'holds no model'),
+    (lambda p: (p / saved.WEIGHTS).write_text('x'), 'as weights'),
+    (lambda p: (p / saved.WEIGHTS).write_bytes(b''), 'as weights'),
+    (lambda p: (p / saved.WEIGHTS).unlink(), 'holds no model'),
+    (old_weights(b'x'), 'weights.msgpack cannot be read as weights'),
+    (old_weights(b'\x90'), 'weights.msgpack cannot be read as weights'),
   ],
 )
 def test_a_broken_model_folder(spoil, words, folder, tmp_path):
-  for name in ('config.json', 'weights.msgpack'):
+  for name in (saved.CONFIG, saved.WEIGHTS):
     (tmp_path / name).write_bytes((folder / name).read_bytes())
   spoil(tmp_path)
   with pytest.raises(UserError, match=words):

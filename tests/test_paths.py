@@ -48,7 +48,13 @@ NAMES = {
   'data.splits',
   'evaluate.best',
 }
-WITH_CONFIG = set(COMMANDS) - {'export', 'report', 'torch_weights', 'translate'}
+WITH_CONFIG = set(COMMANDS) - {
+  'export',
+  'report',
+  'share',
+  'torch_weights',
+  'translate',
+}
 WITH_WORKDIR = {'main'}  # the flag is declared by flags.parse_run
 
 

@@ -6,9 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import tiny
+from flax import serialization
 from PIL import Image
 
 from cyclegan_jax import segmenter
+from cyclegan_jax.common import weights as weights_file
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.data.picture import named
@@ -178,6 +180,20 @@ def test_damaged_files_are_named(coasts, trained, tmp_path, capsys):
   (folder / segmenter_model.CONFIG).write_text('{"classes": ["a", "b"]}')
   with pytest.raises(UserError, match='no finished segmenter'):
     segmenter_model.segmenter(folder, 2)
+
+
+def test_a_segmenter_of_version_0_1_0_is_read(trained, tmp_path):
+  """Its weights are in weights.msgpack."""
+  segment = segmenter_model.segmenter(trained, 2)
+  image = np.linspace(-1, 1, 24 * 24 * 3, dtype=np.float32).reshape(24, 24, 3)
+  params = weights_file.read(trained / segmenter_model.WEIGHTS)
+  config = (trained / segmenter_model.CONFIG).read_bytes()
+  (tmp_path / segmenter_model.CONFIG).write_bytes(config)
+  (tmp_path / 'weights.msgpack').write_bytes(
+    serialization.msgpack_serialize(params)
+  )
+  old = segmenter_model.segmenter(tmp_path, 2)
+  np.testing.assert_array_equal(old(image), segment(image))
 
 
 def test_another_number_of_classes(trained):

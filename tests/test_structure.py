@@ -14,6 +14,7 @@ ROOT = pathlib.Path(cyclegan_jax.__file__).parent
 ORDER = [
   'common',
   'pages',
+  'hub',
   'nets',
   'pth',
   'pretrained',

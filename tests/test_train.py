@@ -433,7 +433,7 @@ def test_the_best_weights_are_kept_whatever_stops_the_run(tmp_path):
     }
     for x in ('whole', 'parts')
   )
-  assert whole == parts and 'weights.msgpack' in whole
+  assert whole == parts and saved.WEIGHTS in whole
   lines = [json.loads(x) for x in whole['metrics.jsonl'].splitlines()]
   found = {x['step']: x['test/a2b/L1'] for x in lines if 'test/a2b/L1' in x}
   assert list(found) == [2, 4, 6, 8]

@@ -19,6 +19,9 @@ MISSING = 'tensorflow,tensorflow_datasets,clu,orbax'
 USERS = {
   'tensorflow': ['data/tf.py'],
   'tensorflow_datasets': ['data/tfds.py'],
+  'safetensors': ['common/weights.py'],
+  'huggingface_hub': ['hub/client.py'],
+  'wandb': ['training/loggers/wandb.py'],
   'datasets': ['data/hf.py', 'data/hf_sets.py'],
   'clu': ['training/log.py'],
   'orbax': ['training/checkpoint.py'],

@@ -16,7 +16,7 @@ from cyclegan_jax.defaults import OPTIONS, get_config
 _HELP = {'--help', '-h', '-help', '--helpfull'}
 # Flags of the programs that read a model; `model.from_flags` takes them.
 MODEL_FLAGS = {
-  'model': ('PATH', '', 'run, folder of weights, or .pth file'),
+  'model': ('PATH', '', 'run, folder of weights, .pth file, or hf://USER/NAME'),
   'direction': ('a2b|b2a', '', 'where to; may be left out where there is one'),
   'step': (
     'N',

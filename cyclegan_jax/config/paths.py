@@ -5,6 +5,7 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import cards
 from cyclegan_jax.config.options import flatten
 from cyclegan_jax.defaults import PATHS
+from cyclegan_jax.hub import address
 
 # Placeholders of flags that are paths; a FILE is no folder, a DIR no file.
 KINDS = ('PATH', 'FILE', 'DIR', 'FOLDER')
@@ -63,11 +64,17 @@ def absolute(path):
 def same(old, new):
   """Returns True for two texts of one place.
 
+  An address on the Hugging Face Hub was recorded with the hash of its commit,
+  and one without, or with a branch or tag, can mean the same.
   A place that is no longer there is known by its name: the folder above it may
   have moved. Earlier versions recorded paths as they were given.
   """
-  if old == new or not old or not new or '://' in old + new:
+  if old == new or not old or not new:
     return old == new
+  if address.is_address(old) and address.is_address(new):
+    return address.same(old, new)
+  if '://' in old + new:
+    return False
   before, now = files.place(old).absolute(), files.place(new).absolute()
   if before.resolve() == now.resolve():
     return True

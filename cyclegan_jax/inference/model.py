@@ -32,6 +32,8 @@ class Model:
     method: the `Method` it asks for.
     params: {'gen': {'a2b', 'b2a'}, 'disc': {'a', 'b'}}, what there is of them.
     step: the step of training it is from; None for imported weights.
+    name: the path or address that it was read from, an address on the Hugging
+      Face Hub with the hash of its commit; '' for a model made otherwise.
     directions: what it can translate, of 'a2b' and 'b2a'.
     channels: {'a': int, 'b': int}, such as 1 (gray) or 3 (RGB).
     values: {'a', 'b'}: `data.values.Values`, the range of a domain's pictures.
@@ -43,11 +45,13 @@ class Model:
     config: ml_collections.ConfigDict,
     params: Params,
     step: int | None = None,
+    name: str = '',
   ) -> None:
     self.config = config
     self.method = build_method(config)
     self.params = {'gen': {}, 'disc': {}} | params
     self.step = step
+    self.name = name
     self.directions = tuple(
       d for d in self.method.directions if d in self._translatable()
     )

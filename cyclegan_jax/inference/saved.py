@@ -1,4 +1,4 @@
-"""Models as they are stored: runs, model folders and official files."""
+"""Models as they are stored: runs, model folders, official files, the Hub."""
 
 import json
 import os
@@ -9,18 +9,20 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-from flax import serialization
 
 from cyclegan_jax import pth
-from cyclegan_jax.common import files, hosts
+from cyclegan_jax.common import files, hosts, weights
 from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.images import padded_size
 from cyclegan_jax.common.types import Params
 from cyclegan_jax.config import paths
-from cyclegan_jax.defaults import OPTIONS, get_config
+from cyclegan_jax.defaults import OPTIONS, PATHS, get_config
+from cyclegan_jax.hub import address, client
 from cyclegan_jax.inference.model import Model
 from cyclegan_jax.training.workdir import Workdir
 
-CONFIG, WEIGHTS = 'config.json', 'weights.msgpack'  # of a model folder
+CONFIG, WEIGHTS = 'config.json', weights.WEIGHTS  # of a model folder
+FILES = (CONFIG, WEIGHTS, weights.MSGPACK)  # those of earlier versions too
 
 
 def load(
@@ -32,7 +34,8 @@ def load(
 
   Args:
     path: a run's folder (--workdir), a folder of imported or saved weights, an
-      official .pth file, or a folder of such files.
+      official .pth file, a folder of such files, or hf://USER/NAME@REVISION, a
+      model on the Hugging Face Hub; its newest commit without @REVISION.
     step: of a run, the checkpoint to take; of a folder of official files, the
       epoch; None for the newest.
     batch_norm: 'picture': batch norm takes the statistics of each picture, as
@@ -42,9 +45,14 @@ def load(
   Raises:
     UserError: there is no model, or it can't be read.
   """
-  path = files.place(path)
-  there = files.followed(files.absolute(path))
-  config, params, step = _read(there, path, step)
+  name = os.fspath(path)
+  if address.is_address(path):
+    config, params, name = _of_hub(name, step)
+    step = None
+  else:
+    path = files.place(path)
+    there = files.followed(files.absolute(path))
+    config, params, step = _read(there, path, step)
   if batch_norm == 'average':
     if config.generator.norm != 'batch' or not pth.has_averages(params['gen']):
       raise UserError(
@@ -56,7 +64,34 @@ def load(
     raise UserError(
       f"batch_norm={batch_norm!r} is unknown: choose 'picture' or 'average'"
     )
-  return Model(config, params, step)
+  model = Model(config, params, step, name)
+  if address.is_address(path):  # others wrote it
+    _check_belongs(model)
+  return model
+
+
+def pinned(path: str, workdir: str | os.PathLike[str]) -> str:
+  """Names the weights that a run begins with so that they stay the same.
+
+  Args:
+    path: the option init_from.
+    workdir: the run's folder. A run that has begun keeps the commit that it
+      recorded, unless another one is asked for.
+
+  Returns:
+    An address on the Hub with the hash of its commit; other paths as they are.
+
+  Raises:
+    UserError: as `load`, for an address.
+  """
+  if not address.is_address(path):
+    return path
+  work = Workdir(workdir)
+  if work.has_checkpoints():
+    before = _config(work.config).init_from
+    if address.is_address(before) and address.same(before, path):
+      return before
+  return str(_downloaded(path)[1])
 
 
 def from_flags(values: Mapping[str, Any]) -> tuple[Model, str]:
@@ -94,11 +129,12 @@ def _read(path, name, step):
 
     step, params = checkpoint.read_params(checkpoints, step)
     return config, params, step
-  if (path / WEIGHTS).is_file() or not pth.epochs(path):
+  stored = weights.find(path)
+  if stored or not pth.epochs(path):
     if step is not None:
       raise UserError(f'{name} is no run with checkpoints: leave out the step')
-    if (path / WEIGHTS).is_file():
-      return _config(path / CONFIG), _weights(path / WEIGHTS), None
+    if stored:
+      return _config(path / CONFIG), weights.read(stored), None
     raise UserError(
       f'{name} holds no model: neither checkpoints/ of a run nor {WEIGHTS} nor '
       f'latest_net_*.pth{_below(path)}'
@@ -107,6 +143,47 @@ def _read(path, name, step):
   if chosen.line and hosts.writes():
     print(chosen.line, file=sys.stderr)
   return *_official(chosen.paths), chosen.step
+
+
+def _of_hub(name, step):
+  """Config, parameters and the address with its commit."""
+  if step is not None:
+    raise UserError(
+      f'{name} has no checkpoints: leave out the step; another commit is '
+      'hf://USER/NAME@REVISION'
+    )
+  (config, stored), pinned = _downloaded(name)
+  config = _config(config)
+  for key in PATHS:  # of somebody else's machine
+    section, _, option = key.rpartition('.')
+    (config[section] if section else config)[option] = ''
+  return config, weights.read(stored), str(pinned)
+
+
+def _downloaded(name):
+  return client.download(address.parse(name), (CONFIG, WEIGHTS))
+
+
+def _check_belongs(model):
+  """Raises `UserError` for weights of other networks than the config's."""
+  if not model.directions:
+    raise UserError(f'{model.name}: {WEIGHTS} holds no generator')
+  crop = max(1, model.config.data.crop_size)  # cogan takes no other size
+  height, width = padded_size((crop, crop), model.multiple)
+  for direction in model.directions:
+    channels = model.channels[direction[0]]
+    images = jax.ShapeDtypeStruct((1, height, width, channels), np.float32)
+    try:
+      jax.eval_shape(
+        lambda params, x, way=direction: model.method.translate(params, x, way),
+        model.params,
+        images,
+      )
+    except Exception as e:  # flax and JAX raise all kinds
+      raise UserError(
+        f'{model.name}: {WEIGHTS} does not hold the networks of {CONFIG} '
+        f'({type(e).__name__})'
+      ) from e
 
 
 def _below(path):
@@ -125,7 +202,13 @@ def _config(path):
     return _complete(json.loads(path.read_text()))
   except OSError as e:
     raise UserError(f'{path} cannot be read ({files.failed(e)})') from e
-  except (ValueError, AttributeError, KeyError, TypeError) as e:
+  except (
+    ValueError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    RecursionError,
+  ) as e:
     raise UserError(f'{path} is no config of a model ({e})') from e
 
 
@@ -140,16 +223,9 @@ def _complete(saved):
   return config
 
 
-def _weights(path):
-  try:
-    params = serialization.msgpack_restore(path.read_bytes())
-  except Exception as e:  # msgpack raises all kinds
-    raise UserError(
-      f'{path} cannot be read as weights ({type(e).__name__})'
-    ) from e
-  if not isinstance(params, dict):
-    raise UserError(f'{path} cannot be read as weights')
-  return params
+def has_weights(folder: files.Path) -> bool:
+  """Returns True for a folder with a file of weights."""
+  return weights.find(folder) is not None
 
 
 def save(
@@ -157,7 +233,9 @@ def save(
   config: ml_collections.ConfigDict | Mapping[str, Any],
   params: Params,
 ) -> None:
-  """Writes a model folder: config.json and weights.msgpack.
+  """Writes a model folder: config.json and model.safetensors.
+
+  Equal configs and parameters give equal bytes.
 
   Args:
     folder: made if missing.
@@ -172,8 +250,6 @@ def save(
     config = config.to_dict()
   config = paths.recorded(config)
   with files.writing(folder):
-    files.write(folder / CONFIG, json.dumps(config, indent=2) + '\n')
-    files.write(
-      folder / WEIGHTS,
-      serialization.msgpack_serialize(jax.tree.map(np.asarray, params)),
-    )
+    text = json.dumps(config, indent=2, sort_keys=True)
+    files.write(folder / CONFIG, text + '\n')
+    weights.write(folder, params)

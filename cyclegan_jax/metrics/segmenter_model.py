@@ -17,14 +17,13 @@ import json
 import jax
 import numpy as np
 from flax import linen as nn
-from flax import serialization
 
-from cyclegan_jax.common import files
+from cyclegan_jax.common import files, weights
 from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.common.images import crop_to, pad_to_multiple, to_levels
 from cyclegan_jax.metrics.labels import check_rgb, resize_labels
 
-CONFIG, WEIGHTS = 'config.json', 'weights.msgpack'
+CONFIG, WEIGHTS = 'config.json', weights.WEIGHTS
 _LEVELS = 4
 MULTIPLE = 2 ** (_LEVELS - 1)
 # input_range of an ONNX file -> (an image in [-1, 1] -> the same in the range)
@@ -77,9 +76,8 @@ def save(folder, config, params, results):
   Raises:
     UserError: it can't be written.
   """
-  weights = serialization.msgpack_serialize(jax.tree.map(np.asarray, params))
   with files.writing(folder):
-    files.write(folder / WEIGHTS, weights)
+    weights.write(folder, params)
     files.write(folder / 'scores.json', json.dumps(results, indent=2) + '\n')
     files.write(folder / CONFIG, json.dumps(config, indent=2) + '\n')
 
@@ -134,10 +132,10 @@ def _rgb(image):
 def _read(folder):
   try:
     config = json.loads((folder / CONFIG).read_text())
-    params = serialization.msgpack_restore((folder / WEIGHTS).read_bytes())
+    params = weights.read(weights.find(folder) or folder / WEIGHTS)
     if not {'classes', 'width'} <= set(config):
       raise ValueError('no config of a segmenter')
-  except Exception as e:  # msgpack raises all kinds
+  except Exception as e:  # whatever is in the files
     raise UserError(
       f'{folder} holds no finished segmenter ({type(e).__name__}): make one '
       f'with cyclegan_jax.segmenter --workdir={folder}'

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: addresses of models, downloads and uploads."""

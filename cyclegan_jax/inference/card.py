@@ -1,0 +1,221 @@
+"""The model card of a shared model: README.md, as the Hub shows it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import cyclegan_jax
+from cyclegan_jax.config.options import flatten
+from cyclegan_jax.config.unused import unused
+from cyclegan_jax.data import own_source
+from cyclegan_jax.defaults import DEFAULTS, PATHS
+from cyclegan_jax.hub import address
+from cyclegan_jax.metrics.table import markdown
+
+SAMPLES = 'samples.png'  # beside the card
+# Options that say nothing of a model, or that the card says in words.
+_UNSAID = ('log.', 'parallel.', 'data.source', 'data.name', *PATHS)
+_NAME = re.compile(r'[A-Za-z0-9][\w./-]*', re.ASCII)
+_SOURCES = {
+  'builtin': 'The pictures that are built into `cyclegan_jax`: `{name}`.',
+  'mni152': 'The brain template MNI152, which is built into `cyclegan_jax`.',
+  'tfds': 'The data set `{name}` of TensorFlow Datasets.',
+  'hf': 'The data set `{name}` of the Hugging Face Hub.',
+}
+_OWN = "The author's own pictures, which are no part of this repository."
+_LIMITS = """\
+- The model translates pictures like those that it was trained on. For other
+  pictures it gives a result too, which may be nonsense.
+- A translation is invented: it looks like the other domain, and need not be
+  true. Nothing should be measured or diagnosed from it.
+- Test figures are those of the data above, and say nothing of other data.
+"""
+
+
+class Facts(NamedTuple):
+  """What a model card tells.
+
+  Attributes:
+    repo: 'USER/NAME' on the Hub.
+    license: an identifier of the Hub, such as 'mit', or ''.
+    config: the config that is shared, nested dicts.
+    step: the step of training, or None.
+    directions: of 'a2b' and 'b2a'.
+    groups: the groups of networks that are shared, such as ('gen', 'disc').
+    pictures: the contents of run.json, or {}.
+    rows: those of `metrics.table.table`, or [].
+    sample_step: the step of samples.png; None if there is no such file.
+  """
+
+  repo: str
+  license: str
+  config: Mapping[str, Any]
+  step: int | None
+  directions: Sequence[str]
+  groups: Sequence[str]
+  pictures: Mapping[str, Any]
+  rows: Sequence[Mapping[str, Any]]
+  sample_step: int | None
+
+
+def text(facts: Facts) -> str:
+  """The model card, Markdown behind metadata in YAML."""
+  sections = {
+    '': _what(facts),
+    'Data': _data(facts),
+    'Settings': _settings(facts),
+    'Test figures': markdown(facts.rows) if facts.rows else '',
+    'Samples': _samples(facts),
+    'Use': _use(facts),
+    'Limits': _LIMITS,
+  }
+  title = facts.repo.rpartition('/')[2]
+  parts = [_metadata(facts), f'# {title}\n']
+  for head, content in sections.items():
+    if content:
+      parts.append(f'## {head}\n\n{content}' if head else content)
+  return '\n'.join(parts)
+
+
+def _metadata(facts):
+  """YAML, whose texts are quoted: none is taken for a number or a boolean."""
+  config = facts.config
+  values = {
+    'license': facts.license,
+    'library_name': 'cyclegan_jax',
+    'pipeline_tag': 'image-to-image',
+    'tags': ['image-to-image', config['method'], 'jax', 'flax'],
+    'datasets': _data_sets(config),
+    'base_model': _base(config),
+  }
+  lines = ['---']
+  for key, value in values.items():
+    if isinstance(value, list) and value:
+      lines += [f'{key}:', *(f'- {json.dumps(x)}' for x in value)]
+    elif value:
+      lines.append(f'{key}: {json.dumps(value)}')
+  return '\n'.join([*lines, '---', ''])
+
+
+def _data_sets(config):
+  """Names of data sets on the Hub; the Hub links no others."""
+  if config['data']['source'] != 'hf':
+    return []
+  names = [x.partition(':')[0] for x in config['data']['name'].split(';')]
+  return [x.strip() for x in names if _NAME.fullmatch(x.strip())]
+
+
+def _base(config):
+  """The repository on the Hub that the training began with, or ''."""
+  start = config['init_from']
+  return address.parse(start).repo if address.is_address(start) else ''
+
+
+def _what(facts):
+  method = facts.config['method']
+  ways = ' and '.join(f'`{x}`' for x in facts.directions)
+  trained = f', trained for {facts.step:,} steps' if facts.step else ''
+  kinds = {'gen': 'generators', 'disc': 'discriminators'}
+  groups = ' and '.join(kinds.get(x, x) for x in facts.groups)
+  base = _base(facts.config)
+  return (
+    f'A model of the method `{method}`{trained}. It translates pictures of a '
+    f'domain A and a domain B: {ways}. It was shared with cyclegan_jax '
+    f'{cyclegan_jax.__version__}.\n'
+    + f'\nThe training began with the weights of {base}.\n'
+    * bool(base)
+    + f'\n`model.safetensors` holds the {groups}, and `config.json` the '
+    'options.\n'
+    + '\nNo licence is given: ask the author before you use the model.\n'
+    * (not facts.license)
+  )
+
+
+def _data(facts):
+  data = facts.config['data']
+  source = data['source']
+  name = data['name'] or 'satellite2map'
+  line = _OWN if own_source.is_text(source) else _SOURCES.get(source, _OWN)
+  if source in ('tfds', 'hf') and not data['name']:
+    line = _OWN
+  return line.format(name=_code(name)) + '\n' + _counts(facts.pictures)
+
+
+def _counts(pictures):
+  """A table of the pictures' number and digests, as far as they are known."""
+  train, tests = (
+    x if isinstance(x, Mapping) else {}
+    for x in (pictures.get('pictures'), pictures.get('tests'))
+  )
+  rows = []
+  for head, found in (
+    ('training', [train.get(d) for d in 'ab']),
+    ('test', [tests.get(f'test{d}') for d in 'AB']),
+  ):
+    if all(isinstance(x, Mapping) and 'count' in x for x in found):
+      rows.append([f'{head} pictures', *(str(x['count']) for x in found)])
+      if all('files' in x for x in found):
+        digests = [f'`{_code(str(x["files"]))}`' for x in found]
+        rows.append(['digest of the contents', *digests])
+  if not rows:
+    return ''
+  table = [['', 'A', 'B'], ['---'] * 3, *rows]
+  return '\n' + ''.join(f'| {" | ".join(row)} |\n' for row in table)
+
+
+def _settings(facts):
+  options = flatten(facts.config)
+  idle = unused(options)
+  changed = {
+    key: value
+    for key, value in sorted(options.items())
+    if key in DEFAULTS
+    and value != DEFAULTS[key]
+    and key not in idle
+    and not key.startswith(_UNSAID)
+  }
+  if not changed:
+    return 'All options have their defaults.\n'
+  lines = ['| option | value | default |', '|---|---|---|']
+  for key, value in changed.items():
+    lines.append(f'| `{key}` | {_value(value)} | {_value(DEFAULTS[key])} |')
+  return '\n'.join([*lines, ''])
+
+
+def _samples(facts):
+  if facts.sample_step is None:
+    return ''
+  return (
+    f'Test pictures and what the model made of them at step '
+    f'{facts.sample_step:,}:\n\n![samples]({SAMPLES})\n'
+  )
+
+
+def _use(facts):
+  where, way = f'hf://{facts.repo}', facts.directions[0]
+  return f"""\
+cyclegan_jax needs its extra `hub` for this (`pip install -e '.[hub]'`).
+
+```python
+from cyclegan_jax import load_model
+
+model = load_model('{where}')
+fakes = model.translate(images, '{way}')  # uint8 [batch, height, width, 3]
+```
+
+    python -m cyclegan_jax.translate --model={where} --direction={way} \\
+      --input=FOLDER --output=FOLDER
+
+`--config.init_from={where}` trains from these weights.
+"""
+
+
+def _value(value):
+  return f'`{_code(json.dumps(value, ensure_ascii=False))}`'
+
+
+def _code(text):
+  """A text that stays in the backticks and the cell that it is put into."""
+  text = ' '.join(text.replace('`', "'").split())
+  return text.replace('|', '\\|').replace('<', '&lt;')
