@@ -31,7 +31,8 @@ _LINES = {
   ),
   'init_from': (
     '',
-    'weights to start from: a run, a folder of imported weights, or a .pth',
+    'weights to start from: a run, a folder of weights, a .pth, or '
+    'hf://USER/NAME',
   ),
   'data.source': (
     'tfds',
@@ -300,6 +301,11 @@ _LINES = {
     'seconds without a step after which the stack of every thread is written '
     'to standard error, again and again; 0: never',
     _NOT_NEGATIVE,
+  ),
+  'log.to': (
+    'tensorboard',
+    'tensorboard | wandb, or several with commas, beside metrics.jsonl and '
+    'samples/; empty: none (docs/loggers.md)',
   ),
   'log.report': (True, 'makes report/index.html at the end'),
   'evaluate.every': (

@@ -23,13 +23,13 @@ USERS = {
   'huggingface_hub': ['hub/client.py'],
   'wandb': ['training/loggers/wandb.py'],
   'datasets': ['data/hf.py', 'data/hf_sets.py'],
-  'clu': ['training/log.py'],
+  'clu': ['training/log.py', 'training/loggers/tensorboard.py'],
   'orbax': ['training/checkpoint.py'],
   'cyclegan_jax.data.tf': [
     'data/pipeline.py',
     'data/tfds.py',
     'exporters/formats.py',
-    'training/log.py',
+    'training/loggers/tensorboard.py',
   ],
 }
 

@@ -6,12 +6,13 @@ What is said of arrays holds for NumPy's and for JAX's.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Num, Shaped, UInt, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from cyclegan_jax.common.errors import UserError
 
@@ -23,6 +24,7 @@ Array = TypeVar('Array', np.ndarray, 'jax.Array')
 HALF_RANGE = 127.5  # of 8 bits: pixel / HALF_RANGE - 1 is in [-1, 1]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow turns colours to gray
 _GAP = 2
+_LETTERS = 14  # pixels: size of the titles in a grid, at least
 
 
 def from_pixels(
@@ -205,22 +207,57 @@ def crop_to(
 
 def grid(
   rows: Iterable[Iterable[Float[Array, '_ _ _']]],
+  titles: Sequence[str] = (),
+  heading: str = '',
 ) -> UInt8[np.ndarray, 'height width 3']:
   """Rows of images of any sizes -> one uint8 picture, white between them.
 
   Images have any number of channels, of which `shown` chooses. Those of 64
   pixels and less are shown larger, pixel by pixel.
+
+  Args:
+    rows: images [h, w, c] in [-1, 1].
+    titles: one for each column, drawn above it in black on white; columns are
+      then equally wide in all rows, and wide enough for their titles.
+    heading: a line above the titles.
   """
   cells = [[_zoom(to_rgb(image)) for image in row] for row in rows]
+  narrowest = min(cell.shape[1] for row in cells for cell in row)
+  font = ImageFont.load_default(max(_LETTERS, narrowest // 16))
+  widths = [
+    max(math.ceil(length) + 4 * _GAP, *(row[i].shape[1] for row in cells))
+    for i, length in enumerate(map(font.getlength, titles))
+  ]
   lines = []
   for row in cells:
     height = max(cell.shape[0] for cell in row) + _GAP
+    sides = widths or [cell.shape[1] for cell in row]
     lines.append(
-      np.concatenate([_pad(c, height, c.shape[1] + _GAP) for c in row], axis=1)
+      np.concatenate(
+        [_pad(x, height, side + _GAP) for x, side in zip(row, sides)], axis=1
+      )
     )
+  if titles or heading:
+    lines.insert(0, _header(titles, widths, heading, font))
   width = max(line.shape[1] for line in lines)
   picture = np.concatenate([_pad(x, x.shape[0], width) for x in lines])
   return picture[:-_GAP, :-_GAP]
+
+
+def _header(titles, widths, heading, font):
+  """The heading, and below it each title at the left of its column."""
+  line = sum(font.getmetrics()) + 2 * _GAP
+  length = math.ceil(font.getlength(heading)) + _GAP
+  width = max(length, sum(widths) + _GAP * len(widths))
+  height = line * (bool(heading) + bool(titles))
+  image = Image.new('RGB', (width, height), 'white')
+  draw = ImageDraw.Draw(image)
+  draw.text((0, _GAP), heading, 'black', font)
+  left, top = 0, _GAP + line * bool(heading)
+  for title, width in zip(titles, widths):
+    draw.text((left, top), title, 'black', font)
+    left += width + _GAP
+  return np.asarray(image)
 
 
 def _zoom(picture, at_least=128):

@@ -1,5 +1,6 @@
 """From a config to a Run: data, optimizers, schedule and evaluation."""
 
+from cyclegan_jax.common import hosts
 from cyclegan_jax.common.errors import UserError, choose
 from cyclegan_jax.common.images import show_channels
 from cyclegan_jax.config import ranges
@@ -15,7 +16,7 @@ from cyclegan_jax.defaults import OPTIONS
 from cyclegan_jax.methods import METHODS
 from cyclegan_jax.metrics import registry, test_set
 from cyclegan_jax.metrics.base import Needs
-from cyclegan_jax.training import evaluation, optim
+from cyclegan_jax.training import evaluation, loggers, optim
 from cyclegan_jax.training.run import Logging, Run
 from cyclegan_jax.training.workdir import Workdir
 
@@ -41,8 +42,6 @@ def build_run(config, workdir=None):
   epoch = data.steps_per_epoch(config.train.batch_size)
   schedule = optim.schedule(steps_per_epoch=epoch, **config.schedule)
   has_heads = 'optim.lr_heads' in METHODS[config.method].options
-  log = dict(config.log)
-  del log['report']  # made by the command, when the run has ended
   return Run(
     method=method,
     optimizers=build_optimizers(config, schedule),
@@ -63,9 +62,19 @@ def build_run(config, workdir=None):
     remat=config.generator.remat,
     devices=config.parallel.devices,
     map=config.parallel.map,
-    log=Logging(**log),
+    log=_logging(config.log),
     evaluate_every=config.evaluate.every * epoch,
+    options=flatten(config.to_dict()),
   )
+
+
+def _logging(options):
+  """The `Logging` of the section log, whose loggers can be opened."""
+  log = {**options, 'to': tuple(registry.names(options.to))}
+  del log['report']  # made by the command, when the run has ended
+  if hosts.writes():  # other processes open no loggers
+    loggers.check(log['to'])
+  return Logging(**log)
 
 
 def _decay_from(schedule, steps_per_epoch):

@@ -119,13 +119,13 @@ def _explained(what: str, names: str) -> Iterator[None]:
   except UserError:
     raise
   except Exception as e:  # network, disk, refusals: it raises all kinds
-    cause = e
+    cause: BaseException = e
     while isinstance(cause, RuntimeError) and cause.__cause__:
       cause = cause.__cause__  # 'Error while uploading' says nothing
     raise UserError(f'{what}: {_reason(cause, names)}') from e
 
 
-def _reason(error: Exception, names: str) -> str:
+def _reason(error: BaseException, names: str) -> str:
   """What went wrong and what to do, without the user's token."""
   from huggingface_hub import errors
 

@@ -1,87 +1,100 @@
-"""Writes a run's numbers and pictures: files, TensorBoard, the terminal.
-
-The only file that imports clu.
-"""
+"""Writes a run's numbers and pictures: files, loggers, the terminal."""
 
 import contextlib
 import json
 import math
-import struct
 import time
 
-from google.protobuf import message
-from tensorboard.compat.proto import event_pb2
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
-import cyclegan_jax.data.tf  # noqa: F401, keeps clu's TensorFlow quiet
 from cyclegan_jax.common import disk, files, images
+from cyclegan_jax.training.loggers import LOGGERS
 from cyclegan_jax.training.workdir import Workdir
-
-_HEAD, _TAIL = 12, 4  # bytes of a TFRecord before and behind its event
 
 
 class Log:
   """Writes a run's numbers and pictures below its folder, each step once.
 
   metrics.jsonl has a line a logged step, a function of the training alone;
-  tensorboard/ has the same, with speeds and pictures; samples/ the pictures.
+  samples/ the pictures. Loggers get the same, with speeds. A context that
+  closes itself.
 
   Attributes:
     board: the folder that TensorBoard reads.
+    code: exit code of this process, as far as it is known.
   """
 
-  def __init__(self, workdir, start_step):
-    """Goes on behind `start_step`; what there is of later steps is dropped.
+  def __init__(
+    self, workdir, start_step, to=('tensorboard',), options=None, say=print
+  ):
+    """Continues behind `start_step`; what there is of later steps is dropped.
+
+    Args:
+      workdir: the run's folder.
+      start_step: steps done; 0 for a new run.
+      to: names of `LOGGERS`.
+      options: {'section.key': value} of the run, for loggers.
+      say: prints a line to the user.
 
     Raises:
       UserError: it can't be written, here and in all methods.
     """
-    from clu import metric_writers  # after TensorFlow was silenced
-
     work = Workdir(workdir)
     self._workdir, self._samples = work.path, work.samples
-    self.board = board = work.tensorboard
+    self.board, self.code = work.tensorboard, 0
     with files.writing(work.path):
-      files.clean(work.path, board, work.samples)
+      files.clean(work.path, work.samples)
       self._lines = _Lines(work.metrics, _kept_lines(work.metrics, start_step))
-      for file in sorted(board.glob('*tfevents*')):
-        _keep_events(file, start_step)
-      self._writer = metric_writers.AsyncWriter(
-        metric_writers.SummaryWriter(str(board))
-      )
+      self._loggers = [
+        LOGGERS[name].open(work, start_step, options or {}, say) for name in to
+      ]
 
   def numbers(self, step, metrics, speed):
-    """Scalars of one step; `speed` goes to TensorBoard alone."""
+    """Scalars of one step; `speed` goes to loggers alone."""
     metrics = {name: float(metrics[name]) for name in sorted(metrics)}
     # JSON has no NaN.
     line = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
     with files.writing(self._workdir):
       self._lines.add(json.dumps({'step': step} | line) + '\n')
-      self._writer.write_scalars(step, metrics | speed)
+      for logger in self._loggers:
+        logger.numbers(step, metrics, speed)
 
   def sample(self, step, picture):
     """A uint8 sample grid."""
     path = self._samples / f'step_{step:07d}.png'
     with files.writing(self._workdir):
       files.write(path, images.png(picture))
-      self._writer.write_images(step, {'samples': picture[None]})
+      for logger in self._loggers:
+        logger.picture(step, picture)
 
   def flush(self):
     """Sees all of it onto the disk, before a checkpoint counts on it."""
     with files.writing(self._workdir):
       self._lines.flush()
-      self._writer.flush()
+      for logger in self._loggers:
+        logger.flush()
 
-  def close(self):
-    with files.writing(self._workdir):
-      self._writer.close()
-      self._lines.close()
+  def close(self, code=0):
+    """Ends the log.
+
+    Args:
+      code: exit code of this process, for loggers.
+    """
+    with files.writing(self._workdir), contextlib.ExitStack() as stack:
+      stack.callback(self._lines.close)
+      for logger in self._loggers:
+        stack.callback(logger.close, code)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, kind, error, trace):
+    self.close(1 if error else self.code)
 
 
-class NoLog:
+class NoLog(contextlib.AbstractContextManager):
   """Stands for a `Log` in processes that write none."""
 
   board = None
+  code = 0
 
   def numbers(self, step, metrics, speed):
     pass
@@ -92,8 +105,8 @@ class NoLog:
   def flush(self):
     pass
 
-  def close(self):
-    pass
+  def __exit__(self, *error):
+    return None
 
 
 class _Lines:
@@ -144,36 +157,6 @@ def _kept_lines(path, step):
       if line.endswith(b'\n') and json.loads(line)['step'] <= step:
         kept.append(line.decode())
   return ''.join(kept)
-
-
-def _keep_events(path, step):
-  """The same for a file of TensorBoard events, which may end in half of one."""
-  data, kept = path.read_bytes(), []
-  with contextlib.suppress(message.DecodeError):
-    for record in _records(data):
-      event = event_pb2.Event.FromString(record[_HEAD:-_TAIL])
-      if event.step <= step:
-        kept.append(record)
-  kept = b''.join(kept)
-  if kept != data:
-    files.write(path, kept)
-
-
-def _records(data):
-  """The records of a TFRecord file up to the first damaged one, as bytes.
-
-  A record is the event's length (8 bytes), a checksum of that (4), the event
-  and a checksum of it (4). The last checksum is left to TensorBoard: in Python
-  it takes seconds, and a killed process leaves half a record, not a wrong one.
-  """
-  start = 0
-  while start + _HEAD <= len(data):
-    length, checksum = struct.unpack_from('<QI', data, start)
-    end = start + _HEAD + length + _TAIL
-    if end > len(data) or checksum != masked_crc32c(data[start : start + 8]):
-      return
-    yield data[start:end]
-    start = end
 
 
 def parameter_table(params):

@@ -58,7 +58,7 @@ class _Observers:
   def sample(self, step, pictures):
     """Logs the grid of the pictures that `Sampler.start` began."""
     pictures = jax.device_get(pictures)
-    self._log.sample(step, self._sampler.grid(pictures))
+    self._log.sample(step, self._sampler.grid(pictures, step))
     self._monitors.pictures(step, self._sampler.pairs(pictures))
 
   def evaluate(self, step, params):

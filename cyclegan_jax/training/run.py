@@ -4,6 +4,7 @@ Fields that are options have the option's name.
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import optax
@@ -31,6 +32,7 @@ class Logging(NamedTuple):
     samples: test pictures in a sample grid.
     stuck_after: seconds without a step after which the stacks of all threads
       are written to standard error; 0: never.
+    to: names of `loggers.LOGGERS`.
   """
 
   every: int = 100
@@ -40,6 +42,7 @@ class Logging(NamedTuple):
   keep_every: int = 0
   samples: int = 4
   stuck_after: int = 0
+  to: tuple[str, ...] = ('tensorboard',)
 
 
 class Run(NamedTuple):
@@ -73,6 +76,7 @@ class Run(NamedTuple):
       measures the test pictures; None for never.
     evaluate_every: steps between calls of `evaluate`; 0: never.
     profile: a `profiling.Profile`, or None.
+    options: {'section.key': value}, what the user chose, for loggers.
   """
 
   method: Method
@@ -97,6 +101,7 @@ class Run(NamedTuple):
   evaluate: Callable[[int, Translate, Params], dict[str, float]] | None = None
   evaluate_every: int = 0
   profile: Profile | None = None
+  options: Mapping[str, Any] = MappingProxyType({})
 
 
 class Result(NamedTuple):

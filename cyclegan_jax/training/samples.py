@@ -12,7 +12,7 @@ _ALL_ALIKE = MappingProxyType({'a': None, 'b': None})
 
 
 class Sampler:
-  """Draws a row a pair of pictures: a | a2b | a2b2a | identity | b | ..."""
+  """Draws a row for each pair of pictures: a | a2b | a2b2a | identity | ..."""
 
   def __init__(self, method, inputs, show=_ALL_ALIKE):
     """Takes the pictures to show in every grid.
@@ -63,13 +63,30 @@ class Sampler:
       for there in self._directions
     }
 
-  def grid(self, pictures):
-    """What `start` gave, on the host, as a uint8 picture [height, width, 3]."""
+  def grid(self, pictures, step=None):
+    """Draws a grid with titles.
+
+    Args:
+      pictures: what `start` returned, on the host.
+      step: the step to name in the picture, or None.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
     shown = [
       [self._shown(there, row) for row in rows]
       for there, rows in pictures.items()
     ]
-    return images.grid([sum(row, []) for row in zip(*shown)])
+    titles = [
+      title
+      for there, rows in zip(pictures, shown)
+      for title in _titles(there)[: len(rows[0])]
+    ]
+    return images.grid(
+      [sum(row, []) for row in zip(*shown)],
+      titles,
+      '' if step is None else f'step {step}',
+    )
 
   def _shown(self, there, row):
     """Images of a row of a direction, as they are shown."""
@@ -87,3 +104,9 @@ class Sampler:
       there: tuple(list(column) for column in zip(*(row[:2] for row in rows)))
       for there, rows in pictures.items()
     }
+
+
+def _titles(there):
+  """Titles of the columns of a direction."""
+  this, other = there.upper().split('2')
+  return this, f'{this} to {other}', f'back to {this}', 'identity'

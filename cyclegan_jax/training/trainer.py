@@ -51,7 +51,8 @@ def train(run, workdir, *, stop_at=None, say=print):
     run.data.show,
   )
   checkpoints = Checkpoints(work.checkpoints, run.log.keep, run.log.keep_every)
-  with contextlib.closing(checkpoints):
+  # The log is closed last: a logger may have to wait for a network.
+  with contextlib.ExitStack() as last, contextlib.closing(checkpoints):
     if checkpoints.latest_step() is not None:
       state = checkpoints.restore(state, say)
       say(f'continuing {work.path} from step {int(state.step)}')
@@ -61,15 +62,26 @@ def train(run, workdir, *, stop_at=None, say=print):
     if int(state.step) < run.schedule.steps and hosts.writes():
       work.forget_test()
     hosts.wait_for_all('start')
-    log = Log(work.path, int(state.step)) if hosts.writes() else NoLog()
-    with contextlib.closing(log):
-      state, number = loop.steps(
-        run, state, mesh, share, sampler, log, checkpoints, stop_at, say
-      )
-  step = int(state.step)
+    log = last.enter_context(_log(run, work, int(state.step), say))
+    state, number = loop.steps(
+      run, state, mesh, share, sampler, log, checkpoints, stop_at, say
+    )
+    step = int(state.step)
+    log.code = _exit_code(number, step, run.schedule.steps)
   if step < run.schedule.steps:
     return Result(step, state, number)
   return Result(step, state, None, _test(run, state, sampler, work))
+
+
+def _log(run, work, step, say):
+  if not hosts.writes():
+    return NoLog()
+  return Log(work.path, step, run.log.to, run.options, say)
+
+
+def _exit_code(number, step, last_step):
+  """0, or of a run that was stopped 128 and the signal, SIGINT if none."""
+  return 128 + (number or 2) if step < last_step else 0
 
 
 def _silent(line):
@@ -135,7 +147,7 @@ def report(result, work, last_step):
   Returns:
     The exit code.
   """
-  code = 128 + (result.signal or 2) if result.step < last_step else 0
+  code = _exit_code(result.signal, result.step, last_step)
   if not hosts.writes():
     return code
   for line in partly.clipped.lines():
@@ -165,5 +177,6 @@ def report(result, work, last_step):
     )
   if work.last_sample():
     print(f'sample picture:  {work.last_sample()}')
-  print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')
+  if work.tensorboard.exists():
+    print(f'TensorBoard:     tensorboard --logdir {work.tensorboard}')
   return code
