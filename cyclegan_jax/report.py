@@ -74,7 +74,7 @@ def write(workdir, output=None, pictures=PICTURES):
   shown = gallery.gallery(workdir, pictures)
   samples = grids.grids(work.samples)
   names = [direction['name'] for direction in shown['directions']]
-  if samples['grids'] and names == ['a2b', 'b2a']:
+  if not samples['titled'] and names == ['a2b', 'b2a']:
     samples['note'] += _COLUMNS
   page = render(
     'cyclegan_jax.report_page',

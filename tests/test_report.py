@@ -121,7 +121,11 @@ def test_every_term_has_a_curve(finished, page):
   logged = [json.loads(x) for x in lines]
   groups = page.content['curves']['groups']
   terms = {t['name']: t['mean'] for g in groups for t in g['terms']}
-  assert set(terms) == set(logged[0]) - {'step'}
+  flat = {name for name in logged[0] if not any(x[name] for x in logged)}
+  assert set(terms) == set(logged[0]) - {'step'} - flat
+  assert flat == {'nonfinite_steps'}
+  note = page.content['curves']['note']
+  assert note.endswith(' Left out: nonfinite_steps (always 0).')
   for name, values in terms.items():
     np.testing.assert_allclose(values, [x[name] for x in logged], rtol=1e-4)
   assert page.content['curves']['last'] == [1, 2, 3, 4]
@@ -130,7 +134,27 @@ def test_every_term_has_a_curve(finished, page):
   assert of['disc_a'] == of['loss_disc'] == 'Discriminator terms'
   assert of['score_real_a'] == 'Discriminator scores'
   assert of['lr_gen'] == 'Learning rates'
-  assert of['nonfinite_steps'] == 'Other terms'
+  assert 'Other terms' not in {g['title'] for g in groups}
+
+
+def test_terms_without_data_have_no_curve():
+  lines = [
+    {'step': 1, 'zero': 0.0, 'nan': None, 'once': 0.0, 'late': None},
+    {'step': 2, 'zero': -0.0, 'nan': None, 'once': 3.0, 'late': None},
+    {'step': 3, 'zero': 0.0, 'nan': None, 'late': 0.0},
+  ]
+  shown = curves.curves(lines)
+  (group,) = shown['groups']
+  assert [term['name'] for term in group['terms']] == ['late', 'once']
+  assert 'Left out: nan (never finite), zero (always 0).' in shown['note']
+  assert 'Left out' not in curves.curves([{'step': 1, 'x': 1.0}])['note']
+
+
+def test_pictures_come_first(page):
+  ids = [attrs['id'] for tag, attrs in page.tags if tag == 'section']
+  assert ids == ['gallery', 'samples', 'tests', 'curves', 'config']
+  links = [a['href'] for tag, a in page.tags if tag == 'a']
+  assert links == [f'#{name}' for name in ids]
 
 
 def test_the_head_and_the_config(finished, page):
@@ -151,11 +175,22 @@ def test_samples_and_figures(finished, page):
   assert [x['step'] for x in shown] == [1, 2, 3, 4]
   there = tiny.pixels(finished / 'samples' / 'step_0000003.png').astype(float)
   assert np.abs(pixels(shown[2]) - there).mean() < 8
+  # The pictures have titles; those of earlier versions are explained.
+  assert 'From left' not in page.content['samples']['note']
   tests = page.content['tests']
   rows = json.loads((finished / 'test_metrics.json').read_text())
   assert [dict(zip(tests['heads'], r)) for r in tests['rows']] == [
     {head: row.get(head) for head in tests['heads']} for row in rows
   ]
+
+
+def test_grids_without_titles_are_explained(finished, tmp_path):
+  folder = tmp_path / 'run'
+  shutil.copytree(finished, folder)
+  path = folder / 'samples' / 'step_0000002.png'
+  path.write_bytes(images.png(tiny.pixels(path)[-258:]))
+  content = Page(report.write(folder)).content
+  assert 'From left: a picture of A' in content['samples']['note']
 
 
 def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
@@ -277,7 +312,7 @@ def test_a_killed_run(folder):
 
 def test_many_lines_are_drawn_together():
   lines = [{'step': i, 'x': float(i), 'y': None} for i in range(1, 1201)]
-  lines[2]['x'] = None
+  lines[2]['x'], lines[-1]['y'] = None, 1.0
   shown = curves.curves(lines, points=500)
   assert (shown['first'][:2], shown['last'][:2]) == ([1, 4], [3, 6])
   assert len(shown['last']) == 400 and shown['last'][-1] == 1200
@@ -287,7 +322,7 @@ def test_many_lines_are_drawn_together():
     [1.5, 5.0],
     [2.0, 6.0],
   ]
-  assert (x['gaps'], y['gaps'], y['mean'][0]) == (1, 1200, None)
+  assert (x['gaps'], y['gaps'], y['mean'][0]) == (1, 1199, None)
   assert '1,200' in shown['note'] and '400' in shown['note']
 
 

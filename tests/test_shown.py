@@ -103,13 +103,76 @@ def test_each_picture_of_a_grid_is_shown_as_its_domain():
   sampler = Sampler(method, inputs, {'a': (5, 4, 1), 'b': None})
   state = types.SimpleNamespace(translation_params=lambda: {})
   picture = sampler.grid(sampler.start(state))
-  assert picture.shape == (128, 6 * 130 - 2, 3)
+  assert picture.shape[1] == 6 * 130 - 2
+  picture = picture[-128:]
   colours = picture[64, 64::130]
   two, first = [-0.8, -0.4, -1.0], [-0.8] * 3
   expected = [[0.8, 0.4, -0.8], two, first, two, first, two]
   # The last one: b, to a, and back to b, where both channels are the first.
   expected[-1] = [-0.8, -0.8, -1.0]
   np.testing.assert_array_equal(colours, images.to_pixels(np.float32(expected)))
+
+
+def black(count, height=64, width=64):
+  """A row of black images."""
+  return [np.full((height, width, 3), -1, np.float32)] * count
+
+
+def texts(*arguments):
+  """The titles of a grid of black images: darkness above each column."""
+  rows, *words = arguments
+  picture = images.grid(rows, *words)
+  bare = images.grid(rows)
+  band = picture[: len(picture) - len(bare)]
+  np.testing.assert_array_equal(picture[len(band) :], bare)
+  return 255 - band.astype(int)
+
+
+def test_titles_are_above_their_columns():
+  ink = texts([black(3), black(3)], ['A', '', 'back to A'])
+  columns = [ink[:, i * 130 : i * 130 + 130].sum() for i in range(3)]
+  assert columns[0] and not columns[1] and columns[2] > 2 * columns[0]
+  assert ink.max() == 255 and not ink[0].any()  # black, below a white line
+  # Legible: letters of ten pixels or so.
+  assert 8 <= np.ptp(np.flatnonzero(ink.any((1, 2)))) <= 20
+
+
+def test_the_heading_is_above_the_titles():
+  titles = texts([black(2)], ['A', 'B'])
+  both = texts([black(2)], ['A', 'B'], 'step 3500')
+  np.testing.assert_array_equal(both[-len(titles) + 2 :], titles[2:])
+  assert both[: len(both) - len(titles)].any()
+  other = texts([black(2)], ['A', 'B'], 'step 3600')
+  assert other.shape == both.shape and (other != both).any()
+
+
+def test_columns_are_as_wide_as_their_titles_and_pictures():
+  rows = [black(2, 128, 10), black(2, 128, 40)]
+  picture = images.grid(rows, ['back to A', 'B'])
+  pixels = picture[-258:]
+  first = np.flatnonzero((pixels[200] == 0).all(-1))
+  assert first[0] == 0 and first[39] == 39  # the wide one, at the left
+  assert first[40] > 60  # behind the title
+  second = np.flatnonzero((pixels[10] == 0).all(-1))
+  assert second[10] == first[40]  # both rows begin at the same place
+
+
+@pytest.mark.parametrize('directions', [('a2b', 'b2a'), ('a2b',)])
+def test_a_sample_grid_says_what_it_shows(directions, monkeypatch):
+  method = types.SimpleNamespace(
+    directions=directions, translate=lambda params, x, direction: x
+  )
+  asked, true = [], images.grid
+  monkeypatch.setattr(
+    images, 'grid', lambda *words: asked.append(words[1:]) or true(*words)
+  )
+  sampler = Sampler(method, {d: [pixel(3, 8)] for d in 'ab'})
+  state = types.SimpleNamespace(translation_params=lambda: {})
+  sampler.grid(sampler.start(state), 3500)
+  a = ['A', 'A to B', 'back to A', 'identity']
+  b = ['B', 'B to A', 'back to B', 'identity']
+  titles = a + b if len(directions) == 2 else ['A', 'A to B']
+  assert asked == [(titles, 'step 3500')]
 
 
 def of_shown(kind):

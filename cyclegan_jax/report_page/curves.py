@@ -67,6 +67,9 @@ def curves(lines, points=POINTS):
   More lines than `points` are drawn together, as many after another as it
   takes: each point is then their mean, with their least and most.
 
+  Terms that are 0 or not finite at every step have no curve; the note names
+  them.
+
   Args:
     lines: of `read`.
     points: at most so many a curve.
@@ -88,8 +91,14 @@ def curves(lines, points=POINTS):
       f'the mean of {size}, the band their least and most.'
     )
   names = sorted({name for line in lines for name in line} - {'step'})
+  empty = {name: text for name in names if (text := _emptiness(name, lines))}
+  if empty:
+    texts = (f'{name} ({text})' for name, text in empty.items())
+    note += f' Left out: {", ".join(texts)}.'
   groups = {title: [] for title, _ in _GROUPS}
   for name in names:
+    if name in empty:
+      continue
     title = next(t for t, start in _GROUPS if re.match(start, name))
     groups[title].append(_term(name, buckets, size > 1))
   return {
@@ -102,6 +111,14 @@ def curves(lines, points=POINTS):
       if terms
     ],
   }
+
+
+def _emptiness(name, lines):
+  """Tells why a term has nothing to draw; '' if it has."""
+  values = {line[name] for line in lines if name in line}
+  if values == {0.0}:
+    return 'always 0'
+  return 'never finite' if values == {None} else ''
 
 
 def _term(name, buckets, band):

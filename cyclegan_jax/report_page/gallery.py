@@ -41,7 +41,7 @@ def gallery(workdir, count):
   if not count:
     return nothing | {'note': 'No test pictures were asked for.'}
   is_run = Workdir(workdir).has_checkpoints()
-  if not is_run and not (workdir / saved.WEIGHTS).exists():
+  if not is_run and not saved.has_weights(workdir):
     return nothing | {'note': 'No test pictures: no checkpoint is saved yet.'}
   try:
     trained = saved.load(workdir)

@@ -43,7 +43,8 @@ def grids(folder, steps=STEPS):
   """The sample grids of a run, `steps` of them spread evenly.
 
   Returns:
-    {'note', 'grids': [{'step', 'src', 'width', 'height'}]}.
+    {'note', 'titled': whether all have titles, as those of earlier versions
+    have not, 'grids': [{'step', 'src', 'width', 'height'}]}.
   """
   found = {
     int(match[1]): path
@@ -51,16 +52,21 @@ def grids(folder, steps=STEPS):
     if (match := _STEP.fullmatch(path.name))
   }
   if not found:
-    return {'note': 'No sample grids are drawn yet.', 'grids': []}
+    return {
+      'note': 'No sample grids are drawn yet.',
+      'titled': True,
+      'grids': [],
+    }
   numbers = sorted(found)
   places = np.linspace(0, len(numbers) - 1, min(steps, len(numbers)))
-  shown, bad, scale = [], [], 1.0
+  shown, bad, scale, titled = [], [], 1.0, True
   for i in places.round().astype(int):
     try:
       pixels = _read(found[numbers[i]])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
       bad.append(found[numbers[i]].name)
       continue
+    titled = titled and _titled(pixels)
     scale = _scale(pixels.size, len(places))
     shown.append({'step': numbers[i]} | embedded(pixels, scale))
   note = f'{len(shown)} sample grids.'
@@ -70,7 +76,12 @@ def grids(folder, steps=STEPS):
     note += f' Shown at {scale:.0%} of their size; samples/ has the full ones.'
   if bad:
     note += f' Cannot be read: {", ".join(bad)}.'
-  return {'note': note, 'grids': shown}
+  return {'note': note, 'titled': titled, 'grids': shown}
+
+
+def _titled(image):
+  """Returns True for a grid with titles: its first line of pixels is white."""
+  return bool(np.asarray(image.crop((0, 0, image.width, 1))).min() == 255)
 
 
 def _read(path):

@@ -47,9 +47,9 @@ byId('name').append(content.name);
 byId('facts').append(...content.facts.map(([what, value]) =>
   make('div', {}, make('dt', {}, what), make('dd', {}, value))));
 prepareZoom();
-showCurves(byId('curves'), content.curves);
-showSamples(byId('samples'), content.samples);
 showGallery(byId('gallery'), content.gallery);
+showSamples(byId('samples'), content.samples);
 showTests(byId('tests'), content.tests);
+showCurves(byId('curves'), content.curves);
 showConfig(byId('config'), content.config);
 document.documentElement.dataset.ready = 'yes';

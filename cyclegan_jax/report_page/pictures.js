@@ -1,4 +1,5 @@
 const SMALL = 160; // pixels up to which they are shown one by one
+const LEGIBLE = 860; // pixels of a grid's width that its titles need
 
 const zoom = { list: [], at: 0 };
 
@@ -82,6 +83,7 @@ function showSamples(section, samples) {
     const at = Number(slider.value);
     const { src, width, height } = grids[at];
     fill(button.firstChild, { src, width, height, alt: titles[at].title }, []);
+    button.style.minWidth = `${Math.min(LEGIBLE, width)}px`;
     step.value = `step ${grids[at].step.toLocaleString('en')}`;
     slider.setAttribute('aria-valuetext', step.value);
   }
