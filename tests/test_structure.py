@@ -26,6 +26,7 @@ ORDER = [
   'inference',
   'exporters',
   'report_page',
+  'perceptual_study',
   'paper',
   'tpu',
 ]

@@ -1,0 +1,1 @@
+"""A study with people, who tell real pictures from generated ones."""
