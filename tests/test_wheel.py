@@ -12,6 +12,7 @@ import venv
 import pytest
 import tiny
 
+import cyclegan_jax
 from cyclegan_jax.config import cards
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -111,3 +112,13 @@ def test_a_wheel_lists_its_cards(python, tmp_path):
   assert err == (
     f'error: no recipe card nosuchcard (--config): there are {listed}\n'
   )
+
+
+@pytest.mark.slow
+def test_a_wheel_has_the_command(python, tmp_path):
+  (script,) = python.parent.parent.rglob('bin/cyclegan-jax')
+  out, _ = run([python, script, '--version'], tmp_path)
+  assert out.startswith(f'cyclegan_jax {cyclegan_jax.__version__}, JAX ')
+  command = [python, script, 'check-data', '--config=nosuchcard']
+  out, err = run(command, tmp_path, 2)
+  assert out == '' and err.startswith('error: no recipe card nosuchcard')
