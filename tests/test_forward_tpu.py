@@ -236,10 +236,7 @@ def assert_same_network(make, x, taps=(), tolerance=3e-5):
   Each array by its norm: rounding moves a ReLU's kink, which shows in single
   elements.
   """
-  inits = [
-    make(platform=platform).init(jax.random.PRNGKey(0), x)['params']
-    for platform in ('gpu', 'tpu')
-  ]
+  inits = [tiny.init(make(platform=name), x) for name in ('gpu', 'tpu')]
   jax.tree.map(np.testing.assert_array_equal, *inits)
   (expected, slopes), (ours, our_slopes) = (
     outputs_and_gradients(make, inits[0], x, taps, platform=platform)
