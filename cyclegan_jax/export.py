@@ -4,28 +4,39 @@
       --format=onnx --output=a2b.onnx
 
 --model is a run's folder, a folder of imported weights, an official .pth file
-or a folder of such; --format is onnx, stablehlo (for jax.export.deserialize) or
-savedmodel (a folder for tf.saved_model.load). It takes any batch, height and
-width, and is run and compared with the model before it takes its place.
-Exit codes: 0 done, 2 something given doesn't fit, or it differs from the model.
+or a folder of such; --format is onnx, tflite, stablehlo (for
+jax.export.deserialize) or savedmodel (a folder for tf.saved_model.load). The
+program takes any batch, height and width, and is run and compared with the
+model before it takes its place. --format=web writes a page, one HTML file that
+translates pictures in a browser, in all directions of the model:
+
+    python -m cyclegan_jax.export --model=runs/NAME --format=web \\
+      --runtime=onnxruntime-web-1.30.0.tgz --output=page.html
+
+Exit codes: 0 done, 2 invalid input, or a program that differs from the model.
 """
 
-import re
 import sys
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.config import flags, program
+from cyclegan_jax.exporters import asked
 
 FLAGS = {
   **flags.MODEL_FLAGS,
-  'format': ('NAME', '', 'onnx | stablehlo | savedmodel'),
+  'format': ('NAME', '', 'onnx | tflite | stablehlo | savedmodel | web'),
   'output': ('PATH', '', 'the file; for savedmodel the folder'),
   'uint8': ('', False, 'takes and gives uint8; else float32 in [-1, 1]'),
   'layout': ('NAME', 'nhwc', 'nhwc | nchw: where the channels are'),
   'size': ('HxW', '', 'the only height and width it takes; any'),
   'batch': ('N', 0, 'the only batch it takes; 0: any'),
   'weights': ('NAME', '', 'float32 | float16: the type they are stored in'),
+  'runtime': (
+    'PATH',
+    '',
+    'for web: package of ONNX Runtime Web, a .tgz of npm or a folder',
+  ),
   'overwrite': ('', False, 'replaces what is there'),
 }
 
@@ -35,19 +46,26 @@ def main(argv):
   if rest:
     raise UserError(f'{rest[0]!r} is no flag: see --help')
   flags.require(values, 'model', 'format', 'output')
-  size = _size(values['size'])
+  size = asked.size(values['size'])
   if values['batch'] < 0:
     raise UserError(f'--batch={values["batch"]} must be 0 or more')
+  asked.check_belong(values)
   output = files.place(values['output'])
   program.quiet()
-  from cyclegan_jax.exporters import checked, formats
+  from cyclegan_jax.exporters import checked, formats, web
   from cyclegan_jax.inference import saved
 
-  lookup(formats.FORMATS, values['format'], '--format')
+  stored = {name: form.weights for name, form in formats.FORMATS.items()}
+  stored[asked.WEB] = web.WEIGHTS
+  possible = lookup(stored, values['format'], '--format')
   lookup(formats.LAYOUTS, values['layout'], '--layout')
-  weights = _weights(values, formats)
+  weights = asked.weights(values, possible)
+  asked.check_output(output, values)
+  if values['format'] == asked.WEB:
+    from cyclegan_jax.exporters.web import command
+
+    return command.export(output, values, weights)
   checked.check_packages(values['format'])
-  _check_output(output, values)
   loaded, direction = saved.from_flags(values)
   wanted = formats.Wanted(
     loaded,
@@ -66,49 +84,7 @@ def main(argv):
     print(
       f'run on {batch} of {height}x{width}: at most {error:.2g} off the model'
     )
-
-
-def _size(text):
-  """(height, width) of 'HxW'; None of nothing."""
-  match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
-  if text and not match:
-    raise UserError(
-      f'--size={text} must be a height and a width, such as 256x256'
-    )
-  return tuple(int(x) for x in match.groups()) if match else None
-
-
-def _weights(values, formats):
-  """Name of the type that weights are stored in; the format's own by default."""
-  possible = formats.FORMATS[values['format']].weights
-  chosen = values['weights'] or possible[0]
-  if chosen not in possible:
-    raise UserError(
-      f'--weights={chosen}: --format={values["format"]} stores '
-      f'{" or ".join(possible)}'
-    )
-  return chosen
-
-
-def _check_output(output, values):
-  """Refuses what would be lost, and folders that are no SavedModel always."""
-  is_folder = values['format'] == 'savedmodel'
-  example = output / f'model.{values["format"]}'
-  name = 'name another' if is_folder else f'name a file, such as {example}'
-  if values['output'].endswith('/') and not is_folder:
-    raise UserError(f'{values["output"]} (--output) is a folder: {name}')
-  if not output.exists():
-    return
-  if output.is_dir() and not (output / 'saved_model.pb').is_file():
-    raise UserError(
-      f'{output} (--output) is a folder of something else: {name}'
-    )
-  if is_folder and not output.is_dir():
-    raise UserError(f'{output} (--output) is a file: name a folder')
-  if not values['overwrite']:
-    raise UserError(
-      f'{output} (--output) is there: name another, or --overwrite'
-    )
+  return None
 
 
 if __name__ == '__main__':

@@ -13,11 +13,7 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program
 
 FLAGS = {
-  'profile': (
-    'START:COUNT',
-    '',
-    'writes a profile of COUNT steps behind step START to tensorboard/',
-  ),
+  'profile': ('START:COUNT', '', 'COUNT steps behind START to tensorboard/'),
   **flags.PROCESS_FLAGS,
 }
 
@@ -31,6 +27,7 @@ def main(argv):
   from cyclegan_jax.config import identity
   from cyclegan_jax.config.options import flatten
   from cyclegan_jax.config.run import build_evaluation, build_run
+  from cyclegan_jax.exporters.web import command
   from cyclegan_jax.inference import saved
   from cyclegan_jax.training import processes, profiling, trainer
   from cyclegan_jax.training.workdir import Workdir, open_workdir
@@ -39,6 +36,9 @@ def main(argv):
   processes.join(values, stops=True)
   processes.check_same_config(flatten(config.to_dict()))
   with terminal.patient(), open_workdir(workdir):
+    with processes.together():
+      config.init_from = saved.pinned(config.init_from, workdir)
+    processes.check_same({'init_from': config.init_from})
     with processes.together():
       run = build_run(config, workdir)._replace(profile=profile)
       if config.init_from:
@@ -59,6 +59,7 @@ def main(argv):
         print(f'report:          {report.write(workdir)}')
       except UserError as e:  # what was trained is saved all the same
         print(f'warning: no report: {e}')
+      print(end=command.invitation(config, run.method, workdir))
     hosts.wait_for_all('end')
     return code
 

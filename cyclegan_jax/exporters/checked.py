@@ -12,16 +12,22 @@ from cyclegan_jax.common.images import from_pixels
 from cyclegan_jax.exporters.formats import FORMATS, LAYOUTS, WEIGHTS
 from cyclegan_jax.inference.model import Model
 
+_ADVICE = {'float16': 'use --weights=float32'}
 # Pictures it is tried with where sizes stay open: (height, width).
 _SIZES = ((67, 93), (64, 48))
 
 
-def check_packages(name):
-  """Raises `UserError` if a format's packages are not installed."""
+def check_packages(name, asked=''):
+  """Raises `UserError` if a format's packages are not installed.
+
+  Args:
+    name: a name of `FORMATS`.
+    asked: the format that the user gave, if it is made of another.
+  """
   for package in FORMATS[name].packages:
     if importlib.util.find_spec(package) is None:
       raise UserError(
-        f'--format={name} needs the package {package}: '
+        f'--format={asked or name} needs the package {package}: '
         f"pip install 'cyclegan_jax[{name}]'"
       )
 
@@ -78,11 +84,22 @@ def _write_and_try(path, form, wanted):
   start = time.perf_counter()
   form.write(path, wanted)
   seconds = time.perf_counter() - start
-  return seconds, _try(form.open(path), wanted)
+  return seconds, tried(form.open(path), wanted)
 
 
-def _try(program, wanted):
-  """Random pictures, translated by the program and by the model."""
+def tried(program, wanted):
+  """Runs a program and the model on random pictures.
+
+  Args:
+    program: pictures -> translated pictures, as `wanted` describes both.
+    wanted: a `Wanted`.
+
+  Returns:
+    A list of `Trial`.
+
+  Raises:
+    UserError: the program translates otherwise than the model.
+  """
   forth, back = LAYOUTS[wanted.layout]
   model = _in_float32(wanted.model)
   levels, tolerance = WEIGHTS[wanted.weights]
@@ -106,8 +123,8 @@ def _try(program, wanted):
     if not error <= tolerance:
       raise UserError(
         f'nothing was written: translations of {shape[1]}x{shape[2]} pictures '
-        f'are {error:.2g} off the model, more than '
-        f'{tolerance:.0e}; please report it'
+        f'are {error:.2g} off the model, more than {tolerance:.0e}: '
+        f'{_ADVICE.get(wanted.weights, "please report it")}'
       )
     trials.append(Trial(shape, error))
   return trials

@@ -7,6 +7,9 @@ as `Model.translate` does.
 
 - 'onnx': a graph of common operators for onnxruntime, TensorRT, OpenVINO, ...
   Pictures for a ResNet are at least 5 pixels high and wide.
+- 'tflite': operators that TFLite has built in, for phones and small machines.
+  Pictures for a ResNet are at least 5 pixels high and wide. Where sizes are
+  open, they are 256x256 until the input is resized.
 - 'stablehlo': what `jax.export.deserialize` reads: runs with JAX alone.
 - 'savedmodel': a folder that `tf.saved_model.load` reads: runs with TensorFlow
   alone.
@@ -139,23 +142,13 @@ class Format(NamedTuple):
 def _write_onnx(path, wanted):
   from cyclegan_jax.exporters import onnx_graph
 
-  model = onnx_graph.build(
-    *wanted.network(),
-    wanted.channels,
-    wanted.shape,
-    layout=wanted.layout,
-    pixels=wanted.pixels,
-  )
-  disk.fill(path, model.SerializeToString())
+  disk.fill(path, onnx_graph.encoded(wanted))
 
 
 def _open_onnx(path):
-  import onnxruntime
+  from cyclegan_jax.exporters import onnx_graph
 
-  session = onnxruntime.InferenceSession(
-    path, providers=['CPUExecutionProvider']
-  )
-  return lambda images: session.run(None, {'images': images})[0]
+  return onnx_graph.runner(path)
 
 
 def _exported(wanted):
@@ -230,8 +223,31 @@ def _open_savedmodel(path):
   return translate
 
 
+def _write_tflite(path, wanted):
+  from cyclegan_jax.exporters import tflite
+
+  tflite.write(path, wanted)
+
+
+def _open_tflite(path):
+  from cyclegan_jax.exporters import tflite
+
+  return tflite.runner(path.read_bytes())
+
+
 FORMATS = {
-  'onnx': Format(_write_onnx, _open_onnx, ('onnx', 'onnxruntime')),
+  'onnx': Format(
+    _write_onnx,
+    _open_onnx,
+    ('onnx', 'onnxruntime'),
+    weights=('float32', 'float16'),
+  ),
   'stablehlo': Format(_write_stablehlo, _open_stablehlo),
   'savedmodel': Format(_write_savedmodel, _open_savedmodel),
+  'tflite': Format(
+    _write_tflite,
+    _open_tflite,
+    ('ai_edge_litert',),
+    weights=('float32', 'float16'),
+  ),
 }

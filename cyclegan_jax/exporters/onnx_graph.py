@@ -21,7 +21,36 @@ _OPSET, _IR_VERSION = 17, 8
 _LAYOUTS = {'nhwc': 'batch height width {}', 'nchw': 'batch {} height width'}
 
 
-def build(net, params, channels, shape, *, layout='nhwc', pixels=False):
+def encoded(wanted):
+  """The bytes of the file of a `formats.Wanted`.
+
+  Raises:
+    UserError: as `build`.
+  """
+  model = build(
+    *wanted.network(),
+    wanted.channels,
+    wanted.shape,
+    layout=wanted.layout,
+    pixels=wanted.pixels,
+    half=wanted.weights == 'float16',
+  )
+  return model.SerializeToString()
+
+
+def runner(source):
+  """Pictures -> translated pictures, of a file's path or its bytes."""
+  import onnxruntime
+
+  session = onnxruntime.InferenceSession(
+    source, providers=['CPUExecutionProvider']
+  )
+  return lambda images: session.run(None, {'images': images})[0]
+
+
+def build(
+  net, params, channels, shape, *, layout='nhwc', pixels=False, half=False
+):
   """The ONNX model of a generator.
 
   Args:
@@ -31,6 +60,7 @@ def build(net, params, channels, shape, *, layout='nhwc', pixels=False):
     shape: (batch, height, width), None for what stays open.
     layout: 'nhwc' or 'nchw', of input and output.
     pixels: whether both are uint8, in place of float32 in [-1, 1].
+    half: whether the kernels of convolutions are stored in float16.
 
   Returns:
     An `onnx.ModelProto` with input `images` and output `translated`.
@@ -42,7 +72,7 @@ def build(net, params, channels, shape, *, layout='nhwc', pixels=False):
   if not isinstance(net, Generator):
     kind = type(net).__name__
     raise UserError(f'--format=onnx has no {kind}: use --format=stablehlo')
-  graph = Graph()
+  graph = Graph(half)
   images = _incoming(graph, 'images', layout, pixels)
   padded, corner = graph.pad_to_multiple(images, net.multiple)
   last = net.layers(Nodes(graph, net, params), Value(padded, channels))

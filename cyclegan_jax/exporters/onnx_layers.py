@@ -19,10 +19,11 @@ class Graph:
   Attributes:
     nodes: list of `onnx.NodeProto`.
     constants: list of `onnx.TensorProto`.
+    half: whether kernels are stored in float16. Nodes compute in float32.
   """
 
-  def __init__(self):
-    self.nodes, self.constants = [], []
+  def __init__(self, half=False):
+    self.nodes, self.constants, self.half = [], [], half
 
   def node(self, kind, *inputs, output=None, **attributes):
     """Adds a node.
@@ -55,12 +56,25 @@ class Graph:
     """x's size along an axis, known when the graph runs, as [1]."""
     return self.node('Shape', x, start=axis, end=axis + 1)
 
+  def kernel(self, array):
+    """A kernel in the type that it is stored in; a name or an array."""
+    if not self.half:
+      return array
+    with np.errstate(over='ignore'):  # the trial of the program finds it
+      stored = array.astype(np.float16)
+    return self.node('Cast', stored, to=onnx.TensorProto.FLOAT)
+
   def convolve(self, x, params, *, stride=1, padding=0):
     """A convolution by kernel [h, w, inputs, outputs] and bias, if any."""
     kernel, *bias = _weights(params, 'kernel', 'bias')
     kernel = np.transpose(kernel, (3, 2, 0, 1))
     return self.node(
-      'Conv', x, kernel, *bias, strides=[stride] * 2, pads=[padding] * 4
+      'Conv',
+      x,
+      self.kernel(kernel),
+      *bias,
+      strides=[stride] * 2,
+      pads=[padding] * 4,
     )
 
   def convolve_transposed(self, x, params):
@@ -71,7 +85,7 @@ class Graph:
     return self.node(
       'ConvTranspose',
       x,
-      kernel,
+      self.kernel(kernel),
       *bias,
       strides=[2, 2],
       pads=[1] * 4,

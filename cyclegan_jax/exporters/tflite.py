@@ -1,0 +1,177 @@
+"""Generators as TFLite files, for phones and other small machines.
+
+Written layer by layer in operators that every TFLite runtime has built in:
+what JAX makes of a network is none of these.
+"""
+
+import jax
+import numpy as np
+
+from cyclegan_jax.common import disk
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.common.images import HALF_RANGE
+from cyclegan_jax.common.quiet import silent_stderr
+from cyclegan_jax.data.tf import tf
+from cyclegan_jax.exporters import tflite_layers as layers
+from cyclegan_jax.nets.generators import Generator
+from cyclegan_jax.nets.verbs import Reader
+
+# The size of pictures before a user resizes them, where it is open.
+SIZE = 256
+_TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+def write(path, wanted):
+  """Writes the file of a `formats.Wanted`."""
+  data = build(
+    *wanted.network(),
+    wanted.input(wanted.shape),
+    layout=wanted.layout,
+    pixels=wanted.pixels,
+    half=wanted.weights == 'float16',
+  )
+  disk.fill(path, data)
+
+
+def build(net, params, shape, *, layout='nhwc', pixels=False, half=False):
+  """The bytes of a generator's TFLite file.
+
+  Args:
+    net: a generator of this package.
+    params: its parameters.
+    shape: of the pictures it takes, in their layout; None for what stays open.
+    layout: 'nhwc' or 'nchw', of input and output.
+    pixels: whether both are uint8, in place of float32 in [-1, 1].
+    half: whether weights are stored in float16.
+
+  Raises:
+    UserError: a network that is no generator; a layer or an option that has
+      no operator.
+  """
+  if not isinstance(net, Generator):
+    kind = type(net).__name__
+    raise UserError(f'--format=tflite has no {kind}: use --format=stablehlo')
+  params = jax.tree.map(np.float32, params)
+  kind = tf.uint8 if pixels else tf.float32
+  module = tf.Module()
+  module.translate = tf.function(
+    lambda images: {'translated': _translate(net, params, images, layout)},
+    input_signature=[tf.TensorSpec(shape, kind, 'images')],
+    autograph=False,
+  )
+  with silent_stderr():
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+      [module.translate.get_concrete_function()], module
+    )
+    if half:
+      converter.optimizations = [tf.lite.Optimize.DEFAULT]
+      converter.target_spec.supported_types = [tf.float16]
+    data = bytearray(converter.convert())
+  _set_size(data, shape, layout)
+  return bytes(data)
+
+
+def _translate(net, params, images, layout):
+  x = tf.transpose(images, _TO_NHWC) if layout == 'nchw' else images
+  if images.dtype == tf.uint8:
+    x = tf.cast(x, tf.float32) / HALF_RANGE - 1
+  padded, corner = layers.pad_to_multiple(x, net.multiple)
+  y = tf.tanh(net.layers(Layers(net, params), padded))
+  y = layers.crop_to(y, x, corner)
+  if images.dtype == tf.uint8:
+    y = tf.cast(tf.round((y + 1) * HALF_RANGE), tf.uint8)
+  return tf.transpose(y, _TO_NCHW) if layout == 'nchw' else y
+
+
+def _set_size(data, shape, layout):
+  """Writes `SIZE` into a file, in place; the converter's size is 1x1."""
+  from ai_edge_litert import schema_py_generated as schema
+
+  graph = schema.Model.GetRootAs(data).Subgraphs(0)
+  first = graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()
+  for axis in (2, 3) if layout == 'nchw' else (1, 2):
+    first[axis] = shape[axis] or SIZE
+
+
+def runner(data):
+  """Pictures -> translated pictures, by a file's bytes that LiteRT runs."""
+  from ai_edge_litert.interpreter import Interpreter
+
+  with silent_stderr():
+    program = Interpreter(model_content=data)
+  (given,) = program.get_input_details()
+  (made,) = program.get_output_details()
+
+  def translate(images):
+    with silent_stderr():
+      program.resize_tensor_input(given['index'], images.shape, strict=True)
+      program.allocate_tensors()
+    program.set_tensor(given['index'], images)
+    program.invoke()
+    return program.get_tensor(made['index'])
+
+  return translate
+
+
+class Layers(Reader):
+  """A network's verbs in TensorFlow's operators.
+
+  Attributes:
+    net: the network.
+    params: its parameters, or those of one of its residual blocks.
+  """
+
+  what = '--format=tflite'
+
+  def __init__(self, net, params):
+    self.net, self.params = net, params
+
+  def pad(self, x, size, mode='reflect'):
+    modes = {'reflect': range(1, size + 1), 'replicate': [0] * size}
+    places = self.known(modes, mode, 'generator.padding')
+    least = max(places) + 1
+    if any(isinstance(x, int) and x < least for x in layers.sizes(x)):
+      raise UserError(
+        f'--size is too small for {self.what}: 5x5 is the least for a ResNet'
+      )
+    return layers.pad(x, places)
+
+  def conv(self, x, name, features, kernel, *, stride=1, padding=0, bias=None):
+    params = self.params[name]
+    return layers.convolve(x, params, stride=stride, padding=padding)
+
+  def conv_transpose(self, x, name, features, kernel, *, bias=None):
+    return layers.convolve_transposed(x, self.params[name])
+
+  def normalize(self, x, name):
+    return layers.normalize(x, self.params.get(name, {}), self.net.norm)
+
+  def activate(self, x, kind):
+    kinds = {
+      'relu': tf.nn.relu,
+      'leaky_relu': lambda x: tf.nn.leaky_relu(x, 0.2),
+    }
+    return self.known(kinds, kind, 'activation')(x)
+
+  def dropout(self, x, rate):
+    return x  # translation drops nothing
+
+  def residual_blocks(self, x, names, layers):
+    for name in names:
+      x = x + layers(Layers(self.net, self.params[name]), x)
+    return x
+
+  def skip(self, x, layers):
+    return tf.concat([x, layers(x)], -1)
+
+  def double(self, x):
+    return layers.double(x)
+
+  def blur_down(self, x):
+    return layers.blur_down(x)
+
+  def blur_up(self, x):
+    return layers.blur_up(x)
+
+  def tap(self, x, name):
+    return x

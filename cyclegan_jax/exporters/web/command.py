@@ -1,0 +1,69 @@
+"""--format=web of cyclegan_jax.export, and the line that tells of it."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from cyclegan_jax.common import files
+from cyclegan_jax.common.errors import UserError
+from cyclegan_jax.exporters.web import CHANNELS, runtime
+from cyclegan_jax.methods.base import Method
+
+
+def export(output: files.Path, values: Mapping[str, Any], weights: str) -> None:
+  """Writes the page of a model, and prints its size and its errors.
+
+  Args:
+    output: the page.
+    values: {flag: value} of cyclegan_jax.export.
+    weights: a name of `web.WEIGHTS`.
+
+  Raises:
+    UserError: as `runtime.read`, `saved.load` and `page.write`; no such
+      direction.
+  """
+  from cyclegan_jax.exporters import checked
+  from cyclegan_jax.inference import saved
+
+  checked.check_packages('onnx', 'web')
+  if not values['runtime']:
+    raise UserError(
+      f'no --runtime: get the package by `{runtime.COMMAND}` and give it as '
+      f'--runtime={runtime.ARCHIVE}'
+    )
+  made_of = runtime.read(files.place(values['runtime']))
+  step = None if values['step'] < 0 else values['step']
+  model = saved.load(values['model'], step, values['batch-norm'])
+  directions = model.directions
+  if values['direction'] or not directions:
+    model.check(values['direction'])
+    directions = (values['direction'],)
+  from cyclegan_jax.exporters.web import page
+
+  result = page.write(output, model, directions, weights, made_of)
+  print(f'wrote {output}: {result.bytes / 1e6:.1f} MB, to open in a browser')
+  for direction, trials in result.trials.items():
+    error = max(trial.error for trial in trials)
+    print(f'{direction}: at most {error:.0f} of 255 levels off the model')
+
+
+def invitation(
+  config: ml_collections.ConfigDict, method: Method, workdir: files.Path
+) -> str:
+  """A line that tells how to make the page of a run; '' if none can be made.
+
+  Args:
+    config: the run's config.
+    method: its method.
+    workdir: the run's folder.
+  """
+  data = config.data
+  if not method.generators or {data.channels_a, data.channels_b} - CHANNELS:
+    return ''
+  return (
+    f'in a browser:    {runtime.COMMAND}; python -m cyclegan_jax.export '
+    f'--format=web --model={shlex.quote(str(workdir))} '
+    f'--runtime={runtime.ARCHIVE} --output=page.html\n'
+  )

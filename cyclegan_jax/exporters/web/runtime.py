@@ -1,0 +1,106 @@
+"""ONNX Runtime Web, of its npm package: read and checked, never installed."""
+
+import hashlib
+import json
+import tarfile
+import zlib
+from typing import NamedTuple
+
+from cyclegan_jax.common import disk, files
+from cyclegan_jax.common.errors import UserError
+
+NAME, VERSION = 'onnxruntime-web', '1.30.0'
+COMMAND = f'npm pack {NAME}@{VERSION}'  # leaves ARCHIVE in the folder
+ARCHIVE = f'{NAME}-{VERSION}.tgz'
+# Files of the package -> their SHA-256.
+HASHES = {
+  'dist/ort.wasm.bundle.min.mjs': (
+    '11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90'
+  ),
+  'dist/ort-wasm-simd-threaded.wasm': (
+    '3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2'
+  ),
+}
+_FACTS = 'package.json'
+_INSIDE = 'package/'  # of an archive
+
+
+class Runtime(NamedTuple):
+  """The two files that run a model in a browser.
+
+  Attributes:
+    module: JavaScript, as bytes.
+    wasm: WebAssembly.
+  """
+
+  module: bytes
+  wasm: bytes
+
+
+def read(path: files.Path) -> Runtime:
+  """Reads the runtime from its package.
+
+  Args:
+    path: the archive that `COMMAND` leaves, or the folder of the package, such
+      as node_modules/onnxruntime-web.
+
+  Raises:
+    UserError: there is no such package, or its files are of another version
+      than `VERSION`.
+  """
+  wanted = (_FACTS, *HASHES)
+  found = _of_folder(path, wanted) if path.is_dir() else _of_tgz(path, wanted)
+  version = _version(found.get(_FACTS, b''))
+  if version and version != VERSION:
+    raise _unfit(path, f'is version {version} of {NAME}, not {VERSION}')
+  for name, digest in HASHES.items():
+    if name not in found:
+      raise _unfit(path, f'is no package {NAME}: it has no {name}')
+    if hashlib.sha256(found[name]).hexdigest() != digest:
+      raise _unfit(path, f'has a {name} that is not that of {VERSION}')
+  return Runtime(*(found[name] for name in HASHES))
+
+
+def _of_folder(path, names):
+  """{name: bytes} of the files that a folder has."""
+  there = (name for name in names if (path / name).is_file())
+  try:
+    return {name: (path / name).read_bytes() for name in there}
+  except OSError as e:
+    raise _unfit(path, f'cannot be read ({disk.told(e)})') from e
+
+
+def _of_tgz(path, names):
+  """{name: bytes} of the files that an archive has; nothing is unpacked."""
+  if not path.is_file():
+    raise _unfit(path, 'does not exist')
+  found = {}
+  try:
+    with (
+      path.open('rb') as file,
+      tarfile.open(fileobj=file, mode='r:gz') as tar,
+    ):
+      for member in tar:
+        name = member.name.removeprefix(_INSIDE)
+        if name in names and member.isfile():
+          found[name] = tar.extractfile(member).read()
+  except (OSError, EOFError, tarfile.TarError, zlib.error) as e:
+    raise _unfit(path, f'is no archive of npm ({disk.told(e)})') from e
+  return found
+
+
+def _version(text):
+  """The version in a package.json of the runtime, or None."""
+  try:
+    facts = json.loads(text)
+  except ValueError:
+    return None
+  named = isinstance(facts, dict) and facts.get('name') == NAME
+  return facts.get('version') if named else None
+
+
+def _unfit(path, reason):
+  return UserError(
+    f'{path} (--runtime) {reason}: get {ARCHIVE} by `{COMMAND}` and give it '
+    f'as --runtime={ARCHIVE}'
+  )
