@@ -1,5 +1,6 @@
 """Exported programs against the model, each run by its own runtime."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import test_tiled
 import tiny
 from jax import export as jax_export
+from PIL import Image
 from variants import VARIANTS
 
 from cyclegan_jax import export, nets
@@ -88,6 +90,21 @@ def onnx_run(net, params, images):
   return session.run(None, {'images': images})[0]
 
 
+def tflite_run(net, params, images):
+  """What the TFLite file of a network makes of images."""
+  pytest.importorskip('ai_edge_litert')
+  from cyclegan_jax.exporters import tflite
+
+  shape = (None, None, None, images.shape[-1])
+  return tflite.runner(tflite.build(net, params, shape))(images)
+
+
+# How networks are run that are written layer by layer.
+LAYERED = pytest.mark.parametrize(
+  'run', [onnx_run, pytest.param(tflite_run, marks=pytest.mark.slow)]
+)
+
+
 def random(rng, *shape):
   return rng.uniform(-1, 1, shape).astype(np.float32)
 
@@ -135,21 +152,23 @@ def test_every_generator_is_traced_without_its_size(generator):
   assert 'stablehlo.while' not in program.mlir_module()
 
 
+@LAYERED
 @pytest.mark.parametrize('size', [(9, 22), (5, 7), (24, 16)])
 @pytest.mark.parametrize('name, options', VARIANTS)
-def test_every_layer_as_onnx(name, options, size, rng):
+def test_every_layer_by_itself(name, options, size, run, rng):
   net, params = test_tiled.make(name, **options)
   images = random(rng, 2, *size, 3)
   apply = jax.jit(partial(nets.apply, net))
   expected = [apply(params, images[i : i + 1])[0] for i in (0, 1)]
   assert np.std(expected) > 0.05
   np.testing.assert_allclose(
-    onnx_run(net, params, images), np.stack(expected), atol=1e-4
+    run(net, params, images), np.stack(expected), atol=1e-4
   )
 
 
+@LAYERED
 @pytest.mark.parametrize('norm', sorted(layers.NORMS))
-def test_every_norm_by_each_picture(norm, rng):
+def test_every_norm_by_each_picture(norm, run, rng):
   net = tiny.generator(norm=norm, init_gain=0.2)(out_channels=3)
   images = random(rng, 2, 8, 8, 3) * np.float32([1, 0.1]).reshape(2, 1, 1, 1)
   params = tiny.init(net, images)
@@ -164,8 +183,78 @@ def test_every_norm_by_each_picture(norm, rng):
   apply = jax.jit(partial(nets.apply, net))
   expected = [apply(params, images[i : i + 1])[0] for i in (0, 1)]
   np.testing.assert_allclose(
-    onnx_run(net, params, images), np.stack(expected), atol=1e-4
+    run(net, params, images), np.stack(expected), atol=1e-4
   )
+
+
+@pytest.mark.parametrize(
+  'name', [name for name, form in FORMATS.items() if 'float16' in form.weights]
+)
+def test_weights_of_half_the_size(models, name, tmp_path):
+  for package in FORMATS[name].packages:
+    pytest.importorskip(package)
+  wanted = Wanted(models['unet'], 'a2b', batch=1, size=(64, 64))
+  full = checked.write(tmp_path / 'full', name, wanted)
+  half = wanted._replace(weights='float16')
+  half = checked.write(tmp_path / 'half', name, half)
+  assert half.bytes < 0.6 * full.bytes
+  errors = [max(x.error for x in result.trials) for result in (full, half)]
+  assert errors[0] < 1e-4 < errors[1] < 8 / 127.5
+
+
+def test_a_tflite_file_has_operators_of_every_runtime(models):
+  pytest.importorskip('ai_edge_litert')
+  from ai_edge_litert import schema_py_generated as schema
+
+  from cyclegan_jax.exporters import tflite
+
+  network = Wanted(models['unet'], 'a2b').network()
+  data = tflite.build(*network, (None, 3, None, 80), layout='nchw')
+  model = schema.Model.GetRootAs(data)
+  kinds = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+  assert schema.BuiltinOperator.CONV_2D in [x.BuiltinCode() for x in kinds]
+  assert not [x.CustomCode() for x in kinds if x.CustomCode()]
+  graph = model.Subgraphs(0)
+  images = graph.Tensors(graph.Inputs(0))
+  assert images.Name() == b'serving_default_images:0'
+  assert images.ShapeAsNumpy().tolist() == [1, 3, tflite.SIZE, 80]
+  assert images.ShapeSignatureAsNumpy().tolist() == [-1, 3, -1, 80]
+
+
+def test_a_size_that_a_tflite_file_cannot_mirror(models):
+  pytest.importorskip('ai_edge_litert')
+  from cyclegan_jax.exporters import tflite
+
+  network = Wanted(models['resnet'], 'a2b').network()
+  with pytest.raises(UserError, match='--size is too small .* 5x5 is the leas'):
+    tflite.build(*network, (1, 4, 80, 3))
+
+
+README = pathlib.Path(__file__).parent.parent / 'README.md'
+# format -> the lines of the documentation that run its file
+EXAMPLES = {
+  code.partition('\n')[0].partition('# ')[2]: code
+  for code in re.findall(
+    '^```python\n(.*?)^```', README.read_text(), re.DOTALL | re.MULTILINE
+  )
+}
+
+
+@pytest.mark.parametrize('name', sorted(FORMATS.keys() & EXAMPLES))
+def test_the_example_of_the_documentation(
+  folder, name, tmp_path, monkeypatch, rng
+):
+  for package in FORMATS[name].packages:
+    pytest.importorskip(package)
+  monkeypatch.chdir(tmp_path)
+  (file,) = re.findall(r"'(a2b[.\w]*)'", EXAMPLES[name])
+  loaded = saved.load(folder)
+  checked.write(tmp_path / file, name, Wanted(loaded, 'a2b', pixels=True))
+  pixels = rng.integers(0, 256, (33, 21, 3), np.uint8)
+  Image.fromarray(pixels).save('a.png')
+  exec(compile(EXAMPLES[name], README, 'exec'), {})
+  expected = loaded.translate(pixels, 'a2b').astype(int)
+  assert np.abs(tiny.pixels('b.png') - expected).max() <= 1
 
 
 def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
@@ -334,3 +423,17 @@ def test_an_unknown_generator_has_no_graph():
 
   with pytest.raises(UserError, match='no PatchGAN: use --format=stablehlo'):
     onnx_graph.build(nets.DISCRIMINATORS['patchgan'](), {}, 3, (1, 8, 8))
+  from cyclegan_jax.exporters import tflite
+
+  with pytest.raises(UserError, match='no PatchGAN: use --format=stablehlo'):
+    tflite.build(nets.DISCRIMINATORS['patchgan'](), {}, (1, 8, 8, 3))
+
+
+def test_kernels_beyond_float16_ask_for_float32(models, tmp_path):
+  pytest.importorskip('onnxruntime')
+  model = models['resnet']
+  params = jax.tree.map(lambda x: x * np.float32(1e6), model.params)
+  large = type(model)(model.config, params)
+  wanted = Wanted(large, 'a2b', weights='float16')
+  with pytest.raises(UserError, match='nothing was .* --weights=float32'):
+    checked.write(tmp_path / 'x', 'onnx', wanted)

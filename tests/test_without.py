@@ -29,6 +29,8 @@ USERS = {
     'data/pipeline.py',
     'data/tfds.py',
     'exporters/formats.py',
+    'exporters/tflite.py',
+    'exporters/tflite_layers.py',
     'training/loggers/tensorboard.py',
   ],
 }
