@@ -53,6 +53,7 @@ ENDINGS = (
   '.png',
   '.pth',
   '.safetensors',
+  '.tflite',
   '.txt',
 )
 LIBRARIES = ('glibc.', 'jax.')

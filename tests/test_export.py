@@ -16,15 +16,17 @@ from jax import export as jax_export
 from PIL import Image
 from variants import VARIANTS
 
-from cyclegan_jax import export, nets
+from cyclegan_jax import export, nets, pth
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 from cyclegan_jax.exporters import checked
 from cyclegan_jax.exporters.formats import FORMATS, Wanted
 from cyclegan_jax.inference import saved
+from cyclegan_jax.inference.model import Model
 from cyclegan_jax.nets import layers
 from cyclegan_jax.nets.conv import forms
 
+_AVERAGES = ('mean', 'var')  # of batch norm
 NETWORKS = {
   'resnet': {},
   'resnet, resize, batch norm': {
@@ -228,6 +230,37 @@ def test_a_size_that_a_tflite_file_cannot_mirror(models):
   network = Wanted(models['resnet'], 'a2b').network()
   with pytest.raises(UserError, match='--size is too small .* 5x5 is the leas'):
     tflite.build(*network, (1, 4, 80, 3))
+
+
+@pytest.mark.parametrize('name', ['onnx', 'tflite'])
+def test_a_size_that_is_too_small_is_one_line(models, name, tmp_path):
+  for package in FORMATS[name].packages:
+    pytest.importorskip(package)
+  wanted = Wanted(models['resnet'], 'a2b', size=(4, 4))
+  with pytest.raises(UserError, match='--size'):
+    checked.write(tmp_path / 'program', name, wanted)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ['onnx', 'tflite'])
+def test_averages_of_an_official_file_are_left_alone(models, name, tmp_path):
+  for package in FORMATS[name].packages:
+    pytest.importorskip(package)
+  model = models['resnet, resize, batch norm']
+
+  def with_averages(params):
+    below = {
+      key: with_averages(x) if isinstance(x, dict) else x
+      for key, x in params.items()
+    }
+    if 'scale' in params:
+      below |= {key: 3 * np.ones_like(params['scale']) for key in _AVERAGES}
+    return below
+
+  params = with_averages(model.params)
+  assert pth.has_averages(params['gen'])
+  wanted = Wanted(Model(model.config, params), 'a2b')
+  checked.write(tmp_path / 'program', name, wanted)
 
 
 README = pathlib.Path(__file__).parent.parent / 'README.md'

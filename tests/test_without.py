@@ -21,6 +21,7 @@ USERS = {
   'tensorflow_datasets': ['data/tfds.py'],
   'safetensors': ['common/weights.py'],
   'huggingface_hub': ['hub/client.py'],
+  'ai_edge_litert': ['exporters/tflite.py'],
   'wandb': ['training/loggers/wandb.py'],
   'datasets': ['data/hf.py', 'data/hf_sets.py'],
   'clu': ['training/log.py', 'training/loggers/tensorboard.py'],

@@ -1,7 +1,7 @@
 """TensorFlow for the rest of the package: quiet, and off the accelerators.
 
 Importing TensorFlow takes seconds, so modules import this one where they need
-it, and only the input pipeline, TFDS and the SavedModel format do.
+it, and only the input pipeline, TFDS, and the SavedModel and TFLite formats do.
 """
 
 import contextlib

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cyclegan_jax.common import files
+from cyclegan_jax.common import disk, files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.images import from_pixels
 from cyclegan_jax.exporters.formats import FORMATS, LAYOUTS, WEIGHTS
@@ -112,8 +112,8 @@ def tried(program, wanted):
     if not wanted.pixels:
       images = from_pixels(images)
     expected = model.translate(images, wanted.direction)
-    fakes = program(np.ascontiguousarray(images.transpose(forth)))
-    fakes = np.asarray(fakes).transpose(back)
+    fakes = _run(program, images.transpose(forth), wanted.size)
+    fakes = fakes.transpose(back)
     if (fakes.shape, fakes.dtype) != (expected.shape, expected.dtype):
       raise UserError(
         f'nothing was written: {shape[1]}x{shape[2]} pictures come out as '
@@ -128,6 +128,18 @@ def tried(program, wanted):
       )
     trials.append(Trial(shape, error))
   return trials
+
+
+def _run(program, images, size):
+  try:
+    return np.asarray(program(np.ascontiguousarray(images)))
+  except Exception as e:  # each runtime has its own
+    if not size:
+      raise
+    raise UserError(
+      f'nothing was written: the program does not run on pictures of '
+      f'{size[0]}x{size[1]} ({disk.told(e)}): give a larger --size'
+    ) from e
 
 
 def _in_float32(model):

@@ -125,15 +125,18 @@ class Graph:
 
     Args:
       x: name of the picture.
-      params: what there is of scale, bias, mean, var.
+      params: what there is of scale, bias, mean, var. Official files have
+        averages (mean, var) that 'batch' does not use.
       channels: of the picture.
       norm: a name of `layers.NORMS`; 'batch' as for a batch of one picture.
     """
     if norm == 'none':
       return x
     none = {'scale': np.ones(channels), 'bias': np.zeros(channels)}
-    weights = _weights(none | dict(params), 'scale', 'bias', 'mean', 'var')
-    kind = 'Batch' if 'mean' in params else 'Instance'
+    frozen = norm == 'batch_frozen'
+    names = ['scale', 'bias', *['mean', 'var'] * frozen]
+    weights = _weights(none | dict(params), *names)
+    kind = 'Batch' if frozen else 'Instance'
     return self.node(f'{kind}Normalization', x, *weights, epsilon=EPSILON)
 
   def pad_to_multiple(self, x, multiple):

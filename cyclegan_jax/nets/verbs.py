@@ -6,8 +6,8 @@ A network has a method `layers(do, x)` that passes x through verbs of `do`:
     x = do.conv(x, 'first', 64, 7)
 
 `do` is a `Reader` and decides what x is: images for `nets.forward`, tiles for
-`inference.tiled`, names of nodes for `exporters.onnx_graph`, places in a
-PyTorch list for `pth.official`. Kernels are square. Layers with parameters
+`inference.tiled`, names of nodes for `exporters.onnx_graph`, tensors for
+`exporters.tflite`, places in a PyTorch list for `pth.official`. Kernels are square. Layers with parameters
 have a name, under which `params` has them.
 """
 
