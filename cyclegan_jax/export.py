@@ -37,6 +37,7 @@ FLAGS = {
     '',
     'for web: package of ONNX Runtime Web, a .tgz of npm or a folder',
   ),
+  'webgpu': ('', False, 'for web: runs on a GPU where the browser offers one'),
   'overwrite': ('', False, 'replaces what is there'),
 }
 

@@ -1,7 +1,10 @@
 """Chromium, driven by Playwright, for the tests of pages."""
 
 import contextlib
+import functools
+import http.server
 import shutil
+import threading
 
 import pytest
 
@@ -11,8 +14,27 @@ needs_browser = pytest.mark.skipif(not BROWSER, reason='needs Chromium')
 _TIMEOUT = 120e3  # milliseconds, of a busy machine
 
 
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+  def log_message(self, *args):
+    pass
+
+
 @contextlib.contextmanager
-def opened(path, width=1280, height=900, *, dark=False, scripts=()):
+def served(path):
+  """Yields the address of a file on a server of this machine."""
+  handler = functools.partial(_Quiet, directory=path.parent)
+  with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f'http://127.0.0.1:{server.server_port}/{path.name}'
+    server.shutdown()
+    thread.join()
+
+
+@contextlib.contextmanager
+def opened(
+  path, width=1280, height=900, *, dark=False, scripts=(), args=(), address=''
+):
   """Opens a file in Chromium, from the disk and without a network.
 
   Args:
@@ -21,6 +43,8 @@ def opened(path, width=1280, height=900, *, dark=False, scripts=()):
     height: of the window, in pixels.
     dark: whether the system prefers dark colours.
     scripts: texts of scripts that run before those of the page.
+    args: more arguments of Chromium.
+    address: of the file, if it is `served`.
 
   Yields:
     Playwright's page. When the block ends, the page has loaded nothing from a
@@ -31,12 +55,12 @@ def opened(path, width=1280, height=900, *, dark=False, scripts=()):
 
   with sync_playwright() as playwright:
     browser = playwright.chromium.launch(
-      executable_path=BROWSER, args=['--no-sandbox']
+      executable_path=BROWSER, args=['--no-sandbox', *args]
     )
     context = browser.new_context(
       viewport={'width': width, 'height': height},
       color_scheme='dark' if dark else 'light',
-      offline=True,
+      offline=not address,
       accept_downloads=True,
     )
     context.set_default_timeout(_TIMEOUT)
@@ -46,9 +70,10 @@ def opened(path, width=1280, height=900, *, dark=False, scripts=()):
     errors, requests = [], []
     page.on('pageerror', lambda e: errors.append(str(e)))
     page.on('request', lambda x: requests.append(x.url))
-    page.goto(path.absolute().as_uri())
+    page.goto(address or path.absolute().as_uri())
     yield page
     assert page.evaluate('document.documentElement.dataset.error') is None
     assert not errors
-    assert not [x for x in requests if x.startswith(('http:', 'https:'))]
+    loaded = [x for x in requests if x.startswith(('http:', 'https:'))]
+    assert loaded == [address] * bool(address)
     browser.close()

@@ -105,7 +105,8 @@ def test_the_program(finished, tmp_path, capsys):
 
 def test_it_loads_nothing(finished, page):
   text = (finished / 'report' / 'index.html').read_text('ascii')
-  assert set(re.findall(r'\w+://[^\'" ]*', text)) == {SVG}
+  found = set(re.findall(r'\w+://[^\'" ]*', text))
+  assert found == {SVG, 'hf://USER/NAME'}  # of the meaning of init_from
   for tag, attrs in page.tags:
     assert tag not in ('link', 'iframe', 'base', 'object')
     assert not attrs.get('href', '#').startswith(('http', '/'))

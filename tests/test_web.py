@@ -1,33 +1,38 @@
 """The page that translates in a browser: its pixels, and what it says.
 
-Most tests need Chromium and the package of ONNX Runtime Web, which
+The tests need Chromium and the package of ONNX Runtime Web, which
 ONNXRUNTIME_WEB names or the root of the repository has.
 """
 
-import io
-import os
-import pathlib
 import re
-import tarfile
 
 import numpy as np
 import pytest
-import tiny
 from browser import needs_browser, opened
 from PIL import Image
+from web_pages import (
+  check_pixels,
+  made_of,
+  model_folder,
+  package,
+  picture,
+  put,
+  run,
+  saved_pixels,
+  select,
+  translated,
+)
 
-from cyclegan_jax import export
-from cyclegan_jax.config import program
 from cyclegan_jax.data import decode
 from cyclegan_jax.data.picture import Picture
-from cyclegan_jax.exporters import asked, web
-from cyclegan_jax.exporters.web import command, runtime
+from cyclegan_jax.exporters import web
 from cyclegan_jax.inference import saved
 
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 
-ROOT = pathlib.Path(__file__).parent.parent
+from cyclegan_jax.exporters.web.page import write
+
 # A camera that shows one colour, or that is not allowed.
 CAMERA = """
   const camera = async () => {
@@ -68,29 +73,8 @@ def on(*names):
 
 
 @pytest.fixture(scope='module')
-def package():
-  """The package of the runtime."""
-  path = pathlib.Path(
-    os.environ.get('ONNXRUNTIME_WEB') or ROOT / runtime.ARCHIVE
-  )
-  if not path.exists():
-    pytest.skip(
-      f'needs {runtime.NAME}: run `{runtime.COMMAND}` in the repository, or '
-      'set ONNXRUNTIME_WEB to the package'
-    )
-  return path
-
-
-@pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  """A model of RGB (A) and gray (B) pictures."""
-  return tiny.save_model(
-    tmp_path_factory.mktemp('models') / 'horse2zebra',
-    data__channels_b=1,
-    data__name='cycle_gan/horse2zebra',
-    loss__identity_a=0.0,
-    loss__identity_b=0.0,
-  )
+  return model_folder(tmp_path_factory.mktemp('models'))
 
 
 @pytest.fixture(scope='module')
@@ -98,27 +82,13 @@ def model(folder):
   return saved.load(folder)
 
 
-def run(folder, output, *flags):
-  return program.run(
-    export.main,
-    [
-      'export',
-      '--format=web',
-      f'--model={folder}',
-      f'--output={output}',
-      *flags,
-    ],
-  )
-
-
 @pytest.fixture(scope='module')
-def files(folder, package, tmp_path_factory):
+def files(model, tmp_path_factory):
   """{type of weights: page}."""
   root = tmp_path_factory.mktemp('pages')
   paths = {name: root / f'{name}.html' for name in web.WEIGHTS}
   for name, path in paths.items():
-    flags = [f'--weights={name}'] if name != web.WEIGHTS[0] else []
-    assert run(folder, path, f'--runtime={package}', *flags) == 0
+    write(path, model, model.directions, name, made_of('wasm'))
   return paths
 
 
@@ -131,67 +101,11 @@ def page(files, request):
     yield page
 
 
-def done(page):
-  """Number of translations that the page has made."""
-  return int(page.evaluate('document.documentElement.dataset.done || 0'))
-
-
-def translated(page, act):
-  """Does something that starts a translation, and waits for its end."""
-  before = done(page)
-  act()
-  page.wait_for_selector(f'html[data-busy=false][data-done="{before + 1}"]')
-  return page.inner_text('#status')
-
-
-def select(page, box, value):
-  """Chooses a value, and waits for a translation that this starts."""
-  page.select_option(box, value)
-  page.wait_for_selector('html:not([data-busy=true])')
-
-
-def put(page, path):
-  return translated(page, lambda: page.set_input_files('#file', path))
-
-
-def saved_pixels(page, act):
-  with page.expect_download() as download:
-    act()
-  return download.value.suggested_filename, tiny.pixels(download.value.path())
-
-
-def picture(path, width, height, mode='RGB', seed=0):
-  """A file of a smooth random picture."""
-  rng = np.random.default_rng(seed)
-  array = rng.integers(0, 256, (9, 12, len(mode)), np.uint8)
-  Image.fromarray(array, mode).resize((width, height)).save(path)
-  return path
-
-
 def before(page):
   """The pixels that the page has read, as RGB."""
   pixels = page.evaluate("Array.from(pixelsOf(byId('before'), 3))")
   box = page.evaluate("[byId('before').height, byId('before').width, 3]")
   return np.array(pixels, int).reshape(box)
-
-
-def check_pixels(page, model, size, folder, tolerance):
-  """Compares the page with `Model.translate` in both directions."""
-  path = picture(folder / 'my.photo.png', *size)
-  width, height = size
-  for direction, mode in (('a2b', 'RGB'), ('b2a', 'L')):
-    select(page, '#direction', direction)
-    status = put(page, path)
-    assert status.startswith(f'Translated {width} x {height} px in ')
-    assert 'scaled' not in status
-    name, fake = saved_pixels(page, lambda: page.click('#save'))
-    assert name == f'my.photo_{direction}.png'
-    pixels = np.asarray(Image.open(path).convert(mode))
-    expected = model.translate(pixels.reshape(height, width, -1), direction)
-    assert np.std(expected) > 20
-    error = np.abs(fake[..., :3].astype(int) - expected)
-    assert error.max() <= tolerance
-  select(page, '#direction', 'a2b')
 
 
 SIZES = pytest.mark.parametrize('size', [(64, 64), (255, 193)])
@@ -292,6 +206,7 @@ def test_drop_and_paste(page, kind, tmp_path):
 @on('float16')
 def test_keys_and_slider(page, tmp_path):
   path = picture(tmp_path / 'keys.png', 100, 80)
+  page.on('filechooser', lambda chooser: None)  # caught all the time
   page.focus('#drop')
   for key in ('Enter', 'Space', 'o'):
     with page.expect_file_chooser() as chooser:
@@ -372,132 +287,11 @@ def test_the_page_tells_its_model(files, folder):
   assert 4e6 < sizes['float16'] < sizes['float32'] < 8e6
 
 
-def test_one_direction(folder, package, tmp_path, capsys):
+def test_one_direction(folder, tmp_path, capsys):
   path = tmp_path / 'page.html'
-  assert run(folder, path, f'--runtime={package}', '--direction=b2a') == 0
-  text = path.read_text()
+  assert run(folder, path, f'--runtime={package()}', '--direction=b2a') == 0
+  text = path.read_text('ascii')
+  assert f'MB, {web.WEIGHTS[0]}' in text
   assert 'id="model-b2a"' in text and 'id="model-a2b"' not in text
   out = capsys.readouterr().out
   assert 'b2a: at most' in out and 'a2b' not in out
-
-
-# What needs no browser and no package of the runtime.
-
-
-@pytest.fixture
-def fake(tmp_path):
-  """A folder and an archive that look like the package and are not."""
-  root = tmp_path / 'fake'
-  for name in runtime.HASHES:
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b'something else')
-  facts = f'{{"name": "{runtime.NAME}", "version": "{runtime.VERSION}"}}'
-  (root / 'package.json').write_text(facts)
-  archive(root, tmp_path / 'fake.tgz')
-  return root
-
-
-def archive(folder, path):
-  with tarfile.open(path, 'w:gz') as tar:
-    tar.add(folder, 'package')
-
-
-def refused(folder, tmp_path, capsys, *flags):
-  """The line by which an export is refused."""
-  path = tmp_path / 'page.html'
-  assert run(folder, path, *flags) == program.USER_ERROR
-  (line,) = capsys.readouterr().err.splitlines()
-  assert not path.exists()
-  return line
-
-
-@pytest.mark.parametrize('kind', ['fake', 'fake.tgz'])
-def test_a_package_of_other_files(folder, fake, kind, tmp_path, capsys):
-  def line():
-    if kind == 'fake.tgz':
-      archive(fake, tmp_path / kind)
-    flag = f'--runtime={tmp_path / kind}'
-    text = refused(folder, tmp_path, capsys, flag)
-    assert f'`{runtime.COMMAND}`' in text
-    return text
-
-  module, wasm = runtime.HASHES
-  assert f'{module} that is not that of {runtime.VERSION}' in line()
-  (fake / wasm).unlink()
-  (fake / module).unlink()
-  assert f'it has no {module}' in line()
-  facts = fake / 'package.json'
-  facts.write_text(facts.read_text().replace(runtime.VERSION, '1.2.3'))
-  assert 'is version 1.2.3 of onnxruntime-web, not' in line()
-
-
-def test_what_is_no_package(folder, tmp_path, capsys):
-  line = refused(folder, tmp_path, capsys)
-  assert 'no --runtime' in line and runtime.COMMAND in line
-  path = tmp_path / 'x.tgz'
-  line = refused(folder, tmp_path, capsys, f'--runtime={path}')
-  assert 'x.tgz (--runtime) does not exist' in line
-  whole = io.BytesIO()
-  with tarfile.open(fileobj=whole, mode='w:gz') as tar:
-    tar.add(__file__, 'package/x')
-  for content in (b'', b'text', whole.getvalue()[:-200]):
-    path.write_bytes(content)
-    line = refused(folder, tmp_path, capsys, f'--runtime={path}')
-    assert 'is no archive of npm' in line and runtime.COMMAND in line
-
-
-@pytest.mark.parametrize(
-  'flag, message',
-  [
-    ('--uint8', '--uint8 is for every format but web'),
-    ('--layout=nchw', '--layout is for every format but web'),
-    ('--size=64x64', '--size is for every format but web'),
-    ('--batch=2', '--batch is for every format but web'),
-    ('--weights=int8', '--format=web stores float16 or float32'),
-    ('--format=onnx', '--runtime is for --format=web'),
-  ],
-)
-def test_flags_that_do_not_fit(folder, flag, message, tmp_path, capsys):
-  assert message in refused(folder, tmp_path, capsys, '--runtime=x', flag)
-
-
-@pytest.mark.parametrize(
-  'options, flag, message',
-  [
-    ({'data__channels_b': 2}, '', 'data.channels_b is 2: use --format=onnx'),
-    ({'data__range_b': '0,4095'}, '', 'for pictures of 8 bits'),
-    ({}, '--direction=x', "no direction 'x'"),
-  ],
-)
-def test_models_that_do_not_fit(
-  options, flag, message, tmp_path, capsys, monkeypatch
-):
-  monkeypatch.setattr(runtime, 'read', lambda path: runtime.Runtime(b'', b''))
-  path = tiny.save_model(
-    tmp_path / 'm', **options, loss__identity_a=0.0, loss__identity_b=0.0
-  )
-  flags = ['--runtime=x', *filter(None, [flag])]
-  assert message in refused(path, tmp_path, capsys, *flags)
-
-
-def test_flags_of_other_formats_are_known():
-  assert set(asked._OF_PROGRAMS) | set(asked._OF_WEB) <= set(export.FLAGS)
-  for name, default in (asked._OF_PROGRAMS | asked._OF_WEB).items():
-    assert export.FLAGS[name][1] == default
-
-
-def test_a_training_names_the_command(tmp_path):
-  for channels, named in ((1, True), (2, False)):
-    path = tiny.save_model(
-      tmp_path / str(channels),
-      data__channels_b=channels,
-      loss__identity_a=0.0,
-      loss__identity_b=0.0,
-    )
-    model = saved.load(path)
-    line = command.invitation(model.config, model.method, 'runs/x')
-    assert bool(line) == named
-  assert '--format=web --model=runs/x ' in command.invitation(
-    saved.load(tmp_path / '1').config, model.method, 'runs/x'
-  )

@@ -10,7 +10,7 @@ from cyclegan_jax.common.errors import UserError
 WEB = 'web'  # a page, which is no program of one direction
 # The flags of programs alone, and of the page alone -> not given.
 _OF_PROGRAMS = {'uint8': False, 'layout': 'nhwc', 'size': '', 'batch': 0}
-_OF_WEB = {'runtime': ''}
+_OF_WEB = {'runtime': '', 'webgpu': False}
 
 
 def size(text: str) -> tuple[int, int] | None:

@@ -7,8 +7,8 @@ A network has a method `layers(do, x)` that passes x through verbs of `do`:
 
 `do` is a `Reader` and decides what x is: images for `nets.forward`, tiles for
 `inference.tiled`, names of nodes for `exporters.onnx_graph`, tensors for
-`exporters.tflite`, places in a PyTorch list for `pth.official`. Kernels are square. Layers with parameters
-have a name, under which `params` has them.
+`exporters.tflite`, places in a PyTorch list for `pth.official`. Kernels are
+square. Layers with parameters have a name, under which `params` has them.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -33,7 +33,8 @@ def export(output: files.Path, values: Mapping[str, Any], weights: str) -> None:
       f'no --runtime: get the package by `{runtime.COMMAND}` and give it as '
       f'--runtime={runtime.ARCHIVE}'
     )
-  made_of = runtime.read(files.place(values['runtime']))
+  build = 'webgpu' if values['webgpu'] else 'wasm'
+  made_of = runtime.read(files.place(values['runtime']), build)
   step = None if values['step'] < 0 else values['step']
   model = saved.load(values['model'], step, values['batch-norm'])
   directions = model.directions

@@ -110,6 +110,21 @@ function show() {
     make('div', {}, make('dt', {}, what), make('dd', {}, value))));
 }
 
+// Measures what the model runs on, a GPU or else the CPU, and chooses a size.
+async function settle() {
+  const [direction, { channels }] = Object.entries(content.directions)[0];
+  for (;;) {
+    try {
+      state.speed = await measuredSpeed(direction, channels);
+      break;
+    } catch (e) {
+      if (!e.ofGpu) throw e;
+    }
+  }
+  byId('place').replaceChildren(placeOfRuns());
+  chooseLimit();
+}
+
 async function start() {
   show();
   const lack = lacks();
@@ -122,15 +137,13 @@ async function start() {
   offerLimits();
   listen();
   try {
-    const [direction, { channels }] = Object.entries(content.directions)[0];
-    state.speed = await measuredSpeed(direction, channels);
+    await settle();
   } catch (e) {
     say('This page does not run here.');
     return showProblem(isOfMemory(e)
       ? 'There is not enough memory for the model: close other pages.'
       : `The model does not start: ${e.message}`);
   }
-  chooseLimit();
   state.ready = true;
   say(`Ready after ${inSeconds(performance.now() / 1000)}`);
   document.documentElement.dataset.ready = 'yes';

@@ -108,13 +108,16 @@ def write(
 
 def _page(model, programs, weights, made_of):
   name = _name(model)
-  packed = {name: _packed(data) for name, data in made_of._asdict().items()}
+  packed = {
+    name: _packed(getattr(made_of, name)) for name in ('module', 'wasm')
+  }
   models = {way: _packed(data) for way, data in programs.items()}
   content = {
     'name': name,
     'facts': _facts(model, models, packed, weights),
     'directions': {way: _direction(model, way) for way in programs},
     'width': getattr(model.config.generator, 'width', 64),
+    'webgpu': made_of.build == 'webgpu',
   }
   worker = importlib.resources.files(_PACKAGE) / _WORKER
   return render(

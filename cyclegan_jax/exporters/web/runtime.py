@@ -12,14 +12,25 @@ from cyclegan_jax.common.errors import UserError
 NAME, VERSION = 'onnxruntime-web', '1.30.0'
 COMMAND = f'npm pack {NAME}@{VERSION}'  # leaves ARCHIVE in the folder
 ARCHIVE = f'{NAME}-{VERSION}.tgz'
-# Files of the package -> their SHA-256.
+# Build -> its files of the package, the module first -> their SHA-256.
 HASHES = {
-  'dist/ort.wasm.bundle.min.mjs': (
-    '11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90'
-  ),
-  'dist/ort-wasm-simd-threaded.wasm': (
-    '3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2'
-  ),
+  'wasm': {
+    'dist/ort.wasm.bundle.min.mjs': (
+      '11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90'
+    ),
+    'dist/ort-wasm-simd-threaded.wasm': (
+      '3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2'
+    ),
+  },
+  # Runs on the CPU too.
+  'webgpu': {
+    'dist/ort.webgpu.bundle.min.mjs': (
+      '0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2'
+    ),
+    'dist/ort-wasm-simd-threaded.asyncify.wasm': (
+      '39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da'
+    ),
+  },
 }
 _FACTS = 'package.json'
 _INSIDE = 'package/'  # of an archive
@@ -31,34 +42,38 @@ class Runtime(NamedTuple):
   Attributes:
     module: JavaScript, as bytes.
     wasm: WebAssembly.
+    build: a name of `HASHES`.
   """
 
   module: bytes
   wasm: bytes
+  build: str = 'wasm'
 
 
-def read(path: files.Path) -> Runtime:
+def read(path: files.Path, build: str = 'wasm') -> Runtime:
   """Reads the runtime from its package.
 
   Args:
     path: the archive that `COMMAND` leaves, or the folder of the package, such
       as node_modules/onnxruntime-web.
+    build: a name of `HASHES`.
 
   Raises:
     UserError: there is no such package, or its files are of another version
       than `VERSION`.
   """
-  wanted = (_FACTS, *HASHES)
+  hashes = HASHES[build]
+  wanted = (_FACTS, *hashes)
   found = _of_folder(path, wanted) if path.is_dir() else _of_tgz(path, wanted)
   version = _version(found.get(_FACTS, b''))
   if version and version != VERSION:
     raise _unfit(path, f'is version {version} of {NAME}, not {VERSION}')
-  for name, digest in HASHES.items():
+  for name, digest in hashes.items():
     if name not in found:
       raise _unfit(path, f'is no package {NAME}: it has no {name}')
     if hashlib.sha256(found[name]).hexdigest() != digest:
       raise _unfit(path, f'has a {name} that is not that of {VERSION}')
-  return Runtime(*(found[name] for name in HASHES))
+  return Runtime(*(found[name] for name in hashes), build)
 
 
 def _of_folder(path, names):

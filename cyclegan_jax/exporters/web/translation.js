@@ -21,7 +21,8 @@ function chooseLimit() {
   const budget = memoryBudget();
   const bytes = content.width * 4 * BUFFERS; // per pixel
   byId('limit').value = LIMITS.filter((x) =>
-    x ** 2 * state.speed <= PATIENCE && x ** 2 * bytes <= budget,
+    x ** 2 * state.speed <= PATIENCE && x ** 2 * bytes <= budget &&
+      x ** 2 * content.width * 4 <= engine.buffer,
   ).at(-1) || LIMITS[0];
   labelLimits();
 }
@@ -67,6 +68,7 @@ async function translated(bitmap, direction) {
       return { width, height, input: pixels, ...made };
     } catch (e) {
       const longest = Math.max(width, height);
+      if (e.ofGpu && await settle().then(() => true, () => false)) continue;
       if (!isOfMemory(e)) showProblem(`It does not run here: ${e.message}`);
       else if (lowerLimit(longest)) {
         showProblem(`There is not enough memory for ${times(width, height)}: ` +
