@@ -193,7 +193,7 @@ def _last_step(config, run):
 
 
 def _content(path, kind):
-  """What a JSON file holds; None if there is none of that kind."""
+  """The content of a JSON file; None if there is none of that kind."""
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError):

@@ -82,7 +82,7 @@ def folder(tmp_path_factory):
 
 
 def onnx_run(net, params, images):
-  """What the graph of a network makes of images."""
+  """Images, translated by the graph of a network."""
   onnxruntime = pytest.importorskip('onnxruntime')
   from cyclegan_jax.exporters import onnx_graph
 
@@ -93,7 +93,7 @@ def onnx_run(net, params, images):
 
 
 def tflite_run(net, params, images):
-  """What the TFLite file of a network makes of images."""
+  """Images, translated by the TFLite file of a network."""
   pytest.importorskip('ai_edge_litert')
   from cyclegan_jax.exporters import tflite
 

@@ -392,7 +392,7 @@ LONG = {'schedule__constant': LAST - 2, 'log__checkpoint_every': 20}
 
 @pytest.fixture(scope='module')
 def whole(pictures, tmp_path_factory):
-  """What wandb has of a run that is never stopped."""
+  """The numbers that wandb has of a run that is never stopped."""
   pytest.importorskip('wandb')
   workdir = tmp_path_factory.mktemp('whole')
   with pytest.MonkeyPatch.context() as patch:

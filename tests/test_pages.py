@@ -1,4 +1,4 @@
-"""What the one-file HTML pages share."""
+"""The parts that the one-file HTML pages share."""
 
 import configparser
 import json

@@ -39,7 +39,7 @@ def numbered(kind, count, value):
 
 
 def values(count=8, algorithms=('ours', 'th\xe9irs'), **changes):
-  """What a page reads; real pictures are white and fake ones black."""
+  """The content of a page; real pictures are white and fake ones black."""
   return {
     'id': 'abc',
     'protocol': 'cyclegan',

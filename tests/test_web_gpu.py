@@ -75,7 +75,7 @@ def file(folder, tmp_path_factory):
 
 
 def place(page):
-  """What the page runs on."""
+  """The line of the page that says what it runs on."""
   page.wait_for_selector('html[data-ready], #problem:not([hidden])')
   return page.inner_text('#place')
 

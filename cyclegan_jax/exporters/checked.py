@@ -33,7 +33,7 @@ def check_packages(name, asked=''):
 
 
 class Trial(NamedTuple):
-  """How far an exported program is from its model.
+  """The distance of an exported program from its model.
 
   Attributes:
     shape: (batch, height, width) of the pictures tried.
@@ -45,7 +45,7 @@ class Trial(NamedTuple):
 
 
 class Result(NamedTuple):
-  """What was written.
+  """An exported program.
 
   Attributes:
     seconds: writing took, the trials not included.

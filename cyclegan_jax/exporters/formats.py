@@ -1,4 +1,4 @@
-"""What is exported, and the kinds of files it can be written to.
+"""Exported programs, and the kinds of files they are written to.
 
 A network is exported in float32, whatever it was trained in, for CPUs and
 accelerators alike, and takes any batch, height and width unless they are fixed.
@@ -45,7 +45,7 @@ WEIGHTS = {'float32': (1, 1e-4), 'float16': (8, 8 / 127.5)}
 
 
 class Wanted(NamedTuple):
-  """What is to be exported.
+  """A program to export.
 
   Attributes:
     model: a `Model`.
@@ -99,7 +99,7 @@ class Wanted(NamedTuple):
     return net, jax.tree.map(np.asarray, params)
 
   def function(self):
-    """What is exported: pictures in this layout and dtype -> such pictures."""
+    """The program: pictures in this layout and dtype -> translated ones."""
     net, params = self.network()
     forth, back = LAYOUTS[self.layout]
 

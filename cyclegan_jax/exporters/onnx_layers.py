@@ -1,4 +1,4 @@
-"""What generators are made of, as nodes of an ONNX graph.
+"""The layers of generators, as nodes of an ONNX graph.
 
 Pictures are float32 [batch, channels, height, width], as runtimes want them.
 """
@@ -140,7 +140,7 @@ class Graph:
     return self.node(f'{kind}Normalization', x, *weights, epsilon=EPSILON)
 
   def pad_to_multiple(self, x, multiple):
-    """As `layers.pad_to_multiple`, for the size there is when it runs.
+    """Pads as `layers.pad_to_multiple`, to the size that is known at run time.
 
     By indices: a picture smaller than what is added is mirrored again and
     again, which no Pad does.

@@ -1,4 +1,4 @@
-"""What generators are made of, in operators that TFLite has built in.
+"""The layers of generators, in operators that TFLite has built in.
 
 Pictures are float32 [batch, height, width, channels]. Between `pad_to_multiple`
 and `crop_to` no operator is told a size, so that runtimes use their fast code
@@ -125,7 +125,7 @@ def _mean(x):
 
 
 def pad_to_multiple(x, multiple):
-  """As `layers.pad_to_multiple`, for the size there is when it runs.
+  """Pads as `layers.pad_to_multiple`, to the size that is known at run time.
 
   By indices: a picture smaller than what is added is mirrored again and again.
 

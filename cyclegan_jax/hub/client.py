@@ -126,7 +126,7 @@ def _explained(what: str, names: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException, names: str) -> str:
-  """What went wrong and what to do, without the user's token."""
+  """Returns what went wrong and what to do, without the user's token."""
   from huggingface_hub import errors
 
   if isinstance(error, errors.LocalEntryNotFoundError):

@@ -34,7 +34,7 @@ _LIMITS = """\
 
 
 class Facts(NamedTuple):
-  """What a model card tells.
+  """The content of a model card.
 
   Attributes:
     repo: 'USER/NAME' on the Hub.

@@ -26,7 +26,7 @@ _STEP = re.compile(r'step_(\d+)\.png')
 
 
 class Wanted(NamedTuple):
-  """What to share of a model.
+  """The parts of a model to share.
 
   Attributes:
     repo: 'USER/NAME' on the Hub.
@@ -137,7 +137,7 @@ def _has_public_name(source, name):
 
 
 class _Run:
-  """What the folder of a model tells beside the model; of other paths, nothing.
+  """The facts in the folder of a model, beside the model; none of other paths.
 
   Attributes:
     step: the step of training, or None.

@@ -8,9 +8,8 @@ import json
 import math
 import string
 
-# Styles and scripts of every page. dom.js reports the errors of the scripts
-# behind it.
-_STYLE, _SCRIPT = 'base.css', 'dom.js'
+# The parts of every page. dom.js reports the errors of the scripts behind it.
+_HEAD, _STYLE, _SCRIPT = 'head.html', 'base.css', 'dom.js'
 _POLICY = {
   'default-src': "'none'",
   'img-src': 'data:',
@@ -26,8 +25,8 @@ def render(package, scripts, title, content, allow=None, **texts):
 
   Args:
     package: name of the package that holds the page's template.html, style.css
-      and scripts. The template has the placeholders $title, $policy, $style,
-      $script and $data, and may have others.
+      and scripts. The template has the placeholders $head, $data and $script,
+      in this order, and may have others.
     scripts: names of the scripts, in the order in which they run, behind
       pages/dom.js.
     title: title of the page.
@@ -48,10 +47,13 @@ def render(package, scripts, title, content, allow=None, **texts):
   data = json.dumps(_plain(content), allow_nan=False).replace('<', '\\u003c')
   title = html.escape(_plain(title))
   own = {'style-src': _hash(style), 'script-src': _hash(script)}
-  return string.Template(_file(package, 'template.html')).substitute(
+  head = string.Template(_file(__package__, _HEAD)).substitute(
     title=title.encode('ascii', 'xmlcharrefreplace').decode(),
     policy=_policy(own, allow or {}),
     style=style,
+  )
+  return string.Template(_file(package, 'template.html')).substitute(
+    head=head,
     script=script,
     data=data,
     **texts,

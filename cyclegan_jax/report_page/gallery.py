@@ -23,7 +23,7 @@ _SIZES = 8  # sizes a network is compiled for; further ones go by tiles
 
 
 def gallery(workdir, count):
-  """What the newest checkpoint makes of the test pictures.
+  """Test pictures, translated by the newest checkpoint.
 
   A run without checkpoint or pictures gets a note that says why.
 

@@ -40,7 +40,7 @@ _PAIR = re.compile(r'([a-z0-9]+?)2([a-z]+)(?:_.*)?')
 
 
 class Result(NamedTuple):
-  """What was written.
+  """A page that was written.
 
   Attributes:
     bytes: of the page.
