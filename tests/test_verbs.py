@@ -11,7 +11,8 @@ from variants import BLURS, VARIANTS
 
 from cyclegan_jax import nets
 from cyclegan_jax.common.errors import UserError
-from cyclegan_jax.exporters import onnx_layers
+from cyclegan_jax.data.tf import tf
+from cyclegan_jax.exporters import onnx_layers, tflite
 from cyclegan_jax.inference.tiled import layers, walk
 from cyclegan_jax.nets import forward
 from cyclegan_jax.nets.forward_tpu import ForwardTPU
@@ -99,6 +100,7 @@ def readers():
       walk.Activation((layers.Part(layers.Stored(image)),)),
     ),
     official.Names: (('model',), 3),
+    tflite.Layers: ((net, {}), tf.constant(image[None])),
   }
   try:
     from cyclegan_jax.exporters.onnx_graph import Nodes, Value
