@@ -1,0 +1,269 @@
+"""Every command and example of the documentation runs, in a short form.
+
+The pages' commands name `datasets/NAME`, `photos`, `photo.png`, `runs/NAME`,
+`models/NAME` and `checkpoints/NAME`; here they run in a folder that has these.
+Training is cut to a few small steps by options behind the command's own. A
+command that needs more than a plain machine has says so on its page, as in
+`# needs: a GPU`; its program, flags and options are only checked to exist.
+"""
+
+import contextlib
+import importlib
+import io
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from test_structure import ROOT
+
+from cyclegan_jax import torch_weights
+from cyclegan_jax.config import command, flags, program
+from cyclegan_jax.config.options import flatten
+from cyclegan_jax.config.unused import unused
+
+REPOSITORY = ROOT.parent
+PAGES = [
+  *(REPOSITORY / x for x in ('README.md', 'CONTRIBUTING.md')),
+  REPOSITORY / 'launch' / 'README.md',
+  *sorted((REPOSITORY / 'docs').glob('**/*.md')),
+]
+BLOCK = re.compile(r'^```(bash|python)\n(.*?)^```', re.DOTALL | re.MULTILINE)
+INDENTED = re.compile(r'^    (python|cyclegan-jax|pip|make|launch/)', re.M)
+NEED = re.compile(r'# needs: (.+)')
+NEEDS = {
+  'a GPU',
+  'a TPU',
+  'a bucket',
+  'a cluster',
+  'a download of weights',
+  'a login at wandb',
+  'an account on the Hub',
+  'Docker',
+  'minutes',
+  'PyTorch',
+  'the internet',
+}
+# Programs of others; that a page calls them rightly isn't ours to run.
+OTHERS = set(
+  '. apt cd docker eval export gcloud git hf kubectl npm sbatch scancel sky '
+  'source srun ssh ssh-add tensorboard wandb'.split()
+)
+SHORT = {
+  key: value
+  for key, value in tiny.OVERRIDES.items()
+  if not key.startswith('log.')
+} | {'contrast.taps': '', 'log.sample_every': 0, 'log.samples': 2}
+
+
+class Command(NamedTuple):
+  """A command or an example of a page.
+
+  Attributes:
+    text: as it stands on the page, continued lines joined.
+    kind: 'bash' or 'python'.
+    needs: the words behind `# needs:`, or ''.
+  """
+
+  text: str
+  kind: str
+  needs: str
+
+
+def commands(text):
+  """Yields each `Command` of a page."""
+  for kind, block in BLOCK.findall(text):
+    first, _, rest = block.partition('\n')
+    whole = NEED.fullmatch(first.strip())
+    needs = whole[1].strip() if whole else ''
+    if kind == 'python':
+      yield Command(block, kind, needs)
+      continue
+    for line in (rest if whole else block).replace('\\\n', ' ').splitlines():
+      own = NEED.search(line)
+      if words(line):
+        yield Command(line, kind, own[1].strip() if own else needs)
+
+
+def words(line):
+  """Returns the words of a line, without its comment and its variables."""
+  found = shlex.split(line, comments=True)
+  while found and re.match(r'\w+=', found[0]):
+    found.pop(0)
+  return found
+
+
+def of_program(command_words):
+  """Returns (program, arguments) of a program of the package, or None."""
+  match command_words:
+    case ['python', '-m', name, *rest] if name.startswith('cyclegan_jax.'):
+      return name.removeprefix('cyclegan_jax.'), rest
+    case ['cyclegan-jax', name, *rest] if not name.startswith('-'):
+      return command.module(name).rpartition('.')[2], rest
+  return None
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """A folder with what the commands of the pages name."""
+  folder = tmp_path_factory.mktemp('pages')
+  tiny.write_pictures(folder / 'datasets' / 'NAME', train=(6, 6))
+  rng = np.random.default_rng(1)
+  (folder / 'photos').mkdir()
+  for path in ('photo.png', 'photos/1.png', 'photos/2.jpg'):
+    pixels = rng.integers(0, 256, (20, 28, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / path)
+  argv = tiny.command(
+    'folder', folder / 'runs' / 'NAME', folder / 'datasets' / 'NAME'
+  )
+  run('main', argv[1:])
+  tiny.save_model(folder / 'models' / 'NAME')
+  code = torch_weights.main(
+    [
+      'torch_weights',
+      'export',
+      f'--model={folder / "models" / "NAME"}',
+      f'--output={folder / "checkpoints" / "NAME"}',
+    ]
+  )
+  assert not code
+  return folder
+
+
+@pytest.fixture
+def here(trained, tmp_path, monkeypatch):
+  """A copy of the `trained` folder, and the repository's; the one worked in."""
+  folder = tmp_path / 'here'
+  shutil.copytree(trained, folder, symlinks=True)
+  for name in ('configs', 'launch', 'tests', 'benchmarks', 'setup.cfg'):
+    (folder / name).symlink_to(REPOSITORY / name)
+  monkeypatch.chdir(folder)
+  return folder
+
+
+def run(name, arguments):
+  """Runs a program of the package in this process.
+
+  Raises:
+    AssertionError: it did not end with code 0; its words are the error's.
+  """
+  said = io.StringIO()
+  module = importlib.import_module(f'cyclegan_jax.{name}')
+  with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    try:
+      code = program.run(module.main, [name, *arguments])
+    except SystemExit as e:
+      code = e.code
+  assert not code, f'{name} {arguments}: {said.getvalue()[-2000:]}'
+
+
+def short(arguments, number):
+  """Returns the arguments of a training that is small and has its own folder.
+
+  Args:
+    arguments: those of the page.
+    number: of the command on the page, for the name of the run folder.
+  """
+  arguments = [x for x in arguments if not x.startswith('--workdir=')]
+  plain = [x for x in arguments if x.startswith('--config')]
+  given = flatten(flags.parse(['main', *plain], '')[0].to_dict())
+  options = given | SHORT
+  if given['method'] == 'pix2pix':
+    options['data.source'] = given['data.source']
+  idle = unused(options)
+  return [
+    *arguments,
+    *(f'--config.{key}={x}' for key, x in SHORT.items() if key not in idle),
+    f'--workdir=runs/new_{number}',
+  ]
+
+
+def check_flags(name, arguments):
+  """Checks that the flags of a command that is not run exist."""
+  said = io.StringIO()
+  module = importlib.import_module(f'cyclegan_jax.{name}')
+  with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    module.main([name, '--help'])
+  for argument in arguments:
+    flag = argument.partition('=')[0]
+    if flag.startswith('--') and not flag.startswith('--config.'):
+      assert flag in said.getvalue(), f'{name} has no {flag}'
+
+
+def check_installed(command_words):
+  """Checks the extras and files of a pip command, the targets of make's."""
+  text = (REPOSITORY / 'setup.cfg').read_text()
+  for extra in re.findall(r'\[([\w,]+)\]', ' '.join(command_words)):
+    for name in extra.split(','):
+      assert re.search(rf'^{name} =$', text, re.MULTILINE), name
+  if command_words[0] == 'make':
+    makefile = (REPOSITORY / 'Makefile').read_text()
+    for target in command_words[1:]:
+      assert '=' in target or f'\n{target}:' in makefile, target
+
+
+def try_command(one, number):
+  """Runs a `Command`, or checks one that needs what is not there."""
+  if one.kind == 'python':
+    exec(compile(one.text, f'example {number}', 'exec'), {'__name__': 'page'})
+    return
+  line = words(one.text)
+  ours = of_program(line)
+  if ours and one.needs:
+    check_flags(*ours)
+  elif ours:
+    name, arguments = ours
+    run(name, short(arguments, number) if name == 'main' else arguments)
+  elif line[0] in ('pip', 'make'):
+    check_installed(line)
+  elif not one.needs and line[0] not in OTHERS:
+    environment = os.environ | {
+      'PATH': f'{pathlib.Path(sys.executable).parent}:{os.environ["PATH"]}',
+      'PYTHONPATH': str(REPOSITORY),
+    }
+    done = subprocess.run(
+      ['bash', '-c', one.text],
+      env=environment,
+      capture_output=True,
+      text=True,
+      timeout=600,
+    )
+    assert done.returncode == 0, one.text + done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+  'page', PAGES, ids=lambda path: path.relative_to(REPOSITORY).as_posix()
+)
+def test_the_commands_of_a_page_run(page, here):
+  for number, one in enumerate(commands(page.read_text())):
+    if one.kind == 'bash' or not one.needs:
+      try_command(one, number)
+
+
+@pytest.mark.parametrize(
+  'page', PAGES, ids=lambda path: path.relative_to(REPOSITORY).as_posix()
+)
+def test_commands_stand_in_blocks_and_say_what_they_need(page):
+  text = page.read_text()
+  assert not INDENTED.search(text), 'fence commands by ```bash'
+  for one in commands(text):
+    needs = one.needs
+    assert needs in NEEDS | {''} or re.fullmatch(r'[\w/.-]+\.\w+', needs), needs
+
+
+def test_a_command_with_a_wrong_flag_is_found(here):
+  wrong = Command(
+    'python -m cyclegan_jax.report --workdirs=runs/NAME', 'bash', ''
+  )
+  with pytest.raises(AssertionError, match='workdirs'):
+    try_command(wrong, 0)
+  with pytest.raises(AssertionError, match='workdirs'):
+    try_command(wrong._replace(needs='a GPU'), 0)
