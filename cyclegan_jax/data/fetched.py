@@ -1,4 +1,4 @@
-"""Contents of pictures that are no files here: fetched when they are read."""
+"""Pictures that are not local files: a function fetches their bytes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,28 +7,32 @@ from cyclegan_jax.common.errors import UserError
 
 
 class Fetched(NamedTuple):
-  """A `Picture.data` whose bytes a function fetches, each time they are read.
+  """Contents of a picture file that a function fetches at every read.
+
+  A `Picture.data` may be a `Fetched` instead of a path.
 
   Attributes:
-    name: a file's name; an ending of arrays, as in scan.npy, tells how to read
-      the bytes. Other formats are told by the bytes themselves.
-    fetch: () -> bytes, the contents of the file. Called by several threads; a
-      `UserError` of its own is taken for a picture that cannot be used.
+    name: file name of the picture. The ending of an array format, as in
+      scan.npy, selects that format; other formats are recognised by their
+      bytes.
+    fetch: function without arguments that returns the contents of the file as
+      `bytes`. Several threads call it. A `UserError` that it raises means that
+      the picture cannot be used.
   """
 
   name: str
   fetch: Callable[[], bytes]
 
   def read_bytes(self) -> bytes:
-    """The bytes, as `pathlib.Path.read_bytes` gives them.
+    """Fetches and returns the contents of the file.
 
     Raises:
-      UserError: the function gave something else.
+      UserError: `fetch` did not return `bytes`.
     """
     content = self.fetch()
     if not isinstance(content, bytes):
       raise UserError(
-        f'{self.name}: {type(content).__name__} was fetched, and pictures are '
-        'read from bytes: return the contents of a file'
+        f'{self.name}: the fetch function returned {type(content).__name__} '
+        'instead of bytes: return the contents of a picture file'
       )
     return content

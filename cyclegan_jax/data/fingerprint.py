@@ -1,7 +1,7 @@
-"""Identity of a data set: names, sizes and contents, cheap for many files.
+"""Fingerprint of a dataset from the names, sizes and contents of its files.
 
-A copy of a data set has the same identity: times and the folder above it do not
-count.
+Only part of the bytes of a large dataset is read. A copy of a dataset has the
+same fingerprint: modification times and the parent folder are ignored.
 """
 
 import concurrent.futures
@@ -19,29 +19,30 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.source import Source
 
-# Counted up when the same pictures would get other entries.
+# Increase when the entries of unchanged pictures change.
 VERSION = 1
-# Pictures of a list whose bytes are read, spread evenly; all have been opened
-# for their headers before, and training reads them soon.
+# Most files of a list whose bytes are read, spread evenly over the list.
 _SAMPLED = 4096
-_SAMPLED_REMOTE = 64  # each takes a request, and so would a size
-_BYTES = 2**27  # of a list
-_PARTS = 3  # of a file that is larger than its share of these bytes
+_SAMPLED_REMOTE = 64  # in a bucket, where each file costs a request
+_BYTES = 2**27  # most bytes read per list
+_PARTS = 3  # parts read of a file that is larger than its share of _BYTES
 _THREADS = 16
 
-# Name within the data set, bytes, CRC-32; None for what was not looked at.
+# Name within the dataset, size in bytes, CRC-32; None for values not read.
 Entry = list  # [str, int | None, int | None]
 
 
 def listing(source: Source) -> dict[str, list[Entry]]:
-  """Entries of the pictures and label maps that a run trains on or measures.
+  """Returns the entries of all pictures and label maps of a `Source`.
 
   Args:
-    source: a `Source`; test pictures that are training pictures are left out.
+    source: the `Source`. Training pictures that stand in for missing test
+      pictures are not listed a second time.
 
   Returns:
-    {'trainA', 'trainB', 'testA', 'testB', 'testLabels': entries}, without those
-    that the source lacks.
+    A dict from list name to entries [[name, bytes, CRC-32], ...], with the keys
+    'trainA', 'trainB', 'testA', 'testB' and 'testLabels'. Lists that the source
+    lacks are missing.
   """
   lists = {f'train{d.upper()}': x for d, x in source.train.items()}
   for domain, pictures in source.test.items():
@@ -52,14 +53,14 @@ def listing(source: Source) -> dict[str, list[Entry]]:
   found: list[tuple[list, list[Entry]]] = []
   for pictures in lists.values():
     data = [picture.data for picture in pictures]
-    # The halves of pairs side by side are in the same files.
+    # Both halves of side-by-side pairs are in the same files: read them once.
     same = [entries for known, entries in found if known == data]
     found.append((data, same[0] if same else entries_of(pictures, source.root)))
   return dict(zip(lists, (entries for _, entries in found)))
 
 
 def digest(entries: Sequence[Entry]) -> str:
-  """A text that differs for other entries."""
+  """Returns a hash of a list of entries, 32 hexadecimal digits."""
   text = json.dumps(entries, separators=(',', ':'))
   return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -67,12 +68,17 @@ def digest(entries: Sequence[Entry]) -> str:
 def difference(
   old: Sequence[Entry], new: Sequence[Entry], mended: Collection[str] = ()
 ) -> str:
-  """The first difference between two lists of entries, or ''.
+  """Returns a text on the first difference between two lists of entries.
+
+  Sizes and checksums are compared only if both lists have them.
 
   Args:
-    old: entries of before.
-    new: entries of now.
+    old: the earlier entries.
+    new: the present entries.
     mended: names of files whose size and contents may differ.
+
+  Returns:
+    A text such as 'trainA/1.png is missing'; '' if there is no difference.
   """
   names = [[entry[0] for entry in entries] for entries in (old, new)]
   if names[0] != names[1]:
@@ -82,31 +88,36 @@ def difference(
       if None in (x, y) or x == y or name in mended:
         continue
       if what == 'bytes':
-        return f'{name} had {x:,} bytes, has {y:,}'
-      return f'{name} has other contents'
+        return f'{name} had {x:,} bytes, now has {y:,}'
+      return f'{name} has changed contents'
   return ''
 
 
 def _other_name(old, new):
+  """Returns a text on the first difference between two lists of names."""
   were, are = set(old), set(new)
   for i in range(max(len(old), len(new))):
     if i < len(old) and old[i] not in are:
       return f'{old[i]} is missing'
     if i < len(new) and new[i] not in were:
       return f'{new[i]} is new'
-  return 'the same names in another order'
+  return 'the same names are in another order'
 
 
 def entries_of(
   pictures: Sequence[Picture], root: files.Path | None
 ) -> list[Entry]:
-  """Entries of a list of pictures.
+  """Returns the entry [name, bytes, CRC-32] of each picture.
+
+  Size and checksum are None for a file in a bucket that is not read; the
+  checksum alone is None for a local file that is not read.
 
   Args:
     pictures: a list of `Picture`.
-    root: the folder that their names begin below, or None.
+    root: the dataset's folder, which names are relative to; None to use the
+      `Picture.name`.
   """
-  # The slices of a volume are in one file.
+  # The slices of a volume are in one file, which is read once.
   cuts = itertools.groupby(pictures, lambda picture: picture.data)
   groups = [list(group) for _, group in cuts]
   remote = any(
@@ -114,7 +125,7 @@ def entries_of(
   )
   count = min(len(groups), _SAMPLED_REMOTE if remote else _SAMPLED)
   places = np.linspace(0, len(groups) - 1, count).round().astype(int).tolist()
-  # The same for a copy in a bucket, of which fewer are read.
+  # Depends on _SAMPLED only, so that a copy in a bucket has the same checksums.
   share = _BYTES // max(min(len(groups), _SAMPLED), 1)
   with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
     sums = dict(
@@ -128,7 +139,11 @@ def entries_of(
 
 
 def name_of(picture: Picture, root: files.Path | None) -> str:
-  """The path below the data set's folder, or what the picture is called."""
+  """Returns a picture's path relative to the dataset's folder.
+
+  Returns the `Picture.name` if `root` is None or the picture has no path. A
+  slice of a volume has its number appended, as in 'brain.nii[2,17]'.
+  """
   if root is None or not isinstance(picture.data, os.PathLike):
     return picture.name
   path = os.fspath(picture.data).removeprefix(f'{root}/')
@@ -136,18 +151,22 @@ def name_of(picture: Picture, root: files.Path | None) -> str:
 
 
 def _size(data):
+  """Returns the bytes of a local file or `bytes`; None for other data."""
   if isinstance(data, bytes):
     return len(data)
   if files.remote(data):
     return None
   try:
     return os.stat(data).st_size
-  except OSError:  # whoever reads the picture says so
+  except OSError:  # reading the picture raises the error
     return None
 
 
 def _sum(data, share):
-  """The size and CRC-32 of a file, or of parts of a large one."""
+  """Returns (size, CRC-32) of a file, (None, None) if it cannot be read.
+
+  The CRC-32 of a file of more than `share` bytes covers only some parts.
+  """
   try:
     if not isinstance(data, bytes) and not files.remote(data):
       return _sum_of_file(data, share)
@@ -166,7 +185,11 @@ def _sum_of_file(path, share):
 
 
 def _parts(size, share):
-  """[(first, end)] of the bytes to read: all, or some at both ends and amid."""
+  """Returns [(first, end)] of the bytes to read, at most `share` in all.
+
+  Of a file with more bytes, parts at the start, in the middle and at the end
+  are read.
+  """
   if size <= share:
     return [(0, size)]
   length = share // _PARTS

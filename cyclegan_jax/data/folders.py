@@ -1,4 +1,4 @@
-"""The pictures below a folder, and what there is left out."""
+"""Search for the pictures in a folder, with a report of the ignored files."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -8,12 +8,12 @@ from cyclegan_jax.data import formats
 from cyclegan_jax.data.picture import Picture, named
 from cyclegan_jax.data.source import Source
 
-LeftOut = tuple[files.Path, str]  # a path, and the reason as `summary` says it
+LeftOut = tuple[files.Path, str]  # an ignored path, and the reason
 
 HIDDEN = 'hidden'
 NO_ENDING = 'without an ending'
-_LEFTOVER = 'leftover'  # not worth a word
-# What systems and programs leave in folders of pictures, in small letters.
+_LEFTOVER = 'leftover'  # ignored without a report
+# Files and folders that systems and programs create, in lower case.
 _LEFTOVERS = {
   '.appledouble',
   '.directory',
@@ -57,7 +57,7 @@ _LEFTOVERS = {
   'icon\r',
   'system volume information',
 }
-# `._x.jpg` holds what a Mac knows of x.jpg where it cannot be stored otherwise.
+# macOS keeps its metadata of x.jpg in `._x.jpg` on foreign file systems.
 _LEFTOVER_STARTS = ('._', '.trash-', '.nfs', '.fuse_hidden', '~$', '.~lock.')
 _NAMED = (
   walk.ABOVE,
@@ -66,11 +66,15 @@ _NAMED = (
   walk.SPECIAL,
   walk.UNREADABLE,
 )
-_SHOWN = 8  # reasons in a line
+_SHOWN = 8  # most reasons in a summary
 
 
 def sort(name: str) -> str | None:
-  """Leaves out what is hidden or a leftover of a system: a `walk.Sort`."""
+  """Returns why a file or folder is ignored by its name; None if it is not.
+
+  Hidden files and folders, and the ones that systems and programs create, are
+  ignored. The function is a `walk.Sort`.
+  """
   lower = name.lower()
   if lower in _LEFTOVERS or lower.startswith(_LEFTOVER_STARTS):
     return _LEFTOVER
@@ -78,7 +82,11 @@ def sort(name: str) -> str | None:
 
 
 def reason(path: files.Path) -> str | None:
-  """Returns why a file is not read as a picture; None if it is one by name."""
+  """Returns why a file is not read as a picture; None if its ending is read.
+
+  The reason is the file's ending, in lower case, or `NO_ENDING`. The endings of
+  formats whose package is not installed are not read.
+  """
   ending = formats.ending_of(path.name)
   if ending in formats.EXTENSIONS and not formats.missing(ending):
     return None
@@ -89,14 +97,16 @@ def divided(
   paths: Iterable[tuple[files.Path, str | None]],
   why_not: Callable[[files.Path], str | None] = reason,
 ) -> tuple[list[files.Path], list[LeftOut]]:
-  """Divides what `files.found` gave.
+  """Divides the paths that `files.found` returned into used and ignored ones.
 
   Args:
-    paths: [(path, None or the reason why it is not taken)].
-    why_not: path -> why a file is left out, or None.
+    paths: [(path, reason to ignore the path, or None)].
+    why_not: function that returns the reason to ignore a path, or None; called
+      for the paths without a reason.
 
   Returns:
-    The files to take, and [LeftOut] without leftovers of systems.
+    The list of paths to use, and the list of ignored paths as (path, reason).
+    Files that systems and programs create are in neither list.
   """
   taken, left_out = [], []
   for path, why in paths:
@@ -109,23 +119,23 @@ def divided(
 
 
 class Search:
-  """Pictures of folders.
+  """A search of folders for pictures, which collects the ignored paths.
 
   Attributes:
-    left_out: [LeftOut] of all folders that were searched.
+    left_out: [(path, reason)] of the ignored paths of all folders searched.
   """
 
   def __init__(self) -> None:
     self.left_out: list[LeftOut] = []
 
   def pictures(self, folder: files.Path) -> list[Picture]:
-    """All pictures below a folder, in the order of their names.
+    """Returns the pictures in a folder and its subfolders, sorted by name.
 
     Raises:
-      UserError: there is no such folder, or no picture in it.
+      UserError: the folder does not exist or has no picture.
     """
     if not folder.is_dir():
-      raise UserError(f'no folder {folder}: set data.root to the data set')
+      raise UserError(f'no folder {folder}: set data.root to the dataset')
     found, left_out = divided(files.found(folder, sort))
     if not found:
       raise UserError(f'no pictures in {folder}: {needed(left_out)}')
@@ -133,7 +143,7 @@ class Search:
     return [named(path) for path in found]
 
   def noted(self, source: Source) -> Source:
-    """The same source with what was left out, and a line on it."""
+    """Returns a copy of a source with the ignored paths and a note on them."""
     notes = [summary(self.left_out)] if self.left_out else []
     return source._replace(
       notes=(*source.notes, *notes), left_out=tuple(self.left_out)
@@ -141,13 +151,25 @@ class Search:
 
 
 def needed(left_out: Sequence[LeftOut]) -> str:
-  """Says what a folder without a picture needs, and what it has."""
-  line = f'it needs {" ".join(formats.EXTENSIONS)} files'
+  """Returns a text on the endings that are read and on the ignored paths.
+
+  Args:
+    left_out: [(path, reason)] of the ignored paths of a folder without
+      pictures.
+  """
+  line = f'supported endings are {" ".join(formats.EXTENSIONS)}'
   return f'{line} ({summary(left_out)})' if left_out else line
 
 
 def summary(left_out: Sequence[LeftOut]) -> str:
-  """One line that says what was left out, by reason, most frequent first."""
+  """Returns a line with the number of ignored paths for each reason.
+
+  The most frequent reason comes first, as in 'ignored 12 files: 8 .heic,
+  4 .txt'. Install commands of missing packages follow.
+
+  Args:
+    left_out: [(path, reason)] of the ignored paths.
+  """
   groups = by_reason(left_out)
   order = sorted(groups, key=lambda why: (-len(groups[why]), why))
   said = [_group(why, groups[why]) for why in order[:_SHOWN]]
@@ -159,7 +181,7 @@ def summary(left_out: Sequence[LeftOut]) -> str:
 
 
 def by_reason(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
-  """{reason: the names of the paths that are left out for it}."""
+  """Returns {reason: names of the paths ignored for that reason}."""
   groups: dict[str, list[str]] = {}
   for path, why in left_out:
     groups.setdefault(why, []).append(named(path).name)
@@ -167,6 +189,7 @@ def by_reason(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
 
 
 def _group(why, names):
+  """Returns a text such as '6 .txt' on the paths ignored for one reason."""
   if not why.startswith(_NAMED):
     return f'{len(names)} {why if why.isprintable() else repr(why)}'
   first, count = names[0], len(names)
@@ -183,6 +206,6 @@ def _plural(noun):
 
 
 def _to_read(why):
-  """The command after which files of an ending are read, in brackets."""
+  """Returns the command that makes an ending readable, in brackets, or ''."""
   command = why in formats.EXTENSIONS and formats.missing(why)
-  return f' ({why} files are read after: {command})' if command else ''
+  return f' (to read {why} files: {command})' if command else ''

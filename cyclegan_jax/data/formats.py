@@ -1,4 +1,4 @@
-"""Formats of pictures: endings, readers of Pillow, and what they need."""
+"""Picture formats: their endings, Pillow readers and required packages."""
 
 import functools
 import importlib.util
@@ -15,12 +15,12 @@ from cyclegan_jax.data.arrays import ARRAY_FORMATS
 
 
 class Format(NamedTuple):
-  """A format that is read.
+  """A picture format that Pillow reads.
 
   Attributes:
-    endings: of its files, in small letters.
-    reader: Pillow's name of the plugin that reads it.
-    feature: Pillow's name of the library that the plugin needs, or ''.
+    endings: file endings with their dot, in lower case.
+    reader: Pillow's name of the plugin that reads the format.
+    feature: Pillow's name of the library that the plugin needs; '' for none.
   """
 
   endings: tuple[str, ...]
@@ -28,8 +28,8 @@ class Format(NamedTuple):
   feature: str = ''
 
 
-# Whatever a file is called, no other reader of Pillow is asked: some of them
-# start a program, and each is code that a broken file may misuse.
+# Pillow's other readers are never used, whatever a file is called: some of them
+# start programs, and each is more code that a malicious file could attack.
 FORMATS = (
   Format(('.png', '.apng'), 'PNG'),
   Format(('.jpg', '.jpeg', '.jpe', '.jfif'), 'JPEG'),
@@ -40,7 +40,7 @@ FORMATS = (
   Format(('.ppm', '.pgm', '.pbm', '.pnm'), 'PPM'),
   Format(('.avif',), 'AVIF', 'avif'),
 )
-# The package pillow-heif reads it.
+# Read by the package pillow-heif.
 HEIF = Format(('.heic', '.heif', '.hif'), 'HEIF')
 _PILLOWS = tuple(e for f in (*FORMATS, HEIF) for e in f.endings)
 EXTENSIONS = (
@@ -53,7 +53,7 @@ _READERS = tuple(x.reader for x in FORMATS)
 _FEATURES = {e: x.feature for x in FORMATS for e in x.endings if x.feature}
 _INSTALL_HEIF = "pip install -e '.[heic]'"
 _UPGRADE = 'pip install --upgrade pillow'
-_KIND, _BRAND = slice(4, 8), slice(8, 12)  # of a file of boxes
+_KIND, _BRAND = slice(4, 8), slice(8, 12)  # bytes of an ISO media file
 _HEIF_BRANDS = (
   *(b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs'),
   *(b'mif1', b'msf1'),
@@ -62,16 +62,22 @@ _registering = threading.Lock()
 
 
 class NeedsPackageError(Exception):
-  """A picture that only a package that is not installed can read."""
+  """A picture needs a package that is not installed."""
 
 
 def ending_of(name: str) -> str:
-  """The ending of a file's name in small letters: '.nii.gz' is one ending."""
+  """Returns the ending of a file name with its dot, in lower case.
+
+  '.nii.gz' is one ending; '' if the name has none.
+  """
   return split(name)[1].lower()
 
 
 def split(name: str) -> tuple[str, str]:
-  """A file's name and its ending, as they are written."""
+  """Splits a file name into (name without ending, ending), in its own case.
+
+  'brain.NII.gz' becomes ('brain', '.NII.gz').
+  """
   lower = name.lower()
   double = next((e for e in _DOUBLE if lower.endswith(e)), None)
   ending = name[-len(double) :] if double else pathlib.PurePath(name).suffix
@@ -79,7 +85,13 @@ def split(name: str) -> tuple[str, str]:
 
 
 def missing(ending: str) -> str | None:
-  """Command that installs the reader of files with an ending; None if there."""
+  """Returns the command that installs the reader of a file ending.
+
+  Returns None if the reader is installed, and for unknown endings.
+
+  Args:
+    ending: a file ending with its dot, in lower case.
+  """
   if ending in HEIF.endings:
     return None if _heif_installed() else _INSTALL_HEIF
   if ending not in _PILLOWS and (form := arrays.find(ending)):
@@ -97,14 +109,16 @@ def _heif_installed():
 
 
 def opened(data: files.Path | bytes) -> Image.Image:
-  """Reads the header of a picture; no pixel is decoded.
+  """Returns a Pillow image after reading its header; no pixel is decoded.
+
+  The format is recognised by the contents, not by the file name.
 
   Args:
-    data: a file of this machine, or its contents.
+    data: a local path, or the contents of a file.
 
   Raises:
-    NeedsPackageError: the picture needs a package.
-    Exception: Pillow's, of all kinds: it is no picture that can be read.
+    NeedsPackageError: the picture is HEIC and pillow-heif is not installed.
+    Exception: any exception of Pillow, for data that is not a readable picture.
   """
   try:
     return Image.open(_file(data), formats=_READERS)
@@ -112,7 +126,7 @@ def opened(data: files.Path | bytes) -> Image.Image:
     if not _is_heif(data):
       raise
   if not _heif_installed():
-    raise NeedsPackageError(f'HEIC is read after: {_INSTALL_HEIF}')
+    raise NeedsPackageError(f'HEIC needs pillow-heif: {_INSTALL_HEIF}')
   _register_heif()
   return Image.open(_file(data), formats=(HEIF.reader,))
 
@@ -122,7 +136,7 @@ def _file(data):
 
 
 def _is_heif(data):
-  """Returns True if a file says that it is HEIF, whatever its name."""
+  """Returns True if the first bytes of a file declare HEIF."""
   if isinstance(data, bytes):
     start = data[: _BRAND.stop]
   else:
@@ -132,12 +146,13 @@ def _is_heif(data):
 
 
 def _register_heif():
-  """Makes pillow-heif known to Pillow: only here, as it takes time to load."""
+  """Registers pillow-heif with Pillow, once; slow, so only when needed."""
   with _registering:
     if HEIF.reader not in Image.OPEN:
       import pillow_heif
 
-      # Less of a file is parsed, and pictures are decoded several at a time.
+      # Parse no more than needed, and one thread per picture: many pictures are
+      # decoded in parallel.
       pillow_heif.register_heif_opener(
         thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
       )

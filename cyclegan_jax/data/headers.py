@@ -1,4 +1,4 @@
-"""Facts of a picture that its header tells."""
+"""Facts about a picture from its header, without decoding pixels."""
 
 from typing import NamedTuple
 
@@ -10,24 +10,27 @@ from cyclegan_jax.data.decode import as_values, is_shallow, open_by
 from cyclegan_jax.data.picture import Picture, unreadable
 from cyclegan_jax.data.values import Values
 
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of EXIF
-# Where a PNG has it: before its pixels, or behind them in such chunks.
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # EXIF tag; values
+# A PNG has its orientation under these keys before its pixels, or in these
+# chunks behind them.
 _BEFORE_PIXELS = {'exif', 'Raw profile type exif', 'XML:com.adobe.xmp'}
 _TEXTS = (b'tEXt', b'zTXt', b'iTXt')
 _TELLING = (b'Raw profile type exif', b'XML:com.adobe.xmp')
-_BANDS, _EXTRA_BANDS = 277, 338  # tags of a TIFF
+_BANDS, _EXTRA_BANDS = 277, 338  # TIFF tags
 
 
 class Header(NamedTuple):
-  """Facts that the header of a picture tells.
+  """Facts about a picture, read from its header.
 
   Attributes:
-    size: (width, height) of the upright picture, or of its half.
-    gray: whether the file declares a gray picture.
-    frames: whether it has more than one page or frame; only the first is used.
-    bands: the bands of a pixel in the file.
-    used: how many of these are used; a band of transparency is.
-    shallow: whether 8 of 16 bits per colour are used.
+    size: (width, height) of the picture once EXIF orientation is applied; for
+      a half of a side-by-side pair, the size of the half.
+    gray: True if the file declares a grayscale picture.
+    frames: True if the file has several pages or frames, of which only the
+      first is used.
+    bands: number of bands per pixel in the file.
+    used: number of bands that are used; a transparency band counts as used.
+    shallow: True if only 8 of 16 bits per colour are used.
   """
 
   size: tuple[int, int]
@@ -39,14 +42,16 @@ class Header(NamedTuple):
 
 
 def read(picture: Picture, values: Values | int | None = None) -> Header:
-  """Reads a header; no pixel is decoded.
+  """Returns the `Header` of a picture; no pixel is decoded.
 
   Args:
-    picture: a `Picture`.
-    values: of its domain, or its channels; None for what has no domain.
+    picture: the `Picture` to read.
+    values: `Values` of the picture's domain, or a number of channels; None for
+      a picture without a domain, such as a label map.
 
   Raises:
-    UserError: the header alone shows that the picture won't do.
+    UserError: the file cannot be read, its size is too small or too large, or
+      its channels do not fit the domain.
   """
   where = open_by(picture, values)
   if isinstance(where, ArrayFormat):
@@ -58,10 +63,16 @@ def read(picture: Picture, values: Values | int | None = None) -> Header:
 def of_arrays(
   picture: Picture, form: ArrayFormat, values: Values | int | None = None
 ) -> Header:
-  """Returns the `Header` of a file of arrays.
+  """Returns the `Header` of a picture in an array format.
+
+  Args:
+    picture: the `Picture` to read.
+    form: the `ArrayFormat` of the picture.
+    values: `Values` of the picture's domain, or a number of channels; None to
+      accept any channels.
 
   Raises:
-    UserError: as `read`, and for channels that the domain does not take.
+    UserError: same errors as `read`.
   """
   found = raw.facts(picture, form)
   if values is not None:
@@ -80,10 +91,16 @@ def facts(
   image: Image.Image,
   values: Values | int | None = None,
 ) -> Header:
-  """Returns the `Header` of a picture that is `decode.opened`.
+  """Returns the `Header` of a picture that Pillow has opened.
+
+  Args:
+    picture: the `Picture`, for its half and for error messages.
+    image: the return value of `decode.opened` for this picture.
+    values: `Values` of the picture's domain, or a number of channels; None to
+      accept any bands.
 
   Raises:
-    UserError: as `read`.
+    UserError: the header is damaged, or the bands do not fit the domain.
   """
   try:
     width, height = upright_size(image)
@@ -102,12 +119,12 @@ def facts(
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-  """(width, height) of an opened picture once EXIF orientation is applied."""
+  """Returns (width, height) of an image after applying EXIF orientation."""
   width, height = image.size
-  # Pillow gives that of a TIFF as it will be.
+  # Pillow already applies the orientation to the size of a TIFF.
   if width == height or image.format == 'TIFF':
     return width, height
-  # Asked for a PNG's orientation behind its pixels, Pillow would decode these.
+  # Image.getexif decodes the pixels of a PNG to find chunks behind them.
   if image.format == 'PNG' and not _tells_orientation(image):
     return width, height
   turned = image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
@@ -115,11 +132,11 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _tells_orientation(image):
-  """Returns True if a PNG has an orientation; its pixels stay."""
+  """Returns True if a PNG may have an orientation; decodes no pixels."""
   if not _BEFORE_PIXELS.isdisjoint(image.info):
     return True
   file, place = image.fp, image.fp.tell()
-  chunk = image.tile[0].offset - 8  # the first one of pixels
+  chunk = image.tile[0].offset - 8  # the first chunk of pixels
   try:
     while file.seek(chunk) and len(start := file.read(40)) >= 8:
       kind, content = start[4:8], start[8:]
@@ -132,8 +149,8 @@ def _tells_orientation(image):
 
 
 def _has_frames(image):
-  """Returns True if there is a second frame or page, be it damaged."""
-  # That of a phone's MPO is a preview or a depth map.
+  """Returns True if the file has a second frame or page, even if damaged."""
+  # The second frame of a phone's MPO is a preview or a depth map.
   try:
     return image.format != 'MPO' and bool(getattr(image, 'is_animated', False))
   except Exception:  # Pillow raises all kinds
@@ -141,10 +158,10 @@ def _has_frames(image):
 
 
 def _bands(image):
-  """The bands of a pixel in the file, and how many of them are used."""
+  """Returns (bands per pixel in the file, bands that are used)."""
   used = len(image.getbands())
   tags = getattr(image, 'tag_v2', {})
   bands = tags.get(_BANDS, used)
   if bands == 4 and image.mode == 'RGBA' and not tags.get(_EXTRA_BANDS):
-    used = 3  # it is only a guess that the fourth is transparency
+    used = 3  # Pillow only guesses that the fourth band is transparency
   return max(bands, used), used

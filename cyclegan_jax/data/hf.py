@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's library `datasets` as sources of pictures."""
+"""Sources of pictures from datasets of Hugging Face's library `datasets`."""
 
 import functools
 import os
@@ -20,33 +20,39 @@ def hf(
   columns: str = '',
   splits: str = '',
 ) -> Source:
-  """Pictures of Hugging Face data sets, each read when it is needed.
+  """Returns the pictures of one or two Hugging Face datasets as a `Source`.
 
-  Rows without a picture in a column are left out.
+  Each picture is read only when it is needed. Rows without a picture are
+  skipped, with a note.
 
   Args:
-    root: the folder that `name` is below; of a name on the Hub, the cache.
-      Empty for the working directory, and the library's own cache.
+    root: the folder that `name` is relative to. For a name on the Hugging Face
+      Hub, the cache folder of downloads. Empty for the working directory and
+      the default cache of `datasets`.
     name: 'OWNER/NAME' or 'OWNER/NAME:SUBSET' on the Hub, a folder made by
-      `save_to_disk`, or a folder or pattern of parquet files; two of them with
-      a semicolon for A and B.
-    paired: 'yes' takes pictures of a row for a pair, where A and B are columns
-      of the same rows; otherwise no pairs are known.
-    columns: the column of pictures, or those of A and B with a comma; empty to
-      go by their types.
-    splits: 'train', 'train,test' or 'trainA,trainB,testA,testB' by the names
-      that the set has; empty to go by these names.
+      `save_to_disk`, or a folder or glob pattern of parquet files. Two of them,
+      separated by a semicolon, are the datasets of A and B.
+    paired: 'yes' makes the pictures of each row a true pair, and requires that
+      A and B are two columns of the same rows. With 'auto' and 'no' the source
+      has no true pairs.
+    columns: names of the columns of pictures: 'COLUMN' for both domains, or
+      'A,B'. Empty to use the columns of type `datasets.Image`.
+    splits: names of the splits: 'TRAIN', 'TRAIN,TEST' or
+      'TRAIN_A,TRAIN_B,TEST_A,TEST_B'. Empty to use trainA, trainB, testA and
+      testB, or train and one of test, validation and val, or the only split.
 
   Raises:
-    UserError: the package is missing, there is no such data set, split or
-      column, or A and B would be the same.
+    UserError: the package `datasets` is not installed; the dataset, a split or
+      a column does not exist; A and B would be the same pictures; a column has
+      no pictures; or `paired` is 'yes', but there are no pairs.
   """
   choose(pairs.PAIRED, paired, 'data.paired')
   names = [x.strip() for x in name.split(';')]
   if len(names) > 2 or not (root or all(names)):
     raise UserError(
-      f'data.name={name!r}: give a data set of Hugging Face, as '
-      'huggan/horse2zebra, its folder, or two with a semicolon'
+      f'data.name={name!r}: give a Hugging Face dataset such as '
+      'huggan/horse2zebra, the folder of a dataset, or two of them with a '
+      'semicolon between them'
     )
   sets = dict(zip('ab', [hf_sets.opened(root, x) for x in names] * 2))
   chosen = hf_sets.choose_splits(sets, splits)
@@ -55,8 +61,8 @@ def hf(
   if one_row and found['a'] == found['b']:
     raise UserError(
       f'{sets["a"].name}: A and B would both be column {found["a"]} of split '
-      f'{chosen["train"]["a"]}: give two columns or splits (data.columns, '
-      'data.splits)'
+      f'{chosen["train"]["a"]}: give two columns (data.columns) or two splits '
+      '(data.splits)'
     )
   lists = {
     part: {
@@ -70,7 +76,7 @@ def hf(
 
 
 def _pictures(a_set, split, column, domain):
-  """One `Picture` per row, None for a row without one."""
+  """Returns one `Picture` per row of a column; None for a row without one."""
   from datasets import Image
 
   rows = a_set.splits[split].with_format(None).select_columns([column])
@@ -90,9 +96,9 @@ def _pictures(a_set, split, column, domain):
 
 
 def _paths(rows, column):
-  """For each row, whether there is no picture, and its path or None.
+  """Yields (True if the row has no picture, path or None) per row.
 
-  The bytes of pictures stay on the disk.
+  The bytes of the pictures are not loaded.
   """
   for chunk in rows.data.column(column).chunks:
     content, path = chunk.flatten()
@@ -102,7 +108,7 @@ def _paths(rows, column):
 
 
 def _read(name, rows, column, index):
-  """The bytes of a picture, called by several threads."""
+  """Returns the encoded bytes of a row's picture; called by several threads."""
   cell = rows[index][column]
   if cell['bytes'] is not None:
     return cell['bytes']
@@ -111,24 +117,31 @@ def _read(name, rows, column, index):
   except OSError as e:
     raise UserError(
       f'{name}: {cell["path"]} cannot be read ({files.failed(e)}): save the '
-      'data set with its pictures in it, or remove the row'
+      'dataset with its pictures embedded, or remove the row'
     ) from e
 
 
 def _source(lists, chosen, paired, one_row):
-  """The `Source` of {part: {domain: [Picture or None], or None}}."""
+  """Returns the `Source` of the lists of pictures.
+
+  Args:
+    lists: {'train' or 'test': {domain: one `Picture` or None per row}}; None in
+      place of the list of a missing test split.
+    chosen: the split names, as `hf_sets.choose_splits` returns them.
+    paired: 'auto', 'yes' or 'no'.
+    one_row: True if A and B are columns of the same rows.
+  """
   if paired == 'yes' and not one_row:
     raise UserError(
-      'data.paired=yes: pictures of A and B are pairs where they are columns '
-      'of the same rows: give data.columns=A,B of one split, or leave '
-      'data.paired at auto'
+      'data.paired=yes: true pairs need A and B to be two columns of the same '
+      'rows: give data.columns=A,B of one split, or leave data.paired at auto'
     )
   note = pairs.DENIED if paired == 'no' else ''
   if paired == 'auto':
     note = (
-      'rows are taken for pairs only with --config.data.paired=yes'
+      'the pictures of a row are true pairs only with --config.data.paired=yes'
       if one_row
-      else 'A and B are no columns of the same rows (data.columns)'
+      else 'A and B are not columns of the same rows (data.columns)'
     )
   full = {
     part: {d: x and [p for p in x if p] for d, x in of_domains.items()}
@@ -152,6 +165,7 @@ def _source(lists, chosen, paired, one_row):
 
 
 def _rows_of_both(lists):
+  """Returns {domain: [Picture]} of the rows with pictures of A and of B."""
   rows = [row for row in zip(lists['a'], lists['b']) if all(row)]
   if not rows:
     raise UserError(
@@ -161,17 +175,18 @@ def _rows_of_both(lists):
 
 
 def _empty_notes(lists, chosen):
-  """A line on each list with rows that are left out."""
+  """Yields a line on each list with rows that have no picture."""
   for part, of_domains in lists.items():
     for d, found in of_domains.items():
       if found and (count := found.count(None)):
         yield (
           f'{count} of {len(found)} rows of split {chosen[part][d]} have no '
-          f'picture of {d.upper()} and are left out'
+          f'picture of {d.upper()} and are skipped'
         )
 
 
 def _stand_in_notes(missing):
+  """Yields a line if training pictures stand in for test pictures."""
   if missing:
     domains = ' and '.join(domain.upper() for domain in missing)
     yield (

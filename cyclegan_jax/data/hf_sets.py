@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face: opened, their splits and columns chosen."""
+"""Opening Hugging Face datasets and choosing their splits and columns."""
 
 import functools
 import glob
@@ -19,36 +19,41 @@ _TEXTS = ('binary', 'large_binary', 'string', 'large_string')  # bytes or paths
 
 
 class Set(NamedTuple):
-  """A data set, for messages its name as it was given, and {split: rows}."""
+  """An opened dataset.
+
+  Attributes:
+    name: the name that the user gave, for messages.
+    splits: {split name: `datasets.Dataset`, the rows of the split}.
+  """
 
   name: str
   splits: dict[str, Any]
 
 
 def opened(root, name):
-  """Opens the data set of one name; no picture is read.
+  """Opens a dataset by its name; no picture is read.
 
   Args:
-    root: as for `hf.hf`.
-    name: one of the names there.
+    root: the `root` of `hf.hf`: the folder that `name` is relative to, or the
+      cache folder of the Hugging Face Hub; may be empty.
+    name: the name of one dataset, in the forms that `hf.hf` takes.
 
   Returns:
     A `Set`.
 
   Raises:
-    UserError: there is none, or it can't be read.
+    UserError: the package `datasets` is not installed, or the dataset does not
+      exist or cannot be read.
   """
   try:
-    import datasets  # slow to import, so only where it is used
+    import datasets  # slow to import, so only here
   except ImportError as e:
     raise UserError(
       "data.source=hf needs the package datasets: pip install -e '.[hf]'"
     ) from e
   place = files.place(root) / name if root else files.place(name)
   if files.remote(place):
-    raise UserError(
-      f'{place} (data.root): data.source=hf reads folders of this machine'
-    )
+    raise UserError(f'{place} (data.root): data.source=hf needs a local folder')
   logging.getLogger('huggingface_hub').setLevel(logging.ERROR)
   if not sys.stderr.isatty():
     datasets.disable_progress_bars()
@@ -61,7 +66,7 @@ def opened(root, name):
     )
   try:
     found = local() if local else _from_hub(datasets, root, name)
-  except Exception as e:  # network, disk, formats: it raises all kinds
+  except Exception as e:  # any exception, by network, disk or format
     raise _unopened(place, name, bool(local), e) from e
   if not isinstance(found, dict):
     found = {str(found.split or 'train'): found}
@@ -69,7 +74,18 @@ def opened(root, name):
 
 
 def _local_loader(datasets, place):
-  """() -> data set of a folder or pattern; None if nothing is there."""
+  """Returns a function that loads a dataset from local files.
+
+  Args:
+    datasets: the module `datasets`.
+    place: the path of a folder, or a glob pattern of parquet files.
+
+  Returns:
+    A function without arguments; None if no file or folder matches `place`.
+
+  Raises:
+    UserError: the folder has neither a saved dataset nor parquet files.
+  """
   if place.is_dir():
     if any((place / name).is_file() for name in _ON_DISK):
       return functools.partial(
@@ -80,8 +96,8 @@ def _local_loader(datasets, place):
         datasets.load_dataset, 'parquet', data_dir=str(place)
       )
     raise UserError(
-      f'{place} (data.name) holds neither what save_to_disk writes nor parquet '
-      'files'
+      f'{place} (data.name) has neither a dataset written by save_to_disk nor '
+      'parquet files: give the folder of a dataset'
     )
   found = sorted(glob.glob(str(place), recursive=True))
   if not found:
@@ -92,33 +108,41 @@ def _local_loader(datasets, place):
 
 
 def _from_hub(datasets, root, name):
+  """Loads a dataset from the Hub or its cache, with NAME or NAME:SUBSET."""
   name, _, subset = name.partition(':')
   cache = files.expanded(root) if root else None
   return datasets.load_dataset(name, subset or None, cache_dir=cache)
 
 
 def _unopened(place, name, is_local, error):
+  """Returns the `UserError` for a dataset that failed to load."""
   text = ' '.join(f'{type(error).__name__}: {error}'.split())
   reason = textwrap.shorten(text, 200)
   if is_local:
     return UserError(f'{place} (data.name) cannot be read ({reason})')
   return UserError(
-    f'data.name={name!r} is no folder here and could not be had from the '
+    f'data.name={name!r} is not a local folder and cannot be loaded from the '
     f'Hugging Face Hub ({reason}): check the name (OWNER/NAME or '
-    'OWNER/NAME:SUBSET) and the network, or set data.root to a cache or folder '
-    'that holds it'
+    'OWNER/NAME:SUBSET) and the network, or set data.root to the cache or '
+    'folder of the dataset'
   )
 
 
 def choose_splits(sets, text):
-  """{'train', 'test'}: {'a', 'b'}: the name of a split; None for no test.
+  """Returns the names of the training and test splits of both domains.
 
   Args:
-    sets: {'a', 'b'}: `Set`.
-    text: the option data.splits.
+    sets: {domain: `Set`}.
+    text: the option data.splits: 'TRAIN', 'TRAIN,TEST' or
+      'TRAIN_A,TRAIN_B,TEST_A,TEST_B'; empty to choose by the usual names.
+
+  Returns:
+    A dict {'train': {domain: name}, 'test': {domain: name}}. The name of a
+    test split is None if there is no test split.
 
   Raises:
-    UserError: there is no such split.
+    UserError: a split does not exist, no split has a usual name, or `text` has
+      another form.
   """
   if not text:
     found = {d: _usual_splits(a_set, d) for d, a_set in sets.items()}
@@ -144,7 +168,7 @@ def choose_splits(sets, text):
 
 
 def _usual_splits(a_set, domain):
-  """The splits for training and for tests, or None, by their names."""
+  """Returns a domain's (training split, test split or None) by usual names."""
   there, suffix = a_set.splits, domain.upper()
   if f'train{suffix}' in there:
     test = f'test{suffix}'
@@ -157,27 +181,32 @@ def _usual_splits(a_set, domain):
 
 
 def _no_split(a_set, problem):
+  """Returns the `UserError` for a missing split."""
   return UserError(
-    f'{a_set.name}: {problem}: there are {", ".join(a_set.splits)}: choose by '
-    '--config.data.splits=TRAIN,TEST or TRAIN_A,TRAIN_B,TEST_A,TEST_B'
+    f'{a_set.name}: {problem}: the splits are {", ".join(a_set.splits)}: '
+    'choose with --config.data.splits=TRAIN,TEST or '
+    'TRAIN_A,TRAIN_B,TEST_A,TEST_B'
   )
 
 
 def choose_columns(sets, chosen, text, one_row):
-  """{'a', 'b'}: the column of pictures.
+  """Returns {domain: name of its column of pictures}.
 
   Args:
-    sets: {'a', 'b'}: `Set`.
-    chosen: as `choose_splits` gives it.
-    text: the option data.columns.
-    one_row: whether A and B are in the rows of one split.
+    sets: {domain: `Set`}.
+    chosen: the return value of `choose_splits`.
+    text: the option data.columns: 'COLUMN' for both domains, or 'A,B'; empty to
+      choose the columns of type `datasets.Image`.
+    one_row: True if A and B are in the rows of one split.
 
   Raises:
-    UserError: there is no such column, or it holds no pictures.
+    UserError: a column does not exist in one of the splits or has no pictures,
+      the number of columns of type `datasets.Image` does not fit, or `text` has
+      another form.
   """
   names = [x.strip() for x in text.split(',')] if text else []
   if len(names) > 2 or '' in names:
-    raise UserError(f'data.columns={text!r}: give a column, or A,B')
+    raise UserError(f'data.columns={text!r}: give a column, or two as A,B')
   if not names and one_row:
     names = _image_columns(sets['a'], chosen['train']['a'], 2)
   elif not names:
@@ -190,7 +219,11 @@ def choose_columns(sets, chosen, text, one_row):
 
 
 def _image_columns(a_set, split, count):
-  """The columns of type Image, as many as asked for."""
+  """Returns the names of a split's columns of type `datasets.Image`.
+
+  Raises:
+    UserError: there are not `count` of them.
+  """
   from datasets import Image
 
   features = a_set.splits[split].features
@@ -198,26 +231,27 @@ def _image_columns(a_set, split, count):
   if len(found) != count:
     raise UserError(
       f'{a_set.name}: split {split} has {len(found)} columns of pictures '
-      f'({", ".join(found) or "of all: " + ", ".join(features)}), not {count}: '
-      'choose by --config.data.columns=A,B or COLUMN'
+      f'({", ".join(found) or "of all: " + ", ".join(features)}), not '
+      f'{count}: choose with --config.data.columns=A,B or COLUMN'
     )
   return found
 
 
 def _check_column(a_set, split, column):
+  """Raises `UserError` if a split has no such column of pictures."""
   from datasets import Image
 
   features = a_set.splits[split].features
   if column not in features:
     raise UserError(
       f'{a_set.name}: no column {column} (data.columns) in split {split}: '
-      f'there are {", ".join(features)}'
+      f'the columns are {", ".join(features)}'
     )
   feature = features[column]
   is_struct = isinstance(feature, dict) and {'bytes', 'path'} & set(feature)
   is_text = getattr(feature, 'dtype', None) in _TEXTS
   if not (isinstance(feature, Image) or is_struct or is_text):
     raise UserError(
-      f'{a_set.name}: column {column} (data.columns) holds no pictures: it is '
-      f'{textwrap.shorten(str(feature), 80)}'
+      f'{a_set.name}: column {column} (data.columns) has no pictures: its '
+      f'type is {textwrap.shorten(str(feature), 80)}'
     )

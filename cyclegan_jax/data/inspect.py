@@ -1,4 +1,4 @@
-"""What check_data finds out about a data set, as facts and as text."""
+"""Inspection of a dataset for check_data: facts, text and contact sheets."""
 
 import collections
 import concurrent.futures
@@ -18,25 +18,33 @@ from cyclegan_jax.data.raw import OUTSIDE
 from cyclegan_jax.data.values import Values
 
 _AHEAD = 256  # pictures handed to the threads at a time
-_SHOWN = 20  # lines a list has on the terminal
-_BAR = 40  # characters of the longest bar of a histogram
+_SHOWN = 20  # entries printed per list; report.json has all of them
+_BAR = 40  # characters in the longest bar of a histogram
 
 
 class Seen(NamedTuple):
-  """What is known of a picture.
+  """Facts about one inspected picture.
+
+  If the picture cannot be used, only `split`, `picture`, `problem` and, where
+  the values can be read, `values` are set.
 
   Attributes:
     split: 'trainA', 'trainB', 'testA', 'testB' or 'testLabels'.
     picture: the `Picture`.
-    problem: why it can't be used, as a `UserError` says it; None if it can,
-      and then there are:
-    size: (width, height).
-    prepared: (width, height) as resized for training.
-    header: its `headers.Header`.
-    span: the share of 16 bits that it makes use of, or None.
-    digest: equal for pictures of the same pixels.
-    outside: the share of its values that the domain's range does not hold.
-    values: a `spread.Spread` of its values.
+    problem: why the picture cannot be used, the text of a `UserError`; None if
+      the picture can be used.
+    size: (width, height) in pixels, of the half for a side-by-side pair.
+    prepared: (width, height) in pixels after the resizing of
+      `Preprocess.train_size` for a training picture, `Preprocess.test_size` for
+      a test picture, none for a label map.
+    header: the `headers.Header` of the file.
+    span: share, in [0, 1], of the range of its 16-bit type that the picture
+      uses; None for pictures of 8 bits.
+    digest: hash of the decoded pixels, equal for pictures with equal pixels.
+    outside: share, in [0, 1], of the values that are outside the range of the
+      domain.
+    values: the `spread.Spread` of the values; None for a label map and for a
+      file that cannot be read.
   """
 
   split: str
@@ -52,10 +60,15 @@ class Seen(NamedTuple):
 
 
 def scan(dataset):
-  """Decodes every picture of a `Dataset`, some at the same time.
+  """Decodes every picture of a dataset, in several threads.
+
+  Args:
+    dataset: a `Dataset`.
 
   Returns:
-    {split: [Seen]}; no test split of a domain without test pictures.
+    {split: [Seen]}, in the order of the pictures. A domain without test
+    pictures has no test split. 'testLabels' is there if the dataset has label
+    maps of the test pictures of A.
   """
   source = dataset.source
   tests = {d: x for d, x in source.test.items() if d not in source.stands_in}
@@ -77,6 +90,7 @@ def scan(dataset):
 
 
 def _look_at_all(pool, dataset, split, pictures, domain, count):
+  """Yields the `Seen` of each picture of a split, in order."""
   pictures = iter(pictures)
   while some := list(itertools.islice(pictures, _AHEAD)):
     yield from pool.map(
@@ -85,6 +99,7 @@ def _look_at_all(pool, dataset, split, pictures, domain, count):
 
 
 def _look_at(dataset, split, domain, picture, count):
+  """Returns the `Seen` of one picture; `domain` is None for a label map."""
   prepare = dataset.preprocess
   values = dataset.values_of(domain) if domain else Values(1)
   try:
@@ -120,18 +135,26 @@ def _look_at(dataset, split, domain, picture, count):
 
 
 def report(dataset, seen):
-  """The facts of what `scan` saw, in plain values.
+  """Summarises the result of `scan` as plain values, ready for JSON.
+
+  Args:
+    dataset: the inspected `Dataset`.
+    seen: {split: [Seen]}, the result of `scan`.
 
   Returns:
-    {'splits': {split: {'pictures', 'usable', 'sizes': {'WxH': count}}},
-    'unusable': [{'split', 'picture', 'problem'}],
-    'duplicates': [[{'split', 'picture'} of the same pixels]],
-    'converted': {what: [picture]},
-    'mixed_sizes': {split: sizes of training pictures, where no crop makes them
-    one},
-    'partly_used': {'split: what': ['picture: detail']},
-    'ignored': {reason: [path]} of files that are not read,
-    'values': {domain: `value_report.facts`}}.
+    A dict in which pictures are given by their names. Its keys are as follows.
+    'splits': {split: {'pictures': count, 'usable': count, 'sizes': {'WxH':
+    count}}}, the most frequent size first;
+    'unusable': [{'split', 'picture', 'problem'}];
+    'duplicates': one list [{'split', 'picture'}] per group of pictures with
+    equal pixels;
+    'converted': {'split: conversion': [picture]}, gray files that are used as
+    RGB or colour files that are used as gray;
+    'mixed_sizes': {split: number of sizes}, of training splits whose resized
+    pictures differ in size, if the preprocessing mode does not crop;
+    'partly_used': {'split: reason': ['picture: detail']};
+    'ignored': {reason: [path]}, of files in the folders that are not read;
+    'values': {'a': facts, 'b': facts}, from `value_report.facts`.
   """
   usable = {s: [x for x in found if not x.problem] for s, found in seen.items()}
   mixed = {}
@@ -165,7 +188,7 @@ def report(dataset, seen):
 
 
 def _values(dataset, seen, domain):
-  """`value_report.facts` of a domain."""
+  """Returns `value_report.facts` of the pictures of a domain, 'a' or 'b'."""
   found = [x for x in _pictures(seen) if x.split[-1].lower() == domain]
   spreads = [x.values for x in found if x.values]
   outside = np.mean([x.outside for x in found if not x.problem] or [0.0])
@@ -173,16 +196,18 @@ def _values(dataset, seen, domain):
 
 
 def _sizes(found):
+  """Returns {'WxH': number of pictures}, the most frequent size first."""
   sizes = collections.Counter(x.size for x in found)
   return {f'{w}x{h}': count for (w, h), count in sizes.most_common()}
 
 
 def _pictures(usable):
-  """All that are no label maps."""
+  """Returns the `Seen` of all splits in one list, without label maps."""
   return [x for split in usable if split != 'testLabels' for x in usable[split]]
 
 
 def _duplicates(usable):
+  """Returns the groups of two or more pictures with equal pixels."""
   groups = collections.defaultdict(list)
   for x in _pictures(usable):
     groups[x.digest].append({'split': x.split, 'picture': x.picture.name})
@@ -190,7 +215,12 @@ def _duplicates(usable):
 
 
 def _converted(channels, usable):
-  """Gray files among colours, and colours among gray, by what happens there."""
+  """Returns {'split: conversion': [picture]} of files converted to gray or RGB.
+
+  Args:
+    channels: {'a', 'b'}: number of channels of the domain.
+    usable: {split: [Seen]} of the pictures that can be used.
+  """
   names = collections.defaultdict(list)
   for x in _pictures(usable):
     gray = channels[x.split[-1].lower()] == 1
@@ -201,7 +231,11 @@ def _converted(channels, usable):
 
 
 def _partly_used(usable):
-  """Pictures with more pages, bands or bits than are used."""
+  """Returns {'split: reason': ['picture: detail']} of partly used pictures.
+
+  The reasons are the kinds of `partly.Tally`: unused pages, bands or bits, and
+  clipped values.
+  """
   found = {}
   for x in _pictures(usable):
     tally = partly.Tally()
@@ -214,18 +248,22 @@ def _partly_used(usable):
 
 
 def contact_sheet(found, values, show=None, count=64, columns=8, side=128):
-  """Small pictures, `count` of them spread evenly, as uint8 [h, w, 3].
+  """Draws a contact sheet: a grid of small pictures of one domain.
 
   Args:
-    found: [Seen], of which those are shown that can be used.
-    values: `Values` of their domain.
+    found: [Seen] of one split. Pictures that cannot be used are left out.
+    values: `Values` of the domain of the pictures.
     show: channels to show, see `images.shown`.
-    count: at most so many.
-    columns: of the sheet.
-    side: pixels of the longer side; smaller pictures are not resized.
+    count: maximum number of pictures, taken at even distances from `found`.
+    columns: number of columns of the grid.
+    side: longer side of a small picture, in pixels. Smaller pictures are not
+      enlarged.
 
   Returns:
-    The sheet; None where no picture can be used.
+    The contact sheet, uint8 [height, width, 3]; None if no picture can be used.
+
+  Raises:
+    UserError: a picture can no longer be read.
   """
   pictures = [x.picture for x in found if not x.problem]
   if not pictures:
@@ -233,6 +271,7 @@ def contact_sheet(found, values, show=None, count=64, columns=8, side=128):
   places = np.linspace(0, len(pictures) - 1, min(count, len(pictures)))
 
   def small(width, height):
+    """Returns the (width, height) of the small picture."""
     scale = min(1, side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -246,7 +285,14 @@ def contact_sheet(found, values, show=None, count=64, columns=8, side=128):
 
 
 def text(facts):
-  """What `report` gives, in lines to read."""
+  """Returns the text that check_data prints for the facts of `report`.
+
+  Args:
+    facts: the dict that `report` returns.
+
+  Returns:
+    Several lines in one string. Each list is cut off after 20 entries.
+  """
   lines = [f'{"split":<12}{"pictures":>9}{"usable":>9}  sizes']
   for split, x in facts['splits'].items():
     sizes = list(x['sizes'])
@@ -265,7 +311,7 @@ def text(facts):
   groups = facts['duplicates']
   across = sum(len({x['split'][:4] for x in group}) > 1 for group in groups)
   lines += _listed(
-    f'groups of equal pictures, {across} of them over train and test',
+    f'groups of equal pictures, {across} of them in both train and test',
     [' = '.join(f'{x["split"]}: {x["picture"]}' for x in g) for g in groups],
   )
   for what, names in facts['converted'].items():
@@ -278,7 +324,11 @@ def text(facts):
 
 
 def _histogram(sizes):
-  """A line for each power of two, with a bar; `sizes` is {'WxH': count}."""
+  """Yields one line per power of two, with a bar for the number of pictures.
+
+  Args:
+    sizes: {'WxH': number of pictures}; the shorter side of each size counts.
+  """
   counts = collections.Counter()
   for size, count in sizes.items():
     counts[min(map(int, size.split('x'))).bit_length()] += count
@@ -290,6 +340,10 @@ def _histogram(sizes):
 
 
 def _listed(what, items):
+  """Returns the lines of a list with the heading `N what:`; [] if it is empty.
+
+  After 20 items the list is cut off with a hint to report.json.
+  """
   if not items:
     return []
   lines = ['', f'{len(items)} {what}:', *(f'  {x}' for x in items[:_SHOWN])]

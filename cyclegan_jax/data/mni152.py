@@ -1,10 +1,12 @@
-"""The built-in medical set: slabs of the MNI152 brain, a T1 picture and tissue.
+"""The built-in medical dataset: T1 image and tissue maps of the MNI152 brain.
 
-The pip package `nilearn` holds the average of 152 brains (ICBM 152, nonlinear,
-symmetric, 2009a) at 1 mm as a T1 picture and as maps of gray and white matter,
-all on one grid. The axial slices between the neck and the top are cut into
-slabs of 6. Each slab is A (T1), B (gray and white matter as two channels) or
-test (both) as a whole, and the slices between two slabs are left out.
+The pip package `nilearn` contains the average of 152 brains (ICBM 152,
+nonlinear, symmetric, 2009a) at a resolution of 1 mm: a T1 volume and maps of
+gray and white matter, all on the same grid. The axial slices from number 30 to
+149, which show brain, are cut into slabs of 6 slices. Each slab belongs as a
+whole to the training set of A (T1), to the training set of B (gray and white
+matter as two channels) or to the test set (both). The 2 slices between
+neighbouring slabs are left out.
 """
 
 import importlib.util
@@ -16,33 +18,39 @@ from cyclegan_jax.common import disk
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import builtin
 
-_VERSION = 1  # in the cache's name: a change of what is made counts it up
+# Part of the folder's name in the cache. Increase when the files change.
+_VERSION = 1
 _FILES = 'mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz'
 _FIRST, _LAST = 30, 150  # slices that show brain
-_SLAB, _GAP = 6, 2  # slices of a slab, and left out behind it
-_ROLES = 'ABTAB'  # slab k is _ROLES[k % 5]
-# role of a slab -> the folders that it is kept in
+_SLAB, _GAP = 6, 2  # slices in a slab, and left out after each slab
+_ROLES = 'ABTAB'  # slab k has the role _ROLES[k % 5]; T: test
+# role of a slab -> folders that the slab is written to
 _PARTS = {'A': ['trainA'], 'B': ['trainB'], 'T': ['testA', 'testB']}
 
 
 def folder(root=None):
-  """The folder of the set, made on first use.
+  """Returns the folder of the built-in medical dataset.
+
+  The folder is created in the cache on first use.
 
   Args:
-    root: as for `builtin.kept`.
+    root: folder that holds the built-in datasets; None for
+      $CYCLEGAN_JAX_CACHE, or `cyclegan_jax` in the user's cache folder.
 
   Returns:
-    A folder with trainA, trainB, testA and testB: NIfTI volumes named after
-    their first slice. Those of testA and testB are true pairs by name.
+    Path of a folder with trainA, trainB, testA and testB. They hold NIfTI
+    volumes of 6 slices, named after the number of the first slice, such as
+    z046.nii. Volumes of testA and testB with equal names are true pairs.
 
   Raises:
-    UserError: nilearn or nibabel is not installed, or the folder can't be
+    UserError: nilearn or nibabel is not installed, or the folder cannot be
       written.
   """
   return builtin.kept(root, f'mni152-v{_VERSION}', _write)
 
 
 def _write(folder):
+  """Writes the slabs below an empty folder."""
   nibabel, where = _packages()
   brain = {
     kind: nibabel.load(where / _FILES.format(kind))
@@ -65,7 +73,13 @@ def _write(folder):
 
 
 def _packages():
-  """nibabel, and the folder of nilearn's own data; nilearn is not imported."""
+  """Returns (nibabel, folder of nilearn's data files).
+
+  nilearn is located but not imported, because its import is slow.
+
+  Raises:
+    UserError: nilearn or nibabel is not installed.
+  """
   found = importlib.util.find_spec('nilearn')
   if found is None or importlib.util.find_spec('nibabel') is None:
     raise UserError(

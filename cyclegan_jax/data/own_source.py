@@ -1,4 +1,4 @@
-"""Sources of pictures that users define: functions of their recipe cards."""
+"""Picture sources that users define as functions in their recipe cards."""
 
 import functools
 import inspect
@@ -13,22 +13,33 @@ from cyclegan_jax.data.fetched import Fetched
 from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.source import Source
 
-# (data.root, data.name, data.paired, and the options it names) -> Source
+# (data.root, data.name, data.paired, **the options it declares) -> Source
 Function = Callable[..., Source]
 
-# The functions of the cards that this process ran, by their `text_of`.
+# Functions of the recipe cards that this process ran, by their `text_of`.
 FUNCTIONS: dict[str, Function] = {}
 
 
 def is_function(value: object) -> TypeGuard[Function]:
-  """Returns True for a function, which a recipe card may set data.source to."""
+  """Returns True if `value`, of the option data.source, is a user's function.
+
+  Functions and `functools.partial` objects count.
+  """
   return isinstance(value, types.FunctionType | functools.partial)
 
 
 def text_of(function: Function) -> str:
-  """Returns CARD.py:NAME, which stands for a function in a config.
+  """Returns the text CARD.py:NAME that stands for a function in a config.
 
-  The function is kept under this text for `pictures`.
+  Also stores the function in `FUNCTIONS` under this text, where `pictures`
+  finds it.
+
+  Args:
+    function: a user's picture source, from a recipe card.
+
+  Returns:
+    The absolute path of the file that defines the function, a colon and the
+    qualified name of the function.
   """
   code = _code(function)
   text = f'{os.path.abspath(code.co_filename)}:{code.co_qualname}'
@@ -37,13 +48,14 @@ def text_of(function: Function) -> str:
 
 
 def _code(function):
+  """Returns the code object of a function below partials and decorators."""
   while isinstance(function, functools.partial):
     function = function.func
   return inspect.unwrap(function).__code__
 
 
 def is_text(source: str) -> bool:
-  """Returns True for a data.source that stands for a function."""
+  """Returns True if a value of data.source is a text made by `text_of`."""
   return '.py:' in source
 
 
@@ -55,21 +67,27 @@ def pictures(
   paired: str,
   options: Mapping[str, Any],
 ) -> Source:
-  """The pictures of the source that data.source names.
+  """Calls the picture source that data.source names, and checks its result.
 
-  Nothing is loaded: a config that was saved runs no code.
+  No recipe card is loaded here, so reading a saved config never runs code.
 
   Args:
-    sources: the functions of this project, by their names.
-    name: the option data.source.
-    root: data.root.
-    set_name: data.name.
-    paired: data.paired.
-    options: all options data.NAME, of which a source takes those it names.
+    sources: {name: function}, the picture sources of this package.
+    name: value of data.source: a key of `sources`, or a text of `text_of`.
+    root: value of data.root.
+    set_name: value of data.name.
+    paired: value of data.paired.
+    options: {NAME: value} of all options data.NAME. The function receives those
+      that are its keyword-only parameters.
+
+  Returns:
+    The `Source` of the dataset. For a user's function the returned `Source` is
+    checked, and training pictures stand in for missing test pictures.
 
   Raises:
-    UserError: there is no such source, its recipe card was not given, a user's
-      function fails or returns no such pictures, or as the source.
+    UserError: the source is unknown, the recipe card of a user's function was
+      not given with --config, the user's function fails or returns something
+      else than a valid `Source`, or the source itself raises a `UserError`.
   """
   function = _find(sources, name)
   keywords = {x: options[x] for x in options_of(function) if x in options}
@@ -89,11 +107,12 @@ def pictures(
 
 
 def _find(sources, name):
+  """Returns the picture source of a data.source value, as for `pictures`."""
   if is_text(name) and name not in FUNCTIONS:
     card = name.rpartition(':')[0]
     raise UserError(
-      f'data.source={name} is a function of a recipe card, and only --config '
-      f'runs a card: give --config={card}, or another data.source'
+      f'data.source={name} is a function of a recipe card that was not loaded: '
+      f'give --config={card}, or choose another data.source'
     )
   if name in FUNCTIONS:
     return FUNCTIONS[name]
@@ -101,7 +120,10 @@ def _find(sources, name):
 
 
 def options_of(function: Function) -> list[str]:
-  """Names of a source's keyword-only parameters: its options data.NAME."""
+  """Returns the names of a picture source's own options data.NAME.
+
+  These are the keyword-only parameters of the function.
+  """
   return [
     name
     for name, parameter in inspect.signature(function).parameters.items()
@@ -110,20 +132,38 @@ def options_of(function: Function) -> list[str]:
 
 
 def _line_of(error, file):
-  """The last line of a file that an error came through; '' for none."""
+  """Returns ' in line N', the last line of a file in an error's traceback.
+
+  Returns '' if the traceback does not pass through the file.
+  """
   frames = traceback.extract_tb(error.__traceback__)
   lines = [x.lineno for x in frames if x.filename == file]
   return f' in line {lines[-1]}' if lines else ''
 
 
 class _Checked:
-  """Looks at what a user's function returned before others rely on it."""
+  """Checks the value that a user's function returned.
+
+  Args:
+    text: the text of the function (`text_of`), for messages.
+  """
 
   def __init__(self, text):
     self._text = text
 
   def source(self, found: Any) -> Source:
-    """The `Source`; training pictures stand in for test pictures not there."""
+    """Returns the checked and completed `Source`.
+
+    Training pictures stand in for missing test pictures; `stands_in` then says
+    so, and `paired` is False.
+
+    Args:
+      found: the value that the user's function returned.
+
+    Raises:
+      UserError: `found` is not a `Source`, its pictures are not lists of
+        `Picture`, or lists that belong together differ in length.
+    """
     if not isinstance(found, Source):
       raise self._wrong(
         f'{type(found).__name__}', 'return a cyclegan_jax.data.source.Source'
@@ -154,6 +194,7 @@ class _Checked:
     )
 
   def _domains(self, part, domains):
+    """Returns {'a', 'b'}: [Picture] of a checked attribute of the `Source`."""
     if not isinstance(domains, Mapping) or not {'a', 'b'} <= set(domains):
       raise self._wrong(
         f'{part} without lists of A and B', "give {'a': [...], 'b': [...]}"
@@ -161,6 +202,7 @@ class _Checked:
     return {d: self._pictures(f'{part}[{d!r}]', domains[d]) for d in 'ab'}
 
   def _pictures(self, what, pictures):
+    """Returns the checked pictures of one domain as a list."""
     try:
       pictures = list(pictures)
     except TypeError:
@@ -181,10 +223,13 @@ class _Checked:
     return pictures
 
   def _check_equal(self, what, first, second):
+    """Raises `UserError` if two lists of pictures differ in length."""
     if len(first) != len(second):
       raise self._wrong(
-        f'{what} of {len(first)} and {len(second)} pictures', 'give equal lists'
+        f'{what} of {len(first)} and {len(second)} pictures',
+        'give lists of equal length',
       )
 
   def _wrong(self, what, advice):
+    """Returns the `UserError` for a wrong return value."""
     return UserError(f'{self._text} (data.source) returned {what}: {advice}')

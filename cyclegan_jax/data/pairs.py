@@ -1,4 +1,4 @@
-"""True pairs by the names of pictures, as `data.paired` has it."""
+"""True pairs, found by the names of the pictures (option data.paired)."""
 
 import collections
 from collections.abc import Mapping
@@ -14,18 +14,21 @@ Domains = Mapping[str, list[Picture]]
 
 
 def by_name(pictures: Domains, folders: Mapping[str, object]):
-  """Finds the pairs of pictures whose names agree one by one.
+  """Finds true pairs by the file names of pictures.
 
-  Names agree if they are equal without their endings, and without A's `_A` and
-  B's `_B`.
+  Two pictures are a pair if their file names are equal without the ending and
+  without a final `_A` (in domain A) or `_B` (in domain B). Folders do not
+  count.
 
   Args:
-    pictures: {'a', 'b'}: [Picture], files.
-    folders: {'a', 'b'}: where they are, for the user.
+    pictures: {'a', 'b'}: [Picture], whose `data` are paths.
+    folders: {'a', 'b'}: the folder of the pictures, for messages.
 
   Returns:
-    The pictures as {'a', 'b'}, a pair at each place, or None if there is a
-    picture without a counterpart; and a text that names the first such picture.
+    (pairs, reason). If each picture has a counterpart, `pairs` is {'a', 'b'}:
+    [Picture], where pictures at the same position are a pair, and `reason` is
+    ''. Else `pairs` is None, and `reason` is a text that names the first
+    picture without a counterpart.
   """
   keys = {
     d: [p.data.stem.removesuffix(f'_{d.upper()}') for p in pictures[d]]
@@ -39,7 +42,7 @@ def by_name(pictures: Domains, folders: Mapping[str, object]):
       left[key] -= 1
       if left[key] < 0:
         return None, (
-          f'{picture.name} has no counterpart of its name in {folders[other]}'
+          f'{picture.name} has no counterpart of that name in {folders[other]}'
         )
   order = {
     d: sorted(range(len(keys[d])), key=keys[d].__getitem__) for d in keys
@@ -48,16 +51,18 @@ def by_name(pictures: Domains, folders: Mapping[str, object]):
 
 
 def check(missing: Mapping[str, object], tests: str, training: str) -> None:
-  """Holds data.paired=yes against what there is.
+  """Checks that the pictures of a dataset are pairs, for data.paired=yes.
+
+  The test pictures have to be pairs. If both test folders are missing, the
+  training pictures have to be pairs instead.
 
   Args:
-    missing: {domain: folder} of the test pictures that are not there.
-    tests: why the test pictures are no pairs, or ''.
-    training: the same of the training pictures, all there are where both
-      folders of test pictures are missing.
+    missing: {domain: folder} of the test folders that do not exist.
+    tests: reason why the test pictures are not pairs; '' if they are.
+    training: reason why the training pictures are not pairs; '' if they are.
 
   Raises:
-    UserError: they are no pairs.
+    UserError: the pictures are not pairs, or exactly one test folder exists.
   """
   reason = training if len(missing) == 2 else tests
   if len(missing) == 1:
@@ -65,14 +70,19 @@ def check(missing: Mapping[str, object], tests: str, training: str) -> None:
     reason = f'there is no folder {folder} with the counterparts'
   if reason:
     raise UserError(
-      f'data.paired=yes, but {reason}: names agree as 1.jpg and 1.jpg, or '
-      '1_A.jpg and 1_B.jpg; correct that or leave data.paired at auto'
+      f'data.paired=yes, but {reason}: names have to agree, as 1.jpg and 1.jpg '
+      'or 1_A.jpg and 1_B.jpg do; rename the pictures or use data.paired=auto'
     )
 
 
 def agree(folders: str, what: str) -> str:
-  """The line that says what is taken for pairs, and how not to."""
+  """Returns the line that tells the user which pictures are used as true pairs.
+
+  Args:
+    folders: names of the two folders, such as 'testA and testB'.
+    what: purpose of the pairs, such as 'to be measured'.
+  """
   return (
-    f'names in {folders} agree: the pictures are taken for true pairs {what} '
-    '(if they are none: --config.data.paired=no)'
+    f'names in {folders} agree: the pictures are used as true pairs {what} '
+    '(if they are not pairs, set --config.data.paired=no)'
   )

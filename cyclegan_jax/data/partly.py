@@ -1,4 +1,4 @@
-"""Pictures of which only a part is used: several pages, bands, 16 bits."""
+"""Pictures of which only a part is used: extra pages, bands, bits, values."""
 
 import threading
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from typing import TypeGuard
 from cyclegan_jax.data.bad_pictures import warn_once
 from cyclegan_jax.data.headers import Header
 
-# A picture of 16 bits that makes use of less looks dark or flat: 14 bits do.
+# A 16-bit picture that uses a smaller share of its range looks dark or flat.
+# 14-bit values in a 16-bit file use a quarter and are not warned of.
 NARROW = 0.25
 
 
@@ -16,27 +17,32 @@ SEE_ALL = (
 )
 
 
-# What there is to say of a picture.
+# The kinds of partly used pictures, as texts for messages.
 FRAMES = 'several pages or frames, of which only the first is used'
-BANDS = 'extra bands, which are dropped or taken for transparency'
+BANDS = 'extra bands, which are dropped or used as transparency'
 SPAN = (
-  '16 bits that fill less than a quarter of their range, which comes out dark '
-  'or flat'
+  '16-bit values that fill less than a quarter of their range, so the image is '
+  'dark or flat'
 )
-DEPTH = '16 bits per colour, of which 8 are used'
+DEPTH = '16 bits per colour, of which only 8 are used'
 OUTSIDE = 'values outside data.range_a or data.range_b, which are clipped'
 _KINDS = (FRAMES, BANDS, DEPTH, SPAN, OUTSIDE)
 
 
 class Tally:
-  """Pictures of which only a part is used, as they are met by any thread."""
+  """Collects pictures of which only a part is used. Safe for threads."""
 
   def __init__(self) -> None:
     self._found: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     self._lock = threading.Lock()
 
   def add(self, name: str, header: Header) -> None:
-    """Takes note of a picture by its header."""
+    """Records unused pages, bands and bits of a picture.
+
+    Args:
+      name: name of the picture.
+      header: `Header` of the picture.
+    """
     if header.frames:
       self._add(FRAMES, name)
     if header.bands > header.used:
@@ -45,25 +51,50 @@ class Tally:
       self._add(DEPTH, name)
 
   def add_span(self, name: str, span: float | None) -> None:
-    """Takes note of a picture by the share of 16 bits that it makes use of."""
+    """Records a 16-bit picture that uses too little of its range.
+
+    Args:
+      name: name of the picture.
+      span: share in [0, 1] of the range that is used, see `decode.SPAN`; None
+        for pictures of 8 bits.
+    """
     if narrow(span):
       self._add(SPAN, f'{name}: {percent(span)}')
 
   def add_outside(self, name: str, share: float | None) -> None:
-    """Takes note of a picture by the share of its values that are clipped."""
+    """Records a picture of which values are clipped.
+
+    Args:
+      name: name of the picture.
+      share: share in [0, 1] of the values outside the range of the domain; None
+        or 0 records nothing.
+    """
     if share:
       self._add(OUTSIDE, f'{name}: {_share(share)}')
 
   def _add(self, kind, text):
+    """Records the text of a picture under a kind."""
     with self._lock:
       self._found[kind].append(text)
 
   def found(self) -> list[tuple[str, list[str]]]:
-    """[(kind, such pictures)] of the kinds that there are."""
+    """Returns [(kind, pictures)] of the kinds that were recorded.
+
+    Each picture is a text: its name, for most kinds with a detail after a
+    colon.
+    """
     return [(kind, names) for kind, names in self._found.items() if names]
 
   def line(self, total: int) -> str:
-    """One line on all there are, `total` pictures; '' if there is none."""
+    """Returns a line that counts the pictures of each recorded kind.
+
+    Args:
+      total: number of all pictures, for the message.
+
+    Returns:
+      One line with the first picture of each kind as an example; '' if nothing
+      was recorded.
+    """
     said = [
       f'{kind}: {len(names)} of {total} pictures ({_examples(names)})'
       for kind, names in self.found()
@@ -72,29 +103,49 @@ class Tally:
 
 
 def warn(name: str, span: float | None) -> None:
-  """Warns of the first picture that makes use of so little of 16 bits."""
+  """Warns of a 16-bit picture that uses too little of its range, only once.
+
+  Further pictures are not warned of in the same process.
+
+  Args:
+    name: name of the picture.
+    span: share in [0, 1] of the range that is used; None for 8 bits.
+  """
   if narrow(span):
     warn_once(
       f'{name}: {SPAN} ({percent(span)}): data.range_a or data.range_b='
-      f'percentile:1,99 spreads them; there may be more: {SEE_ALL}',
+      'percentile:1,99 stretches them; there may be more such pictures: '
+      f'{SEE_ALL}',
       SPAN,
     )
 
 
 class Clipped:
-  """Shares of the values of pictures that a range did not hold."""
+  """Collects, per range option, the share of clipped values of each picture.
+
+  Safe for threads.
+  """
 
   def __init__(self) -> None:
     self._shares: dict[str, list[float]] = {}
     self._lock = threading.Lock()
 
   def add(self, option: str, share: float) -> None:
-    """Takes note of a picture that was read for the range of an option."""
+    """Records one picture that was read.
+
+    Args:
+      option: option of the range, such as 'data.range_a'.
+      share: share in [0, 1] of the picture's values outside the range.
+    """
     with self._lock:
       self._shares.setdefault(option, []).append(share)
 
   def lines(self) -> list[str]:
-    """A line per option of which values were clipped."""
+    """Returns one line per option whose range clipped any value.
+
+    The line gives the mean share of clipped values and the number of pictures
+    with clipped values.
+    """
     with self._lock:
       found = {x: shares for x, shares in self._shares.items() if any(shares)}
       return [
@@ -105,42 +156,54 @@ class Clipped:
       ]
 
 
-clipped = Clipped()  # of the pictures that this process trains on
+clipped = Clipped()  # filled with the pictures that this process trains on
 
 
 def warn_outside(name: str, share: float, option: str) -> None:
-  """Counts what is `clipped`, and warns of the first picture with any."""
+  """Records the clipped values of a picture, and warns of the first picture.
+
+  The share is added to `clipped`. Only the first picture with clipped values is
+  warned of.
+
+  Args:
+    name: name of the picture.
+    share: share in [0, 1] of the picture's values outside the range.
+    option: option of the range, such as 'data.range_a'.
+  """
   clipped.add(option, share)
   if share:
     warn_once(
       f'{name}: {_share(share)} of its values are outside {option} and are '
-      f'clipped; there may be more: {SEE_ALL}',
+      f'clipped; there may be more such pictures: {SEE_ALL}',
       OUTSIDE,
     )
 
 
 def _share(share):
+  """Returns a share in [0, 1] as a percentage, such as '2.5%'."""
   return f'{100 * share:.2g}%'
 
 
 def _examples(found: Sequence[str]) -> str:
+  """Returns the first of the texts, marked as the first if there are more."""
   return found[0] if len(found) == 1 else f'the first is {found[0]}'
 
 
 def bands(header: Header) -> str:
-  """Returns what is used of the bands of a picture."""
+  """Returns a text such as 'the first 3 of 4 bands' for a picture's header."""
   return f'the first {header.used} of {header.bands} bands'
 
 
 def percent(span: float) -> str:
-  """A share of a range in words."""
+  """Returns a share in [0, 1] as a text such as '6.2% of its range'."""
   return f'{100 * span:.1f}% of its range'
 
 
 def narrow(span: float | None) -> TypeGuard[float]:
-  """Returns True if a picture uses so little of 16 bits that it looks flat.
+  """Returns True if a 16-bit picture uses less than `NARROW` of its range.
 
   Args:
-    span: see `decode.SPAN`; None for pictures of 8 bits.
+    span: share in [0, 1] of the range that is used, see `decode.SPAN`; None for
+      pictures of 8 bits. A picture of one value (0) does not count.
   """
   return span is not None and 0 < span < NARROW

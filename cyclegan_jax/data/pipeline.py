@@ -1,4 +1,4 @@
-"""Batches by tf.data; the batch of step t follows from (seed, t)."""
+"""Training batches from tf.data; seed and step alone determine each batch."""
 
 import weakref
 
@@ -9,9 +9,15 @@ from cyclegan_jax.data.tf import tf
 
 
 class _Readers:
-  """Readers of A and B, or of pairs, for the steps before the decay and in it.
+  """Readers of the training pictures, before and during the decay.
 
-  Pictures are scaled to two sizes, and each size has a cache of its own.
+  There is one `Reader` per domain, or a single one for true pairs. With
+  data.load_size_in_decay the pictures are resized to another size from the step
+  `decay_from` on. Each size has its own readers and its own cache.
+
+  Args:
+    data: a `Dataset`.
+    cache_bytes: memory for the decoded pictures of one size, in bytes.
   """
 
   def __init__(self, data, cache_bytes):
@@ -25,50 +31,61 @@ class _Readers:
       )
 
   def at(self, step):
-    """The readers of a step; the memory of those before the decay is freed."""
+    """Returns the list of readers for a step.
+
+    From the first step of the decay on, also frees the cache of the earlier
+    steps.
+    """
     if len(self._phases) == 1 or step < self._decay_from:
       return self._phases[0]
-    # Batches that are still read for steps before it only become slower.
+    # Batches of earlier steps that are still being read only become slower.
     self._caches[0].close()
     return self._phases[1]
 
   @property
   def error(self):
-    """The error that a reader met, or None."""
+    """Exception that a reader raised, or None."""
     readers = sum(self._phases, [])
     return next((x.error for x in readers if x.error is not None), None)
 
 
 def batches(data, seed, batch_size, start_step=0, share=None):
-  """Endless training batches from a step on, at no cost for those before it.
+  """Returns an endless iterator over training batches.
 
-  As in the official code an epoch goes through A without replacement, as often
-  as it takes to see max(|A|, |B|) pictures, with B drawn at random. Of pairs
-  both come together, with the same crop and flip.
+  As in the official code, an epoch has as many pictures of each domain as the
+  larger training set. Pictures of A are drawn without replacement, and again
+  from the start if B is larger; pictures of B are drawn at random. True pairs
+  are drawn together and get the same crop and flip. The batch of a step depends
+  on the seed and the step only, so starting at a later step costs nothing.
 
   Args:
     data: a `Dataset`.
-    seed: decides order, crops and flips.
-    batch_size: pictures of each domain in a batch, over all processes.
-    start_step: the first step wanted.
-    share: (first, count), this process's part of each batch; None for all.
+    seed: int that determines order, crops and flips.
+    batch_size: number of pictures of each domain in a batch, over all
+      processes.
+    start_step: step of the first batch, from 0.
+    share: (first, count), the part of each batch that this process reads; None
+      for the whole batch.
 
   Returns:
     An iterator of {'a', 'b'}: float32 [count, height, width, channels] in
     [-1, 1].
 
   Raises:
-    UserError: a picture that can't be used, named; where these
-      are skipped, if no other can.
+    UserError: raised by the iterator if a picture cannot be used; the message
+      names the picture. With data.on_bad_image=skip only if no picture of a
+      domain can be used.
   """
   readers = _Readers(data, int(data.cache_gb * 2**30))
   draw = _draw(data, seed, batch_size, share)
 
-  def read(step, *draws):  # a reader of pairs takes what is drawn for A
+  def read(step, *draws):
+    """Returns the arrays of A and B; a reader of pairs uses A's draws only."""
     pairs = zip(readers.at(step), zip(*draws))
     return sum([reader(*args) for reader, args in pairs], [])
 
   def batch(step):
+    """Returns the batch of a step as tensors."""
     args = [step, *draw(step)]
     images = tf.numpy_function(read, args, [tf.float32] * 2)
     return dict(zip('ab', images))
@@ -80,13 +97,19 @@ def batches(data, seed, batch_size, start_step=0, share=None):
   )
   running = [dataset.as_numpy_iterator()]
   steps = _steps(running, readers)
-  # Left to the end of Python, it would wait for ever for reads under way.
+  # If the iterator lived until Python exits, it would wait forever for reads
+  # that have not finished.
   weakref.finalize(steps, running.clear)
   return steps
 
 
 def _steps(running, readers):
-  """The batches of the iterator in a list; raises what a reader met."""
+  """Yields the batches of an iterator.
+
+  Args:
+    running: a list that holds the iterator; emptied to release the iterator.
+    readers: the `_Readers`, whose error replaces TensorFlow's error.
+  """
   while True:
     try:
       batch = next(running[0])
@@ -98,7 +121,20 @@ def _steps(running, readers):
 
 
 def names(data, seed, batch_size, step, share=None):
-  """{'a', 'b'}: names of the pictures in the batch of a step of `batches`."""
+  """Returns the names of the pictures in one batch of `batches`.
+
+  Args:
+    data: a `Dataset`.
+    seed: the seed, as for `batches`.
+    batch_size: number of pictures of each domain in a batch, over all
+      processes.
+    step: step of the batch.
+    share: (first, count), the part of the batch; None for the whole batch.
+
+  Returns:
+    {'a', 'b'}: [name], in the order of the batch. With data.on_bad_image=skip
+    these are the pictures that are used in place of unusable ones.
+  """
   draw = _draw(data, seed, batch_size, share)
   indices, *_ = draw(tf.constant(step, tf.int64))
   found = []
@@ -109,10 +145,18 @@ def names(data, seed, batch_size, step, share=None):
 
 
 def _draw(data, seed, batch_size, share):
-  """step -> all that is random in this share of its batch.
+  """Returns a function that makes all random choices of a step.
 
-  Of [2, count] images, A's and B's: indices, corners [2, count, 2] and flips,
-  as `Reader` takes them.
+  Args:
+    data: a `Dataset`.
+    seed: as for `batches`.
+    batch_size: as for `batches`.
+    share: as for `batches`.
+
+  Returns:
+    step -> (indices [2, count], corners [2, count, 2], flips [2, count]), as
+    tensors. The first axis is the domain, A or B. The values are the arguments
+    of `Reader.__call__`.
   """
   sizes = {d: len(data.train[d]) for d in ('a', 'b')}
   size = max(sizes.values())
@@ -120,6 +164,7 @@ def _draw(data, seed, batch_size, share):
   first, count = share or (0, batch_size)
 
   def draw(step):
+    """Returns the random choices of a step."""
     position = tf.range(first, first + count, dtype=tf.int64)
     epoch = step // steps
     place = ((step % steps) * batch_size + position) % size
@@ -136,12 +181,16 @@ def _draw(data, seed, batch_size, share):
     return (
       tf.stack([shuffled % sizes['a'], index_b]),
       tf.transpose(corners, [1, 0, 2]),
-      # As numbers: TensorFlow complains of transposed booleans on some CPUs.
+      # Integers, because TensorFlow warns of transposed booleans on some CPUs.
       tf.transpose(tf.cast(flips, tf.int32)),
     )
 
   def draw_pair(number):
-    """Index in B, corners [2, 2] and flips [2] of the pair of this number."""
+    """Returns (index in B, corners [2, 2], flips [2]) of one pair of images.
+
+    Args:
+      number: number of the pair, counted from the start of the run.
+    """
     uniform = tf.random.stateless_uniform
     index_b = uniform(
       [], _seed(seed, 2, number), maxval=sizes['b'], dtype=tf.int64
@@ -155,6 +204,6 @@ def _draw(data, seed, batch_size, share):
 
 
 def _seed(seed, stream, number):
-  """The random seed of a pair; each use of it has a stream of its own."""
+  """Returns the random seed of a pair of images for one use (`stream`)."""
   base = tf.constant([seed, stream], tf.int64)
   return tf.random.experimental.stateless_fold_in(base, number)

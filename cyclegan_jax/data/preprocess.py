@@ -1,4 +1,4 @@
-"""The official code's --preprocess modes by name."""
+"""Preprocessing modes of the official code's --preprocess option."""
 
 from typing import NamedTuple
 
@@ -9,13 +9,13 @@ from cyclegan_jax.common.errors import UserError, lookup
 
 
 class Preprocess(NamedTuple):
-  """How a picture becomes a training image.
+  """Settings that turn a picture into a training image or a test image.
 
   Attributes:
-    mode: a name of `MODES`.
-    load_size: pixels to scale to, before the crop.
-    crop_size: side of the square crop, for modes that crop.
-    flip: whether to mirror at random.
+    mode: name of the preprocessing mode, a key of `MODES`.
+    load_size: size in pixels that pictures are resized to before the crop.
+    crop_size: side of the random square crop in pixels, for modes that crop.
+    flip: whether training images are mirrored at random.
   """
 
   mode: str = 'resize_and_crop'
@@ -25,21 +25,49 @@ class Preprocess(NamedTuple):
 
   @property
   def crops(self) -> bool:
+    """Returns True if the mode cuts a square crop."""
     return 'crop' in self.mode
 
   def train_size(self, width: int, height: int) -> tuple[int, int]:
-    """(width, height) to resize to for training."""
+    """Returns the size that a training picture is resized to before the crop.
+
+    Args:
+      width: width of the picture, in pixels.
+      height: height of the picture, in pixels.
+
+    Returns:
+      (width, height) in pixels.
+    """
     return MODES[self.mode](width, height, self.load_size, self.crop_size)
 
   def test_size(self, width: int, height: int) -> tuple[int, int]:
-    """The same for a test picture: scaled so that the crop shows it all."""
+    """Returns the size that a test picture is resized to before `test_crop`.
+
+    In modes that crop, `crop_size` takes the role of `load_size`, so that the
+    crop shows as much of the picture as the mode allows.
+
+    Args:
+      width: width of the picture, in pixels.
+      height: height of the picture, in pixels.
+
+    Returns:
+      (width, height) in pixels.
+    """
     load = self.crop_size if self.crops else self.load_size
     return MODES[self.mode](width, height, load, self.crop_size)
 
   def test_crop(
     self, array: Shaped[np.ndarray, 'height width ...']
   ) -> Shaped[np.ndarray, 'crop_height crop_width ...']:
-    """The middle [h, w, ...] of a resized test picture, in modes that crop."""
+    """Returns the central crop of a resized test picture.
+
+    Args:
+      array: pixels of a picture resized to `test_size`.
+
+    Returns:
+      A view whose sides are at most `crop_size`; `array` itself in modes that
+      do not crop.
+    """
     if not self.crops:
       return array
     height, width = array.shape[:2]
@@ -48,11 +76,24 @@ class Preprocess(NamedTuple):
     return array[top : top + self.crop_size, left : left + self.crop_size]
 
   def holds_crop(self, width: int, height: int) -> bool:
-    """Returns False if a picture of this `train_size` is below a crop."""
+    """Returns True if a resized training picture is large enough for the crop.
+
+    Always True in modes that do not crop.
+
+    Args:
+      width: width of the picture after resizing (`train_size`), in pixels.
+      height: height after resizing, in pixels.
+    """
     return not self.crops or min(width, height) >= self.crop_size
 
   def check_crop(self, name: str, width: int, height: int) -> None:
-    """Raises `UserError` if a picture of this `train_size` is below a crop."""
+    """Raises `UserError` if a resized training picture is too small to crop.
+
+    Args:
+      name: name of the picture, for the message.
+      width: width of the picture after resizing (`train_size`), in pixels.
+      height: height after resizing, in pixels.
+    """
     if not self.holds_crop(width, height):
       raise UserError(
         f'{name}: {width}x{height} is smaller than data.crop_size='
@@ -62,19 +103,31 @@ class Preprocess(NamedTuple):
   def check_one_size(
     self, name: str, size: tuple[int, int], others: tuple[int, int]
   ) -> None:
-    """Raises `UserError` where all need one (width, height) and have others."""
+    """Raises `UserError` if a picture differs in size from the others.
+
+    Only in modes that do not crop, which need all pictures to be of one size
+    after resizing.
+
+    Args:
+      name: name of the picture, for the message.
+      size: (width, height) of the picture after resizing.
+      others: (width, height) of the other pictures after resizing.
+    """
     if not self.crops and size != others:
       raise UserError(
-        f'{name}: {text(size)}, others are {text(others)}, and '
+        f'{name}: {text(size)}, other pictures are {text(others)}, and '
         f'data.preprocess={self.mode} does not crop to one size: use '
         f'{self.advice()}'
       )
 
   def advice(self, shortest: int = 0) -> str:
-    """Flags with which pictures of any size can be trained on.
+    """Returns command-line options that allow training pictures of any size.
 
     Args:
-      shortest: the shortest side of all pictures, as far as it is known.
+      shortest: shortest side of all training pictures in pixels; 0 if unknown.
+
+    Returns:
+      Text such as '--config.data.preprocess=resize_and_crop', for messages.
     """
     mode = 'resize_and_crop'
     if self.mode == 'none' and shortest >= self.crop_size:
@@ -90,16 +143,18 @@ class Preprocess(NamedTuple):
 
 
 def text(size: tuple[int, int]) -> str:
-  """A (width, height) in words."""
+  """Returns a (width, height) as text, such as '256x128'."""
   return f'{size[0]}x{size[1]}'
 
 
 def _width(width, height, load, crop):
-  # Never lower than a crop, in the official code even where none is cut.
+  """Returns the size of a picture resized to a given width."""
+  # At least as high as a crop, in the official code also without cropping.
   return load, max(load * height // width, crop)
 
 
 def _short_side(width, height, load, crop):
+  """Returns the size of a picture resized to a given shorter side."""
   short = min(width, height)
   return width * load // short, height * load // short
 
@@ -120,41 +175,52 @@ _CROPS_THE_LOADED = ('resize_and_crop', 'scale_width_and_crop')
 def preprocess(
   mode: str, load_size: int, crop_size: int, flip: bool
 ) -> Preprocess:
-  """A checked `Preprocess`.
+  """Returns a `Preprocess` after checking the options.
+
+  Args:
+    mode: value of data.preprocess, a key of `MODES`.
+    load_size: value of data.load_size, in pixels.
+    crop_size: value of data.crop_size, in pixels.
+    flip: value of data.flip.
 
   Raises:
-    UserError: an unknown mode, or a crop larger than what it is cut from.
+    UserError: the mode is unknown, a size is below 1, or the crop is larger
+      than the resized picture that it is cut from.
   """
   lookup(MODES, mode, 'data.preprocess')
   for name, size in (('load_size', load_size), ('crop_size', crop_size)):
     if size < 1:
-      raise UserError(f'data.{name}={size} must be at least 1')
+      raise UserError(f'data.{name}={size}: must be at least 1')
   if mode in _CROPS_THE_LOADED:
     _check_loaded(crop_size, 'data.load_size', load_size)
   return Preprocess(mode, load_size, crop_size, flip)
 
 
 def check_in_decay(prepare: Preprocess, load_size_in_decay: int) -> None:
-  """Checks the pixels to scale to while the learning rate decays.
+  """Checks the option data.load_size_in_decay.
 
-  CUT and FastCUT (Park et al., ECCV 2020) scale to the crop's size then, which
-  leaves flips alone at random.
+  The option is the load size while the learning rate decays.
+
+  CUT and FastCUT (Park et al., ECCV 2020) use the crop size there, so that only
+  the flips remain random.
 
   Args:
-    prepare: the `Preprocess` of the steps before.
-    load_size_in_decay: the pixels; 0: as before, which every mode takes.
+    prepare: the `Preprocess` of the steps before the decay.
+    load_size_in_decay: the load size in pixels; 0 keeps `prepare.load_size`,
+      which is valid in every mode.
 
   Raises:
-    UserError: a mode that does not crop the loaded picture, or a crop larger
-      than what it is cut from.
+    UserError: the mode does not crop a resized picture, or the crop is larger
+      than the resized picture that it is cut from.
   """
   if not load_size_in_decay:
     return
   option = 'data.load_size_in_decay'
   if prepare.mode not in _CROPS_THE_LOADED:
-    # Image pools are for images of one size, and so is a compiled step.
+    # The size of the images must not change within a run: the image pool and
+    # the compiled step are made for one size.
     raise UserError(
-      f'{option}={load_size_in_decay} is only for modes that crop the loaded '
+      f'{option}={load_size_in_decay} needs a mode that crops the resized '
       f'picture ({", ".join(_CROPS_THE_LOADED)}), and data.preprocess='
       f'{prepare.mode} does not: use --config.{option}=0'
     )
@@ -162,10 +228,10 @@ def check_in_decay(prepare: Preprocess, load_size_in_decay: int) -> None:
 
 
 def _check_loaded(crop_size, option, load_size):
-  """Raises `UserError` for a load size below the crop."""
+  """Raises `UserError` if a load size is smaller than the crop size."""
   if crop_size > load_size:
     raise UserError(
       f'data.crop_size={crop_size} is larger than {option}={load_size}, '
-      'and a crop is cut from the loaded picture: use '
+      'and a crop is cut from the resized picture: use '
       f'--config.{option}={crop_size} or more'
     )

@@ -1,7 +1,9 @@
-"""Pictures as arrays of values: any channels, any type, any range.
+"""Pictures with any number of channels, any type and any range of values.
 
-Beside the 8-bit pictures that `decode` has Pillow read. Values are resized as
-float32, bicubic as Pillow's on each channel, and become levels from 0 to 255.
+`decode` uses this module for all pictures that Pillow cannot read as gray or
+RGB without loss. The values are kept as stored in the file until they are
+resized, with Pillow's bicubic filter on each channel in float32, and scaled to
+levels in [0, 255].
 """
 
 from typing import Any, NamedTuple
@@ -17,27 +19,30 @@ from cyclegan_jax.data.arrays.base import ArrayFormat, Facts
 from cyclegan_jax.data.picture import Picture, check_size, unreadable
 from cyclegan_jax.data.values import Values
 
-# In the `info` of what is decoded: the share of the values that the range of
-# the domain does not hold.
+# Keys in the `info` of a decoded picture.
+# Share in [0, 1] of the values that are outside the range of the domain.
 OUTSIDE = 'outside'
-# The share of the range of its type that a picture of more than 8 bits uses.
+# Share in [0, 1] of the range of its type that a picture of more than 8 bits
+# uses.
 SPAN = 'span'
-# Values that no gray or RGB picture has, to have files read as arrays.
+# `Values` that are not plain, so that files are read as arrays.
 ANY = Values(0)
 _TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _TIFF, _PNG = ('.tif', '.tiff'), ('.png', '.apng')
-# Modes of Pillow whose bands are values; others are converted to these.
+# Pillow mode -> mode to convert to, for modes whose bands are not gray, RGB or
+# alpha values.
 _BANDS = {'1': 'L', 'P': 'RGB', 'PA': 'RGBA', 'CMYK': 'RGB', 'YCbCr': 'RGB'}
 _DEEP_GRAY = ('I;16', 'I;16B', 'I;16L', 'I')
 
 
 class Raw(NamedTuple):
-  """A decoded picture whose values are kept.
+  """A decoded picture with the values of its file.
 
   Attributes:
-    array: the values [height, width, channels], float32 or the file's type.
+    array: the values, [height, width, channels], in the type of the file;
+      float32 after RGB was converted to gray.
     dtype: type of the values in the file.
-    info: facts for messages, such as `OUTSIDE`.
+    info: {key: share}, facts for messages: `OUTSIDE` or `SPAN`.
   """
 
   array: Num[np.ndarray, 'height width channels']
@@ -46,16 +51,23 @@ class Raw(NamedTuple):
 
   @property
   def size(self) -> tuple[int, int]:
-    """(width, height), as Pillow's images have it."""
+    """(width, height) in pixels, like `size` of a Pillow image."""
     height, width = self.array.shape[:2]
     return width, height
 
 
 def form_of(picture: Picture, values: Values) -> ArrayFormat | None:
-  """The format of arrays that a file is read by; None if Pillow opens it.
+  """Returns the array format of a picture by its name, or None for Pillow.
 
-  Pillow reads TIFFs and PNGs as long as the domain is plain; `instead` then
-  tells those that it would read in part.
+  Pillow reads all PNG files first, and the TIFF files of a plain domain; use
+  `instead` for those that Pillow would not read completely.
+
+  Args:
+    picture: a `Picture`.
+    values: `Values` of its domain.
+
+  Returns:
+    The `ArrayFormat` that reads the file; None if Pillow opens it.
   """
   ending = _ending(picture)
   form = arrays.find(ending)
@@ -67,18 +79,18 @@ def form_of(picture: Picture, values: Values) -> ArrayFormat | None:
 
 
 def instead(picture: Picture, name: str) -> ArrayFormat | None:
-  """The format of arrays for a file that Pillow reads in part or not at all.
+  """Returns the array format for a file that Pillow cannot read completely.
 
   Args:
     picture: a `Picture`.
-    name: of the format, as Pillow has it: 'TIFF' or 'PNG'.
+    name: Pillow's name of the format, 'TIFF' or 'PNG'.
 
   Returns:
-    The format; None for a PNG if its package is not installed, as Pillow can
-    read it all the same.
+    The `ArrayFormat`. None for a PNG file if the package imagecodecs is not
+    installed, because Pillow can read the file with 8 bits per value.
 
   Raises:
-    UserError: the package for TIFFs is not installed.
+    UserError: the package that reads TIFF files is not installed.
   """
   (form,) = (x for x in arrays.ARRAY_FORMATS if name in x.name)
   if name == 'PNG' and arrays.missing(form):
@@ -88,43 +100,55 @@ def instead(picture: Picture, name: str) -> ArrayFormat | None:
 
 
 def is_tiff(picture: Picture) -> bool:
-  """Returns True for a TIFF by its name, or by its first bytes."""
+  """Returns True if a picture is a TIFF file.
+
+  A file is judged by its ending, a picture given as bytes by the first bytes.
+  """
   if isinstance(picture.data, bytes):
     return picture.data.startswith(_TIFF_STARTS)
   return _ending(picture) in _TIFF
 
 
 def _ending(picture):
+  """Returns the ending of a picture's file, such as '.tif'; '' for bytes."""
   if isinstance(picture.data, bytes):
     return ''
   return formats.ending_of(picture.data.name)
 
 
 def facts(picture: Picture, form: ArrayFormat) -> Facts:
-  """The facts in a header; the size is checked.
+  """Returns the facts in the header of a file of arrays.
+
+  Args:
+    picture: a `Picture`.
+    form: the `ArrayFormat` of the file.
 
   Raises:
-    UserError: it is no such file, its package is missing, or the size won't do.
+    UserError: the file is not of this format, the package that reads the format
+      is not installed, or the picture is too small or too large.
   """
   try:
     _check_package(picture, form)
     found = form.facts(_data(picture), picture.cut)
   except UserError:
     raise
-  except Exception as e:  # the packages raise all kinds
+  except Exception as e:  # the packages raise exceptions of many types
     raise unreadable(picture, e) from e
   check_size(picture, *found.size)
   return found
 
 
 def _check_package(picture, form):
+  """Raises `UserError` if the package that reads a format is not installed."""
   if command := arrays.missing(form):
     raise UserError(
-      f'{picture.name}: {form.name} is read after: {command}, or remove it'
+      f'{picture.name}: reading {form.name} files needs: {command} (or remove '
+      'the file)'
     )
 
 
 def _data(picture):
+  """Returns the path or the bytes of a picture; remote files as bytes."""
   data = picture.data
   if not isinstance(data, bytes) and files.remote(data):
     return data.read_bytes()
@@ -132,40 +156,73 @@ def _data(picture):
 
 
 def check_channels(picture: Picture, found: Facts, values: Values) -> None:
-  """Raises `UserError` for channels that a domain does not take."""
+  """Checks the number of channels of a picture.
+
+  A domain of 3 channels also takes gray pictures, and a domain of 1 channel
+  also takes RGB pictures; `read` and `of_pillow` convert them.
+
+  Args:
+    picture: a `Picture`.
+    found: `Facts` of the picture.
+    values: `Values` of its domain.
+
+  Raises:
+    UserError: the picture has another number of channels than the domain.
+  """
   has, wants = found.channels, values.channels
   if has == wants or (has, wants) == (1, 3) or found.colour and wants == 1:
     return
   raise UserError(
-    f'{picture.name}: {has} channel{"" if has == 1 else "s"}, and '
+    f'{picture.name}: {has} channel{"" if has == 1 else "s"}, but '
     f'{values.channels_option}={wants}: set '
-    f'--config.{values.channels_option}={has}, or remove it'
+    f'--config.{values.channels_option}={has}, or remove the picture'
   )
 
 
 def read(picture: Picture, form: ArrayFormat, values: Values) -> Raw:
-  """Reads a picture of a format of arrays; its values may be any.
+  """Reads a picture from a file of arrays.
+
+  Args:
+    picture: a `Picture`.
+    form: the `ArrayFormat` of the file.
+    values: `Values` of its domain. The range is not used.
+
+  Returns:
+    The picture as `Raw` without `info`, converted to gray or RGB where the
+    domain has 1 or 3 channels.
 
   Raises:
-    UserError: the file can't be read, or its channels are others.
+    UserError: the file cannot be read, or its number of channels does not fit
+      the domain.
   """
   found = facts(picture, form)
   check_channels(picture, found, values)
   try:
     array = form.read(_data(picture), picture.cut)
-  except Exception as e:  # the packages raise all kinds
+  except Exception as e:  # the packages raise exceptions of many types
     raise unreadable(picture, e) from e
   return _made(picture, array, values)
 
 
 def of_pillow(picture: Picture, image: Image.Image, values: Values) -> Raw:
-  """The values of a picture that Pillow has opened, for any `Values`.
+  """Returns the values of a picture that Pillow has opened.
 
-  Gray and RGB are converted to each other as `decode.decoded` does; a domain
-  of another number of channels takes the bands of the file.
+  EXIF orientation is applied. For a domain of 1 or 3 channels the picture is
+  composited over white and converted to gray or RGB, as `decode.decoded` does;
+  gray of more than 8 bits is kept as uint16. A domain with another number of
+  channels receives the bands of the file.
+
+  Args:
+    picture: a `Picture`.
+    image: the Pillow image of its file.
+    values: `Values` of its domain. The range is not used.
+
+  Returns:
+    The picture as `Raw` without `info`.
 
   Raises:
-    UserError: the bands of the file are not the channels of the domain.
+    UserError: the file has another number of bands than the domain has
+      channels.
   """
   image = ImageOps.exif_transpose(image)
   if image.mode in _DEEP_GRAY:
@@ -180,7 +237,16 @@ def of_pillow(picture: Picture, image: Image.Image, values: Values) -> Raw:
 
 
 def check_bands(picture: Picture, image: Image.Image, values: Values) -> None:
-  """Raises `UserError` if `of_pillow` would refuse an opened picture."""
+  """Checks the bands of an opened picture, without decoding its pixels.
+
+  Args:
+    picture: a `Picture`.
+    image: the Pillow image of its file.
+    values: `Values` of its domain.
+
+  Raises:
+    UserError: `of_pillow` would raise it because of the number of bands.
+  """
   if values.channels not in (1, 3):
     bands = Image.getmodebands(_mode(image))
     check_channels(
@@ -189,21 +255,24 @@ def check_bands(picture: Picture, image: Image.Image, values: Values) -> None:
 
 
 def _bands(image, channels):
-  """An image whose bands are values; gray or RGB for 1 or 3 channels."""
+  """Returns a Pillow image whose bands are the channels of the picture."""
   if channels in (1, 3):
     return over_white(image).convert({1: 'L', 3: 'RGB'}[channels])
   return image.convert(_mode(image))
 
 
 def _mode(image):
-  """The mode whose bands are the values of an image."""
+  """Returns the Pillow mode to convert an image to, to read its bands."""
   if image.mode == 'P' and image.has_transparency_data:
     return 'RGBA'
   return _BANDS.get(image.mode, image.mode)
 
 
 def over_white(image: Image.Image) -> Image.Image:
-  """A picture without its transparency, composited over white."""
+  """Returns an image composited over white, where it has transparency.
+
+  An image without transparency is returned unchanged.
+  """
   if not image.has_transparency_data:
     return image
   image = image.convert('RGBA')
@@ -212,6 +281,7 @@ def over_white(image: Image.Image) -> Image.Image:
 
 
 def _made(picture, array, values):
+  """Returns the `Raw` of an array: half cut out, gray or RGB converted."""
   dtype = array.dtype
   if picture.half is not None:
     width = array.shape[1] // 2
@@ -222,17 +292,30 @@ def _made(picture, array, values):
 
 
 def _converted(array, channels):
-  """Gray as RGB or RGB as gray, which `check_channels` let pass."""
+  """Converts RGB to gray (1 channel), or repeats gray for more channels.
+
+  `check_channels` has excluded all other cases.
+  """
   if channels == 1:
     return images.luminance(array.astype(np.float32))
   return np.repeat(array, channels, axis=-1)
 
 
 def in_range(picture: Picture, raw: Raw, values: Values) -> Raw:
-  """The same picture with the share of its values that are `OUTSIDE`.
+  """Returns a picture with facts about the range of its values in `info`.
+
+  If the domain has a range, `info[OUTSIDE]` is the share of the values outside
+  the range, if there are any. Else `info[SPAN]` is the share of the range of
+  its type that a picture of more than 8 bits uses.
+
+  Args:
+    picture: the `Picture`, for messages.
+    raw: the values of the picture.
+    values: `Values` of its domain.
 
   Raises:
-    UserError: the values have no range of their own, and the domain has none.
+    UserError: the values are floating-point numbers, and the domain has no
+      range.
   """
   try:
     values.range_of(raw.dtype)
@@ -252,21 +335,23 @@ def in_range(picture: Picture, raw: Raw, values: Values) -> Raw:
 def resized(
   raw: Raw, values: Values, size: tuple[int, int]
 ) -> Float32[np.ndarray, 'height width channels']:
-  """Levels of a picture, resized bicubic and antialiased on each channel.
+  """Resizes a picture and scales its values to levels in [0, 255].
+
+  Each channel is resized with Pillow's antialiased bicubic filter.
 
   Args:
-    raw: the picture.
-    values: of its domain.
-    size: (width, height).
+    raw: the values of the picture.
+    values: `Values` of its domain.
+    size: (width, height) to resize to, in pixels.
 
   Returns:
-    [height, width, channels] in [0, 255], see `Values.levels`.
+    Levels in [0, 255], see `Values.levels`.
   """
   array = raw.array
   if size != raw.size:
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
-      # One value that is no number would spread to all around it.
+      # Resizing would spread a NaN or infinity to the values around it.
       low, high = values.range_of(raw.dtype)
       array = np.where(np.isfinite(array), array, low)
     planes = [

@@ -1,4 +1,4 @@
-"""Images from pictures: cached, cropped, mirrored, checked."""
+"""Reads training and test images: decodes, checks, caches, crops, mirrors."""
 
 import threading
 
@@ -13,7 +13,13 @@ from cyclegan_jax.data.raw import OUTSIDE
 
 
 class Cache:
-  """Decoded pictures, kept while they fit in a budget of bytes."""
+  """Cache of decoded pictures with a limited size. Safe for threads.
+
+  Nothing is evicted: once the budget is used up, new arrays are not stored.
+
+  Args:
+    budget: maximum size of all stored arrays together, in bytes.
+  """
 
   def __init__(self, budget):
     self._left = budget
@@ -22,10 +28,14 @@ class Cache:
     self._locks = {}
 
   def get(self, key, make):
-    """The array kept under a key, or a new one from `make()`."""
+    """Returns the array stored under a key.
+
+    If there is none, returns the array that `make()` returns, and stores that
+    array if it fits into the budget.
+    """
     with self._lock:
       lock = self._locks.setdefault(key, threading.Lock())
-    with lock:  # or two threads that need the same picture both read it
+    with lock:  # so that two threads do not read the same picture
       array = self._arrays.get(key)
       if array is None:
         array = make()
@@ -36,16 +46,27 @@ class Cache:
     return array
 
   def close(self):
-    """Drops all arrays; from now on none is kept."""
+    """Removes all arrays; later arrays are no longer stored."""
     with self._lock:
       self._arrays.clear()
       self._left = 0
 
 
 class Reader:
-  """Reads a domain's training images, or pairs of 'ab' alike in all drawn.
+  """Reads the training images of one domain, or true pairs of both domains.
 
-  Where the data set skips bad pictures, others are read for bad ones.
+  The two images of a true pair get the same crop and the same flip. With
+  data.on_bad_image=skip the next usable picture is read in place of a picture
+  that cannot be used.
+
+  Args:
+    data: a `Dataset`.
+    domains: 'a', 'b', or 'ab' for true pairs.
+    cache: the `Cache` of the decoded and resized pictures.
+
+  Attributes:
+    error: the last exception of a call, or None. TensorFlow, which calls the
+      reader, does not pass exceptions on.
   """
 
   def __init__(self, data, domains, cache):
@@ -57,29 +78,36 @@ class Reader:
     self._skips = data.skips
     self._bad = set()
     self._size = None
-    # Pictures of other sizes are bad ones where a mode does not crop.
+    # In a mode that does not crop, pictures of any other size are skipped.
     self._only_size = data.sizes.get(domains[0]) if data.skips else None
     self._file_sizes = {}
 
   def __call__(self, indices, corners, flips):
-    """Images of a batch, augmented as drawn.
+    """Reads the images of a batch, cropped and mirrored.
 
     Args:
-      indices: [count], which pictures.
-      corners: [count, 2] in [0, 1), how far down and right to crop.
-      flips: [count], whether to mirror.
+      indices: int [count], positions of the pictures in the training set.
+      corners: float [count, 2] in [0, 1): position of the top left corner of
+        each crop, vertical and horizontal, as a share of the free space.
+      flips: [count], nonzero to mirror the image left to right.
 
     Returns:
-      For each domain, float32 [count, height, width, channels] in [-1, 1].
+      A list with one array per domain, float32 [count, height, width, channels]
+      in [-1, 1].
+
+    Raises:
+      UserError: a picture cannot be used. Any exception is also stored in
+        `error`.
     """
     try:
       pixels = [self._read(i) for i in indices.tolist()]
-    except Exception as e:  # a picture that won't do, a bucket that fails
+    except Exception as e:  # an unusable picture, a bucket that fails
       self.error = e
       raise
     return [self._augment(x, corners, flips) for x in zip(*pixels)]
 
   def _augment(self, pixels, corners, flips):
+    """Returns the cropped and mirrored images of one domain, in [-1, 1]."""
     crops = [self._crop(*args) for args in zip(pixels, corners, flips)]
     images = np.empty((len(crops), *crops[0].shape), np.float32)
     for image, crop in zip(images, crops):
@@ -87,22 +115,32 @@ class Reader:
     return images
 
   def _read(self, index):
-    """For each domain, [height, width, channels] in [0, 255], resized."""
+    """Returns the resized pixels of a picture in [0, 255], per domain."""
     index, pixels = self._find(index)
     self._check_size(self._pictures[0][index], pixels[0])
     return pixels
 
   def names(self, index):
-    """For each domain, the name of the picture that is read at an index."""
+    """Returns the names of the pictures that are read for an index.
+
+    Args:
+      index: position of a picture in the training set.
+
+    Returns:
+      A list with one name per domain. With data.on_bad_image=skip an unusable
+      picture is replaced by the picture that is read in its place.
+    """
     index = self._find(index)[0] if self._skips else index
     return [pictures[index].name for pictures in self._pictures]
 
   def _find(self, index):
+    """Returns (index, pixels per domain) of the picture used for an index."""
     if self._skips:
       return stand_in(self._decode, self._pictures[0], index, self._bad)
     return index, self._decode(index)
 
   def _decode(self, index):
+    """Returns the checked and resized pixels at an index, per domain."""
     pixels = [self._decode_one(i, index) for i in range(len(self._pictures))]
     self._check_pair(index)
     if self._only_size:
@@ -111,9 +149,16 @@ class Reader:
     return pixels
 
   def _decode_one(self, domain, index):
+    """Returns the resized pixels of a picture, from the cache or its file.
+
+    Args:
+      domain: position of the domain in `domains`: 0 or 1.
+      index: position of the picture in the training set.
+    """
     picture, values = self._pictures[domain][index], self._values[domain]
 
     def make():
+      """Decodes and resizes the picture, and warns of partly used values."""
       image = decoded(picture, values)
       partly.warn(picture.name, image.info.get(SPAN))
       if values.low:
@@ -129,19 +174,20 @@ class Reader:
     return pixels
 
   def _check_pair(self, index):
+    """Raises `UserError` if the pictures of a true pair differ in size."""
     first, *others = (
       self._file_sizes[domain, index] for domain in range(len(self._pictures))
     )
     for pictures, size in zip(self._pictures[1:], others):
       if size != first:
         raise UserError(
-          f'{pictures[index].name}: {size[0]}x{size[1]}, and '
-          f'{first[0]}x{first[1]} in {self._pictures[0][index].name}: a pair '
-          'needs one size'
+          f'{pictures[index].name}: {size[0]}x{size[1]}, but '
+          f'{first[0]}x{first[1]} in {self._pictures[0][index].name}: the '
+          'pictures of a pair need the same size'
         )
 
   def _crop(self, pixels, corner, flip):
-    """The part of a picture that the preprocessing mode shows, as drawn."""
+    """Returns the crop of a picture, mirrored if `flip` and the mode say so."""
     height, width = pixels.shape[:2]
     top, left = 0, 0
     if self._preprocess.crops:
@@ -155,6 +201,10 @@ class Reader:
     return rows[:, left : left + width]
 
   def _check_size(self, picture, array):
+    """Raises `UserError` if the mode needs one size and a picture has another.
+
+    The first picture that is read decides the size.
+    """
     if self._preprocess.crops:
       return
     height, width = array.shape[:2]
@@ -163,18 +213,18 @@ class Reader:
 
 
 def load_test_image(picture, preprocess, values):
-  """A test picture: resized, cropped in the middle, never mirrored.
+  """Reads a test picture: resized and centre-cropped, but never mirrored.
 
   Args:
     picture: a `Picture`.
-    preprocess: a `Preprocess`.
-    values: `Values` of its domain, or channels.
+    preprocess: the `Preprocess` of the dataset.
+    values: `Values` of the domain of the picture, or its number of channels.
 
   Returns:
-    float32 [height, width, channels] in [-1, 1].
+    The image, float32 [height, width, channels] in [-1, 1].
 
   Raises:
-    UserError: it can't be used.
+    UserError: the picture cannot be used.
   """
   pixels = load(picture, values, preprocess.test_size)
   return from_pixels(preprocess.test_crop(pixels))

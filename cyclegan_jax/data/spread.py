@@ -1,7 +1,7 @@
-"""Statistics of the values of pictures: types, channels, extremes, percentiles.
+"""Statistics of the values of pictures: type, extremes and percentiles.
 
-Percentiles are of a sample: values spread evenly over each picture, the same
-each time.
+Percentiles are computed from a sample of the values. The sample is taken at
+even distances in each picture, so the result is reproducible.
 """
 
 import concurrent.futures
@@ -19,19 +19,19 @@ from cyclegan_jax.data.decode import open_by
 from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.values import Values
 
-_SAMPLED = 2**23  # values of each channel, over all pictures
-_LEAST = 256  # values of each channel of a picture
+_SAMPLED = 2**23  # sampled values per channel, over all pictures
+_LEAST = 256  # least number of sampled values per channel and picture
 _THREADS = 8
 
 
 class Spread(NamedTuple):
-  """Statistics of a picture's values.
+  """Statistics of the values of one picture.
 
   Attributes:
-    dtype: NumPy's name of the type of the values.
-    low: the smallest value of each channel; NaN does not count.
-    high: the largest.
-    sample: [count, channels], values spread evenly over the picture.
+    dtype: NumPy's name of the type of the values, such as 'uint16'.
+    low: the smallest value of each channel; NaN is ignored.
+    high: the largest value of each channel; NaN is ignored.
+    sample: [count, channels], values of pixels at even distances.
   """
 
   dtype: str
@@ -41,10 +41,15 @@ class Spread(NamedTuple):
 
 
 def read(picture: Picture, values: Values) -> raw.Raw:
-  """The values of a picture as its file has them.
+  """Reads a picture with its values as stored in the file.
+
+  Args:
+    picture: a `Picture`.
+    values: `Values` of its domain. The range is not used.
 
   Raises:
-    UserError: the file can't be read, or has other channels.
+    UserError: the file cannot be read, or has another number of channels than
+      the domain.
   """
   where = open_by(picture, values)
   if isinstance(where, ArrayFormat):
@@ -56,7 +61,12 @@ def read(picture: Picture, values: Values) -> raw.Raw:
 def of_array(
   array: Num[np.ndarray, 'height width channels'], count: int
 ) -> Spread:
-  """The `Spread` of a picture's values, with at most `count` of a channel."""
+  """Returns the `Spread` of the values of a picture.
+
+  Args:
+    array: values of the picture.
+    count: maximum number of sampled values per channel.
+  """
   flat = array.reshape(-1, array.shape[-1])
   places = np.linspace(0, len(flat) - 1, min(count, len(flat))).astype(int)
   with np.errstate(invalid='ignore'):
@@ -65,7 +75,11 @@ def of_array(
 
 
 def share_of(count: int) -> int:
-  """Values to sample from each of `count` pictures, per channel."""
+  """Returns the number of values per channel to sample from each picture.
+
+  Args:
+    count: number of pictures.
+  """
   return max(_LEAST, _SAMPLED // max(count, 1))
 
 
@@ -75,23 +89,28 @@ def percentiles(
   points: Sequence[float],
   skips: bool = False,
 ) -> tuple[str, Num[np.ndarray, 'points channels']]:
-  """Percentiles of each channel over some pictures, with a progress bar.
+  """Measures percentiles of the values of pictures, per channel.
+
+  Reads each picture once and shows a progress bar on a terminal.
 
   Args:
-    pictures: the pictures; each is read once.
-    values: of their domain; the range does not matter.
+    pictures: the pictures of one domain.
+    values: `Values` of the domain. The range is not used.
     points: percentages from 0 to 100.
-    skips: whether to go on without pictures that can't be read.
+    skips: whether pictures that cannot be read are left out instead of raising
+      an error.
 
   Returns:
-    The common type of the values by NumPy's name, and the percentiles.
+    (dtype, percentiles): NumPy's name of the common type of the values, and the
+    percentiles as float64 [points, channels].
 
   Raises:
-    UserError: a picture that can't be read, or none that has finite values.
+    UserError: a picture cannot be read, or no picture has finite values.
   """
   count = share_of(len(pictures))
 
   def spread(picture):
+    """Returns the `Spread` of a picture; None if the picture is left out."""
     try:
       return of_array(read(picture, values).array, count)
     except UserError:
@@ -108,7 +127,7 @@ def percentiles(
         unit='picture',
         delay=2,
         leave=False,
-        disable=None,  # where there is no terminal
+        disable=None,  # hides the bar if there is no terminal
       )
     )
   there = [x for x in found if x is not None]
@@ -117,8 +136,8 @@ def percentiles(
   sample = sample[np.isfinite(sample).all(axis=-1)]
   if not len(sample):
     raise UserError(
-      f'{pictures[0].name}: neither it nor another picture of its domain has '
-      'finite values to measure: run cyclegan_jax.check_data'
+      f'{pictures[0].name}: neither this picture nor any other of its domain '
+      'has finite values to measure: run cyclegan_jax.check_data'
     )
   dtype = np.result_type(*{x.dtype for x in there}).name
   return dtype, np.percentile(sample.astype(np.float64), points, axis=0)

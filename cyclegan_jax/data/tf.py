@@ -1,7 +1,8 @@
-"""TensorFlow for the rest of the package: quiet, and off the accelerators.
+"""Imports TensorFlow without its log output and without accelerators.
 
-Importing TensorFlow takes seconds, so modules import this one where they need
-it, and only the input pipeline, TFDS, and the SavedModel and TFLite formats do.
+The import takes seconds. Other modules therefore import this module only inside
+the functions that need TensorFlow: the input pipeline, TFDS, and the SavedModel
+and TFLite formats.
 """
 
 import contextlib
@@ -10,25 +11,35 @@ import warnings
 
 from cyclegan_jax.common.quiet import silent_stderr
 
-# Importing JAX sets '1' where nothing is set. TensorFlow would print what a
-# reader meets, with its stack trace, behind the line that says what to do.
+# JAX sets this variable to '1' on import if the user has not set it. At that
+# level TensorFlow would print each exception of a reader with its stack trace,
+# in addition to the one-line message of this package.
 if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1':
   os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 warnings.filterwarnings('ignore', module='tensorflow')
 with silent_stderr():
   import tensorflow as tf
 
-  # JAX needs all of an accelerator's memory. A program that has used
-  # TensorFlow before has its devices already.
+  # JAX needs all memory of an accelerator. RuntimeError: the program has used
+  # TensorFlow before, so its devices are already initialised.
   with contextlib.suppress(RuntimeError):
     tf.config.set_visible_devices([], 'GPU')
-  tf.constant(0)  # starts TensorFlow's runtime, which has its say here
+  tf.constant(0)  # starts TensorFlow's runtime while its output is hidden
 
 __all__ = ['call_module', 'tf']
 
 
 def call_module(tensors, **attributes):
-  """Runs a StableHLO program; the arguments are those of XlaCallModule."""
+  """Runs a StableHLO program as a TensorFlow operation.
+
+  Args:
+    tensors: list of the input tensors of the program.
+    **attributes: attributes of TensorFlow's XlaCallModule operation, such as
+      `module`, the serialised program.
+
+  Returns:
+    The list of output tensors.
+  """
   from tensorflow.compiler.tf2xla.python import xla
 
   return xla.call_module(tensors, **attributes)

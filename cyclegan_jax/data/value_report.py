@@ -1,4 +1,4 @@
-"""Facts of the values of a domain for check_data, and proposed options."""
+"""Report of check_data on the values of a domain, with proposed options."""
 
 import collections
 from collections.abc import Sequence
@@ -13,14 +13,19 @@ from cyclegan_jax.data.picture import Picture
 from cyclegan_jax.data.spread import Spread, of_array, read
 from cyclegan_jax.data.values import Values
 
-_POINTS = (1, 50, 99)  # percentages
-_SHOWN = 4  # channels in a line
-_OUTSIDE = 0.02  # share of values that a range may well leave out
-_PER_LEVEL = 257  # of 16 bits
+_POINTS = (1, 50, 99)  # percentiles, in percent
+_SHOWN = 4  # channels shown in a line
+_OUTSIDE = 0.02  # share of values outside a range that is still acceptable
+_PER_LEVEL = 257  # 16-bit values per 8-bit level: 65535 / 255
 
 
 def of_decoded(image, count: int) -> Spread:
-  """The `Spread` of a picture as `decode.decoded` gave it."""
+  """Returns the `Spread` of a decoded picture.
+
+  Args:
+    image: result of `decode.decoded`, a Pillow image or a `Raw`.
+    count: maximum number of sampled values per channel.
+  """
   if isinstance(image, raw.Raw):
     return of_array(image.array, count)
   array = np.asarray(image)
@@ -30,7 +35,18 @@ def of_decoded(image, count: int) -> Spread:
 
 
 def of_file(picture: Picture, values: Values, count: int) -> Spread | None:
-  """The `Spread` of a picture that its domain does not take; None if broken."""
+  """Returns the `Spread` of a picture that its domain does not accept.
+
+  The file may have another number of channels than the domain.
+
+  Args:
+    picture: a `Picture`.
+    values: `Values` of its domain.
+    count: maximum number of sampled values per channel.
+
+  Returns:
+    The `Spread`; None if the file cannot be read.
+  """
   try:
     where = open_by(picture, values)
     if isinstance(where, ArrayFormat):
@@ -39,22 +55,28 @@ def of_file(picture: Picture, values: Values, count: int) -> Spread | None:
     else:
       where.close()
     return of_array(read(picture, values).array, count)
-  except Exception:  # that it is broken is said elsewhere
+  except Exception:  # `inspect` reports the broken file
     return None
 
 
 def facts(found: Sequence[Spread], outside: float, values: Values) -> dict:
-  """Facts of the values of a domain's pictures, in plain values.
+  """Summarises the values of a domain's pictures as plain values.
 
   Args:
-    found: of each picture.
-    outside: share of all values that the range does not hold.
-    values: what the domain takes.
+    found: one `Spread` per picture.
+    outside: share in [0, 1] of the values that are outside the domain's range.
+    values: `Values` of the domain.
 
   Returns:
-    {'types': {type: pictures}, 'channels': {number: pictures}, 'low', 'high',
-    'percentiles': {percentage: [per channel]}, 'outside', 'proposed': options};
-    the numbers are of the pictures with the most frequent number of channels.
+    A dict; {} if `found` is empty. Its keys are as follows.
+    'types': {NumPy type name: number of pictures};
+    'channels': {number of channels as text: number of pictures};
+    'low' and 'high': the smallest and largest value, one number per channel;
+    'percentiles': {percentage as text: one number per channel};
+    'outside': the argument `outside`;
+    'proposed': list of command-line options that fit the pictures better.
+    'low', 'high' and 'percentiles' are of the pictures with the most frequent
+    number of channels.
   """
   if not found:
     return {}
@@ -81,7 +103,13 @@ def facts(found: Sequence[Spread], outside: float, values: Values) -> dict:
 
 
 def _proposed(known, channels, values):
-  """Options that fit the pictures better than those of now."""
+  """Returns command-line options that fit the pictures better than `values`.
+
+  Args:
+    known: the facts without 'proposed'.
+    channels: most frequent number of channels of the pictures.
+    values: `Values` of the domain.
+  """
   options = []
   wants = values.channels
   if channels != wants and {channels, wants} != {1, 3}:
@@ -92,7 +120,7 @@ def _proposed(known, channels, values):
 
 
 def _is_poor(known, values):
-  """Returns True for a range that is missing, too wide or too narrow."""
+  """Returns True if a domain's range is missing, too wide or too narrow."""
   if values.low:
     return known['outside'] > _OUTSIDE
   for name in known['types']:
@@ -107,7 +135,12 @@ def _is_poor(known, values):
 
 
 def lines(domain: str, known: dict) -> list[str]:
-  """The facts of a domain, in lines to read."""
+  """Returns the lines that check_data prints on the values of a domain.
+
+  Args:
+    domain: 'a' or 'b'.
+    known: the dict that `facts` returns.
+  """
   if not known:
     return []
   types = ', '.join(f'{n} {kind}' for kind, n in known['types'].items())
@@ -124,12 +157,15 @@ def lines(domain: str, known: dict) -> list[str]:
     f'  from {_numbers(known["low"])} to {_numbers(known["high"])}; {points}',
   ]
   if known['outside']:
-    found.append(f'  outside the range: {100 * known["outside"]:.2g}% of them')
+    found.append(
+      f'  outside the range: {100 * known["outside"]:.2g}% of the values'
+    )
   if known['proposed']:
     found.append(f'  proposed: {" ".join(known["proposed"])}')
   return found
 
 
 def _numbers(row):
+  """Returns the numbers of the first channels as text."""
   text = ', '.join(f'{x:.5g}' for x in row[:_SHOWN])
   return f'{text}, ...' if len(row) > _SHOWN else text

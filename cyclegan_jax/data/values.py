@@ -1,14 +1,14 @@
-"""Values of a domain's pictures: channels, and the range that is [-1, 1].
+"""Channels of a domain and the range of values that is scaled to [-1, 1].
 
-`data.range_a` is one of these texts:
+The options data.range_a and data.range_b are one of these texts:
 
-  auto                   what the integer type means: 0 to 255 of 8 bits
-  LOW,HIGH               for all channels
-  LOW,HIGH;LOW,HIGH;...  a pair per channel
+  auto                   the range of the integer type: 0 to 255 for 8 bits
+  LOW,HIGH               one range for all channels
+  LOW,HIGH;LOW,HIGH;...  one range per channel
   percentile:P,Q         measured over the training pictures, per channel
 
-A run records the type of its pictures and what it measured behind the text:
-percentile:1,99=int16:-90,1200, or auto=uint16.
+A run appends the type of its pictures and the measured ranges to the text, as
+in percentile:1,99=int16:-90,1200 or auto=uint16.
 """
 
 import math
@@ -20,20 +20,20 @@ from jaxtyping import Float32, Num
 from cyclegan_jax.common.errors import UserError
 
 AUTO, PERCENTILE = 'auto', 'percentile:'
-TOP = 255.0  # of levels
+TOP = 255.0  # the largest level
 
 
 class Values(NamedTuple):
-  """Channels of a domain's pictures and the range of their values.
+  """Number of channels and range of values of the pictures of a domain.
 
   Attributes:
     channels: number of channels.
-    low: value that is -1, one for all channels or one per channel; empty for
-      the range of each file's integer type.
-    high: value that is 1, as `low`.
-    dtype: NumPy's name of the type of the training pictures, which
-      translations are written in; '' where it was not recorded.
-    option: name of the option, for messages.
+    low: values that are scaled to -1: one for all channels or one per channel.
+      Empty to use the range of each file's integer type.
+    high: values that are scaled to 1, as many as in `low`.
+    dtype: NumPy's name of the type of the training pictures, in which
+      translations are written; '' if the type was not recorded.
+    option: name of the range option, for messages.
   """
 
   channels: int = 3
@@ -44,21 +44,28 @@ class Values(NamedTuple):
 
   @property
   def channels_option(self) -> str:
-    """Name of the option of the channels, for messages."""
+    """Name of the domain's channels option, such as 'data.channels_a'."""
     return self.option.replace('range', 'channels')
 
   @property
   def plain(self) -> bool:
-    """Returns True for gray or RGB pictures of the range of their type."""
+    """True for 1 or 3 channels with the range of each file's integer type."""
     return not self.low and self.channels in (1, 3)
 
   def range_of(
     self, dtype: np.dtype
   ) -> tuple[Float32[np.ndarray, ' n'], Float32[np.ndarray, ' n']]:
-    """(low, high) of values of a type, each [1] or [channels].
+    """Returns the range that is scaled to [-1, 1].
+
+    Args:
+      dtype: NumPy type of the values. Its range is used if the domain has no
+        range: all numbers of an integer type, or 0 to 1 for booleans.
+
+    Returns:
+      (low, high): float32 arrays of one number, or of one number per channel.
 
     Raises:
-      UserError: values without a range of their own.
+      UserError: the domain has no range, and `dtype` is a floating-point type.
     """
     if self.low:
       return np.array(self.low, np.float32), np.array(self.high, np.float32)
@@ -66,7 +73,7 @@ class Values(NamedTuple):
       return np.zeros(1, np.float32), np.ones(1, np.float32)
     if not np.issubdtype(dtype, np.integer):
       raise UserError(
-        f'values of type {dtype} have no range of their own: set '
+        f'values of type {dtype} need a range: set '
         f'--config.{self.option}=LOW,HIGH or percentile:1,99'
       )
     info = np.iinfo(dtype)
@@ -75,7 +82,15 @@ class Values(NamedTuple):
   def outside(
     self, array: Num[np.ndarray, '*shape channels'], dtype: np.dtype
   ) -> int:
-    """Number of values that the range does not hold; NaN is outside."""
+    """Returns the number of values outside the range of the domain.
+
+    Args:
+      array: the values. NaN counts as outside.
+      dtype: type of the values in the file.
+
+    Returns:
+      The number of values; 0 if the domain has no range.
+    """
     if not self.low:
       return 0
     low, high = self.range_of(dtype)
@@ -84,14 +99,18 @@ class Values(NamedTuple):
   def levels(
     self, array: Num[np.ndarray, '*shape channels'], dtype: np.dtype
   ) -> Float32[np.ndarray, '*shape channels']:
-    """Levels of values: the range becomes 0 to 255, the rest is clipped.
+    """Scales values from the range of the domain to [0, 255].
 
     Args:
       array: the values.
-      dtype: type of the file that they are from.
+      dtype: type of the values in the file, see `range_of`.
 
     Returns:
-      The levels; NaN becomes 0.
+      The levels, float32, not rounded. Values outside the range are clipped,
+      and NaN becomes 0.
+
+    Raises:
+      UserError: same errors as `range_of`.
     """
     low, high = self.range_of(dtype)
     levels = (array.astype(np.float32) - low) * (TOP / (high - low))
@@ -103,11 +122,19 @@ class Values(NamedTuple):
     image: Float32[np.ndarray, '*shape channels'],
     dtype: np.dtype | None = None,
   ) -> Num[np.ndarray, '*shape channels']:
-    """Values of images in [-1, 1], rounded and clipped for integers.
+    """Scales images from [-1, 1] to the range of the domain.
 
     Args:
-      image: the images.
-      dtype: type to give; None for the recorded one.
+      image: one or more images in [-1, 1].
+      dtype: type of the result; None for the recorded type `self.dtype`, or
+        uint8 if no type was recorded.
+
+    Returns:
+      The values. For an integer type they are rounded and clipped to the range
+      of the type; for booleans the result is True above 0.5.
+
+    Raises:
+      UserError: same errors as `range_of`.
     """
     kind = np.dtype(dtype or self.dtype or np.uint8)
     low, high = (x.astype(np.float64) for x in self.range_of(kind))
@@ -121,16 +148,21 @@ class Values(NamedTuple):
 
 
 def parse(text: str, channels: int, option: str) -> Values:
-  """The `Values` that an option's text stands for.
+  """Parses the text of data.range_a or data.range_b.
 
   Args:
-    text: see above. A percentile that was not measured yet gives the range of
-      the file's type.
-    channels: number of channels.
+    text: value of the option, in a form that the module's docstring lists, with
+      or without recorded type and ranges. A percentile that is not measured yet
+      is treated like 'auto'.
+    channels: number of channels of the domain.
     option: name of the option, for messages.
 
+  Returns:
+    The `Values` of the domain.
+
   Raises:
-    UserError: it is no such text, or not of so many channels.
+    UserError: the text has none of the forms, its numbers are not valid, or it
+      has another number of ranges than 1 or `channels`.
   """
   asked, is_recorded, fixed = text.partition('=')
   if asked == AUTO:
@@ -142,13 +174,14 @@ def parse(text: str, channels: int, option: str) -> Values:
   low, high = _pairs(pairs, text, option)
   if len(low) not in (1, channels):
     raise UserError(
-      f'{option}={text!r} has {len(low)} pairs, and there are {channels} '
-      'channels: give one pair, or one per channel'
+      f'{option}={text!r}: has {len(low)} ranges, but there are {channels} '
+      'channels: give one range, or one range per channel'
     )
   return Values(channels, low, high, _known(dtype, text, option), option)
 
 
 def _known(dtype, text, option):
+  """Returns a recorded type name after a check; '' if none was recorded."""
   if not dtype:
     return ''
   try:
@@ -156,10 +189,16 @@ def _known(dtype, text, option):
       return dtype
   except TypeError:
     pass
-  raise UserError(f'{option}={text!r}: {dtype!r} is no type of numbers')
+  raise UserError(f'{option}={text!r}: {dtype!r} is not a number type')
 
 
 def _pairs(spec, text, option):
+  """Returns (lows, highs) of a text LOW,HIGH;LOW,HIGH;..., as tuples.
+
+  Raises:
+    UserError: `spec` has another form, a number is not finite, or LOW is not
+      below HIGH. The message shows `text`, the whole value of the option.
+  """
   try:
     pairs = [
       [float(x) for x in pair.split(',')] for pair in spec.split(';') if pair
@@ -167,22 +206,26 @@ def _pairs(spec, text, option):
     ((*low,), (*high,)) = zip(*pairs, strict=True)
   except ValueError:
     raise UserError(
-      f'{option}={text!r} is no range: give auto, LOW,HIGH (or such pairs, one '
-      'per channel, with semicolons), or percentile:1,99'
+      f'{option}={text!r}: not a range: give auto, LOW,HIGH for all channels, '
+      'LOW,HIGH;LOW,HIGH;... with one range per channel, or percentile:1,99'
     ) from None
   for x, y in zip(low, high):
     if not (math.isfinite(x) and math.isfinite(y) and x < y):
       raise UserError(
-        f'{option}={text!r}: {x:g} must be below {y:g}, and both be finite'
+        f'{option}={text!r}: {x:g} must be below {y:g}, and both must be finite'
       )
   return tuple(low), tuple(high)
 
 
 def percentiles(text: str, option: str) -> tuple[float, float]:
-  """(P, Q) of a text 'percentile:P,Q'.
+  """Returns (P, Q) of a text 'percentile:P,Q'.
+
+  Args:
+    text: value of a range option that starts with 'percentile:'.
+    option: name of the option, for messages.
 
   Raises:
-    UserError: they are no such numbers.
+    UserError: P and Q are not two numbers with 0 <= P < Q <= 100.
   """
   try:
     low, high = map(float, text.removeprefix(PERCENTILE).split(','))
@@ -197,7 +240,16 @@ def percentiles(text: str, option: str) -> tuple[float, float]:
 
 
 def recorded(text: str, values: Values) -> str:
-  """The text of an option with what it stands for behind it."""
+  """Returns the text of a range option with type and measured ranges appended.
+
+  Args:
+    text: value of data.range_a or data.range_b.
+    values: the `Values` to record.
+
+  Returns:
+    Text such as 'percentile:1,99=int16:-90,1200', or 'auto=uint16' if `values`
+    has no range.
+  """
   asked_for = asked(text)
   if not values.low:
     return f'{asked_for}={values.dtype}'
@@ -206,5 +258,8 @@ def recorded(text: str, values: Values) -> str:
 
 
 def asked(text: str) -> str:
-  """The text that the user gave, without what a run recorded behind it."""
+  """Returns the text of a range option as the user gave it.
+
+  The type and ranges that a run appended, see `recorded`, are cut off.
+  """
   return text.partition('=')[0]

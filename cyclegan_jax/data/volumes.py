@@ -1,4 +1,4 @@
-"""Volumes as the pictures that are cut from them: slices and pages."""
+"""Replaces volumes and multi-page files in a dataset by their slices."""
 
 import concurrent.futures
 import itertools
@@ -17,21 +17,27 @@ _THREADS = 8
 def expanded(
   source: Source, axis: int = 2, slices: str = 'all', pages: str = 'first'
 ) -> Source:
-  """A source with the slices of each volume in its place.
+  """Replaces each volume of a dataset by the pictures of its slices.
 
-  Headers of volumes are read; with 'nonempty' their values, too. A file that
-  cannot be read stays, for `check` to name it.
+  Reads the headers of all volumes, and with slices='nonempty' also their
+  values. A file that cannot be read is kept unchanged, so that `check` reports
+  it later.
 
   Args:
-    source: a `Source`.
-    axis: axis of a volume that slices are taken along.
-    slices: 'all', or 'nonempty' to leave out slices of one value; of true pairs
-      those stay of which either is not empty.
-    pages: what the pages of a TIFF are, see `Cut.pages`.
+    source: the `Source` of the dataset.
+    axis: value of data.axis, the axis of a volume along which slices are taken.
+    slices: value of data.slices: 'all', or 'nonempty' to leave out slices whose
+      values are all equal. A true pair of slices is left out only if both are
+      empty.
+    pages: value of data.pages, the use of the pages of a TIFF file, see
+      `Cut.pages`.
+
+  Returns:
+    The `Source` with slices; `source` itself if it has no volumes.
 
   Raises:
-    UserError: a name that there is not, or true pairs of different numbers of
-      slices.
+    UserError: an option has an unknown value, the volumes of a true pair have
+      different numbers of slices, or the dataset has volumes and label maps.
   """
   choose(SLICES, slices, 'data.slices')
   cut = Cut(axis, None, choose(PAGES, pages, 'data.pages'))
@@ -42,8 +48,8 @@ def expanded(
     return source
   if source.labels or source.train_labels:
     raise UserError(
-      'label maps (testLabels, trainLabels) do not go with volumes: remove '
-      'classes.json, or cut the volumes into pictures'
+      'label maps (testLabels, trainLabels) cannot be used with volumes: '
+      'remove classes.json, or save the slices of the volumes as pictures'
     )
   with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
     work = _Work(pool, cut, slices)
@@ -55,6 +61,7 @@ def expanded(
 
 
 def _may_be_volume(picture, cut):
+  """Returns True if a file can hold several slices, judged by its ending."""
   if isinstance(picture.data, bytes):
     return False
   form = arrays.find(formats.ending_of(picture.data.name))
@@ -64,14 +71,32 @@ def _may_be_volume(picture, cut):
 
 
 class _Work:
-  """Cuts volumes, each list of pictures once."""
+  """Replaces volumes by slices; each list of pictures is processed once.
+
+  Args:
+    pool: the thread pool in which files are read.
+    cut: the `Cut` without a number, with the axis and the use of pages.
+    slices: 'all' or 'nonempty', see `expanded`.
+  """
 
   def __init__(self, pool, cut, slices):
     self._pool, self._cut, self._slices = pool, cut, slices
     self._done = {}
 
   def domains(self, pictures, paired=False):
-    """{domain: [Picture]} of slices; position by position if `paired`."""
+    """Replaces the volumes of both domains by their slices.
+
+    Args:
+      pictures: {'a', 'b'}: [Picture].
+      paired: whether pictures at the same position are true pairs. Then slices
+        at the same position in the result are true pairs, too.
+
+    Returns:
+      {'a', 'b'}: [Picture].
+
+    Raises:
+      UserError: the volumes of a true pair have different numbers of slices.
+    """
     if not paired:
       return {d: self._all(x) for d, x in pictures.items()}
     cuts = [self._cuts(pictures[d]) for d in 'ab']
@@ -79,8 +104,8 @@ class _Work:
       if len(first) != len(second):
         raise UserError(
           f'{first[0].name} and {second[0].name}: {len(first)} and '
-          f'{len(second)} slices, and a pair needs the same number: remove '
-          'them or set --config.data.paired=no'
+          f'{len(second)} slices, but the volumes of a pair need the same '
+          'number: remove them or set --config.data.paired=no'
         )
     pairs = list(zip(*(list(itertools.chain(*x)) for x in cuts)))
     if self._slices == 'nonempty':
@@ -88,6 +113,7 @@ class _Work:
     return dict(zip('ab', map(list, zip(*pairs)))) if pairs else dict(pictures)
 
   def _all(self, pictures):
+    """Returns the slices of a list of unpaired pictures."""
     key = id(pictures)
     if key not in self._done:
       found = [(x,) for x in itertools.chain(*self._cuts(pictures))]
@@ -97,10 +123,11 @@ class _Work:
     return self._done[key]
 
   def _cuts(self, pictures):
-    """For each picture the list of those that it is cut into."""
+    """Returns a list of slices for each picture."""
     return list(self._pool.map(self._cut_one, pictures))
 
   def _cut_one(self, picture):
+    """Returns the slices of a picture; [picture] if it is not a volume."""
     if not _may_be_volume(picture, self._cut):
       return [picture]
     picture = picture._replace(cut=self._cut)
@@ -111,17 +138,20 @@ class _Work:
     return slices_of(picture, found.slices)
 
   def _kept(self, groups):
-    """The groups of slices of which one at least is not empty."""
+    """Returns the groups of slices in which at least one is not empty."""
     empty = self._pool.map(lambda group: all(map(_is_empty, group)), groups)
     return [group for group, gone in zip(groups, empty) if not gone]
 
 
 def slices_of(picture: Picture, count: int | None) -> list[Picture]:
-  """The pictures of a volume's slices, named as `brain.nii.gz[2,17]`.
+  """Returns the slices of a volume as pictures, named `brain.nii.gz[2,17]`.
 
   Args:
-    picture: the file, its `cut` without a number.
+    picture: the `Picture` of the file; its `cut` has no number.
     count: number of slices; None for a file that is one picture.
+
+  Returns:
+    One `Picture` per slice; [picture] if `count` is None.
   """
   if count is None:
     return [picture]
@@ -132,10 +162,14 @@ def slices_of(picture: Picture, count: int | None) -> list[Picture]:
 
 
 def _is_empty(picture):
+  """Returns True if all values of a slice are equal or NaN.
+
+  False for a picture that is not a slice, and for a slice that cannot be read.
+  """
   if picture.cut.number is None:
     return False
   try:
     form = raw.form_of(picture, raw.ANY)
     return arrays.empty(form, picture.data, picture.cut)
-  except Exception:  # whoever uses the slice names it
+  except Exception:  # reported when the slice is used
     return False

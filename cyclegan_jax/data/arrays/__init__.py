@@ -1,4 +1,4 @@
-"""Formats of arrays by their endings, and the packages that read them."""
+"""Table of the array formats: file endings, packages and reading functions."""
 
 import functools
 import importlib.util
@@ -51,13 +51,19 @@ _BY_ENDING = sorted(
 
 
 def find(name: str) -> ArrayFormat | None:
-  """Returns the format of a file by its name; None if it is none of arrays."""
+  """Returns the array format of a file name, or None for any other file.
+
+  Only the ending of the name counts, in upper or lower case.
+  """
   name = name.lower()
   return next((x for ending, x in _BY_ENDING if name.endswith(ending)), None)
 
 
 def missing(known: ArrayFormat) -> str | None:
-  """Command that installs the reader of a format; None if it is installed."""
+  """Returns the command that installs the package a format needs, or None.
+
+  None means that the package is installed, or that the format needs no package.
+  """
   if not known.package or _installed(known.package):
     return None
   return f"pip install -e '.[{known.extra}]'"
@@ -69,10 +75,15 @@ def _installed(package):
 
 
 def empty(known: ArrayFormat, data: Data, cut: Cut) -> bool:
-  """Returns True if all values of a picture are equal, or none is a number.
+  """Returns True if the values of a picture are all equal, or all NaN.
+
+  Args:
+    known: the format of the file.
+    data: the path of the file, or its bytes.
+    cut: the part of the file that is the picture.
 
   Raises:
-    Exception: as `ArrayFormat.read`.
+    Exception: any error that `ArrayFormat.read` raises.
   """
   array = known.read(data, cut)
   first = array.flat[0]

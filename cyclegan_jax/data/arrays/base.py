@@ -1,4 +1,4 @@
-"""Formats that hold arrays: any number of channels, any type of numbers."""
+"""Array formats: files with any number of channels and any type of numbers."""
 
 import io
 from collections.abc import Callable
@@ -12,20 +12,21 @@ from cyclegan_jax.data.picture import MAX_PIXELS, Cut
 
 Data = files.Path | bytes
 MAX_CHANNELS = 4096
-MAX_VALUES = 4 * MAX_PIXELS  # of a picture
+MAX_VALUES = 4 * MAX_PIXELS  # per picture: pixels times channels
 
 
 class Facts(NamedTuple):
-  """Facts that the header of a file of arrays tells.
+  """Facts about a file of arrays, read from its header.
 
   Attributes:
-    size: (width, height) of a picture cut from it, as `read` gives it.
-    channels: of a picture.
-    dtype: the type of the values that `read` gives.
-    slices: pictures along `Cut.axis` (or pages, for `Cut.pages` 'slices'); None
-      for a file that is one picture.
-    unused: pages or frames that are not part of any picture.
-    colour: whether three channels are red, green and blue.
+    size: (width, height) of one picture of the file, as `ArrayFormat.read`
+      returns the picture.
+    channels: number of channels of one picture.
+    dtype: type of the values that `ArrayFormat.read` returns.
+    slices: number of pictures in the file: slices along `Cut.axis`, frames, or
+      pages if `Cut.pages` is 'slices'. None for a file that is one picture.
+    unused: number of pages that are not part of any picture.
+    colour: True if there are three channels: red, green and blue.
   """
 
   size: tuple[int, int]
@@ -37,17 +38,18 @@ class Facts(NamedTuple):
 
 
 class ArrayFormat(NamedTuple):
-  """A format of arrays.
+  """An array format: its name, its file endings, and how its files are read.
 
   Attributes:
-    name: of the format, for messages.
-    endings: of its files, in small letters; an ending may have two dots.
-    package: the module that reads it, '' for NumPy.
-    extra: the extra of this project that installs the module.
-    facts: (data, cut) -> `Facts`; reads headers, no values.
-    read: (data, cut) -> [height, width, channels] of the file's own type (DICOM
-      with its slope and intercept applied); the memory is in proportion to what
-      `facts` says. Raises exceptions of all kinds for broken files.
+    name: name of the format, for messages.
+    endings: file endings with their dot, in lower case; '.nii.gz' has two dots.
+    package: module that reads the files; '' if NumPy is enough.
+    extra: the extra of this project that installs `package`.
+    facts: (data, cut) -> `Facts` of the file; reads headers, no values.
+    read: (data, cut) -> the values [height, width, channels] of one picture, in
+      the file's own type. NIfTI and DICOM values are scaled by the slope and
+      intercept of their header. The memory needed is proportional to the
+      picture size that `facts` returns. A damaged file raises any exception.
   """
 
   name: str
@@ -59,7 +61,10 @@ class ArrayFormat(NamedTuple):
 
 
 def opened(data: Data) -> BinaryIO:
-  """Opens a file, or its contents, to read bytes; a remote one is fetched."""
+  """Opens a path, or the bytes of a file, as a binary stream for reading.
+
+  A file in a bucket is first read into memory as a whole.
+  """
   if not isinstance(data, bytes):
     if not files.remote(data):
       return open(data, 'rb')
@@ -68,51 +73,58 @@ def opened(data: Data) -> BinaryIO:
 
 
 def check(width: int, height: int, channels: int) -> None:
-  """Raises `ValueError` for a shape that no picture may have."""
+  """Checks that a picture is neither empty nor too large.
+
+  Raises:
+    ValueError: a size is below 1, or there are more than `MAX_PIXELS` pixels,
+      `MAX_CHANNELS` channels or `MAX_VALUES` values.
+  """
   if min(width, height, channels) < 1:
     raise ValueError(f'{width}x{height} with {channels} channels is empty')
   if width * height > MAX_PIXELS:
     raise ValueError(
-      f'{width}x{height} is too large: pictures may have {MAX_PIXELS:,} pixels'
+      f'{width}x{height} is too large: at most {MAX_PIXELS:,} pixels allowed'
     )
   if channels > MAX_CHANNELS:
     raise ValueError(
-      f'{channels} channels are too many: pictures may have {MAX_CHANNELS}'
+      f'{channels} channels are too many: at most {MAX_CHANNELS} allowed'
     )
   if width * height * channels > MAX_VALUES:
     raise ValueError(
-      f'{width}x{height} with {channels} channels is too large: pictures may '
-      f'have {MAX_VALUES:,} values'
+      f'{width}x{height} with {channels} channels is too large: at most '
+      f'{MAX_VALUES:,} values allowed'
     )
 
 
 def number_type(dtype: np.dtype) -> np.dtype:
-  """Returns a type in this machine's byte order.
+  """Returns a NumPy type in the byte order of this machine.
 
   Raises:
-    ValueError: it is neither of integers, nor of real numbers of up to 64 bits,
-      nor boolean.
+    ValueError: the type is neither boolean, nor an integer or a real number of
+      at most 64 bits.
   """
   if dtype.kind not in 'biuf' or dtype.itemsize > 8:
     raise ValueError(
-      f'values of type {dtype} are not read: save integers or real numbers'
+      f'values of type {dtype} are not supported: save integers or real numbers'
     )
   return dtype.newbyteorder('=')
 
 
 def pick(cut: Cut, slices: int, what: str) -> int:
-  """Returns the number of the slice that a picture is.
+  """Returns `cut.number`, the index of a slice, after checking its range.
 
   Args:
-    cut: the part of the file.
-    slices: number of slices of the file.
-    what: what the file has so many of, for messages.
+    cut: the part of the file that is the picture.
+    slices: number of slices, pages or frames in the file.
+    what: the plural noun for these in messages, such as 'frames'.
 
   Raises:
-    ValueError: `cut` names no slice, or one that the file lacks.
+    ValueError: `cut.number` is None, or the file has no slice of that number.
   """
   if cut.number is None:
-    raise ValueError(f'it holds {slices} {what}, and one has to be named')
+    raise ValueError(f'the file holds {slices} {what}: choose one by number')
   if not 0 <= cut.number < slices:
-    raise ValueError(f'it has no slice {cut.number}, but {slices} {what}')
+    raise ValueError(
+      f'there is no slice {cut.number}: the file holds {slices} {what}'
+    )
   return cut.number

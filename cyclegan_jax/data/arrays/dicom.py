@@ -1,8 +1,9 @@
-"""DICOM files: one picture, or the frames of one file.
+"""Reader of DICOM files, which hold one picture or several frames.
 
-Of gray pictures the slope and intercept are applied. The type of the values is
-the stored one where these change nothing, else int16 or int32 if all values
-that the stored bits can have become whole numbers that fit, else float32.
+The rescale slope and intercept are applied to gray pictures. The values keep
+their stored type if slope and intercept change nothing. Otherwise they are
+int16 or int32 if every value that the stored bits can represent becomes a whole
+number that fits, and float32 if not.
 """
 
 from typing import Any, BinaryIO
@@ -22,26 +23,35 @@ _INSTALL = "pip install -e '.[medical]'"
 
 
 def facts(data: base.Data, cut: Cut) -> base.Facts:
-  """Facts of a file's pictures; see `base.ArrayFormat`.
+  """Returns the facts in the header of a DICOM file.
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: not used; every frame has the same size.
 
   Raises:
-    ValueError: it has no picture that can be read, or a too large one.
-    Exception: pydicom's own, for a damaged file.
+    ValueError: the file has no supported picture, or the picture is too large.
+    Exception: any error of pydicom, if the file is damaged.
   """
   with base.opened(data) as file:
     return _facts(dicom_header.read(file))
 
 
 def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
-  """Values of a picture; see `base.ArrayFormat`.
+  """Returns the values of a picture of a DICOM file.
 
-  MONOCHROME1, where the lowest value is white, is inverted within the range of
-  the stored bits, before slope and intercept: v becomes lowest + highest - v.
+  A MONOCHROME1 picture, whose lowest value is white, is inverted within the
+  range of the stored bits, before slope and intercept are applied: v becomes
+  lowest + highest - v.
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: `cut.number` chooses the frame of a file with several frames.
 
   Raises:
-    ValueError: as `facts`; or several frames without `cut.number`; or the
-      package that decompresses it is missing.
-    Exception: pydicom's own, for a damaged file.
+    ValueError: same as `facts`; or the file has several frames and `cut.number`
+      is None or out of range; or no installed package can decompress the file.
+    Exception: any error of pydicom, if the file is damaged.
   """
   with base.opened(data) as file:
     header = dicom_header.read(file)
@@ -71,7 +81,7 @@ def _facts(header):
 
 
 def _type(header):
-  """Type of gray values with slope and intercept applied."""
+  """Returns the type of gray values after slope and intercept are applied."""
   if set(header.rescale) == {(1.0, 0.0)}:
     return header.stored_type
   if header.stored_type.kind == 'f':
@@ -90,18 +100,18 @@ def _type(header):
 
 
 def _decoded(file: BinaryIO, header: dicom_header.Header, index: int):
-  """Stored values of a frame: [rows, columns] or [rows, columns, 3] in RGB."""
+  """Returns a frame's stored values: [rows, columns(, 3)], colours as RGB."""
   from pydicom import pixels
 
   try:
     decoder = pixels.get_decoder(header.syntax)
   except NotImplementedError:
     raise ValueError(
-      f'transfer syntax {header.syntax.name} is not read'
+      f'transfer syntax {header.syntax.name} is not supported'
     ) from None
   if not decoder.is_available:
     raise ValueError(
-      f'transfer syntax {header.syntax.name} is read after: {_INSTALL}'
+      f'transfer syntax {header.syntax.name} needs more packages: {_INSTALL}'
     )
   if header.syntax.is_encapsulated:
     _check_frame(file, header, index)
@@ -120,15 +130,19 @@ def _decoded(file: BinaryIO, header: dicom_header.Header, index: int):
   }
   try:
     array, _ = decoder.as_array(file, index=index, **options)
-  except RuntimeError:  # one line per package that was tried
+  except RuntimeError:  # its text has one line per package that was tried
     raise ValueError(
-      f'no installed package can read its {header.syntax.name} data'
+      f'no installed package can decode the {header.syntax.name} data'
     ) from None
   return array
 
 
 def _check_frame(file, header, index):
-  """Raises `ValueError` if a compressed frame is of another size."""
+  """Raises `ValueError` if a compressed frame does not fit the file's header.
+
+  The size that the frame declares must be the size in the header. The data of
+  an RLE frame declares no size and must be long enough.
+  """
   from pydicom import encaps
 
   place = file.tell()
@@ -137,18 +151,18 @@ def _check_frame(file, header, index):
   if header.syntax == _RLE:
     values = header.rows * header.columns * header.samples
     if values * header.allocated // 8 > len(frame) * _RLE_RATIO:
-      raise ValueError('it is cut off')
+      raise ValueError('the file is cut off')
     return
   told = codestream.declared(frame)
   if told != (header.columns, header.rows, header.samples):
     raise ValueError(
-      f'its compressed picture is of size {told.width}x{told.height} with '
-      f'{told.channels} channels, which differs from its header'
+      f'the compressed picture is {told.width}x{told.height} with '
+      f'{told.channels} channels, which differs from the header'
     )
 
 
 def _values(header, array, index):
-  """Gray values of stored ones."""
+  """Returns gray values: inverted for MONOCHROME1, then rescaled."""
   if header.colours == _INVERTED and array.dtype.kind in 'iu':
     low, high = header.ends
     array = low + (high - np.clip(array, low, high))
@@ -161,18 +175,18 @@ def _values(header, array, index):
 
 
 def _colours(header):
-  """The palette: [colours, 3] uint8, of 16 bits the upper ones."""
+  """Returns the palette as uint8 [colours, 3]; 16-bit entries lose 8 bits."""
   descriptors, tables = dicom_header.TABLES
   tags = header.tags
   if not all(x in tags for x in (*descriptors, *tables)):
-    raise ValueError('its palette is missing or of a kind that is not read')
+    raise ValueError('the palette is missing or of an unsupported kind')
   count = tags[descriptors[0]].value[0] or 2**16
   size = {len(tags[x].value) for x in tables}
   order = '<' if header.syntax.is_little_endian else '>'
-  # One of an odd number of bytes is filled up.
+  # A table of an odd number of bytes is padded with one byte.
   kinds = {2 * count: f'{order}u2', count: 'u1', count + count % 2: 'u1'}
   if len(size) != 1 or (length := size.pop()) not in kinds:
-    raise ValueError('its palette is damaged')
+    raise ValueError('the palette is damaged')
   table = np.stack(
     [np.frombuffer(tags[x].value, kinds[length])[:count] for x in tables], -1
   )
@@ -181,6 +195,9 @@ def _colours(header):
 
 
 def _indices(header, array):
-  """Numbers of the colours; a palette may begin at any value."""
+  """Returns an index into the palette per pixel.
+
+  The first colour of a palette may stand for any value, not only for 0.
+  """
   count, first, _ = header.tags[dicom_header.TABLES[0][0]].value
   return np.clip(array.astype(np.int64) - first, 0, (count or 2**16) - 1)

@@ -1,4 +1,4 @@
-"""The header of a DICOM file: what is needed to read its pictures."""
+"""Header of a DICOM file: the facts needed to decode its pictures."""
 
 import math
 import os
@@ -29,23 +29,24 @@ _MAX_FRAMES = 2**20
 
 
 class Header(NamedTuple):
-  """Facts that a file states of its pictures.
+  """Facts about the pictures of a DICOM file.
 
   Attributes:
-    tags: its pydicom `Dataset`, of few tags.
-    syntax: `UID` of its transfer syntax.
-    keyword: name of the tag with the pixels.
-    kind: type of that tag, such as 'OW'.
-    rows: height of a picture.
-    columns: width of a picture.
-    samples: values of a pixel as they are stored, 1 or 3.
-    planar: 1 where the samples are stored one after the other.
-    allocated: bits that a value takes.
-    stored: bits of these that are used.
-    signed: 1 for signed values.
-    colours: kind of the colours, such as 'MONOCHROME2'.
-    frames: number of pictures.
-    rescale: (slope, intercept) of all pictures, or one pair for each.
+    tags: pydicom `Dataset` of the tags that were read.
+    syntax: pydicom `UID` of the transfer syntax.
+    keyword: name of the tag with the pixels, such as 'PixelData'.
+    kind: type of the tag with the pixels, such as 'OW'.
+    rows: height of a picture in pixels.
+    columns: width of a picture in pixels.
+    samples: stored values per pixel, 1 or 3.
+    planar: 1 if each colour is stored as a plane of its own, else 0.
+    allocated: bits that each stored value takes.
+    stored: bits of each stored value that are used.
+    signed: 1 for signed values, 0 for unsigned ones.
+    colours: photometric interpretation, such as 'MONOCHROME2'.
+    frames: number of pictures in the file.
+    rescale: pairs (slope, intercept): a single pair for all pictures, or one
+      pair per picture.
   """
 
   tags: Any
@@ -65,7 +66,7 @@ class Header(NamedTuple):
 
   @property
   def stored_type(self) -> np.dtype:
-    """Type of the stored values; bool for single bits."""
+    """NumPy type of the stored values; bool for single bits."""
     if self.keyword in _FLOATS:
       return np.dtype(_FLOATS[self.keyword])
     if self.allocated == 1:
@@ -74,21 +75,26 @@ class Header(NamedTuple):
 
   @property
   def ends(self) -> tuple[int, int]:
-    """The lowest and the highest integer of so many stored bits."""
+    """Lowest and highest integer that the stored bits can represent."""
     half = 2 ** (self.stored - 1)
     return (-half, half - 1) if self.signed else (0, 2 * half - 1)
 
 
 def read(file: BinaryIO) -> Header:
-  """Reads a header; the file is left at the first byte of its pixels.
+  """Reads the header of a DICOM file and checks it.
+
+  Args:
+    file: the file, opened at its start. Afterwards it is at the first byte of
+      the pixels.
 
   Raises:
-    ValueError: it is no DICOM picture, or not one that can be read.
-    Exception: pydicom's own, for a damaged file.
+    ValueError: the file is not a DICOM file, has no picture, or holds a picture
+      that is not supported, too large or cut off.
+    Exception: any error of pydicom, if the file is damaged.
   """
   tags, syntax = dicom_file.dataset(file, _TAGS)
   if _MODALITY_TABLE in tags:
-    raise ValueError('values that need a modality table are not read')
+    raise ValueError('values with a modality lookup table are not supported')
   keyword, kind, length = dicom_file.pixels(file, syntax)
   frames = _number(tags, 'NumberOfFrames', 1) or 1
   allocated = _number(tags, 'BitsAllocated')
@@ -118,15 +124,15 @@ def _number(tags, name, default=None):
   if value is None:
     value = default
   if value is None:
-    raise ValueError(f'it has no picture, as {name} is missing')
+    raise ValueError(f'the file has no picture: {name} is missing')
   try:
     return int(value)
   except (TypeError, ValueError):
-    raise ValueError(f'{name} of {value!r} is no number') from None
+    raise ValueError(f'{name}={value!r} is not a number') from None
 
 
 def _rescale(tags, frames):
-  """(slope, intercept) of all frames, or one pair for each."""
+  """Returns `Header.rescale`: one pair for all frames, or one per frame."""
   if _SLOPE in tags or _INTERCEPT in tags:
     return (_pair(tags),)
   each = [
@@ -160,31 +166,31 @@ def _pair(tags):
 
 
 def _check(header):
-  """Raises `ValueError` for what is not read, or is too large."""
+  """Raises `ValueError` if a header is unsupported, damaged or too large."""
   if header.colours in (*GRAY, PALETTE):
     samples = 1
   elif header.colours == 'RGB' or header.colours in _YBR:
     samples = 3
   else:
-    raise ValueError(f'colours of the kind {header.colours} are not read')
+    raise ValueError(f'colours of the kind {header.colours} are not supported')
   if header.samples != samples:
     raise ValueError(
-      f'{header.samples} samples do not fit to {header.colours} colours'
+      f'{header.samples} samples per pixel do not match {header.colours}'
     )
   allowed = (8,) if header.colours in _YBR else (1, 8, 16, 32, 64)
   if header.allocated not in allowed:
     raise ValueError(
-      f'{header.colours} values of {header.allocated} bits are not read'
+      f'{header.colours} values of {header.allocated} bits are not supported'
     )
   if not 1 <= header.stored <= header.allocated or header.signed not in (0, 1):
-    raise ValueError('its numbers of bits are damaged')
+    raise ValueError('the numbers of bits in the header are damaged')
   if not 1 <= header.frames <= _MAX_FRAMES:
-    raise ValueError(f'{header.frames} frames are too few or too many')
+    raise ValueError(f'NumberOfFrames={header.frames} is out of range')
   base.check(header.columns, header.rows, header.samples)
 
 
 def _check_length(file, header, length):
-  """Raises `ValueError` if the file cannot hold what it declares."""
+  """Raises `ValueError` if an uncompressed file is shorter than declared."""
   place = file.tell()
   left = file.seek(0, os.SEEK_END) - place
   file.seek(place)
@@ -194,4 +200,4 @@ def _check_length(file, header, length):
   if header.colours == _SUBSAMPLED:
     values = values // 3 * 2
   if math.ceil(values * header.allocated / 8) > min(length, left):
-    raise ValueError('it is cut off')
+    raise ValueError('the file is cut off')

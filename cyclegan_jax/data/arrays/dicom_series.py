@@ -1,4 +1,4 @@
-"""The order of a series of DICOM files, and where it is in the patient."""
+"""Order of the files of a DICOM series, and their position in the patient."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,24 @@ _SERIES, _NUMBER = 0x0020000E, 0x00200013
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _SPACING, _ROWS = 0x00280030, 0x00280010
 _THICKNESS, _BETWEEN = 0x00180050, 0x00180088
-# DICOM's axes point to the left and back, NIfTI's to the right and front.
+# DICOM's axes point to the patient's left and back, NIfTI's to the patient's
+# right and front (RAS).
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def position(data: base.Data) -> tuple[str, float, int]:
-  """Key that sorts the files of series: series, place, number.
+  """Returns a key that sorts DICOM files by series, then from slice to slice.
 
-  The place is that along the normal of the slice in mm, 0 where it is unknown.
+  Args:
+    data: the path of a DICOM file, or its bytes.
+
+  Returns:
+    (UID of the series, position of the slice along its normal in mm, or 0.0 if
+    unknown, instance number, or 0 if unknown).
 
   Raises:
-    ValueError: it is no DICOM file.
-    Exception: pydicom's own, for a damaged file.
+    ValueError: the file is not a DICOM file.
+    Exception: any error of pydicom, if the file is damaged.
   """
   tags = _tags(data, _SERIES, _NUMBER, _POSITION, _ORIENTATION)
   origin, axes = _numbers(tags, _POSITION, 3), _numbers(tags, _ORIENTATION, 6)
@@ -38,20 +44,25 @@ def position(data: base.Data) -> tuple[str, float, int]:
 
 
 def geometry(series: Sequence[base.Data]) -> Float64[np.ndarray, '4 4']:
-  """Affine of a series that is sorted by `position`, in mm and RAS.
+  """Returns the affine matrix of a DICOM series as a NIfTI volume.
 
-  It belongs to the volume [i, j, slice] whose slices are `nifti.from_picture`
-  of the pictures.
+  The matrix maps the indices [i, j, slice] of the volume to millimetres in RAS
+  (right, anterior, superior). The slices of the volume are `nifti.from_picture`
+  of the pictures of the series.
+
+  Args:
+    series: the paths of the files, or their bytes, sorted by `position`.
 
   Raises:
-    ValueError: a file does not tell its place, spacing or orientation.
-    Exception: pydicom's own, for a damaged file.
+    ValueError: the first or last file lacks its position, orientation or
+      spacing, or the two differ in orientation.
+    Exception: any error of pydicom, if a file is damaged.
   """
   first, last = _place(series[0]), _place(series[-1])
   origin, axes, (between_rows, between_columns), rows, thickness = first
   right, down = axes[:3] * between_columns, axes[3:] * between_rows
   if not np.allclose(axes, last[1], atol=1e-3):
-    raise ValueError('slices of one series differ in orientation')
+    raise ValueError('the slices of one series differ in orientation')
   if len(series) > 1:
     step = (last[0] - origin) / (len(series) - 1)
   else:
@@ -62,7 +73,16 @@ def geometry(series: Sequence[base.Data]) -> Float64[np.ndarray, '4 4']:
 
 
 def _place(data):
-  """(origin, axes, spacing of rows and columns, rows, thickness)."""
+  """Returns the geometry of a slice: (origin, axes, spacing, rows, distance).
+
+  The origin [3] is in mm. The axes [6] are the directions along a row and along
+  a column. The spacing [2] is the distance in mm between rows and between
+  columns. `rows` is the number of rows. The distance to the next slice is in
+  mm, 1 if the file does not give it.
+
+  Raises:
+    ValueError: the file lacks one of the first four.
+  """
   tags = _tags(
     data, _POSITION, _ORIENTATION, _SPACING, _ROWS, _THICKNESS, _BETWEEN
   )
@@ -72,7 +92,7 @@ def _place(data):
   ]
   rows = tags.get('Rows')
   if rows is None or any(x is None for x in told):
-    raise ValueError('it does not tell its place in the patient')
+    raise ValueError('the file does not give its place in the patient')
   between = tags.get('SpacingBetweenSlices') or tags.get('SliceThickness')
   return (*told, int(rows), float(between or 1))
 
@@ -83,7 +103,7 @@ def _tags(data, *wanted):
 
 
 def _numbers(tags, tag, count):
-  """The numbers of a tag, or None without so many."""
+  """Returns the numbers of a tag as an array; None if they are not `count`."""
   value = tags[tag].value if tag in tags else None
   if value is None or np.size(value) != count:
     return None

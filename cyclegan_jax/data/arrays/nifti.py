@@ -1,8 +1,8 @@
-"""NIfTI volumes, .nii and .nii.gz: slices of one or more channels.
+"""Reader of NIfTI volumes, .nii and .nii.gz, whose slices become pictures.
 
-Stored are values [x, y, z], [x, y, z, channels] or [x, y, z, 1, channels], or a
-picture [x, y]. A slice [i, j] becomes a picture by a quarter turn: its columns
-are i, and its rows are j from the last to the first.
+A file holds values [x, y, z], [x, y, z, channels] or [x, y, z, 1, channels], or
+a single picture [x, y]. A slice [i, j] becomes a picture by a quarter turn:
+index i is the column, and index j counts the rows from the bottom.
 """
 
 import gzip
@@ -19,24 +19,24 @@ from cyclegan_jax.data.arrays import base, volumes
 from cyclegan_jax.data.picture import Cut
 
 _GZIP = b'\x1f\x8b'
-_RATIO = 1032  # the most that deflate saves
-_HEADER_SIZES = 348, 540  # of NIfTI-1 and NIfTI-2, in bytes
-_MAX_BYTES = 2**33  # of a volume that has to be decompressed
+_RATIO = 1032  # the highest compression ratio of deflate
+_HEADER_SIZES = 348, 540  # bytes, of NIfTI-1 and NIfTI-2
+_MAX_BYTES = 2**33  # of a volume after decompression
 _MAX_OFFSET = 2**26  # bytes before the values
-_VOLUME = 3  # axes
+_VOLUME = 3  # number of axes of a volume, without channels
 _RGB = {('R', 'G', 'B'): 3, ('R', 'G', 'B', 'A'): 4}
 _volumes = volumes.Volumes()
 
 
 class _Stored(NamedTuple):
-  """Header: of the file's values, with `shape` [x, y(, z(, channels))]."""
+  """Header of a NIfTI file; the shape is [x, y(, z(, channels))]."""
 
   shape: tuple[int, ...]
   dtype: np.dtype  # in the file's byte order
-  offset: int
+  offset: int  # of the first value, in bytes
   slope: float | None
   inter: float | None
-  packed: int  # bytes of a value of colours, or 0
+  packed: int  # bytes of an RGB (3) or RGBA (4) value; 0 for other values
 
   @property
   def nbytes(self):
@@ -48,10 +48,15 @@ class _Stored(NamedTuple):
 
 
 def facts(data: base.Data, cut: Cut) -> base.Facts:
-  """Facts of a volume's slices; see `base.ArrayFormat`.
+  """Returns the facts in the header of a NIfTI file.
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: `cut.axis` is the axis that slices are taken along.
 
   Raises:
-    ValueError: it is no NIfTI file with such values, or too large.
+    ValueError: the file is not a NIfTI file, is cut off, or holds values that
+      are not supported or too large.
   """
   with _opened(data, _key(data)) as file:
     stored, _ = _header(file)
@@ -59,13 +64,19 @@ def facts(data: base.Data, cut: Cut) -> base.Facts:
 
 
 def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
-  """Values of a slice, scaled as the header says; see `base.ArrayFormat`.
+  """Returns a slice of a NIfTI file as a picture.
 
-  Of a .nii file the slice alone is read; a .nii.gz file is decompressed once
-  and kept as long as there is room.
+  The slope and intercept of the header are applied. Only the slice is read from
+  a .nii file. A .nii.gz file is decompressed as a whole and kept in a cache.
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: `cut.axis` and `cut.number` choose the slice of a volume.
 
   Raises:
-    ValueError: as `facts`; or a volume without `cut.number`.
+    ValueError: same as `facts`; or the file is a volume and `cut.number` is
+      None or out of range.
+    OSError: the checksum of a .nii.gz file is wrong.
   """
   key = _key(data)
   with _opened(data, key) as file:
@@ -91,14 +102,14 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
 def to_picture(
   plane: Num[np.ndarray, 'i j *channels'],
 ) -> Num[np.ndarray, 'height width *channels']:
-  """Picture of a slice as it is stored; a view."""
+  """Returns the picture of a stored slice: a view, turned by 90 degrees."""
   return np.rot90(plane)
 
 
 def from_picture(
   picture: Num[np.ndarray, 'height width *channels'],
 ) -> Num[np.ndarray, 'i j *channels']:
-  """Slice, as it is stored, of a picture: the inverse of `to_picture`."""
+  """Returns the stored slice of a picture: the inverse of `to_picture`."""
   return np.rot90(picture, -1)
 
 
@@ -121,7 +132,7 @@ def _facts(stored, cut):
 
 
 def _header(file):
-  """(`_Stored`, whether the file is compressed); no value is read."""
+  """Returns (`_Stored`, True if the file is compressed); reads no values."""
   size = file.seek(0, os.SEEK_END)
   file.seek(0)
   is_compressed = file.read(len(_GZIP)) == _GZIP
@@ -134,10 +145,11 @@ def _header(file):
     start = file.read(max(_HEADER_SIZES))
   stored = _parsed(start)
   if stored.offset > _MAX_OFFSET or stored.offset + stored.nbytes > size:
-    raise ValueError('it is cut off')
+    raise ValueError('the file is cut off')
   if is_compressed and stored.nbytes > _MAX_BYTES:
     raise ValueError(
-      f'a compressed volume may have {_MAX_BYTES:,} bytes: save it as .nii'
+      f'a compressed volume may have at most {_MAX_BYTES:,} bytes: save it as '
+      '.nii'
     )
   return stored, is_compressed
 
@@ -151,10 +163,10 @@ def _parsed(start):
   elif 540 in length:
     kind, magic, size = nib.Nifti2Header, b'n+2', 540
   else:
-    raise ValueError('it is no NIfTI file')
+    raise ValueError('not a NIfTI file')
   header = kind(start[:size], check=False)
   if not bytes(header['magic']).startswith(magic):
-    raise ValueError('it is no NIfTI file in one part')
+    raise ValueError('the values are missing: save header and values as .nii')
   shape = tuple(int(x) for x in header.get_data_shape())
   dtype = header.get_data_dtype()
   packed = _RGB.get(dtype.names or (), 0)
@@ -172,11 +184,17 @@ def _parsed(start):
 
 
 def _shortened(shape, packed):
-  """The shape with channels as the fourth axis, if any."""
+  """Returns the shape without axes of length 1 after the third axis.
+
+  At most one axis is left after the third, the channels.
+
+  Raises:
+    ValueError: the shape is not that of a picture or a volume.
+  """
   longer = [x for x in shape[_VOLUME:] if x != 1]
   if len(shape) < 2 or len(longer) > 1 or (packed and longer):
     raise ValueError(
-      f'values of shape {shape} are no volume: save [x, y, z] or [x, y, z, '
+      f'values of shape {shape} are not supported: save [x, y, z] or [x, y, z, '
       'channels]'
     )
   return (*shape[:_VOLUME], *longer)
@@ -191,7 +209,7 @@ def _sliced(file, stored, where):
 
 
 def _decompressed(file, stored):
-  """All values of a .nii.gz file, in the file's own type."""
+  """Returns all values of a .nii.gz file, in the file's own type and shape."""
   values = np.empty(stored.nbytes, np.uint8)
   view, place = memoryview(values), 0
   file.seek(0)
@@ -200,13 +218,13 @@ def _decompressed(file, stored):
     while place < stored.nbytes and (n := stream.readinto(view[place:])):
       place += n
     if place < stored.nbytes:
-      raise ValueError('it is cut off')
-    stream.read(1)  # at the end the checksum is compared
+      raise ValueError('the file is cut off')
+    stream.read(1)  # gzip compares the checksum when it reaches the end
   return values.view(stored.dtype).reshape(stored.shape, order='F')
 
 
 def _opened(data, key):
-  """Opens a file; a remote one is fetched once for all of its slices."""
+  """Opens a file; one in a bucket is fetched once and kept in the cache."""
   if isinstance(data, bytes) or not files.remote(data):
     return base.opened(data)
   fetched = _volumes.get(
@@ -216,7 +234,7 @@ def _opened(data, key):
 
 
 def _key(data):
-  """Key of a file as it is now."""
+  """Returns a cache key that changes when the file changes."""
   if isinstance(data, bytes):
     return len(data), hash(data)
   told = data.stat()

@@ -1,7 +1,8 @@
-"""NumPy's files: .npy, and .npz with one array.
+"""Reader of NumPy files: .npy, and .npz with one array.
 
-An array is [height, width] or [height, width, channels]; [channels, height,
-width] where the first axis, and no other one, is the shortest.
+An array is [height, width] or [height, width, channels]. If the first of three
+axes is shorter than both others, the array is read as [channels, height,
+width].
 """
 
 import contextlib
@@ -18,7 +19,8 @@ from cyclegan_jax.data.arrays import base
 from cyclegan_jax.data.picture import Cut
 
 _ZIP = b'PK'
-# What NumPy writes; Python's readers of other kinds may inflate without limit.
+# The kinds that NumPy writes. Python's decompressors for other kinds may need
+# any amount of memory.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _READERS = {
   (1, 0): npy.read_array_header_1_0,
@@ -27,10 +29,16 @@ _READERS = {
 
 
 def facts(data: base.Data, cut: Cut) -> base.Facts:
-  """Facts of an array; see `base.ArrayFormat`.
+  """Returns the facts in the header of a NumPy file.
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: not used; the file is one picture.
 
   Raises:
-    ValueError: it is no array of numbers with two or three axes, or too large.
+    ValueError: the file does not hold exactly one array of numbers with two or
+      three axes, is cut off, or the array is too large.
+    Exception: any error of `zipfile`, if a .npz file is damaged.
   """
   with base.opened(data) as file, _stream(file) as (stream, size):
     shape, _, dtype = _header(stream, size)
@@ -39,10 +47,15 @@ def facts(data: base.Data, cut: Cut) -> base.Facts:
 
 
 def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
-  """Values of an array; see `base.ArrayFormat`.
+  """Returns the values of a NumPy file as [height, width, channels].
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: not used; the file is one picture.
 
   Raises:
-    ValueError: as `facts`.
+    ValueError: same as `facts`.
+    Exception: any error of `zipfile`, if a .npz file is damaged.
   """
   with base.opened(data) as file, _stream(file) as (stream, size):
     shape, is_fortran, dtype = _header(stream, size)
@@ -58,7 +71,12 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
 
 @contextlib.contextmanager
 def _stream(file: BinaryIO):
-  """Yields an array's .npy file as a stream, and its size in bytes."""
+  """Yields (stream of a .npy file, size in bytes), unpacked from a .npz file.
+
+  Raises:
+    ValueError: a .npz file holds no array or several, or its compression is not
+      one that NumPy writes.
+  """
   start = file.read(len(_ZIP))
   file.seek(0)
   if start != _ZIP:
@@ -71,44 +89,48 @@ def _stream(file: BinaryIO):
     if len(members) != 1:
       names = ', '.join(x.filename.removesuffix('.npy') for x in members[:9])
       raise ValueError(
-        f'it holds {len(members)} arrays ({names}): save one per file'
+        f'the file holds {len(members)} arrays ({names}): save one per file'
       )
     if members[0].compress_type not in _COMPRESSIONS:
-      raise ValueError('its compression is not one that NumPy writes')
+      raise ValueError('its compression is not supported: save it with NumPy')
     with archive.open(members[0]) as stream:
       yield stream, members[0].file_size
 
 
 def _header(stream, size):
-  """(shape, whether it is in Fortran's order, type) of a .npy file.
+  """Returns (shape, True if in Fortran order, type) of a .npy file's array.
 
   Args:
-    stream: the file; it is left at the first value.
-    size: bytes of the file.
+    stream: the file, at its start. Afterwards it is at the first value.
+    size: size of the file in bytes.
+
+  Raises:
+    ValueError: the array is not supported, or the file is too short or long.
   """
   version = npy.read_magic(stream)
   if version not in _READERS:
-    raise ValueError(f'a .npy file of version {version} is not read')
+    raise ValueError(f'.npy files of version {version} are not supported')
   shape, is_fortran, dtype = _READERS[version](stream)
   base.number_type(dtype)
   _picture_shape(shape)
   end = stream.tell() + math.prod(shape) * dtype.itemsize
   if end != size:
     raise ValueError(
-      'it is cut off' if end > size else 'it holds more than one array'
+      'the file is cut off' if end > size else 'it holds more than one array'
     )
   return shape, is_fortran, dtype
 
 
 def _picture_shape(shape):
-  """(height, width, channels) of an array's shape.
+  """Returns (height, width, channels) of an array's shape.
 
   Raises:
-    ValueError: no picture has such a shape.
+    ValueError: the array has fewer than two or more than three axes, is empty
+      or too large.
   """
   if len(shape) not in (2, 3):
     raise ValueError(
-      f'an array of shape {shape} is no picture: save [height, width] or '
+      f'an array of shape {shape} is not a picture: save [height, width] or '
       '[height, width, channels]'
     )
   if len(shape) == 3 and _channels_first(shape):

@@ -1,4 +1,4 @@
-"""PNGs of 16 bits: Pillow gives 8 of them for colours."""
+"""Reader of 16-bit PNGs, because Pillow reduces colours to 8 bits."""
 
 import os
 import struct
@@ -10,30 +10,35 @@ from cyclegan_jax.data.arrays import base
 from cyclegan_jax.data.picture import Cut
 
 _START = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'
-_HEADER = struct.Struct('>IIBB')  # width, height, bits, kind of colour
+_HEADER = struct.Struct('>IIBB')  # width, height, bits, colour type
 _BITS = 16
-_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
 _RGB = 2
-_RATIO = 1032  # the most that deflate saves
+_RATIO = 1032  # the highest compression ratio of deflate
 
 
 def facts(data: base.Data, cut: Cut) -> base.Facts:
-  """Facts of a PNG of 16 bits; see `base.ArrayFormat`.
+  """Returns the facts in the header of a 16-bit PNG.
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: not used; the file is one picture.
 
   Raises:
-    ValueError: it is no PNG, has 8 bits, or is too large.
+    ValueError: the file is not a PNG, does not have 16 bits per value, is too
+      large or cut off.
   """
   with base.opened(data) as file:
     start = file.read(len(_START) + _HEADER.size)
     size = file.seek(0, os.SEEK_END)
   if not start.startswith(_START) or len(start) < len(_START) + _HEADER.size:
-    raise ValueError('it is no PNG')
+    raise ValueError('not a PNG')
   width, height, bits, kind = _HEADER.unpack_from(start, len(_START))
   if bits != _BITS or kind not in _CHANNELS:
-    raise ValueError(f'it is no PNG of 16 bits, but of {bits}')
+    raise ValueError(f'not a 16-bit PNG, but one of {bits} bits')
   base.check(width, height, _CHANNELS[kind])
   if width * height * _CHANNELS[kind] * _BITS // 8 > size * _RATIO:
-    raise ValueError('it is cut off')
+    raise ValueError('the file is cut off')
   return base.Facts(
     (width, height), _CHANNELS[kind], np.dtype(np.uint16), colour=kind == _RGB
   )
@@ -42,11 +47,15 @@ def facts(data: base.Data, cut: Cut) -> base.Facts:
 def read(
   data: base.Data, cut: Cut
 ) -> UInt16[np.ndarray, 'height width channels']:
-  """Values of a PNG of 16 bits; see `base.ArrayFormat`.
+  """Returns the values of a 16-bit PNG.
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: not used; the file is one picture.
 
   Raises:
-    ValueError: as `facts`.
-    Exception: imagecodecs' own, for a damaged file.
+    ValueError: same as `facts`; or the file declares one colour transparent.
+    Exception: any error of imagecodecs, if the file is damaged.
   """
   import imagecodecs
 
@@ -54,5 +63,8 @@ def read(
   with base.opened(data) as file:
     array = imagecodecs.png_decode(file.read())
   if array.dtype != dtype or array.size != height * width * channels:
-    raise ValueError('a transparent colour of 16 bits: use an alpha channel')
+    raise ValueError(
+      'a transparent colour is not supported in a 16-bit PNG: use an alpha '
+      'channel'
+    )
   return array.reshape(height, width, channels)

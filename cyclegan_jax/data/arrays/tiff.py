@@ -1,7 +1,7 @@
-"""TIFFs of any number of bands and any type of numbers.
+"""Reader of TIFFs with any number of bands and any type of numbers.
 
-The pages are found here, as tifffile's own series may take any amount of time
-and memory. Previews and masks among the pages are skipped.
+The pages are found here and not by tifffile, whose `series` may take any amount
+of time and memory. Pages that are previews or masks are skipped.
 """
 
 import contextlib
@@ -17,23 +17,28 @@ from cyclegan_jax.data.arrays import base, tiff_page
 from cyclegan_jax.data.picture import Cut
 
 MAX_PAGES = 2**20
-_KIND_OF_PAGE = 254  # a tag
-_PREVIEW, _MASK = 1, 4  # its bits
-_SHORT = 3  # a type of tags
-# Formats of microscopes that tifffile reads in ways of their own.
+_KIND_OF_PAGE = 254  # the tag NewSubfileType
+_PREVIEW, _MASK = 1, 4  # bits of that tag
+_SHORT = 3  # the tag type of 16-bit integers
+# Microscope formats that tifffile would read in a special way.
 _PLAIN = {
   f'is_{x}': False for x in ('ome', 'lsm', 'ndpi', 'scanimage', 'eer', 'stk')
 }
 
 
 def facts(data: base.Data, cut: Cut) -> base.Facts:
-  """Facts of a TIFF's pages; see `base.ArrayFormat`.
+  """Returns the facts in the headers of a TIFF's pages.
 
-  With `cut.pages` 'slices' they are those of page `cut.number`, or of the first
-  one.
+  Args:
+    data: the path of the file, or its bytes.
+    cut: `cut.pages` tells which pages are the picture: 'first', 'channels'
+      (all, as channels of one picture) or 'slices' (page `cut.number`, or the
+      first one if that is None).
 
   Raises:
-    ValueError: it is no TIFF that can be read, or too large.
+    ValueError: a page is damaged, not supported or too large; the pages of one
+      picture differ in size or type; or there is no page `cut.number`.
+    Exception: any error of tifffile, if the file is not a TIFF.
   """
   with _opened(data) as tif:
     if cut.pages == 'channels':
@@ -50,14 +55,19 @@ def facts(data: base.Data, cut: Cut) -> base.Facts:
 
 
 def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
-  """Values of a TIFF's pages; see `base.ArrayFormat`.
+  """Returns the values of a picture of a TIFF.
 
-  Palettes are looked up, white-is-zero is inverted for unsigned integers, and
-  the orientation is applied.
+  Palette indices become RGB colours. Boolean and unsigned values of a page that
+  stores white as zero are inverted. The orientation tag is applied.
+
+  Args:
+    data: the path of the file, or its bytes.
+    cut: same as for `facts`, but 'slices' requires `cut.number`.
 
   Raises:
-    ValueError: as `facts`; or 'slices' without `cut.number`.
-    Exception: tifffile's own, for a damaged file.
+    ValueError: same as `facts`; or `cut.pages` is 'slices' and `cut.number` is
+      None.
+    Exception: any error of tifffile, if the file is damaged.
   """
   with _opened(data) as tif:
     if cut.pages == 'channels':
@@ -73,12 +83,17 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
 
 
 def _joined(pages):
-  """`base.Facts` of pages whose bands are all channels of one picture."""
+  """Returns the `base.Facts` of pages as the channels of one picture.
+
+  Raises:
+    ValueError: the pages differ in size or type, or are too large together.
+  """
   told = [tiff_page.facts(x) for x in pages]
   for x in told:
     if (x.size, x.dtype) != (told[0].size, told[0].dtype):
       raise ValueError(
-        'its pages differ in size or type: they are no channels of one picture'
+        'the pages differ in size or type, so they cannot be the channels of '
+        'one picture'
       )
   if len(told) == 1:
     return told[0]
@@ -91,7 +106,7 @@ def _joined(pages):
 def _opened(data):
   import tifffile
 
-  # It logs what is odd in a file, and raises what matters.
+  # tifffile logs irregularities; it raises an error for everything serious.
   logging.getLogger('tifffile').setLevel(logging.CRITICAL + 1)
   with base.opened(data) as file, tifffile.TiffFile(file, **_PLAIN) as tif:
     yield tif
@@ -100,7 +115,7 @@ def _opened(data):
 def _all_pages(tif):
   places = list(itertools.islice(_places(tif), base.MAX_CHANNELS + 1))
   if len(places) > base.MAX_CHANNELS:
-    raise ValueError(f'more than {base.MAX_CHANNELS} pages are too many')
+    raise ValueError(f'more than {base.MAX_CHANNELS} pages: too many channels')
   return [_page(tif, x) for x in places]
 
 
@@ -110,7 +125,7 @@ def _page(tif, place):
   try:
     first = tif.pages.first
   except IndexError:
-    raise ValueError('it has no pages') from None
+    raise ValueError('the file has no pages') from None
   if place == first.offset:
     return first
   tif.filehandle.seek(place)
@@ -118,7 +133,10 @@ def _page(tif, place):
 
 
 def _places(tif) -> Iterator[int]:
-  """Yields the offsets of the pages that are neither previews nor masks."""
+  """Yields the offsets of the pages that are neither previews nor masks.
+
+  If every page is a preview or mask, yields the offset of the first page.
+  """
   first, found = None, False
   for place, kind in _directories(tif):
     first = place if first is None else first
@@ -126,20 +144,20 @@ def _places(tif) -> Iterator[int]:
       found = True
       yield place
   if first is None:
-    raise ValueError('it has no pages')
+    raise ValueError('the file has no pages')
   if not found:
     yield first
 
 
 def _directories(tif):
-  """Yields (offset, kind) of the pages, a damaged one being the last."""
+  """Yields (offset, bits of the page kind) per page, up to a damaged page."""
   file, form = tif.filehandle, tif.tiff
   start = 8 if form.is_bigtiff else 4
   file.seek(start)
   place, seen = _unpacked(form.offsetformat, file.read(form.offsetsize)), set()
   while place and place not in seen:
     if len(seen) == MAX_PAGES:
-      raise ValueError(f'more than {MAX_PAGES:,} pages are too many')
+      raise ValueError(f'the file has more than {MAX_PAGES:,} pages')
     seen.add(place)
     file.seek(place)
     count = _unpacked(form.tagnoformat, file.read(form.tagnosize)) or 0
@@ -149,7 +167,10 @@ def _directories(tif):
 
 
 def _kind(tag, form):
-  """The kind of a page by its first tag; tags are sorted."""
+  """Returns the kind of a page from its first tag; 0 for a normal page.
+
+  Tags are sorted by number, so a tag of the kind always comes first.
+  """
   if len(tag) < form.tagsize:
     return 0
   code, dtype, _, value = struct.unpack(form.tagheaderformat, tag)
@@ -161,7 +182,7 @@ def _kind(tag, form):
 
 
 def _unpacked(form, data):
-  """The number, or None at the end of the file."""
+  """Returns the number unpacked from `data`, or None if `data` is too short."""
   if len(data) < struct.calcsize(form):
     return None
   return struct.unpack(form, data)[0]

@@ -1,4 +1,4 @@
-"""A page of a TIFF: its checks, its values, and what its colours mean."""
+"""Reader of one TIFF page: checks the page, returns its values as a picture."""
 
 import math
 from typing import Any
@@ -8,11 +8,12 @@ from jaxtyping import Num
 
 from cyclegan_jax.data.arrays import base, codestream
 
+# Photometric interpretations.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
-_CMYK, _YCBCR, _LINEAR = 5, 6, 34892  # photometric interpretations, all
+_CMYK, _YCBCR, _LINEAR = 5, 6, 34892
 _JPEG = 7
-# Those that are read, and the most that each of them saves: a file that
-# declares more than that is damaged or a bomb.
+# Supported compressions and their highest ratio: a file that declares more
+# values than its size allows is damaged or a decompression bomb.
 _COMPRESSIONS = {
   1: 1,
   5: 2000,  # LZW
@@ -27,9 +28,10 @@ _PREDICTORS = (1, 2, 3)
 _INTERLEAVED, _SEPARATE = 1, 2
 _FLOAT = 3
 _PHOTOMETRIC, _ORIENTATION, _COLOUR_MAP = 262, 274, 320  # tags
-_SMALL_TILE = 2**24  # pixels that a tile may have in any picture
-_START = 2**16  # bytes that hold a JPEG's header
-# Turns and flips that make a picture upright: transpose, rows, columns.
+_SMALL_TILE = 2**24  # pixels allowed in a tile even if the picture is smaller
+_START = 2**16  # bytes that surely include a JPEG's header
+# By orientation, to make a picture upright: transpose, then reverse the rows,
+# then reverse the columns.
 _UPRIGHT = {
   2: (False, False, True),
   3: (False, True, True),
@@ -42,10 +44,10 @@ _UPRIGHT = {
 
 
 def facts(page: Any) -> base.Facts:
-  """Facts of a `tifffile.TiffPage`.
+  """Returns the facts in the header of a `tifffile.TiffPage`.
 
   Raises:
-    ValueError: it is of a kind that is not read, or too large.
+    ValueError: the page is damaged, not supported or too large.
   """
   width, height, bands = page.imagewidth, page.imagelength, page.samplesperpixel
   base.check(width, height, bands)
@@ -62,11 +64,14 @@ def facts(page: Any) -> base.Facts:
 
 
 def read(page: Any) -> Num[np.ndarray, 'height width channels']:
-  """Values of a `tifffile.TiffPage`, upright and with black below white.
+  """Returns the values of a `tifffile.TiffPage`, turned upright.
+
+  Palette indices become RGB colours. Boolean and unsigned values that store
+  white as zero are inverted.
 
   Raises:
-    ValueError: as `facts`.
-    Exception: tifffile's own, for a damaged file.
+    ValueError: same as `facts`.
+    Exception: any error of tifffile, if the file is damaged.
   """
   told = facts(page)
   _check_segments(page)
@@ -83,75 +88,78 @@ def read(page: Any) -> Num[np.ndarray, 'height width channels']:
   array = array[:: -1 if rows else 1, :: -1 if columns else 1]
   array = np.ascontiguousarray(array, told.dtype)
   if array.shape != (*told.size[::-1], told.channels):
-    raise ValueError('it is damaged')
+    raise ValueError('the page is damaged')
   return array
 
 
 def _type(page):
-  """Type of the stored values.
+  """Returns the NumPy type of a page's stored values.
 
   Raises:
-    ValueError: they are not 1, 8, 16, 32 or 64 bits of one known type.
+    ValueError: the values do not have 1, 8, 16, 32 or 64 bits (for a palette
+      also 2 or 4) of one known type.
   """
   bits, kind = page.bitspersample, page.dtype
   few = (1, 2, 4, 8, 16) if page.photometric == _PALETTE else ()
   if kind is None or bits not in (1, 8, 16, 32, 64, *few):
     raise ValueError(
-      f'values of {bits} bits of format {page.sampleformat} are not read: save '
-      'them with 8, 16 or 32 bits'
+      f'values of {bits} bits of format {page.sampleformat} are not supported: '
+      'save them with 8, 16 or 32 bits'
     )
   return base.number_type(kind)
 
 
 def _check_layout(page):
   if page.imagedepth != 1 or page.tiledepth != 1:
-    raise ValueError('pages with a depth are not read')
+    raise ValueError('pages with a depth are not supported')
   if page.planarconfig not in (_INTERLEAVED, _SEPARATE):
     raise ValueError(f'planar configuration {page.planarconfig} is unknown')
   if page.compression not in _COMPRESSIONS:
     name = getattr(page.compression, 'name', page.compression)
     raise ValueError(
-      f'compression {name} is not read: save it with deflate or LZW'
+      f'compression {name} is not supported: save it with deflate or LZW'
     )
   if page.predictor not in _PREDICTORS:
-    raise ValueError(f'predictor {page.predictor} is not read')
+    raise ValueError(f'predictor {page.predictor} is not supported')
   is_jpeg = page.compression == _JPEG
   if is_jpeg and (page.bitspersample != 8 or page.dtype != np.uint8):
-    raise ValueError('JPEG compression of other than 8 bits is not read')
+    raise ValueError('JPEG compression is supported for 8-bit values only')
   known = {_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _LINEAR}
   if page.photometric not in known | ({_YCBCR} if is_jpeg else set()):
     name = getattr(page.photometric, 'name', page.photometric)
-    raise ValueError(f'colours of the kind {name} are not read: save it as RGB')
+    raise ValueError(
+      f'colours of kind {name} are not supported: save it as RGB'
+    )
   if page.photometric == _PALETTE:
     _check_palette(page)
 
 
 def _check_palette(page):
   if page.samplesperpixel != 1 or page.dtype.kind not in 'bu':
-    raise ValueError('a palette for more than one band is not read')
+    raise ValueError('a palette is supported for one band of integers only')
   _colours(page)
 
 
 def _check_size(page, dtype):
-  """Raises `ValueError` if the file cannot hold what it declares."""
+  """Raises `ValueError` if the file is too small for the declared page."""
   if page.is_tiled:
     tile = page.tilewidth * page.tilelength
     if not 0 < tile <= max(_SMALL_TILE, 4 * page.imagewidth * page.imagelength):
-      raise ValueError('its tiles are too large')
+      raise ValueError('the tiles of the TIFF are too large')
     base.check(page.tilewidth, page.tilelength, page.samplesperpixel)
   elif page.rowsperstrip < 1:
-    raise ValueError('its strips have no rows')
+    raise ValueError('the strips of the TIFF have no rows')
   segments = math.prod(page.chunked)
   if not segments == len(page.dataoffsets) == len(page.databytecounts):
-    raise ValueError('some of its strips or tiles are missing')
+    raise ValueError('some strips or tiles of the TIFF are missing')
   row = math.ceil(page.imagewidth * page.bitspersample / 8)
   size = row * page.imagelength * page.samplesperpixel
   if size > page.parent.filehandle.size * _COMPRESSIONS[page.compression]:
-    raise ValueError('it is cut off')
+    raise ValueError('the file is cut off')
 
 
 def _check_segments(page):
-  """Raises `ValueError` for JPEGs of another size than their tiles."""
+  """Raises `ValueError` if a JPEG is larger than its strip or tile."""
   if page.compression != _JPEG:
     return
   width, height = page.imagewidth, page.rowsperstrip
@@ -163,27 +171,27 @@ def _check_segments(page):
     if size:
       told = codestream.declared(file.read(min(size, _START)))
       if told.width > width or told.height > height or told.channels > 4:
-        raise ValueError('a JPEG in it is larger than its strip or tile')
+        raise ValueError('a JPEG in the file is larger than its strip or tile')
 
 
 def _colours(page):
-  """The palette: [colours, 3] uint8, of 16 bits the upper ones."""
+  """Returns the palette as uint8 [colours, 3]; 16-bit entries lose 8 bits."""
   table = page.tags.valueof(_COLOUR_MAP)
   size = 3 * 2**page.bitspersample
   if table is None or np.size(table) != size:
-    raise ValueError('its palette is damaged')
+    raise ValueError('the palette is damaged')
   table = np.reshape(table, (3, -1)).T
-  # Some programs write 8 bits.
+  # Some programs write 8-bit entries, although TIFF requires 16 bits.
   return (table if table.max() < 256 else table // 256).astype(np.uint8)
 
 
 def _inverted(array, bands):
-  """White-is-zero made black-is-zero for the first bands."""
+  """Returns a copy of `array` with the first `bands` channels inverted."""
   array = np.array(array)
   array[..., :bands] = np.invert(array[..., :bands])
   return array
 
 
 def _turn(page):
-  """Turns that make the picture upright; see `_UPRIGHT`."""
+  """Returns the entry of `_UPRIGHT` that turns a page upright."""
   return _UPRIGHT.get(page.tags.valueof(_ORIENTATION), (False, False, False))

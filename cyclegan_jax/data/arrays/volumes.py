@@ -1,4 +1,4 @@
-"""Decompressed volumes, kept while their slices are read one by one."""
+"""Cache of decompressed volumes whose slices are read one by one."""
 
 import collections
 import threading
@@ -7,14 +7,14 @@ from collections.abc import Callable, Hashable
 import numpy as np
 from jaxtyping import Num
 
-LIMIT = 2**30  # bytes
+LIMIT = 2**30  # bytes of all cached volumes
 
 
 class Volumes:
-  """The volumes used last; threads may share it.
+  """Thread-safe cache of the most recently used volumes.
 
   Args:
-    limit: bytes of all volumes; one that alone is larger is kept by itself.
+    limit: most bytes of all cached volumes. A larger volume is cached alone.
   """
 
   def __init__(self, limit: int = LIMIT) -> None:
@@ -26,9 +26,14 @@ class Volumes:
   def get(
     self, key: Hashable, make: Callable[[], Num[np.ndarray, '...']]
   ) -> Num[np.ndarray, '...']:
-    """Returns the volume of a key; it is made if it is not held.
+    """Returns the volume of a key, from the cache or else from `make`.
 
-    A second thread that asks for a volume waits for the first one's.
+    The result of `make` is cached. If two threads ask for the same key, the
+    second waits for the result of the first.
+
+    Args:
+      key: identifies the volume.
+      make: returns the volume; its errors are raised here.
     """
     with self._lock:
       making = self._making.setdefault(key, threading.Lock())
