@@ -1,1 +1,1 @@
-"""Pieces without a topic of their own: errors, files, images, processes."""
+"""Helpers shared by all folders: errors, files, images, processes."""

@@ -1,4 +1,4 @@
-"""Failures of file systems, said in one line, and files that grow."""
+"""One-line errors for failures of file systems, and files of growing length."""
 
 import contextlib
 import errno
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 Path = Union[pathlib.Path, 'epath.Path']
 
 _BUCKET = 'gs://'
-_BODY = re.compile(r"with body '.*'", re.DOTALL)  # of the server's answer
+_BODY = re.compile(r"with body '.*'", re.DOTALL)  # the server's long answer
 _PART = '.part'
-# Bytes of a file's name: 255 on most file systems, 143 on encrypted ones.
+# Bytes allowed in a file name: 255 on most file systems, 143 on encrypted ones.
 _LONGEST_PART = 143
-# Failures of a disk as a whole: the next file would fail in the same way.
+# Failures of a whole disk: writing any other file would fail, too.
 _OF_THE_DISK = {
   errno.ENOSPC,
   errno.EDQUOT,
@@ -32,7 +32,7 @@ _OF_THE_DISK = {
   errno.ENODEV,
 }
 _MAKE_ROOM = 'make room or make it writable'
-_MOVE = 'move what is in the way'
+_MOVE = 'move the file or folder that is in the way'
 _ADVICE = {
   errno.ENAMETOOLONG: 'shorten the name',
   errno.EISDIR: _MOVE,
@@ -42,18 +42,18 @@ _ADVICE = {
 }
 _NO_TMP = 'No usable temporary directory'  # of Python's tempfile
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Failures that a program cannot cause by a wrong path.
+# Failures that a wrong path cannot cause.
 _OF_NO_PATH = _OF_THE_DISK.union(_FULL)
 
 
 class WriteError(UserError):
-  """A file that could not be written.
+  """Error for a file that could not be written.
 
   Attributes:
     path: the file or folder.
-    flag: the flag that the user named it by, or ''.
-    reason: the file system's.
-    errno: the number of the error, or None.
+    flag: the flag or option that the user gave the path with, or ''.
+    reason: the reason that the file system gave, or None.
+    errno: the `errno` of the failure, or None.
   """
 
   def __init__(self, path: Path, error: BaseException, flag: str = '') -> None:
@@ -71,14 +71,14 @@ class WriteError(UserError):
 
 
 def _chain(error):
-  """An error and what it was raised from."""
+  """Yields an error and its chain of `__cause__` errors."""
   while error is not None:
     yield error
     error = error.__cause__
 
 
 def _source(error):
-  """The error of a file system behind an error, or None."""
+  """Returns the file system error among `error` and its causes, or None."""
   for one in _chain(error):
     module = type(one).__module__
     if module.startswith('tensorflow.python.framework.errors'):
@@ -89,19 +89,19 @@ def _source(error):
 
 
 def _number_in(error):
-  """The number of a full disk that an error's text tells of, or None.
+  """Returns the `errno` of a full disk if the error's text names it, or None.
 
-  JAX's profiler and TensorStore write by themselves and raise errors of their
-  own, with the system's reason somewhere in a long text.
+  JAX's profiler and TensorStore write files themselves. Their errors are no
+  `OSError`, but hold the system's reason somewhere in a long text.
   """
   text = str(error)
   return next((n for n in _FULL if os.strerror(n) in text), None)
 
 
 def failed(error: BaseException) -> str | None:
-  """Returns the reason of a failed file system, or None for other errors.
+  """Returns the reason for a file system error, or None for any other error.
 
-  A library's error counts that was raised from one of a file system.
+  An error of a library counts as a file system error if it was raised from one.
   """
   if (source := _source(error)) is None:
     return None
@@ -109,33 +109,42 @@ def failed(error: BaseException) -> str | None:
     return reason
   if code := _number_in(source):
     return os.strerror(code)
-  text = _BODY.sub('', str(source))  # what comes behind it names the path
+  text = _BODY.sub('', str(source))  # the text after the answer names the path
   return ' '.join(text.split())[:300]
 
 
 def told(error: BaseException) -> str:
-  """Returns the reason of any error, in a few words where that is known."""
+  """Returns a one-line reason for any error.
+
+  The reason is the result of `failed` for a file system error. For any other
+  error, it is the first 200 characters of the error's text, or the name of the
+  error's type if the text is empty.
+  """
   text = ' '.join(str(error).split())
   return failed(error) or text[:200] or type(error).__name__
 
 
 def number(error: BaseException) -> int | None:
-  """The `errno` of a failed file system, or None."""
+  """Returns the `errno` of a file system error, or None if there is none."""
   if (source := _source(error)) is None:
     return None
   return getattr(source, 'errno', None) or _number_in(source)
 
 
 def unreachable(error: BaseException) -> str | None:
-  """Returns `failed` for errors of buckets alone, which name the path."""
+  """Returns the reason for an error of a bucket, or None for any other error.
+
+  The reason names the path in the bucket.
+  """
   reason = failed(error)
   return reason if reason and _BUCKET in reason else None
 
 
 def spoiled(error: BaseException) -> str | None:
-  """Returns one line on an error that only a disk can cause; None for others.
+  """Returns a one-line message for an error that only a disk can cause.
 
-  For errors that no `writing` has met, those of libraries above all.
+  For errors that were raised outside of `writing`, mostly by libraries. Returns
+  None for other errors, such as a missing file, which a wrong path can cause.
   """
   if isinstance(error, FileNotFoundError) and _NO_TMP in str(error):
     return (
@@ -150,8 +159,13 @@ def spoiled(error: BaseException) -> str | None:
 
 
 def concerns_all(error: WriteError, folder: Path) -> bool:
-  """Returns True if other files below a folder cannot be written either."""
-  if error.errno is None:  # a bucket's, which was tried for long
+  """Returns True if other files below a folder cannot be written either.
+
+  Args:
+    error: the error that writing one file below the folder raised.
+    folder: the folder.
+  """
+  if error.errno is None:  # of a bucket, after many attempts
     return not isinstance(_source(error), OSError)
   if error.errno in _OF_THE_DISK:
     return True
@@ -160,15 +174,19 @@ def concerns_all(error: WriteError, folder: Path) -> bool:
 
 @contextlib.contextmanager
 def writing(path: Path, flag: str = '') -> Iterator[None]:
-  """Turns an error of the file system into a `WriteError`.
+  """Context that turns a file system error into a `WriteError`.
 
   Args:
-    path: the file or folder that is being written to.
-    flag: what the user named it by.
+    path: the file or folder that the context writes to.
+    flag: the flag or option that the user gave the path with.
+
+  Raises:
+    WriteError: the context raised a file system error. Any other error is
+      raised unchanged.
   """
   try:
     yield
-  except WriteError as e:  # of a file below the path
+  except WriteError as e:  # from a nested context, for a file below the path
     if not flag or e.flag:
       raise
     raise WriteError(e.path, e.__cause__ or e, flag) from e.__cause__
@@ -181,10 +199,10 @@ def writing(path: Path, flag: str = '') -> Iterator[None]:
 
 
 def part(path: Path) -> Path:
-  """Path of a file while it is written, before it takes its place.
+  """Returns the temporary path of a file while the file is being written.
 
-  It is in the same folder. A name that would be too long with the ending is
-  replaced by a short one.
+  The temporary path is the file's path with '.part' appended. If its name would
+  be too long, a short name derived from the file's name is used instead.
   """
   name = os.fsencode(path.name)
   if len(name) + len(_PART) <= _LONGEST_PART:
@@ -193,42 +211,47 @@ def part(path: Path) -> Path:
 
 
 def put(file: io.FileIO, data: bytes) -> None:
-  """Writes bytes to a file; all that the package writes itself comes here."""
+  """Writes all bytes to an unbuffered file.
+
+  Every local file that the package writes itself is written by this function.
+  """
   rest = memoryview(data)
   while rest:
     rest = rest[file.write(rest) :]
 
 
 def fill(path: pathlib.Path, data: bytes) -> None:
-  """Writes a file of this machine anew; a killed process leaves half of it.
+  """Creates or overwrites a local file.
 
-  For files that take their place later; all others are for `files.write`.
+  A killed process leaves half of the file, so use `files.write` for a final
+  path, and this function only for a temporary path that is renamed afterwards.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the file cannot be written.
   """
   with path.open('wb', buffering=0) as file:
     put(file, data)
 
 
 class Growing:
-  """A file of this machine to which whole lines are added.
+  """A local file to which whole lines are appended.
 
-  A line that does not fit is taken back, so no later one is behind half of it.
+  A line that does not fit on the disk is removed again, so that later lines
+  never follow half a line.
   """
 
   def __init__(self, path: pathlib.Path) -> None:
-    """Opens the file, which may be there.
+    """Opens the file for appending and creates it if missing.
 
     Raises:
-      WriteError: it cannot be written, here and in all methods.
+      WriteError: the file cannot be written. All methods raise this error, too.
     """
     self._path = path
     with writing(path):
       self._file = path.open('ab', buffering=0)
 
   def add(self, line: str) -> None:
-    """Writes a line, its end included."""
+    """Appends a line, which must end with a newline."""
     with writing(self._path):
       start = os.fstat(self._file.fileno()).st_size
       try:
@@ -239,10 +262,11 @@ class Growing:
         raise
 
   def flush(self) -> None:
-    """Sees all of it onto the disk."""
+    """Waits until the operating system has written the file to the disk."""
     with writing(self._path):
       os.fsync(self._file.fileno())
 
   def close(self) -> None:
+    """Closes the file."""
     with writing(self._path):
       self._file.close()

@@ -1,4 +1,4 @@
-"""What a user gets to read when something they gave does not fit."""
+"""Errors for invalid input, shown to the user as one line."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -8,39 +8,49 @@ _Value = TypeVar('_Value')
 
 
 class UserError(ValueError):
-  """A mistake in the input: one line that names the file or option.
+  """Error for invalid input, with a one-line message.
 
-  The programs print it without a stack trace and exit with its code.
+  The message names the file or option. The programs print the message without a
+  stack trace and exit with the code of the error, here 2.
   """
 
   code = 2
 
 
 class Temporary(UserError):
-  """What may go away by itself, so that whoever starts a program may retry."""
+  """Error that may go away by itself, so the program may be started again.
+
+  The programs exit with code 1.
+  """
 
   code = 1
 
 
 def choose(names: Iterable[str], name: str, what: str) -> str:
-  """Returns `name`, or raises a `UserError` if it is not among the names.
+  """Returns `name` after checking that it is one of the known names.
 
   Args:
-    names: the names there are.
-    name: the name asked for.
-    what: the option it was given for, as the user spells it.
+    names: the known names.
+    name: the name that the user gave.
+    what: the option that the name was given for, as the user spells it.
+
+  Raises:
+    UserError: `name` is not a known name; the message lists them.
   """
   lookup(dict.fromkeys(names), name, what)
   return name
 
 
 def lookup(table: Mapping[str, _Value], name: str, what: str) -> _Value:
-  """`table[name]`, or a `UserError` that lists the names there are.
+  """Returns `table[name]`.
 
   Args:
-    table: the names and what they stand for.
-    name: the name asked for.
-    what: the option it was given for, as the user spells it.
+    table: the known names and the value of each.
+    name: the name that the user gave.
+    what: the option that the name was given for, as the user spells it.
+
+  Raises:
+    UserError: `name` is not in the table; the message lists the known names.
   """
   if name in table:
     return table[name]

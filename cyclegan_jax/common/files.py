@@ -1,8 +1,9 @@
-"""Files that are whole or absent, whenever the process is killed.
+"""Functions to read and write files, local or in a bucket.
 
-Paths of this machine are `pathlib.Path`s; those of a bucket, gs://BUCKET/NAME,
-are `etils.epath.Path`s, with TensorFlow's file system behind them. Objects of a
-bucket are whole or absent by themselves, and nothing is appended to them.
+A file is written completely or not at all, even if the process is killed. A
+local path is a `pathlib.Path`. A path in a bucket, gs://BUCKET/NAME, is an
+`etils.epath.Path`, which uses TensorFlow's file system. A bucket itself never
+holds half a file, and nothing can be appended to a file in a bucket.
 """
 
 import contextlib
@@ -28,14 +29,14 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.quiet import silent_stderr
 
 _BUCKET = 'gs://'
-_LINK = b'link to '  # and the name of a folder beside it
-_LONGEST = 1024  # bytes of a name in a bucket
+_LINK = b'link to '  # followed by the name of a folder in the same folder
+_LONGEST = 1024  # bytes allowed in a name in a bucket
 
 
 def expanded(path: str | os.PathLike[str]) -> str:
-  """The text of a path with a leading `~` or `~user` made the home folder.
+  """Returns a path as text, with a leading `~` or `~user` expanded.
 
-  A file of this folder whose own name begins with `~` is left as it is.
+  The path of an existing file whose own name begins with `~` is not changed.
 
   Raises:
     UserError: there is no such user, or the user has no home folder.
@@ -47,78 +48,87 @@ def expanded(path: str | os.PathLike[str]) -> str:
   user = text[1:].partition('/')[0]
   reason = f'no user {user!r} is known here' if user else 'HOME is not set'
   raise UserError(
-    f'{text}: {reason}, so ~ is no folder: give the whole path, or ./{text} '
-    'for a name that begins with ~'
+    f'{text}: {reason}, so ~ cannot be expanded: give the whole path, or '
+    f'./{text} for a name that begins with ~'
   )
 
 
 def place(path: str | os.PathLike[str]) -> Path:
-  """A path that a user gave, `~` and `~user` the home folders.
+  """Returns the path object for a path that a user gave.
+
+  A leading `~` or `~user` is expanded. A path that begins with gs:// becomes an
+  `etils.epath.Path`, any other path a `pathlib.Path`.
 
   Raises:
-    UserError: an address of another kind than gs://BUCKET/NAME, an unknown
-      user, or what runs on buckets need is not installed.
+    UserError: the path is a URL of another kind than gs://BUCKET/NAME, the user
+      after `~` is unknown, or a package needed for buckets is not installed.
   """
   text = expanded(path)
   if not text.startswith(_BUCKET):
     if '://' in text:
-      raise UserError(
-        f'{text}: of such addresses only gs://BUCKET/NAME is known'
-      )
+      raise UserError(f'{text}: of URLs, only gs://BUCKET/NAME is supported')
     return pathlib.Path(text)
   if not _installed('google.cloud.storage'):
     raise UserError(
       f"{text} needs google-cloud-storage: pip install -e '.[gcs]'"
     )
-  from etils import epath  # slow to import, and rarely needed
+  from etils import epath  # slow to import and rarely needed
   from etils.epath import backend
 
   with silent_stderr():
-    _ = backend.tf_backend.gfile  # imports TensorFlow, which has its say
+    _ = backend.tf_backend.gfile  # imports TensorFlow, which prints messages
   return epath.Path(text)
 
 
 def _installed(module):
   try:
     return importlib.util.find_spec(module) is not None
-  except ModuleNotFoundError:  # of what it is in
+  except ModuleNotFoundError:  # raised for a missing parent package
     return False
 
 
 def remote(path: object) -> bool:
-  """Returns True for a path in a bucket, and for what only fetches bytes."""
+  """Returns True for a path in a bucket and for objects that are not a path.
+
+  Such an object, for example `data.fetched.Fetched`, can only fetch its bytes.
+  """
   if not isinstance(path, str | os.PathLike):
     return True
   return os.fspath(path).startswith(_BUCKET)
 
 
 def absolute(path: Path) -> Path:
-  """The path from the root; epath's own takes gs: for a folder here."""
+  """Returns the absolute path; a path in a bucket is returned unchanged."""
   return path if remote(path) else path.absolute()
 
 
 def resolved(path: Path) -> Path:
-  """The path behind all links, those of `link` included."""
+  """Returns a path with all symbolic links and the links of `link` followed."""
   return followed(path if remote(path) else path.resolve())
 
 
 def followed(path: Path) -> Path:
-  """The folder that a file of `link` stands for; other paths as they are."""
+  """Returns the target folder of a file that `link` wrote in place of a link.
+
+  Any other path is returned unchanged.
+  """
   if not path.is_file():
     return path
   with path.open('rb') as file:
     text = file.read(len(_LINK) + _LONGEST)
   name = os.fsdecode(text.removeprefix(_LINK))
-  # A file that others made leads to no folder elsewhere.
+  # A file made by somebody else must not lead to a folder elsewhere.
   if not text.startswith(_LINK) or name in ('', '.', '..') or '/' in name:
     return path
   return path.with_name(name)
 
 
 def own(folder: Path, name: str) -> Path:
-  """A file of a folder that only this machine's processes use, and open.
+  """Returns the local path of a file that belongs to a folder.
 
-  That of a folder in a bucket is among this machine's temporary files.
+  For files that processes of this machine keep open, such as logs and locks. If
+  the folder is in a bucket, the file is below this machine's temporary folder,
+  at a place derived from the folder's path.
   """
   if not remote(folder):
     return folder / name
@@ -130,38 +140,46 @@ def own(folder: Path, name: str) -> Path:
 
 
 def make(folder: Path) -> None:
-  """Makes a folder; a bucket has none, and must be there itself.
+  """Makes a folder and its parents.
+
+  A bucket has no folders: for a path in a bucket, the function only checks that
+  the bucket exists.
 
   Raises:
-    OSError: it can't be made, or there is no such bucket.
+    OSError: the folder cannot be made, or the bucket does not exist.
   """
   if not remote(folder):
     folder.mkdir(parents=True, exist_ok=True)
     return
   bucket = _BUCKET + str(folder).removeprefix(_BUCKET).split('/')[0]
-  # TensorFlow would look for the folder above a missing bucket for ever.
+  # TensorFlow would search for the parent of a missing bucket forever.
   if not place(bucket).exists():
     raise FileNotFoundError(f'there is no bucket {bucket}')
 
 
 def below(folder: Path) -> list[Path]:
-  """All files below a folder, in the order of their names; as `found`."""
+  """Returns the paths of all files below a folder, sorted by name.
+
+  Folders are searched recursively, and links to folders are followed. Paths
+  that `found` reports with a reason are left out.
+  """
   return [path for path, reason in found(folder) if not reason]
 
 
 def found(
   folder: Path, sort: walk.Sort = walk.everything
 ) -> list[tuple[Path, str | None]]:
-  """Lists the files below a folder, in the order of their names.
+  """Lists the files below a folder recursively, sorted by name.
 
-  Links to folders are followed, and no folder is read twice.
+  Links to folders are followed, and no folder is read twice. A missing folder
+  has no files.
 
   Args:
     folder: the folder.
-    sort: see `walk.Sort`.
+    sort: tells for each file or folder name why to skip it; see `walk.Sort`.
 
   Returns:
-    [(path, None for a file, or the reason why the path is not taken)].
+    [(path, None for a file, or the reason why the path is skipped)].
   """
   if not remote(folder):
     listed = walk.walk(str(folder), sort) if folder.is_dir() else []
@@ -171,7 +189,7 @@ def found(
 
 
 def _objects(folder, sort):
-  from etils.epath import backend  # a Path would ask what each object is
+  from etils.epath import backend  # a Path would send a request per object
 
   for name in backend.tf_backend.listdir(str(folder)):
     reason = sort(name.rstrip('/'))
@@ -182,12 +200,13 @@ def _objects(folder, sort):
 
 
 def write(path: Path, data: str | bytes) -> None:
-  """Writes text or bytes to a file beside `path`, which then takes its place.
+  """Writes text or bytes to a file, completely or not at all.
 
-  The folders above it are made.
+  A local file is written to a temporary path and then renamed. Missing folders
+  are made.
 
   Raises:
-    WriteError: it can't be written; what was there before stays.
+    WriteError: the file cannot be written; an older file at `path` is kept.
   """
   if isinstance(data, str):
     data = data.encode()
@@ -199,20 +218,22 @@ def write(path: Path, data: str | bytes) -> None:
     try:
       fill(part(path), data)
       part(path).replace(path)
-    except OSError:  # the half takes room that is needed
+    except OSError:  # half a file would waste space on a full disk
       with contextlib.suppress(OSError):
         part(path).unlink(missing_ok=True)
       raise
 
 
 def link(path: Path, target: Path) -> None:
-  """Has `path` stand for the folder `target` beside it, at once.
+  """Makes `path` a link to the folder `target`, replacing an older link.
 
-  In a bucket, and on a file system without symbolic links, `path` becomes a
-  file that holds the folder's name.
+  Both have the same parent folder. In a bucket, and on a file system without
+  symbolic links, `path` becomes a file that holds the name of the target; read
+  the link with `followed`. The link is replaced in one step, so that there is
+  no moment without a link.
 
   Raises:
-    WriteError: it can't be written.
+    WriteError: the link cannot be written.
   """
   stand_in = _LINK + target.name.encode()
   with writing(path):
@@ -220,18 +241,18 @@ def link(path: Path, target: Path) -> None:
       path.write_bytes(stand_in)
       return
     if path.is_dir() and not path.is_symlink():
-      remove(path)  # a copy that was made where there are no links
-    # A link takes another's place at once, a folder does not.
+      remove(path)  # a folder, made by a copy that did not preserve links
+    # Renaming replaces a link in one step, but cannot replace a folder.
     part(path).unlink(missing_ok=True)
     try:
       part(path).symlink_to(target.name)
-    except OSError:  # each file system has its own reason
+    except OSError:  # the error number differs between file systems
       fill(part(path), stand_in)
     part(path).replace(path)
 
 
 def remove(path: Path) -> None:
-  """Removes a file, or a folder with all below it, if it is there."""
+  """Removes a file, a link, or a folder with its contents, if it exists."""
   if path.is_file() or (not remote(path) and path.is_symlink()):
     path.unlink()
   elif remote(path):
@@ -241,16 +262,17 @@ def remove(path: Path) -> None:
 
 
 def copy_below(source: Path, folder: Path) -> None:
-  """Copies all files below a folder of this machine to below another one."""
+  """Copies all files below the local folder `source` to below `folder`."""
   for path in below(source):
     write(folder / path.relative_to(source).as_posix(), path.read_bytes())
 
 
 @contextlib.contextmanager
 def here(path: Path) -> Iterator[Path]:
-  """A file as one of this machine, for what opens no others.
+  """Yields a local path of a file, for libraries that open only local files.
 
-  One of a bucket is copied for as long as the context lasts.
+  A local path is yielded as it is. A file in a bucket is copied to a temporary
+  file, which is removed when the context ends.
   """
   if not remote(path):
     yield path
@@ -263,10 +285,15 @@ def here(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def made(path: Path) -> Iterator[Path]:
-  """Where, on this machine, to make a file or folder that is to be at `path`.
+  """Yields a temporary local path for a file or folder that replaces `path`.
 
-  It takes the place of what is there when the context ends, but not by an
-  error. In a bucket a folder does so file by file.
+  The caller writes the new file or folder at the yielded path. When the context
+  ends, the new file or folder replaces an older one at `path`. If the context
+  raises an error, `path` is not changed. A folder in a bucket is removed and
+  then copied file by file; everything else is replaced in one step.
+
+  Raises:
+    OSError: the parent folder cannot be made, or a file would replace a folder.
   """
   make(path.parent)
   with contextlib.ExitStack() as stack:
@@ -275,11 +302,11 @@ def made(path: Path) -> Iterator[Path]:
       new = pathlib.Path(scratch) / path.name
     else:
       new = part(path)
-      remove(new)  # of a process that was killed
+      remove(new)  # left over from a killed process
       stack.callback(remove, new)
     yield new
     if path.is_dir():
-      if not new.is_dir():  # a folder of somebody's
+      if not new.is_dir():  # do not delete a folder of the user for a file
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
       remove(path)
     if not remote(path):
@@ -296,9 +323,13 @@ def _copy(source, target):
 
 
 def clean(*folders: Path) -> None:
-  """Removes what killed processes left half written."""
+  """Removes temporary files and folders that killed processes left behind.
+
+  The names of temporary files end in '.part'; see `disk.part`. Only direct
+  entries of the given folders are removed. Folders in a bucket are skipped.
+  """
   for folder in folders:
     if not remote(folder):
-      with contextlib.suppress(OSError):  # no folder, or not its owner's
+      with contextlib.suppress(OSError):  # no folder, or no permission
         for path in folder.glob('*.part'):
           remove(path)

@@ -1,6 +1,7 @@
-"""Images in [-1, 1]: to and from pixels, padded, cropped, shown in a grid.
+"""Functions for images in [-1, 1]: pixels, padding, crops, grids of images.
 
-What is said of arrays holds for NumPy's and for JAX's.
+Functions of an `Array` take NumPy arrays and JAX arrays, and return the same
+kind.
 """
 
 from __future__ import annotations
@@ -21,24 +22,25 @@ if TYPE_CHECKING:
 
 Array = TypeVar('Array', np.ndarray, 'jax.Array')
 
-HALF_RANGE = 127.5  # of 8 bits: pixel / HALF_RANGE - 1 is in [-1, 1]
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow turns colours to gray
-_GAP = 2
-_LETTERS = 14  # pixels: size of the titles in a grid, at least
+HALF_RANGE = 127.5  # half of 255: pixel / HALF_RANGE - 1 is in [-1, 1]
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts RGB to gray
+_GAP = 2  # pixels between the images of a grid
+_LETTERS = 14  # smallest font size of the titles in a grid, in pixels
 
 
 def from_pixels(
   pixels: Num[Array, '*shape'],
   out: Float32[np.ndarray, '*shape'] | None = None,
 ) -> Float32[Array, '*shape']:
-  """Pixels in [0, 255] as an image in [-1, 1].
+  """Converts pixels in [0, 255] to an image in [-1, 1].
 
   Args:
     pixels: an array of any shape, of integers or floats.
-    out: a float32 array of NumPy to write to, for speed.
+    out: a NumPy array that the result is written to, which saves a copy; None
+      for a new array. Only for NumPy pixels.
 
   Returns:
-    float32, of the shape of `pixels`.
+    The image as float32, of the shape of `pixels`; `out` if given.
   """
   if out is None:
     return pixels.astype('float32') / HALF_RANGE - 1
@@ -50,21 +52,21 @@ def from_pixels(
 def to_levels(
   image: Float[Array, '*shape'], top: float = 255
 ) -> Float[Array, '*shape']:
-  """An image in [-1, 1] on the scale from 0 to `top`, not rounded."""
+  """Scales an image from [-1, 1] to [0, top], without rounding or clipping."""
   return (image + 1) * (top / 2)
 
 
 def to_pixels(
   image: Float[Array, '*shape'], dtype: type[np.unsignedinteger] = np.uint8
 ) -> UInt[Array, '*shape']:
-  """An image in [-1, 1] as integers from 0 to the largest of their type.
+  """Converts an image in [-1, 1] to integer pixels, rounded and clipped.
 
   Args:
     image: a float array of any shape.
-    dtype: np.uint8 or np.uint16.
+    dtype: type of the pixels, np.uint8 or np.uint16.
 
   Returns:
-    An array of that type and of the shape of `image`.
+    The pixels, from 0 to the largest value of `dtype`, of the shape of `image`.
   """
   top = np.iinfo(dtype).max
   return to_levels(image, top).round().clip(0, top).astype(dtype)
@@ -74,16 +76,17 @@ def shown(
   image: Float[Array, '*shape channels'],
   channels: Sequence[int] | None = None,
 ) -> Float[np.ndarray, '*shape 3']:
-  """The three channels of an image that screens and RGB networks are given.
+  """Returns an image's three channels to show on a screen or to an RGB network.
 
   Args:
-    image: [..., c] in [-1, 1], c any number from 1.
-    channels: numbers of the channels to show, from 1: three as red, green and
-      blue, or one as gray. None shows one channel as gray, two as red and green
-      with a blue of -1, and of more the first three.
+    image: [..., c] in [-1, 1], with any number of channels c.
+    channels: numbers of the channels to show, counted from 1: three for red,
+      green and blue, or one for gray. With None, a single channel is shown as
+      gray, two channels as red and green with blue at -1, and of three or more
+      channels the first three.
 
   Returns:
-    [..., 3] in [-1, 1]; the image itself if nothing is to be changed.
+    [..., 3] in [-1, 1]. May be a view of `image`, or `image` itself.
   """
   array: np.ndarray = np.asarray(image)
   if channels:
@@ -101,18 +104,19 @@ def shown(
 def show_channels(
   text: str, channels: int, option: str
 ) -> tuple[int, ...] | None:
-  """The channels that a text such as '3,2,1' chooses, for `shown`.
+  """Parses an option such as data.show_a='3,2,1' to the channels for `shown`.
 
   Args:
-    text: 'auto', or one or three numbers of channels, from 1, with commas.
+    text: 'auto', or one or three channel numbers, counted from 1 and separated
+      by commas.
     channels: number of channels of the images.
     option: name of the option, for messages.
 
   Returns:
-    One or three numbers; None for 'auto'.
+    One or three channel numbers; None for 'auto'.
 
   Raises:
-    UserError: it is no such text, or there is no such channel.
+    UserError: `text` has another form, or there is no channel of that number.
   """
   if text == 'auto':
     return None
@@ -122,24 +126,24 @@ def show_channels(
     chosen = ()
   if len(chosen) not in (1, 3):
     raise UserError(
-      f'{option}={text!r} must be auto, three channels such as 3,2,1 (to show '
-      'as red, green and blue), or one (as gray)'
+      f'{option}={text!r} must be auto, three channels such as 3,2,1 (shown as '
+      'red, green and blue), or one channel (shown as gray)'
     )
   for channel in chosen:
     if not 1 <= channel <= channels:
       raise UserError(
-        f'{option}={text!r}: there is no channel {channel}, channels go from 1 '
-        f'to {channels}'
+        f'{option}={text!r}: there is no channel {channel}, channels are '
+        f'numbered from 1 to {channels}'
       )
   return chosen
 
 
 def shown_as(count: int, channels: Sequence[int] | None = None) -> str:
-  """A text such as 'channels 3, 2 and 1 as red, green and blue'.
+  """Returns a text such as 'channels 3, 2 and 1 as red, green and blue'.
 
   Args:
     count: number of channels of the images.
-    channels: as for `shown`.
+    channels: the channels that are shown; see `shown`.
   """
   chosen = tuple(channels or range(1, min(count, 3) + 1))
   if len(chosen) == 1:
@@ -153,16 +157,25 @@ def to_rgb(
   image: Float[Array, 'height width channels'],
   channels: Sequence[int] | None = None,
 ) -> UInt8[np.ndarray, 'height width 3']:
-  """The `shown` channels of an image [h, w, c] in [-1, 1], uint8 [h, w, 3]."""
+  """Converts an image in [-1, 1] to RGB pixels, uint8.
+
+  Args:
+    image: [height, width, channels] with any number of channels.
+    channels: the channels to show as red, green and blue; see `shown`.
+  """
   return to_pixels(shown(image, channels))
 
 
 def luminance(
   image: Float[Array, '*shape channels'],
 ) -> Float[Array, '*shape 1']:
-  """The luminance [..., 1] of an RGB image [..., 3], in the same range.
+  """Returns the luminance of an image, in the value range of the image.
 
-  Of another number of channels it is their mean.
+  The luminance of three channels is that of ITU-R BT.601 for RGB. For any other
+  number of channels, it is the mean of the channels.
+
+  Args:
+    image: [..., channels].
   """
   if image.shape[-1] != 3:
     return image.mean(axis=-1, keepdims=True)
@@ -170,17 +183,21 @@ def luminance(
 
 
 def margins(size: Sequence[int], multiple: int) -> tuple[tuple[int, int], ...]:
-  """Pixels to add for (height, width) to become multiples.
+  """Returns the pixels to add on each side to reach multiples of a number.
+
+  Args:
+    size: (height, width) of an image.
+    multiple: the padded height and width are the next multiples of this number.
 
   Returns:
-    ((above, below), (left, right)).
+    ((above, below), (left, right)); the second may be larger by one.
   """
   extra = [-(-side // multiple) * multiple - side for side in size]
   return tuple((x // 2, x - x // 2) for x in extra)
 
 
 def padded_size(size: Sequence[int], multiple: int) -> tuple[int, ...]:
-  """(height, width), each raised to the next multiple."""
+  """Returns (height, width), each rounded up to a multiple of `multiple`."""
   return tuple(
     side + sum(pads) for side, pads in zip(size, margins(size, multiple))
   )
@@ -189,7 +206,10 @@ def padded_size(size: Sequence[int], multiple: int) -> tuple[int, ...]:
 def pad_to_multiple(
   image: Shaped[np.ndarray, 'height width channels'], multiple: int
 ) -> Shaped[np.ndarray, 'padded_height padded_width channels']:
-  """Mirrors a NumPy image [h, w, c] up to multiples; `crop_to` undoes it."""
+  """Pads a NumPy image by reflection to multiples of `multiple` in both sides.
+
+  `margins` gives the width of the padding. `crop_to` removes the padding.
+  """
   pads = margins(image.shape[:2], multiple)
   return np.pad(image, [*pads, (0, 0)], 'reflect') if np.any(pads) else image
 
@@ -199,7 +219,10 @@ def crop_to(
   height: int,
   width: int,
 ) -> Shaped[Array, '*batch height width channels']:
-  """The middle of [..., h, w, c], where `pad_to_multiple` put it."""
+  """Returns the central `height` x `width` pixels of images [..., h, w, c].
+
+  This removes the padding that `pad_to_multiple` added.
+  """
   top = (image.shape[-3] - height) // 2
   left = (image.shape[-2] - width) // 2
   return image[..., top : top + height, left : left + width, :]
@@ -210,16 +233,17 @@ def grid(
   titles: Sequence[str] = (),
   heading: str = '',
 ) -> UInt8[np.ndarray, 'height width 3']:
-  """Rows of images of any sizes -> one uint8 picture, white between them.
+  """Returns a grid of images as uint8 RGB pixels, with white gaps between them.
 
-  Images have any number of channels, of which `shown` chooses. Those of 64
-  pixels and less are shown larger, pixel by pixel.
+  Images may differ in size and have any number of channels; `shown` chooses the
+  channels. Images of at most 64 pixels are enlarged by repeating pixels.
 
   Args:
-    rows: images [h, w, c] in [-1, 1].
-    titles: one for each column, drawn above it in black on white; columns are
-      then equally wide in all rows, and wide enough for their titles.
-    heading: a line above the titles.
+    rows: for each row, its images [h, w, c] in [-1, 1].
+    titles: one title per column, drawn above the column in black on white. With
+      titles, a column has the same width in all rows and is wide enough for its
+      title.
+    heading: a line of text above the titles; '' for none.
   """
   cells = [[_zoom(to_rgb(image)) for image in row] for row in rows]
   narrowest = min(cell.shape[1] for row in cells for cell in row)
@@ -245,7 +269,7 @@ def grid(
 
 
 def _header(titles, widths, heading, font):
-  """The heading, and below it each title at the left of its column."""
+  """Returns the pixels of the heading and of the column titles below it."""
   line = sum(font.getmetrics()) + 2 * _GAP
   length = math.ceil(font.getlength(heading)) + _GAP
   width = max(length, sum(widths) + _GAP * len(widths))
@@ -272,7 +296,7 @@ def _pad(picture, height, width):
 
 
 def png(picture: UInt8[np.ndarray, 'height width 3']) -> bytes:
-  """A uint8 [h, w, 3] picture as the bytes of a PNG file."""
+  """Encodes RGB pixels as a PNG file and returns the bytes of the file."""
   file = io.BytesIO()
   Image.fromarray(picture).save(file, 'PNG')
   return file.getvalue()

@@ -1,6 +1,6 @@
-"""The accelerators of this machine, and why JAX does not use them.
+"""Detection of this machine's accelerators, and advice if JAX cannot use them.
 
-Reads files of the system and loads no JAX.
+The module reads files of the operating system and does not import JAX.
 """
 
 import glob
@@ -13,7 +13,7 @@ import traceback
 
 _NVIDIA = ('/dev/nvidiactl', '/dev/nvidia[0-9]*', '/dev/dxg')  # last: WSL 2
 _NVIDIA_DRIVER = pathlib.Path('/proc/driver/nvidia/version')
-# (the oldest driver, the extra that needs it), the newest first.
+# (oldest driver that works, name of the extra), newest first.
 _CUDA = ((580, 'cuda13'), (525, 'cuda12'))
 _CUDA_PLUGINS = tuple(
   name.format(extra)
@@ -23,7 +23,7 @@ _CUDA_PLUGINS = tuple(
 _TPU = ('/dev/accel[0-9]*', '/dev/vfio/[0-9]*')
 _PCI = '/sys/bus/pci/devices/*'
 _GOOGLE, _DISK_OR_NETWORK = '0x1ae0', ('0x01', '0x02')
-# Set by Cloud TPU, by GKE, or by a user who means a TPU.
+# Set by Cloud TPU, by GKE, or by a user who wants a TPU.
 _TPU_VARIABLES = (
   'JAX_FORCE_TPU_INIT',
   'TPU_ACCELERATOR_TYPE',
@@ -32,26 +32,31 @@ _TPU_VARIABLES = (
   'TPU_WORKER_HOSTNAMES',
   'TPU_WORKER_ID',
 )
-_BACKENDS = 'xla_bridge'  # JAX's module and logger that starts the platforms
+_BACKENDS = 'xla_bridge'  # JAX's module (and logger) that starts the platforms
 
 
 def has_nvidia_gpu():
-  """Returns True where the system shows an NVIDIA GPU."""
+  """Returns True if the operating system shows an NVIDIA GPU."""
   return any(map(glob.glob, _NVIDIA))
 
 
 def has_tpu():
-  """Returns True where there may be a TPU: a device, or a variable of one."""
+  """Returns True if there may be a TPU.
+
+  There may be one if the operating system shows a TPU device, or if an
+  environment variable of TPU machines is set.
+  """
   if any(name in os.environ for name in _TPU_VARIABLES):
     return True
   return any(map(glob.glob, _TPU)) or any(map(_is_tpu, glob.glob(_PCI)))
 
 
 def hide_plugins():
-  """Has JAX start as if plugins of devices that are not here were missing.
+  """Hides JAX's TPU and CUDA plugins if this machine has no such device.
 
-  They would search for their devices, and print what they miss, whatever JAX
-  is told of logging. A platform that `JAX_PLATFORMS` names is left alone.
+  Call this before JAX starts its platforms. A plugin without a device would
+  search for one and print errors, whatever the logging level. Plugins of a
+  platform that the environment variable JAX_PLATFORMS names are not hidden.
   """
   asked = os.environ.get('JAX_PLATFORMS', '').split(',')
   if 'tpu' not in asked and not has_tpu():
@@ -61,13 +66,17 @@ def hide_plugins():
 
 
 def show_libtpu():
-  """Takes back what `hide_plugins` did to libtpu."""
+  """Makes libtpu importable again after `hide_plugins`."""
   if sys.modules.get('libtpu', ...) is None:
     del sys.modules['libtpu']
 
 
 def explain_fallback():
-  """Prints a warning, in one line, where JAX leaves an accelerator unused."""
+  """Makes JAX print a one-line warning if it leaves an accelerator unused.
+
+  The function adds a handler to JAX's logger; the warning is printed to
+  standard error when JAX starts its platforms.
+  """
   logger = logging.getLogger(f'jax._src.{_BACKENDS}')
   if not any(isinstance(x, _Explained) for x in logger.handlers):
     logger.addHandler(_Explained(logging.WARNING))
@@ -76,7 +85,7 @@ def explain_fallback():
 
 
 class _Explained(logging.Handler):
-  """Says what JAX logs of platforms that it could not start."""
+  """Log handler that prints each line of `_advice` once, as a warning."""
 
   def __init__(self, level):
     super().__init__(level)
@@ -90,23 +99,23 @@ class _Explained(logging.Handler):
 
 
 def _advice(record):
-  """Returns a line for the user on a record of JAX's log, or None."""
+  """Returns a line of advice for a record of JAX's log, or None."""
   text = record.getMessage()
   if 'Google TPU may be present' in text:
     return (
-      'this machine has a TPU, and JAX does not use it: '
+      'this machine has a TPU, but JAX does not use it: '
       "pip install 'cyclegan_jax[tpu]'"
     )
   if not ('cuda' in text.lower() and has_nvidia_gpu()):
     return None
-  if record.exc_info:  # the plugin of CUDA, which knows no more than this
+  if record.exc_info:  # from the CUDA plugin; the exception tells the reason
     return _unusable_gpu(_one_line(record.exc_info[1]))
   if 'failed to initialize' in text:
     return _unusable_gpu(_one_line(text))
-  if _has_cuda_plugin():  # that has been said of the plugin already
+  if _has_cuda_plugin():  # the plugin's own error was already explained
     return None
   return (
-    'this machine has an NVIDIA GPU, and JAX does not use it, as JAX is '
+    'this machine has an NVIDIA GPU, but JAX does not use it because it is '
     f'installed without CUDA: {_cuda_command()}'
   )
 
@@ -119,7 +128,7 @@ def _unusable_gpu(reason):
 
 
 def _cuda_command():
-  """The command that makes JAX use an NVIDIA GPU."""
+  """Returns the command that makes JAX use this machine's NVIDIA GPU."""
   driver = nvidia_driver()
   for least, extra in _CUDA:
     if driver is not None and driver >= least:
@@ -128,11 +137,14 @@ def _cuda_command():
   command = f"pip install 'cyclegan_jax[{extra}]'"
   if driver is None:
     return command
-  return f'update the driver, {driver}, to {least} or newer, and then {command}'
+  return f'update the driver from {driver} to {least} or newer, then {command}'
 
 
 def nvidia_driver():
-  """Main number of the NVIDIA driver, as 580; None where it is not known."""
+  """Returns the major version of the NVIDIA driver, such as 580, or None.
+
+  None means that the version is not known.
+  """
   try:
     found = re.search(r'\s(\d+)\.\d+', _NVIDIA_DRIVER.read_text())
   except OSError:
@@ -145,13 +157,13 @@ def _has_cuda_plugin():
 
 
 def unusable(error):
-  """Says in one line why JAX could not start a platform.
+  """Returns a one-line message if JAX could not start a platform, else None.
 
   Args:
-    error: what a program met.
+    error: an error that ended a program.
 
   Returns:
-    The line; None for any other error.
+    The reason and what to do; None if `error` has another cause.
   """
   frames = traceback.extract_tb(error.__traceback__)
   raised_there = frames and pathlib.Path(frames[-1].filename).stem == _BACKENDS
@@ -163,8 +175,8 @@ def unusable(error):
   if asked:
     reason = reason or 'there is no such device'
     return (
-      f'JAX_PLATFORMS={asked}: {reason}: unset it to use what there is, or '
-      'set JAX_PLATFORMS=cpu'
+      f'JAX_PLATFORMS={asked}: {reason}: unset the variable to use the devices '
+      'of this machine, or set JAX_PLATFORMS=cpu'
     )
   reason = reason or type(error).__name__
   advice = f'{_cuda_command()}, or ' if 'cuda' in reason else ''
@@ -179,7 +191,11 @@ def _one_line(error, length=300):
 
 
 def _is_tpu(folder):
-  """Returns True for a PCI device of Google, no disk and no network card."""
+  """Returns True if a PCI device is Google's, but no disk or network card.
+
+  Args:
+    folder: folder of the device below /sys/bus/pci/devices.
+  """
   try:
     vendor, kind = (
       pathlib.Path(folder, name).read_text().strip()

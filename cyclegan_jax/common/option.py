@@ -1,4 +1,4 @@
-"""Options: a default, a meaning and the values allowed."""
+"""Options of the config: a default, a help text and the allowed values."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
-  """Values that a number may have.
+  """Range of values that a numeric option may have.
 
   Attributes:
-    text: the range in words, behind 'must be'.
-    holds: number -> whether it is in the range.
+    text: the range in words, to complete 'must be ...' in a message.
+    holds: number -> True if the number is in the range.
   """
 
   text: str
@@ -18,12 +18,14 @@ class Range(NamedTuple):
 
 
 class Option(NamedTuple):
-  """An option of the config.
+  """Option of the config.
 
   Attributes:
-    default: the value where nobody changes it; its type is the option's.
-    meaning: for --help; values to choose from stand first.
-    range: a `Range`; None for texts, and numbers that are checked elsewhere.
+    default: the default value; its type is the type of the option.
+    meaning: help text for --help; begins with the values to choose from, if
+      any.
+    range: the allowed `Range`; None for text, and for numbers that are checked
+      elsewhere.
   """
 
   default: object
@@ -32,21 +34,22 @@ class Option(NamedTuple):
 
 
 def option(default: Any, meaning: str, range: Range | None = None) -> Any:
-  """A dataclass field that is an option of the config's section.
+  """Returns a dataclass field that is also an option of a config section.
 
-  For what one network alone can be told; `options_of` finds them.
+  For options that only one kind of network has. `options_of` lists the options
+  of a dataclass.
 
   Args:
-    default: as in `Option`.
-    meaning: as in `Option`.
-    range: as in `Option`.
+    default: default value of the field and the option.
+    meaning: help text; see `Option`.
+    range: allowed values; see `Option`.
   """
   line = Option(default, meaning, range)
   return dataclasses.field(default=default, metadata={'option': line})
 
 
 def options_of(kind: type) -> dict[str, Option]:
-  """{name: `Option`} of a dataclass's fields that `option` made."""
+  """Returns {field name: `Option`} of a dataclass's fields made by `option`."""
   return {
     field.name: field.metadata['option']
     for field in dataclasses.fields(kind)

@@ -1,4 +1,4 @@
-"""Silence for what libraries print before they can be told not to."""
+"""Context that suppresses messages printed by native libraries."""
 
 import contextlib
 import os
@@ -7,7 +7,11 @@ import sys
 
 @contextlib.contextmanager
 def silent_stderr():
-  """Drops what native code prints before its logging can be configured."""
+  """Context that discards everything written to standard error.
+
+  The file descriptor is redirected, so output of native code is discarded, too.
+  For libraries that print before their logging can be configured.
+  """
   sys.stderr.flush()
   kept = os.dup(2)
   with open(os.devnull, 'w') as nothing:

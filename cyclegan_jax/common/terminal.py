@@ -1,7 +1,8 @@
-"""Output of a program whose reader may go away: `| head`, a closed terminal.
+"""Wrappers for standard output and standard error whose reader may disappear.
 
-Python raises an error at some later print, and once more when it exits. Here
-standard output and standard error are wrapped once (`guarded`).
+The reader disappears behind `| head`, or when a terminal is closed. Python then
+raises an error at a later print, and again at exit. `guarded` wraps both
+streams, so that the error is handled once, in one place.
 """
 
 import contextlib
@@ -14,24 +15,27 @@ from typing import TextIO
 from cyclegan_jax.common import disk
 from cyclegan_jax.common.errors import UserError
 
-# A terminal that was closed. A program that was told to go on by `nohup` or
-# `disown` goes on, and any other one has a SIGHUP.
+# Errors of a closed terminal. They are ignored: a program started with `nohup`
+# or `disown` shall continue, and any other program is ended by SIGHUP.
 _HUNG_UP = (errno.EIO, errno.ENXIO)
 
 
 class Closed(BaseException):
-  """Nobody reads standard output any more, as behind `| head`.
+  """Raised when the reader of standard output has gone, as behind `| head`.
 
-  No `Exception`, as KeyboardInterrupt is none: it is no error of any work.
+  Like KeyboardInterrupt, not an `Exception`, so that code which handles errors
+  of single pictures or files does not catch it.
   """
 
 
 class Output:
-  """A text stream that drops what nobody reads.
+  """Text stream that discards all text once writing to the stream has failed.
 
   Attributes:
-    lost: the error with which the reader went away, or None.
-    patient: drops in silence; else the first text that is lost raises.
+    lost: the error with which writing failed, or None. A closed terminal is not
+      recorded.
+    patient: True to discard text silently; False to raise an error for the
+      first text that is lost.
   """
 
   def __init__(self, stream: TextIO, patient: bool) -> None:
@@ -43,17 +47,18 @@ class Output:
     return getattr(self._stream, name)
 
   def write(self, text: str) -> int:
-    """Writes a text.
+    """Writes text to the stream and returns the number of characters.
 
     Raises:
-      Closed: its reader went away.
-      UserError: it is a file on a disk that is full.
+      Closed: the reader of the stream has gone, and `patient` is False.
+      UserError: writing failed for another reason, such as a full disk, and
+        `patient` is False.
     """
     self._try(lambda: self._stream.write(text))
     return len(text)
 
   def flush(self) -> None:
-    """Hands on what was written; raises as `write`."""
+    """Flushes the stream. Raises the same errors as `write`."""
     self._try(self._stream.flush)
 
   def _try(self, call):
@@ -70,7 +75,7 @@ class Output:
         self.complain()
 
   def complain(self) -> None:
-    """Raises what `write` does, if something was lost."""
+    """Raises the error that lost some text, if any; same errors as `write`."""
     if self.lost and self.lost.errno in (errno.EPIPE, errno.ESHUTDOWN):
       raise Closed from self.lost
     if self.lost:
@@ -81,37 +86,42 @@ class Output:
 
 
 def _drop(stream):
-  """Leads a stream nowhere, with what waits in it."""
+  """Redirects a stream to the null device, including its buffered text."""
   with (
     open(os.devnull, 'wb') as nowhere,
-    contextlib.suppress(OSError, ValueError, AttributeError),  # no file
+    # Raised by streams that are no file.
+    contextlib.suppress(OSError, ValueError, AttributeError),
   ):
     os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _open_missing():
-  """Gives a program all of its three first descriptors.
+  """Opens the file descriptors 0, 1 and 2 that are closed, on the null device.
 
-  Else the next files it opens have the numbers of those that were closed
-  (2>&-), and libraries write their messages into them.
+  If a program is started with a closed descriptor (2>&-), the next file that is
+  opened would get this number, and libraries would print into that file.
   """
   for number in range(3):
     try:
       os.fstat(number)
     except OSError:
       flags = os.O_WRONLY if number else os.O_RDONLY
-      opened = os.open(os.devnull, flags)  # the lowest number that is free
+      opened = os.open(os.devnull, flags)  # gets the lowest free number
       os.set_inheritable(opened, True)
 
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-  """Wraps standard output and standard error for as long as it lasts."""
+  """Context in which standard output and standard error are an `Output`.
+
+  If text printed in the context is lost, the print raises the errors of
+  `Output.write` for standard output, and nothing for standard error.
+  """
   _open_missing()
   before = sys.stdout, sys.stderr
   out, err = (stream or open(os.devnull, 'w') for stream in before)  # noqa: SIM115
   if hasattr(out, 'reconfigure'):
-    out.reconfigure(line_buffering=True)  # a log shows each line at once
+    out.reconfigure(line_buffering=True)  # a log file shows each line at once
   sys.stdout, sys.stderr = Output(out, False), Output(err, True)
   try:
     yield
@@ -124,7 +134,10 @@ def guarded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def patient() -> Iterator[None]:
-  """Has a lost reader raise nothing, for work that is to be saved first."""
+  """Context in which lost standard output raises no error.
+
+  For work that must be saved first; call `check` afterwards.
+  """
   out = sys.stdout
   if not isinstance(out, Output):
     yield
@@ -137,11 +150,16 @@ def patient() -> Iterator[None]:
 
 
 def lost() -> bool:
-  """Returns True once the reader of standard output went away."""
+  """Returns True if writing to standard output has failed."""
   return isinstance(sys.stdout, Output) and sys.stdout.lost is not None
 
 
 def check() -> None:
-  """Raises as `Output.write` if a text was lost meanwhile."""
+  """Raises an error if some standard output was lost, for use after `patient`.
+
+  Raises:
+    Closed: the reader of standard output has gone.
+    UserError: standard output is a file that cannot be written.
+  """
   if isinstance(sys.stdout, Output):
     sys.stdout.complain()

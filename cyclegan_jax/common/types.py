@@ -1,6 +1,6 @@
-"""Types that signatures of several folders share.
+"""Types shared by the signatures of several folders.
 
-Arrays are those of NumPy: nothing here loads JAX.
+Arrays are NumPy arrays; the module does not import JAX.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from jaxtyping import Float
 
 Image = Float[np.ndarray, 'height width channels']
 Images = Float[np.ndarray, 'batch height width channels']
-# (images, direction) -> images of the other domain, with its channels.
+# (images, direction) -> their translations, with the channels of that domain.
 Translate = Callable[
   [Images, str], Float[np.ndarray, 'batch height width other_channels']
 ]
 # Parameters of networks: dicts of dicts, whose leaves are arrays.
 Params = dict[str, Any]
-# For each class the RGB colours in [0, 255] that stand for it.
+# For each class, the RGB colours in [0, 255] that mark it in a label picture.
 Colours = list[list[list[float]]]

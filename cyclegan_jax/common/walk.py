@@ -1,41 +1,42 @@
-"""All files below a folder of this machine, links to folders followed."""
+"""Recursive listing of a local folder that follows links to folders."""
 
 import os
 from collections.abc import Callable, Iterator
 
-# Reasons not to take a path, beside those of a `Sort`.
+# Reasons to skip a path, beside the reasons that a `Sort` gives.
 BROKEN = 'broken link'
 REPEATED = 'link to a folder read already'
-ABOVE = 'link to a folder above'  # with pictures that are not meant
+ABOVE = 'link to a folder above'  # would include unrelated pictures
 UNREADABLE = 'unreadable folder'
 SPECIAL = 'special file'  # a pipe, a socket, a device
 
 _FOLDER, _LINK = 'folder', 'link to a folder'
 
-# The name of a file or folder -> None to take the file or enter the folder, or
-# the reason not to.
+# Name of a file or folder -> None to list the file or search the folder, or the
+# reason to skip the file or folder.
 Sort = Callable[[str], str | None]
 Found = tuple[str, str | None]
 
 
 def everything(name: str) -> None:
-  """Takes every file and enters every folder: a `Sort`."""
+  """Skips no file and no folder; for use as a `Sort`."""
 
 
 def walk(folder: str, sort: Sort = everything) -> list[Found]:
-  """Lists the files below a folder, in the order of their names.
+  """Lists the files below a local folder recursively, sorted by name.
 
-  Every folder is read once, however many links lead to it and in whatever
-  circles. Links are followed last, so a folder that has a place of its own
-  below `folder` keeps the names it has there.
+  Links to folders are followed, but every folder is read only once, even if
+  links form a circle. Links are followed after all other folders were read, so
+  a file that can be reached without links is listed by its path without links.
 
   Args:
-    folder: a path.
-    sort: a `Sort`.
+    folder: path of the folder.
+    sort: function of a file or folder name that returns None, or the reason to
+      skip the file or folder.
 
   Returns:
-    [(path, None for a file, or the reason why the path is not taken)]; of what
-    is below a folder that is not read there is nothing.
+    [(path, None for a file, or the reason why the path is skipped)]. Nothing
+    below a skipped folder is listed.
   """
   found: list[Found] = []
   root = os.path.realpath(folder)
@@ -68,9 +69,10 @@ def _is_above(folder: str, path: str) -> bool:
 
 
 def _entries(folder: str, sort: Sort) -> Iterator[Found]:
-  """Names in a folder and what they are, `None` for a file.
+  """Yields (name, kind) of each entry of a folder.
 
-  The folder's own reason comes under the name '', if it cannot be read.
+  The kind is None for a file, `_FOLDER`, `_LINK`, or the reason to skip the
+  entry. If the folder cannot be read, yields ('', the reason).
   """
   try:
     with os.scandir(folder) as entries:
@@ -86,6 +88,6 @@ def _kind(entry):
       return None
     if entry.is_dir():
       return _LINK if entry.is_symlink() else _FOLDER
-  except OSError:  # a link to itself, or into a folder that is closed
+  except OSError:  # a link to itself, or into a folder without permission
     return BROKEN
   return BROKEN if entry.is_symlink() else SPECIAL

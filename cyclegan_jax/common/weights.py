@@ -1,7 +1,8 @@
-"""Files of parameters: model.safetensors, and weights.msgpack of version 0.1.0.
+"""Reader and writer of weight files: model.safetensors and weights.msgpack.
 
-Both hold names, shapes and numbers, and no code. A name in model.safetensors is
-the path of an array in the tree, such as gen/a2b/Conv_0/kernel.
+Version 0.1.0 wrote weights.msgpack, which can still be read. Both formats hold
+names, shapes and numbers, and no code. A name in model.safetensors is the path
+of an array in the parameter tree, such as gen/a2b/Conv_0/kernel.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,10 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.common.types import Params
 
 WEIGHTS = 'model.safetensors'
-MSGPACK = 'weights.msgpack'  # read still, and no longer written
+MSGPACK = 'weights.msgpack'  # still read, but no longer written
 _JOIN = '/'
 _DEEPEST = 64  # parts of a name; the networks have fewer than ten
-# The Hub tells by it which library can read the file.
+# The Hugging Face Hub uses this entry to tell which library reads the file.
 _METADATA = {'format': 'flax'}
 _TYPES = {
   'BOOL': np.bool_,
@@ -38,22 +39,27 @@ _TYPES = {
 
 
 def find(folder: files.Path) -> files.Path | None:
-  """Returns the file of parameters in a folder, the newer form first."""
+  """Returns the path of the weight file in a folder, or None.
+
+  If both exist, model.safetensors is preferred to weights.msgpack.
+  """
   there = (folder / name for name in (WEIGHTS, MSGPACK))
   return next((path for path in there if path.is_file()), None)
 
 
 def write(folder: files.Path, params: Params) -> None:
-  """Writes model.safetensors, which takes the place of a weights.msgpack.
+  """Writes parameters to model.safetensors in a folder.
 
-  Equal parameters give equal bytes.
+  A weights.msgpack in the folder is removed. Equal parameters give
+  bit-identical files.
 
   Args:
-    folder: made if missing.
-    params: dicts of dicts, whose leaves are arrays.
+    folder: the folder, made if missing.
+    params: nested dicts whose leaves are arrays.
 
   Raises:
-    WriteError: it can't be written.
+    WriteError: the file cannot be written.
+    ValueError: same as `to_bytes`.
   """
   files.write(folder / WEIGHTS, to_bytes(params))
   with files.writing(folder):
@@ -61,34 +67,41 @@ def write(folder: files.Path, params: Params) -> None:
 
 
 def read(path: files.Path) -> Params:
-  """Parameters of a file of either form: dicts of dicts of arrays.
+  """Reads a weight file and returns the parameters as nested dicts of arrays.
+
+  Args:
+    path: a weights.msgpack, or a safetensors file of any other name.
 
   Raises:
-    UserError: the file can't be read, or holds no parameters.
+    UserError: the file cannot be read, or holds no parameters.
   """
   try:
     data = path.read_bytes()
     if path.name == MSGPACK:
-      from flax import serialization  # it loads JAX
+      from flax import serialization  # imports JAX
 
       params = serialization.msgpack_restore(data)
     else:
       params = of_bytes(data)
     if not isinstance(params, dict):
       raise ValueError('no dict')
-  except Exception as e:  # both libraries raise all kinds
+  except Exception as e:  # both libraries raise errors of any kind
     raise UserError(
       f'{path} cannot be read as weights ({type(e).__name__}): the file is '
-      'damaged, or no file of weights'
+      'damaged or not a weight file'
     ) from e
   return params
 
 
 def to_bytes(params: Params) -> bytes:
-  """Parameters as the contents of a safetensors file.
+  """Encodes parameters as the contents of a safetensors file.
+
+  Args:
+    params: nested dicts whose leaves are arrays.
 
   Raises:
-    ValueError: a key is no name, or an array has a type that is not stored.
+    ValueError: a key is empty or contains '/', or the type of an array cannot
+      be stored.
   """
   import safetensors
 
@@ -96,7 +109,7 @@ def to_bytes(params: Params) -> bytes:
   names = {np.dtype(x) for x in _TYPES.values()}
   for name, array in arrays.items():
     if array.dtype not in names:
-      raise ValueError(f'{name} is of {array.dtype}, which is not stored')
+      raise ValueError(f'{name} has type {array.dtype}, which cannot be stored')
   specs = {
     name: safetensors.TensorSpec(
       dtype=x.dtype.name,
@@ -110,10 +123,18 @@ def to_bytes(params: Params) -> bytes:
 
 
 def of_bytes(data: bytes) -> Params:
-  """The parameters that `to_bytes` was given; dicts without arrays are lost.
+  """Decodes parameters from the contents of a safetensors file.
+
+  The inverse of `to_bytes`, except that dicts without arrays are lost.
+
+  Args:
+    data: the bytes of the file.
+
+  Returns:
+    Nested dicts of arrays.
 
   Raises:
-    Exception: of any kind, for other bytes.
+    Exception: of any kind, if `data` is not such a file.
   """
   import safetensors
 
@@ -124,14 +145,14 @@ def of_bytes(data: bytes) -> Params:
     )
     *above, last = name.split(_JOIN)
     if len(above) >= _DEEPEST or '' in (*above, last):
-      raise ValueError('a name that is no path')
+      raise ValueError('a name is not a path')
     node = params
     for part in above:
       node = node.setdefault(part, {})
       if not isinstance(node, dict):
-        raise ValueError('a name that goes on behind an array')
+        raise ValueError('an array has the same name as a dict')
     if last in node:
-      raise ValueError('a name that is there twice')
+      raise ValueError('a name occurs twice')
     node[last] = array
   return params
 
@@ -141,7 +162,7 @@ def _flat(
 ) -> Iterator[tuple[str, Any]]:
   for key, value in params.items():
     if not key or _JOIN in key:
-      raise ValueError(f'{key!r} is no name of parameters')
+      raise ValueError(f'{key!r} cannot be the name of a parameter')
     if isinstance(value, Mapping):
       yield from _flat(value, (*above, key))
     else:
