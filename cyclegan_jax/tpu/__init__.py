@@ -1,1 +1,4 @@
-"""A step compiled for TPUs, none attached: memory, communication, time."""
+"""Analysis of a step compiled for TPUs: memory, communication and time.
+
+No TPU is needed.
+"""

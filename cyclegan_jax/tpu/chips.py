@@ -1,4 +1,4 @@
-"""What TPU chips can do, and what a step takes them at the least."""
+"""Published speeds of TPU chips, and the least time a step takes on them."""
 
 import math
 from typing import NamedTuple
@@ -7,16 +7,17 @@ from cyclegan_jax.common.errors import lookup
 
 
 class Chip(NamedTuple):
-  """A kind of chip, by published figures.
+  """Published figures of a kind of TPU chip.
 
   Attributes:
-    flops: operations a second in bfloat16, at the peak.
-    hbm_gib: memory.
-    hbm_speed: bytes a second from and to memory.
-    link_speed: bytes a second of one link to a neighbour, each way.
-    closed_by: an axis of so many chips, or a multiple, closes to a ring.
-    cubes: whether all axes must do so for any to close.
-    clock: cycles a second; None where the figures do not give it.
+    flops: peak operations per second in bfloat16.
+    hbm_gib: size of the memory in GiB.
+    hbm_speed: bytes per second between chip and memory.
+    link_speed: bytes per second, in each direction, of one link to a neighbour.
+    closed_by: an axis of the topology is a closed ring if its number of chips
+      is a multiple of this number.
+    cubes: True if an axis is closed only if all axes are.
+    clock: cycles per second; None if the figures do not give it.
   """
 
   flops: float
@@ -28,22 +29,24 @@ class Chip(NamedTuple):
   clock: float | None
 
 
-# By what a topology's name starts with. From docs.cloud.google.com/tpu/docs/v4,
-# /v5e, /v5p and /v6e: peak, memory and its speed as they stand there; a link is
-# the "bidirectional ICI bandwidth per chip" by two ways and by 4 links (v5e,
-# v6e: 400 and 800 GB/s) or 6 (v5p: 1200 GB/s). For v4 there is the all-reduce
-# bandwidth of a pod, 1.1 PB/s, by 4096 chips and 6 links. Which axes close:
-# jax-ml.github.io/scaling-book/tpus (of v5e and v6e those of 16, of v4 and v5p
-# those of whole cubes of 4x4x4). The clock is the peak by the operations of a
-# cycle, 2 for each place of the matrix units: 4 of 128x128 (v5e), 8 (v4, v5p).
-# For v6e, two of 256x256, that would be 3.5 GHz, which is hard to believe.
+# Keys: the part of a topology's name before the colon.
+# Source of peak, memory and memory speed: docs.cloud.google.com/tpu/docs/v4,
+# /v5e, /v5p and /v6e. Link speed: the "bidirectional ICI bandwidth per chip"
+# divided by 2 directions and by 4 links (v5e: 400 GB/s, v6e: 800 GB/s) or 6
+# links (v5p: 1200 GB/s). For v4, only the all-reduce bandwidth of a pod is
+# published: 1.1 PB/s, divided by 4096 chips and 6 links. Closed axes, from
+# jax-ml.github.io/scaling-book/tpus: axes of 16 chips for v5e and v6e, whole
+# cubes of 4x4x4 chips for v4 and v5p. The clock is the peak divided by the
+# operations per cycle, which are 2 per cell of the matrix units: 4 units of
+# 128x128 cells (v5e) or 8 (v4, v5p). For v6e, with 2 units of 256x256 cells,
+# the result would be an implausible 3.5 GHz.
 CHIPS = {
   'v4': Chip(275e12, 32, 1200e9, 45e9, 4, True, 1.05e9),
   'v5e': Chip(197e12, 16, 819e9, 50e9, 16, False, 1.5e9),
   'v5p': Chip(459e12, 95, 2765e9, 100e9, 4, True, 1.75e9),
   'v6e': Chip(918e12, 32, 1638e9, 100e9, 16, False, None),
 }
-# What passes into each of n chips, in results of an operation.
+# Bytes that each of n chips receives, as a multiple of the operation's result.
 _PASSES = {
   'all-reduce': lambda n: 2 * (n - 1) / n,  # a reduce-scatter and an all-gather
   'all-gather': lambda n: (n - 1) / n,
@@ -55,12 +58,13 @@ _PASSES = {
 
 
 class Estimate(NamedTuple):
-  """Seconds a step takes at the least, by what it waits for.
+  """Lower bounds of the time that parts of a step take, in seconds.
 
   Attributes:
-    compute: its convolutions at the peak of the matrix units.
-    memory: its traffic with memory at full speed.
-    links: its communication at full speed, without the delay of each hop.
+    compute: time of the convolutions, at the peak of the matrix units.
+    memory: time of the memory traffic, at full speed.
+    links: time of the communication between chips, at full speed and without
+      the latency of each hop.
   """
 
   compute: float
@@ -69,37 +73,38 @@ class Estimate(NamedTuple):
 
   @property
   def step(self):
-    """Compute and memory side by side, and communication after them.
+    """Lower bound of the time of a step, in seconds.
 
-    Gradients are averaged when all of them are there, and the image pool needs
-    the whole batch: neither can hide behind the work it belongs to.
+    Computation and memory traffic overlap, communication comes after both:
+    gradients are averaged once all of them are computed, and the image pool
+    needs the whole batch.
     """
     return max(self.compute, self.memory) + self.links
 
 
 def find(topology):
-  """The `Chip` of a topology such as 'v5e:4x4'.
+  """Returns the `Chip` of a topology such as 'v5e:4x4'.
 
   Raises:
-    UserError: there is no such chip here.
+    UserError: the kind of chip is not in `CHIPS`.
   """
   return lookup(CHIPS, topology.partition(':')[0], '--topology: chip')
 
 
 def axes(topology):
-  """Chips along each axis of a topology that libtpu knows: (4, 4)."""
+  """Returns the chips along each axis of a topology: (4, 4) for 'v5e:4x4'."""
   return tuple(int(n) for n in topology.partition(':')[2].split('x'))
 
 
 def link_speed(chip, axes):
-  """Bytes a second into a chip when all chips gather what all have.
+  """Returns the bytes per second that a chip receives in an all-gather.
 
-  An axis that closes to a ring carries both ways, an open one as one way: what
-  comes from the far end has but one path.
+  An axis that is a closed ring delivers data from both directions. An open axis
+  counts as one direction only, because data from the far end has one path.
 
   Args:
     chip: a `Chip`.
-    axes: chips along each axis, such as (8, 16).
+    axes: number of chips along each axis, such as (8, 16).
   """
   closed = [n % chip.closed_by == 0 for n in axes]
   if chip.cubes:
@@ -110,14 +115,15 @@ def link_speed(chip, axes):
 
 
 def estimate(chip, axes, flops, traffic, collectives):
-  """The `Estimate` of a step.
+  """Returns the `Estimate` of a step.
 
   Args:
     chip: a `Chip`.
-    axes: chips along each axis.
-    flops: operations of a chip's convolutions.
-    traffic: bytes a chip reads from memory and writes to it.
-    collectives: {operation: (how often, bytes of the results)}.
+    axes: number of chips along each axis of the topology.
+    flops: operations of all convolutions of a step on one chip.
+    traffic: bytes that one chip reads from and writes to memory in a step.
+    collectives: {operation: (number of runs, bytes of all results)} of the
+      communication in a step; see `hlo.collectives`.
   """
   size = math.prod(axes)
   moved = sum(

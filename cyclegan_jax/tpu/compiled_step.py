@@ -1,4 +1,7 @@
-"""What a training step compiled for a TPU needs, with no TPU attached."""
+"""Compilation of a training step for TPUs, and the memory the step needs.
+
+No TPU is needed.
+"""
 
 import importlib.util
 import math
@@ -23,10 +26,13 @@ _EXAMPLES = 'v4:2x2x1, v5e:4x4, v5p:2x2x1, v6e:2x2'
 
 
 def make_mesh(topology):
-  """A mesh of all chips of a topology, to compile for.
+  """Returns a mesh of all chips of a TPU topology, to compile a step for.
+
+  Args:
+    topology: kind of chip and chips along each axis, such as 'v5e:4x4'.
 
   Raises:
-    UserError: libtpu is missing or in use, or knows no such topology.
+    UserError: libtpu is missing or in use, or the topology is unknown.
   """
   chips.find(topology)
   library = os.environ.get('TPU_LIBRARY_PATH')
@@ -34,7 +40,7 @@ def make_mesh(topology):
     raise UserError(
       "the TPU's compiler is missing: pip install 'cyclegan_jax[tpu]'"
     )
-  # The two cores of a v4 act as one device, as they do on the real machines.
+  # The two cores of a v4 chip act as one device, as on real v4 machines.
   two_cores = topology.startswith('v4:')
   options = {'chip_config_name': 'megacore'} if two_cores else {}
   try:
@@ -45,38 +51,41 @@ def make_mesh(topology):
 
 
 def _reason(topology, message):
-  """Why libtpu gave no chips, in a line."""
+  """Returns a one-line message for an error of libtpu."""
   if 'lockfile' in message or 'already in use' in message:
     lock = os.path.join(tempfile.gettempdir(), 'libtpu_lockfile')
     return (
-      f'libtpu serves one process at a time, and {lock} says it is taken: wait '
-      'for the other process, or remove the file if none is left'
+      'libtpu serves one process at a time and is in use by another one: wait '
+      f'for that process; if there is none, remove the file {lock}'
     )
   return (
-    f'--topology={topology} is unknown to libtpu: use one such as {_EXAMPLES} '
-    f'({" ".join(message.split())})'
+    f'--topology={topology} is unknown to libtpu: use a topology such as '
+    f'{_EXAMPLES} ({" ".join(message.split())})'
   )
 
 
 def trace(
   method, optimizers, mesh, shapes, *, pool_size=50, ema_decay=0.0, accumulate=1
 ):
-  """The step as training maps it over the chips, from shapes alone.
+  """Traces a training step, mapped over the chips of a mesh, from shapes only.
 
   Args:
     method: a `Method` built for TPUs.
-    optimizers: {'gen', 'disc'}, optax transformations.
-    mesh: from `make_mesh`, or of real devices.
-    shapes: {'a', 'b'}, of the whole batch [batch, height, width, channels].
-    pool_size: as for `training.state.create`.
-    ema_decay: as for `training.step.make_step`.
-    accumulate: as for `training.step.make_step`.
+    optimizers: {'gen': optax transformation, 'disc': optax transformation}.
+    mesh: the mesh of `make_mesh`, or a mesh of real devices.
+    shapes: {'a': shape, 'b': shape} of the whole batch of each domain; a shape
+      is (batch, height, width, channels).
+    pool_size: size of the image pool; see `training.state.create`.
+    ema_decay: decay of the moving average; see `training.step.make_step`.
+    accumulate: parts of a batch; see `training.step.make_step`.
 
   Returns:
-    What `jax.jit(...).trace` gives: `.jaxpr` and `.lower()`.
+    The traced step, as `jax.jit(...).trace` returns it, with `.jaxpr` and
+    `.lower()`.
 
   Raises:
-    UserError: the batch does not divide by chips and `accumulate`.
+    UserError: the batch size is not a multiple of the number of chips times
+      `accumulate`.
   """
   batch_size, least = shapes['a'][0], mesh.size * accumulate
   if batch_size < 1 or batch_size % least:
@@ -117,10 +126,13 @@ def trace(
 
 
 def compile_traced(traced):
-  """Compiles what `trace` gave.
+  """Compiles the traced step that `trace` returned.
+
+  Returns:
+    The compiled step, a `jax.stages.Compiled`.
 
   Raises:
-    UserError: the chip's memory does not do.
+    UserError: the step does not fit the memory of a chip.
   """
   try:
     return traced.lower().compile()
@@ -136,11 +148,19 @@ def compile_traced(traced):
 
 
 def memory(compiled):
-  """Bytes a chip needs: {'arguments', 'outputs', ..., 'total'}."""
+  """Returns the bytes of memory that a compiled step needs on each chip.
+
+  Args:
+    compiled: the step that `compile_traced` returned.
+
+  Returns:
+    {'arguments', 'outputs', 'temporaries', 'code', 'total': bytes}. 'outputs'
+    leaves out results that overwrite an argument, such as the new state.
+  """
   m = compiled.memory_analysis()
   parts = {
     'arguments': m.argument_size_in_bytes,
-    # The new state takes the place of the old one.
+    # The new state overwrites the old one.
     'outputs': m.output_size_in_bytes - m.alias_size_in_bytes,
     'temporaries': m.temp_size_in_bytes,
     'code': m.generated_code_size_in_bytes,
@@ -149,18 +169,19 @@ def memory(compiled):
 
 
 def convolution_flops(jaxpr):
-  """Operations of all convolutions of a jaxpr, loops times their length.
+  """Returns the number of operations of all convolutions of a jaxpr.
 
-  A multiply and an add for every product with a pixel, those with zeros
-  between the pixels of a dilated input left out. Mapped over devices it is the
-  work of one.
+  Each product of a weight and a pixel counts as two operations, a
+  multiplication and an addition. Products with the zeros between the pixels of
+  a dilated input do not count. The body of a `scan` counts once per iteration.
+  For a function that is mapped over devices, the number is that of one device.
   """
   total = 0
   for equation in jaxpr.eqns:
     params, times = equation.params, 1
     if equation.primitive.name == 'conv_general_dilated':
       kernel = equation.invars[1].aval.shape
-      # Of each kernel: its input channels, height and width.
+      # Products per output value: input channels x height x width of a kernel.
       products = math.prod(
         kernel[i] for i in params['dimension_numbers'].rhs_spec[1:]
       )

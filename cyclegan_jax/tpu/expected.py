@@ -1,11 +1,11 @@
-"""The time that the TPU compiler expects of a step, layer by layer."""
+"""Time that the TPU compiler expects for each layer of a step."""
 
 import collections
 import re
 
 from cyclegan_jax.tpu import hlo
 
-# Parts of an operation's name that no layer is called.
+# Parts of an operation's name that are control flow, not layers.
 _CONTROL = re.compile(
   r'while|cond|body|closed_call|checkpoint|remat\w*|branch.*'
 )
@@ -14,14 +14,15 @@ _OP_NAME = re.compile(r'op_name="([^"]*)"')
 
 
 def by_layer(text):
-  """Expected cycles of each layer, in the forward and in the backward pass.
+  """Returns the expected cycles of each layer, per forward and backward pass.
 
   Args:
-    text: `compiled.as_text()`.
+    text: the optimised HLO of a step, `compiled.as_text()`.
 
   Returns:
-    {name of `layer_of`: (cycles, those of operations with convolutions)},
-    loops times their length, the longest first.
+    {layer name from `layer_of`: (cycles of all operations, cycles of operations
+    with convolutions)}, sorted from most to fewest cycles. Operations in a loop
+    count once per iteration.
   """
   found = collections.defaultdict(lambda: (0, 0))
   for instruction, cycles, fused in hlo.estimates(text):
@@ -33,17 +34,19 @@ def by_layer(text):
 
 
 def layer_of(instruction, fused=()):
-  """The layer that an instruction belongs to, by the name JAX gave it.
+  """Returns the name of the layer that an instruction belongs to.
+
+  The layer is found in the operation name that JAX wrote into the HLO.
 
   Args:
     instruction: an `hlo.Instruction`.
-    fused: the instructions that are fused in it; if it has no name, theirs
-      counts.
+    fused: the instructions fused into `instruction`; if the instruction has no
+      operation name, the name of the last of these that has one is used.
 
   Returns:
-    Such as 'ResnetGenerator/down_1 forward'. Of what belongs to no network, the
-    operation in brackets: that of JAX, '[add]', or, where the compiler made the
-    instruction by itself, that of HLO, '[copy]'.
+    A name such as 'ResnetGenerator/down_1 forward'. If the instruction belongs
+    to no network, its JAX operation in brackets, such as '[add]'; if the
+    compiler added the instruction, its HLO operation, such as '[copy]'.
   """
   named = (_OP_NAME.search(i.rest) for i in (instruction, *reversed(fused)))
   path = next((match[1] for match in named if match), instruction.operation)
@@ -55,12 +58,12 @@ def layer_of(instruction, fused=()):
 
 
 def _modules(path):
-  """Network, modules in it, and layer, of an operation's name."""
+  """Returns the network, modules and layer named in an operation's name."""
   modules, before = [], ''
   for scope in path.split('/')[:-1]:
     name = re.sub(r'^(?:\w+\()*([\w.]*)\)*$', r'\1', scope)  # jvp(Net): Net
     is_module = re.fullmatch(r'[A-Z]\w*', name)
-    # Behind the method that makes it: `Net.conv/down_1`.
+    # A layer follows the method that made it: `Net.conv/down_1`.
     is_layer = '.' in before and re.fullmatch(r'[a-z]\w*', scope)
     if is_module or (is_layer and not _CONTROL.fullmatch(scope)):
       modules += [name] if modules[-1:] != [name] else []
@@ -69,16 +72,16 @@ def _modules(path):
 
 
 def table(text, clock, rows):
-  """Lines of a table of the layers that a step spends most time in.
+  """Returns the lines of a table of the layers that take most of a step's time.
 
   Args:
-    text: `compiled.as_text()`.
-    clock: cycles a second.
-    rows: number of layers; the rest is summed up in a row of its own.
+    text: the optimised HLO of the step, `compiled.as_text()`.
+    clock: clock of the chip in cycles per second.
+    rows: number of layers to list; all other layers are summed up in one row.
 
   Returns:
-    A header, and a line per row: layer, milliseconds a step, share of all
-    operations, and milliseconds of the operations with convolutions in them.
+    The header line, then one line per layer: name, milliseconds per step, share
+    of the step's time, and milliseconds of operations with convolutions.
   """
   layers = by_layer(text)
   total = sum(cycles for cycles, _ in layers.values())

@@ -1,29 +1,31 @@
-"""What a step moves between a chip and its memory, read from optimised HLO."""
+"""Count of the bytes that a step moves between a chip and its memory."""
 
 import re
 
 from cyclegan_jax.tpu import hlo
 
-# They name what is there already, call others, or end what was begun.
+# Operations without traffic of their own: they only name existing data, call
+# other computations, end an asynchronous operation, or communicate.
 _FREE = re.compile(
   'parameter|constant|tuple|get-tuple-element|bitcast|while|conditional|call|'
   'iota|.*-done|.*-update|all-.*|reduce-scatter.*|collective-.*'
 )
-# So do these, in a custom-call.
+# Targets of custom-calls without traffic of their own.
 _FREE_CALL = re.compile('"(ConcatBitcast|AllocateBuffer|AsyncCollective.*)"')
 _CUTS = {'slice', 'dynamic-slice'}
 _PASTE = 'dynamic-update-slice'
 
 
 def count(text):
-  """Bytes a step reads from a chip's memory and writes to it.
+  """Returns the bytes that a step reads from and writes to a chip's memory.
 
-  The TPU compiler keeps much on the chip, which costs nothing here. Of what is
-  only cut, or pasted into, the part counts. Communication is left out. The
-  compiler's own count does neither, and takes the body of a loop once.
+  Arrays that the compiler keeps on the chip do not count. If only a slice of an
+  array is read or updated, only the slice counts. Communication between chips
+  does not count. The body of a loop counts once per iteration. The compiler's
+  own statistics differ: they count whole arrays, and each loop only once.
 
   Args:
-    text: `compiled.as_text()`.
+    text: the optimised HLO of the step, `compiled.as_text()`.
   """
   computations = hlo.parse(text)
   shapes = {i.name: i.shape for body in computations.values() for i in body}
@@ -36,12 +38,12 @@ def count(text):
 
 
 def _moved(instruction, shapes, computations):
-  """Bytes of one run of an instruction."""
+  """Returns the bytes of memory traffic of one run of an instruction."""
   if _is_free(instruction):
     return 0
-  if instruction.operation.endswith(
-    '-start'
-  ):  # from, to and a flag; cut on the way
+  if instruction.operation.endswith('-start'):
+    # The shape holds source, destination and a flag. If the copy takes a slice,
+    # one of the two is smaller.
     ends = hlo.arrays(instruction.shape)[:2]
     least = min((size for size, _ in ends), default=0)
     return least * sum(outside for _, outside in ends)
@@ -54,9 +56,9 @@ def _moved(instruction, shapes, computations):
 
 
 def _inside(instruction, computations):
-  """What an instruction consists of, and its operands' names in there.
+  """Returns (the fused instructions, names of the operands among these).
 
-  One on its own is like a computation of itself alone.
+  An instruction that is not a fusion is returned as a list of itself.
   """
   called = re.search(r'calls=%([\w.-]+)', instruction.rest)
   inside = computations.get(called[1]) if called else None
@@ -78,12 +80,15 @@ def _is_free(instruction):
 
 
 def _passes(instruction):
-  """Whether it hands on what it gets: buffers of communication under way."""
+  """Returns True if an instruction only passes its operands on.
+
+  Examples are the buffers of an unfinished communication.
+  """
   return instruction.operation != 'bitcast' and _is_free(instruction)
 
 
 def _outside(shape):
-  """Bytes of a shape that are not on the chip."""
+  """Returns the bytes of a shape that are in memory, not on the chip."""
   return sum(size for size, outside in hlo.arrays(shape) if outside)
 
 
@@ -92,7 +97,14 @@ def _size(shape):
 
 
 def _read(name, shape, inside, computations):
-  """Bytes read of an operand, called `name` inside a computation."""
+  """Returns the bytes that a computation reads of one operand.
+
+  Args:
+    name: name of the operand inside the computation.
+    shape: shape of the operand.
+    inside: instructions of the computation.
+    computations: all computations; see `hlo.parse`.
+  """
   whole, parts = _outside(shape), 0
   for user in inside if whole else ():
     if name not in user.operands or _passes(user):
@@ -110,7 +122,13 @@ def _read(name, shape, inside, computations):
 
 
 def _written(shape, inside, shapes):
-  """Bytes written of a computation's results."""
+  """Returns the bytes that a computation writes to memory as its results.
+
+  Args:
+    shape: shape of the results.
+    inside: instructions of the computation.
+    shapes: {name of an instruction: its shape}.
+  """
   by_name = {i.name: i for i in inside}
   roots = [next((i for i in inside if i.root), inside[-1])]
   if roots[0].operation == 'tuple':

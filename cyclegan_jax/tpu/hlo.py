@@ -1,4 +1,4 @@
-"""What optimised HLO does in a step, read from its text."""
+"""Parser of the optimised HLO of a step, and statistics of its operations."""
 
 import collections
 import math
@@ -19,7 +19,15 @@ _ARRAY = re.compile(r'\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\](\{[^}]*\})?')
 
 
 class Instruction(NamedTuple):
-  """A line of HLO: `%name = shape operation(rest`."""
+  """Line of HLO, of the form `%name = shape operation(rest`.
+
+  Attributes:
+    root: True if the line is the result of its computation.
+    name: name of the instruction.
+    shape: type, sides and layout of the result, as text.
+    operation: HLO operation, such as 'convolution'.
+    rest: operands and attributes, as text.
+  """
 
   root: bool
   name: str
@@ -29,12 +37,20 @@ class Instruction(NamedTuple):
 
   @property
   def operands(self):
-    """Names of what it is given, its attributes left out."""
+    """Names of the operands."""
     return re.findall(r'%([\w.-]+)', re.split(r'\)(?:,|$)', self.rest)[0])
 
 
 def parse(hlo):
-  """{computation: its `Instruction`s}, callees before callers, entry last."""
+  """Parses optimised HLO into its computations.
+
+  Args:
+    hlo: the text, `compiled.as_text()`.
+
+  Returns:
+    {computation: list of its `Instruction`s}, in the order of the text: a
+    computation comes before its callers, and the entry computation is last.
+  """
   computations, body = {}, []
   for line in hlo.splitlines():
     header = _HEADER.match(line)
@@ -48,10 +64,16 @@ def parse(hlo):
 
 
 def runs(computations):
-  """How often a step runs each computation, loops times their length.
+  """Counts the runs of each computation in one step.
+
+  The body of a loop is counted once per iteration.
+
+  Args:
+    computations: the dict that `parse` returned.
 
   Returns:
-    {computation: (how often, the operation that calls it)}.
+    {computation: (number of runs, the operation that calls it)}. The operation
+    is 'entry' for the entry computation, and None if nothing calls it.
   """
   found = dict.fromkeys(computations, (0, None))
   if computations:
@@ -67,13 +89,16 @@ def runs(computations):
 
 
 def _trips(instruction, computations):
-  """Length of a loop; 1 where it is not known and for all else."""
+  """Returns the number of iterations of a loop.
+
+  Returns 1 if the number is not known, and for any other instruction.
+  """
   if instruction.operation != 'while':
     return 1
   known = re.search(r'"known_trip_count":\{"n":"(\d+)"', instruction.rest)
   if known:
     return int(known[1])
-  # A scan counts from 0 up to the one constant of its condition.
+  # A scan counts from 0 to the only constant of its condition.
   condition = re.search(r'condition=%([\w.-]+)', instruction.rest)
   limits = [
     re.match(r'\d+', i.rest)
@@ -84,7 +109,7 @@ def _trips(instruction, computations):
 
 
 def _all(hlo):
-  """Each instruction with how often a step runs it."""
+  """Yields (`Instruction`, number of its runs in a step)."""
   computations = parse(hlo)
   times = runs(computations)
   for name, body in computations.items():
@@ -93,13 +118,13 @@ def _all(hlo):
 
 
 def collectives(hlo):
-  """Communication between chips in a step of optimised HLO.
+  """Counts the communication between chips in a step.
 
   Args:
-    hlo: the text, `compiled.as_text()`.
+    hlo: the optimised HLO of the step, `compiled.as_text()`.
 
   Returns:
-    {operation: (how often, bytes of the results)}.
+    {operation, such as 'all-reduce': (number of runs, bytes of all results)}.
   """
   found = collections.defaultdict(lambda: (0, 0))
   chains = set()
@@ -108,14 +133,14 @@ def collectives(hlo):
     if not match:
       continue
     operation, start = match.groups()
-    # One that goes on beside other work stands in each of its stages.
+    # An operation that overlaps with other work appears once per stage.
     chain = re.search(r'chain_id="?(\d+)', instruction.rest)
     if chain and (operation, chain[1]) in chains:
       continue
     if chain:
       chains.add((operation, chain[1]))
     sizes = [size for size, _ in arrays(instruction.shape)]
-    if start and operation != 'all-reduce':  # operands, then results
+    if start and operation != 'all-reduce':  # shape: operands, then results
       sizes = sizes[len(sizes) // 2 :]
     count, size = found[operation]
     found[operation] = (count + times, size + times * sum(sizes))
@@ -123,9 +148,13 @@ def collectives(hlo):
 
 
 def arrays(shape):
-  """(bytes, whether in the chip's memory) of each array of a shape or tuple.
+  """Returns [(bytes, True if in memory)] for each array of a shape or tuple.
 
-  What the layout puts into another space, `S(1)` and more, is on the chip.
+  An array is in the chip's memory (HBM) unless its layout names another memory
+  space, `S(1)` or higher, which is on the chip itself.
+
+  Args:
+    shape: the text of the shape, as in `Instruction.shape`.
   """
   return [
     (
@@ -137,14 +166,16 @@ def arrays(shape):
 
 
 def estimates(hlo):
-  """Yields what the TPU compiler expects of each operation of a step.
+  """Yields the cycles that the TPU compiler expects for each operation.
+
+  Operations without an estimate of the compiler are left out.
 
   Args:
-    hlo: the text, `compiled.as_text()`.
+    hlo: the optimised HLO of a step, `compiled.as_text()`.
 
   Yields:
-    (`Instruction`, cycles of all its runs in a step, the `Instruction`s that
-    are fused in it), of the operations that the compiler has an estimate of.
+    (`Instruction`, cycles of all its runs in a step, list of the `Instruction`s
+    that are fused into it).
   """
   computations = parse(hlo)
   for instruction, times in _all(hlo):
@@ -156,18 +187,20 @@ def estimates(hlo):
 
 
 def convolves(fused):
-  """Returns True if a convolution is among fused instructions."""
+  """Returns True if a list of fused instructions contains a convolution."""
   return any(i.operation == 'convolution' for i in fused)
 
 
 def cycles(hlo):
-  """Cycles that the TPU compiler expects of a step, operations in sequence.
+  """Returns the cycles of a step that the TPU compiler expects.
+
+  Operations are assumed to run one after the other.
 
   Args:
-    hlo: the text, `compiled.as_text()`.
+    hlo: the optimised HLO of the step, `compiled.as_text()`.
 
   Returns:
-    Cycles of all operations, and of those with convolutions in them.
+    (cycles of all operations, cycles of operations with convolutions).
   """
   found = [(expected, fused) for _, expected, fused in estimates(hlo)]
   return (
@@ -177,13 +210,14 @@ def cycles(hlo):
 
 
 def convolutions(hlo):
-  """How many convolutions of which operands optimised HLO has.
+  """Counts the convolutions of a step by the types of their operands.
 
   Args:
-    hlo: the text, `compiled.as_text()`.
+    hlo: the optimised HLO of the step, `compiled.as_text()`.
 
   Returns:
-    {dtypes: how often}, such as {'bf16': 40, 'bf16 x f32': 1}.
+    {types: number of convolutions in the text}, such as {'bf16': 40, 'bf16 x
+    f32': 1}.
   """
   dtypes = dict(re.findall(r'%([\w.-]+) = \(?(\w+)\[', hlo))
   found = collections.Counter()
