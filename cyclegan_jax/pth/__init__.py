@@ -1,4 +1,4 @@
-"""Official PyTorch checkpoints, read and written without PyTorch."""
+"""Reader and writer of official PyTorch checkpoints that needs no PyTorch."""
 
 from cyclegan_jax.pth.epochs import (
   check_epoch,

@@ -1,4 +1,4 @@
-"""Folders of official files: the epoch that is taken of several."""
+"""Choice of an epoch in a folder of official .pth files."""
 
 import pathlib
 import re
@@ -9,16 +9,18 @@ from cyclegan_jax.common.errors import UserError
 
 LATEST = 'latest'
 _NAME = re.compile(r'(?:(.*)_)?net_([GDF])(?:_[AB])?')
-_NUMBER = re.compile(r'(iter_)?0*(\d+)')  # of an epoch, or of an iteration
+_NUMBER = re.compile(r'(iter_)?0*(\d+)')  # an epoch or an iteration
 
 
 class Chosen(NamedTuple):
-  """The files of an epoch.
+  """The official files of one epoch, chosen from a folder.
 
   Attributes:
-    paths: in the order of their names.
-    step: the number of the epoch, or of the iteration; None if it has none.
-    line: says what was chosen of several epochs; '' of a single one.
+    paths: paths of the files, sorted by name.
+    step: number of the epoch or iteration; None if the epoch has no number,
+      such as 'latest'.
+    line: a line for the user that names the chosen files if the folder holds
+      several epochs, else ''.
   """
 
   paths: list[pathlib.Path]
@@ -27,10 +29,13 @@ class Chosen(NamedTuple):
 
 
 def epochs(folder):
-  """{name of an epoch: paths} of the official files in a folder.
+  """Returns {name of an epoch: paths} for the official files in a folder.
 
-  The name is what stands before _net_G_A.pth: 'latest', '200', 'iter_5000', or
-  '' before net_G_A.pth.
+  The name of an epoch is the part of the file name before _net_G_A.pth, such as
+  'latest', '200' or 'iter_5000'. The name is '' for net_G_A.pth.
+
+  Args:
+    folder: path object of the folder.
   """
   found = {}
   for path in sorted(folder.glob('*.pth')):
@@ -40,22 +45,23 @@ def epochs(folder):
 
 
 def choose(folder, name, step=None):
-  """The files of one epoch.
+  """Chooses the official files of one epoch in a folder.
 
   Args:
-    folder: holds official files of one or more epochs.
-    name: the folder as the user spells it.
-    step: number of an epoch, or of an iteration; None for 'latest', or where
-      there is none the highest number.
+    folder: path object of a folder with official files of one or more epochs.
+    name: the folder as the user spells it, for messages.
+    step: number of the epoch or iteration. None chooses 'latest' if there is
+      one, else the highest epoch, else the highest iteration; epochs without a
+      generator are then chosen only if no epoch has a generator.
 
   Returns:
-    A `Chosen`.
+    The files, as a `Chosen`.
 
   Raises:
-    UserError: there is no such epoch, or it is not clear which to take.
+    UserError: the folder has no such epoch, or holds files of several models.
   """
   found = epochs(folder)
-  # Discriminators alone translate nothing.
+  # An epoch with discriminators only cannot translate.
   with_generators = {
     epoch: paths for epoch, paths in found.items() if _has_generator(paths)
   }
@@ -65,51 +71,72 @@ def choose(folder, name, step=None):
       if _number(epoch) == step:
         return Chosen(found[epoch], step, '')
     raise UserError(
-      f'no {step}_net_*.pth in {name}: the epochs there are {there}'
+      f'{name} has no {step}_net_*.pth: choose one of the epochs {there}'
     )
   candidates = with_generators or found
   epoch = max(candidates, key=_rank)
   unclear = [x for x in candidates if _rank(x)[0] == 0]
   if len(unclear) > 1 and _rank(epoch)[0] == 0:
     raise UserError(
-      f'{name} holds files of several models ({there}): give the .pth files of '
-      'one, in a folder of its own'
+      f'{name} holds files of several models ({there}): move the .pth files of '
+      'one model to a folder of their own'
     )
   taken = f'{epoch}_net_*.pth'.removeprefix('_')
-  line = f'{name}: takes {taken} of the epochs {there}'
+  line = f'{name}: uses {taken} of the epochs {there}'
   return Chosen(found[epoch], _number(epoch), line if len(found) > 1 else '')
 
 
 def check_epoch(path, name, step):
-  """Raises `UserError` if a file is not of the epoch asked for.
+  """Checks that an official file belongs to a given epoch, by the file's name.
 
   Args:
-    path: an official file.
-    name: the same as the user spells it.
-    step: number of the epoch; None for any.
+    path: path object of the file.
+    name: the path as the user spells it, for messages.
+    step: number of the epoch or iteration; None allows any.
+
+  Raises:
+    UserError: the file is not of that epoch.
   """
   match = _NAME.fullmatch(path.stem)
   if step is not None and not (match and _number(match[1] or '') == step):
     raise UserError(
       f'{name} is not of epoch {step}: leave out the step, or give the folder '
-      f'that holds {step}_net_*.pth'
+      f'with {step}_net_*.pth'
     )
 
 
 def expand(path, step):
-  """The files of a folder's epoch; of a file itself."""
+  """Returns the official files that a user's path and step stand for.
+
+  Args:
+    path: an official file, or a folder of official files.
+    step: number of an epoch or iteration, or None; see `choose`.
+
+  Returns:
+    (paths, line for the user). For a folder, these are `Chosen.paths` and
+    `Chosen.line`; for a file, the list of its own path and ''.
+
+  Raises:
+    UserError: the folder has no official files or no such epoch, or the file is
+      not of that epoch.
+  """
   place = files.place(path)
   if not place.is_dir():
     check_epoch(place, path, step)
     return [place], ''
   if not epochs(place):
-    raise UserError(f'{path} holds no *_net_*.pth: give the official files')
+    raise UserError(
+      f'{path} holds no *_net_*.pth: give the folder of the official files'
+    )
   chosen = choose(place, path, step)
   return chosen.paths, chosen.line
 
 
 def has_heads(path):
-  """Returns True for CUT's net_F: projection heads, which no picture needs."""
+  """Returns True if a file is named like CUT's net_F, the projection heads.
+
+  The projection heads are needed for training only, not for translation.
+  """
   match = _NAME.fullmatch(path.stem)
   return match is not None and match[2] == 'F'
 
@@ -124,7 +151,10 @@ def _number(epoch):
 
 
 def _rank(epoch):
-  """Names of no epoch come before iterations, epochs and 'latest'."""
+  """Returns the sort key of an epoch's name.
+
+  Names that are no epoch come first, then iterations, epochs, and 'latest'.
+  """
   match = _NUMBER.fullmatch(epoch)
   if match:
     return (1 if match[1] else 2), int(match[2]), epoch

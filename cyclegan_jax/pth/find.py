@@ -1,29 +1,35 @@
-"""Finds the official network that a state_dict is of, by names alone."""
+"""Recognition of the official network of a state_dict by its weights' names."""
 
 import itertools
 
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.pth.official import FILTER
 
-# Depths there are; a file could claim any.
+# Depths that are accepted; a file could claim any depth.
 _DEPTHS = {
   'resnet': range(1, 101),
   'unet': range(2, 13),
   'patchgan': range(1, 13),
   'pixelgan': range(1),
 }
-_DROPOUT = 0.5  # the official rate
+_DROPOUT = 0.5  # rate in the official code
 
 
 def find(names, file):
-  """Returns (kind, options) of the network whose weights have these names.
+  """Returns the official network whose weights have the given names.
 
   Args:
-    names: of the weights, a collection.
-    file: where they are from, for errors.
+    names: names of the weights in the state_dict, a collection.
+    file: the file of the weights, for messages.
+
+  Returns:
+    (kind, options): kind is 'generator' or 'discriminator'; options is a dict
+    of the options in the config's section of that name that the names of the
+    weights determine: name, depth and, where they apply, dropout, downsampling
+    and upsampling.
 
   Raises:
-    UserError: no official network has them.
+    UserError: the names do not belong to an official network.
   """
   forms = {
     'net.0.weight': ('discriminator', _pixelgan),
@@ -38,7 +44,7 @@ def find(names, file):
         return kind, found
       break
   raise UserError(
-    f'{file} has none of the official networks: its first weight is '
+    f'{file} holds no official network: its first weight is '
     f'{ascii(next(iter(names))[:80])}'
   )
 
@@ -50,7 +56,7 @@ def _pixelgan(names):
 
 def _patchgan(names):
   blurs = any(name.endswith(f'.{FILTER.name}') for name in names)
-  if blurs:  # an entry more for each halving
+  if blurs:  # each halving has one more entry, the blur
     depth = _count(names, lambda i: f'model.{4 * i + 3}.weight')
   else:
     depth = _count(names, lambda i: f'model.{3 * i + 2}.weight') - 1
@@ -62,7 +68,7 @@ def _unet(names):
   levels = _count(
     names, lambda i: f'model.model.1{i * ".model.3"}.model.1.weight'
   )
-  # Its weights do not tell whether it has dropout.
+  # The weights of a U-Net do not show whether it has dropout.
   return {'name': 'unet', 'depth': levels + 1, 'dropout': 0.0}
 
 

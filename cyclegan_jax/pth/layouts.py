@@ -1,4 +1,4 @@
-"""From a state_dict to a network and its parameters, and back."""
+"""Conversion between official state_dicts and networks with parameters."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from cyclegan_jax.pth import official
 from cyclegan_jax.pth.find import find
 from cyclegan_jax.pth.official import AVERAGES, FILTER, FILTERS, LEAVES
 
-# (whether norms have weights, convolutions before them a bias) -> the norm.
+# (norms have weights, convolutions before norms have a bias) -> the norm.
 _NORMS = {
   (False, True): 'instance',
   (True, True): 'instance_affine',
@@ -24,7 +24,7 @@ _TABLES = {
   'generator': nets.GENERATORS,
   'discriminator': nets.DISCRIMINATORS,
 }
-# What PyTorch takes an average for that no batch went into.
+# PyTorch's initial running averages, before the first batch.
 _UNTRAINED = {
   'mean': lambda features: np.zeros(features, np.float32),
   'var': lambda features: np.ones(features, np.float32),
@@ -33,17 +33,19 @@ _UNTRAINED = {
 
 
 class Network(NamedTuple):
-  """An official network.
+  """An official network that was recognised from a state_dict.
 
   Attributes:
     kind: 'generator' or 'discriminator'.
-    options: of the config's section of that name: name, depth, width, norm
-      and, of a generator, dropout; the weights of a U-Net don't tell that, so
-      it is 0 there.
-    in_channels: of the pictures it takes.
-    out_channels: of what it makes.
-    params: for `nets.apply`, float32. With batch norm they have the running
-      averages, too, which norm='batch_frozen' uses and norm='batch' does not.
+    options: the options in the config's section of that name that the weights
+      determine: name, depth, width, norm and, where they apply, downsampling,
+      upsampling and dropout. Dropout is 0 for a U-Net, because its weights do
+      not show the rate.
+    in_channels: channels of the images the network takes.
+    out_channels: channels of the images the network returns.
+    params: parameters for `nets.apply`, float32. With batch norm they include
+      the running averages, which norm='batch_frozen' uses and norm='batch'
+      does not.
   """
 
   kind: str
@@ -54,21 +56,22 @@ class Network(NamedTuple):
 
 
 def recognise(state_dict, file='the state_dict'):
-  """The network whose weights these are.
+  """Recognises the official network of a state_dict and converts its weights.
 
-  What PyTorch in 2017 kept of batches for an instance norm without weights,
-  and never used, is left out. Nothing else is.
+  Every entry of the state_dict must belong to the network. The only entries
+  that are ignored are running averages of an instance norm without weights,
+  which PyTorch saved in 2017 and never used.
 
   Args:
-    state_dict: {name: array}, from `read`; any floating dtype.
-    file: where it is from, for errors.
+    state_dict: {name: array} of any floating type, as `read` returns it.
+    file: the file of the weights, for messages.
 
   Returns:
-    A `Network`.
+    The options and parameters, as a `Network`.
 
   Raises:
-    UserError: it is none of the official networks; names the first weight
-      that does not fit.
+    UserError: the state_dict is not of an official network; the message names
+      the first weight that does not fit.
   """
   kind, options = find(state_dict, file)
   layers = official.layers(_build(kind, options)())
@@ -85,21 +88,22 @@ def recognise(state_dict, file='the state_dict'):
 
 
 def export(kind, options, params):
-  """The official state_dict of a network.
+  """Converts the parameters of a network to an official state_dict.
 
   Args:
     kind: 'generator' or 'discriminator'.
-    options: of the config's section of that name.
-    params: the network's parameters.
+    options: options in the config's section of that name.
+    params: parameters of the network.
 
   Returns:
-    {name: array} in PyTorch's order, contiguous, float32 but for the counts of
-    batches. Running averages that are not in the parameters of a batch norm are
-    PyTorch's initial ones; see `has_averages`.
+    {name: array} in PyTorch's order. The arrays are contiguous and float32,
+    except for the int64 counts of batches. If the parameters of a batch norm
+    lack running averages, the state_dict gets PyTorch's initial averages; see
+    `has_averages`.
 
   Raises:
-    UserError: the official code has no such network, or the parameters are
-      those of another.
+    UserError: the official code has no such network, or the parameters do not
+      fit the options.
   """
   net = _build(kind, options)()
   layers = official.layers(net)
@@ -123,7 +127,7 @@ def export(kind, options, params):
 
 
 def has_averages(params):
-  """Whether a network's parameters have running averages of batch norm."""
+  """Returns True if parameters include running averages of batch norm."""
   return any(path[-1] == 'mean' for path in flatten_dict(params))
 
 
@@ -132,7 +136,12 @@ def _build(kind, options):
 
 
 def _shapes(net, channels):
-  """{path: shape} of a network's parameters."""
+  """Returns {path: shape} of the parameters of a network.
+
+  Args:
+    net: the network, a Flax module.
+    channels: channels of the images it takes.
+  """
   side = 2 ** max(net.depth + 2, 4)
   images = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
   variables = jax.eval_shape(net.init, jax.random.key(0), images)
@@ -147,10 +156,10 @@ def _leaves(layers):
 
 
 def _without_filters(state_dict, layers, file):
-  """The state_dict without the filters that are no parameters.
+  """Returns the state_dict without the fixed blur filters, which are checked.
 
   Raises:
-    UserError: a filter that is missing, or another than this code's.
+    UserError: a filter is missing or differs from the filter of this code.
   """
   rest = dict(state_dict)
   for layer in layers:
@@ -164,12 +173,12 @@ def _without_filters(state_dict, layers, file):
       if found.shape != shape:
         raise _misfit(file, key, f'has shape {found.shape}, not {shape}')
       if not np.allclose(found.astype(np.float32), expected, 0, 1e-3):
-        raise _misfit(file, key, "is another filter than CUT's")
+        raise _misfit(file, key, "differs from CUT's filter")
   return rest
 
 
 def _check_params(weights, layers, net):
-  """Raises `UserError` unless these are a network's weights, all of them."""
+  """Raises `UserError` unless `weights` are exactly the weights of `net`."""
   places = {(*layer.path, leaf.path) for layer, leaf in _leaves(layers)}
   first, last = (
     weights.get((*layers[i].path, 'kernel'), np.zeros((1, 1, 1, 1)))
@@ -184,8 +193,8 @@ def _check_params(weights, layers, net):
   wrong += [path for path in weights if path not in places]
   if wrong:
     raise UserError(
-      f'the weight {"/".join(wrong[0])} is not what a {type(net).__name__} of '
-      'these options has: give the options it was made with'
+      f'the weight {"/".join(wrong[0])} does not fit a {type(net).__name__} '
+      'with these options: give the options that the weights were trained with'
     )
 
 
@@ -197,11 +206,15 @@ def _norm(names, layers):
 
 
 def _kernel_shape(state_dict, layer, file):
-  """(outputs, inputs, height, width) of a layer, or as 'up' has them."""
+  """Returns the shape of a layer's kernel in the state_dict.
+
+  The shape is (outputs, inputs, height, width), or (inputs, outputs, height,
+  width) for a layer of kind 'up'.
+  """
   key = f'{layer.name}.weight'
   shape = np.shape(state_dict.get(key))
   if len(shape) != 4 or 0 in shape:
-    raise _misfit(file, key, f'has shape {shape}, and a kernel is expected')
+    raise _misfit(file, key, f'has shape {shape}, but must be a 4-D kernel')
   return shape
 
 
@@ -210,7 +223,12 @@ def _misfit(file, key, why):
 
 
 def _params(state_dict, layers, expected, norm, file):
-  """The parameters, after every weight was found to fit."""
+  """Converts the weights of a state_dict to parameters and checks each of them.
+
+  Raises:
+    UserError: a weight is missing, does not fit, or does not belong to the
+      network.
+  """
   rest, params = dict(state_dict), {}
   for layer, leaf in _leaves(layers):
     key, path = f'{layer.name}.{leaf.name}', (*layer.path, leaf.path)
@@ -219,7 +237,7 @@ def _params(state_dict, layers, expected, norm, file):
       if norm == 'instance':
         rest.pop(key, None)
         continue
-      # Of one average a feature, where there are weights to go with them.
+      # A norm with weights has one average per feature.
       shape = expected.get((*layer.path, 'scale'))
       shape = (2,) if leaf.dimensions == 0 and shape else shape
     if key in rest and shape:
@@ -227,7 +245,7 @@ def _params(state_dict, layers, expected, norm, file):
     elif path in expected:
       raise _misfit(file, key, 'is missing')
   for key in rest:
-    raise _misfit(file, key, 'has no place in the network the others are of')
+    raise _misfit(file, key, 'does not belong to the network of the others')
   return unflatten_dict(params)
 
 
@@ -235,7 +253,7 @@ def _weight(array, leaf, shape, file, key):
   if array.ndim != leaf.dimensions:
     raise _misfit(file, key, f'has shape {array.shape}')
   if leaf.dimensions and not jnp.issubdtype(array.dtype, jnp.floating):
-    raise _misfit(file, key, f'is of {array.dtype}: weights are floating')
+    raise _misfit(file, key, f'has type {array.dtype}, but must be floating')
   if leaf.dimensions:
     array = array.astype(np.float32)
   array = np.ascontiguousarray(leaf.load(array))

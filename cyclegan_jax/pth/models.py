@@ -1,4 +1,4 @@
-"""Several official files as one model."""
+"""Conversion between a set of official .pth files and a model."""
 
 import re
 
@@ -8,8 +8,8 @@ from cyclegan_jax.pth.epochs import has_heads
 from cyclegan_jax.pth.layouts import export, recognise
 from cyclegan_jax.pth.reading import read
 
-# What the official code calls a network -> (group, which) of the parameters.
-# Its D_A judges pictures of B, which G_A makes; pix2pix has one G and one D.
+# Official name of a network -> (group, which) in the parameters. The official
+# D_A judges images of B, which G_A makes. pix2pix has one G and one D.
 PLACES = {
   'G_A': ('gen', 'a2b'),
   'G_B': ('gen', 'b2a'),
@@ -23,23 +23,34 @@ _SECTIONS = {'gen': 'generator', 'disc': 'discriminator'}
 
 
 def load(paths):
-  """The model that official files hold.
+  """Reads official files and combines their networks to one model.
 
   Args:
-    paths: .pth files; see `networks`.
+    paths: .pth files; see `networks` for their names.
 
   Returns:
-    The options they determine, as nested dicts like a config, and
-    {'gen': {direction: params}, 'disc': {domain: params}}, what there is.
+    (config, params): the options that the files determine, as nested dicts like
+    a config, and {'gen': {direction: params}, 'disc': {domain: params}} of the
+    networks in the files.
 
   Raises:
-    UserError: see `networks`; files that are not of one model.
+    UserError: same errors as `networks`; or the files are not of one model.
   """
   return combine(networks(paths))
 
 
 def combine(found):
-  """`load`, of what `networks` found."""
+  """Combines the networks that `networks` returned to one model.
+
+  Args:
+    found: {(group, which): (path, `Network`)}.
+
+  Returns:
+    (config, params), same as `load`.
+
+  Raises:
+    UserError: the networks are not of one model.
+  """
   config = _config(found)
   params = {'gen': {}, 'disc': {}}
   for (group, which), (_, network) in found.items():
@@ -48,19 +59,22 @@ def combine(found):
 
 
 def states(config, params, *, one_way=False):
-  """The official files' contents of a model.
+  """Converts a model to the state_dicts of official files.
 
   Args:
-    config: nested dicts, of which 'generator' and 'discriminator' are used.
+    config: config as nested dicts; only the sections 'generator' and
+      'discriminator' are used.
     params: {'gen': {direction: params}, 'disc': {domain: params}}.
-    one_way: whether the files are of a2b alone, as of pix2pix and CUT.
+    one_way: True to name the networks of direction a2b 'G' and 'D', as pix2pix
+      and CUT do, and leave out the others.
 
   Returns:
-    {'G_A', 'G_B', 'D_A', 'D_B': state_dict}, what there is of them; with
-    `one_way` {'G', 'D'}.
+    {official name: state_dict} of the networks in `params`. The names are
+    'G_A', 'G_B', 'D_A' and 'D_B', or with `one_way` 'G' and 'D'.
 
   Raises:
-    UserError: a network that the official code does not have.
+    UserError: the official code does not have such a network, or the parameters
+      do not fit the config.
   """
   return {
     name: export(
@@ -72,27 +86,30 @@ def states(config, params, *, one_way=False):
 
 
 def networks(paths):
-  """The networks in official files.
+  """Reads the networks in official files.
 
-  Names end in net_G_A.pth, net_G_B.pth, net_D_A.pth, net_D_B.pth, net_G.pth or
-  net_D.pth. A generator of any other name is taken for a2b if it is the only
-  one. Files that end in net_F.pth are skipped: CUT trains with what they hold.
+  The name of a file must end in net_G_A.pth, net_G_B.pth, net_D_A.pth,
+  net_D_B.pth, net_G.pth or net_D.pth. A single generator may have any other
+  name and is used for a2b. Files that end in net_F.pth are skipped, because the
+  projection heads of CUT are needed for training only.
 
   Args:
     paths: .pth files.
 
   Returns:
-    {(group, which): (path, `Network`)}, such as ('gen', 'a2b').
+    {(group, which): (path, `Network`)}, with keys such as ('gen', 'a2b') and
+    ('disc', 'b').
 
   Raises:
-    UserError: a file that is none, holds no official network, another than its
-      name says, or one that another file holds; nothing but net_F.
+    UserError: a file is not a .pth file, cannot be read, holds no official
+      network or another network than its name says; two files hold the same
+      network; or all files are net_F.
   """
   paths = [files.place(path) for path in paths]
   if all(map(has_heads, paths)):
     raise UserError(
-      f'{paths[0]} holds projection heads, which training alone needs: give '
-      'the file of the generator, such as latest_net_G.pth'
+      f'{paths[0]} holds projection heads, which only training needs: give the '
+      'file of the generator, such as latest_net_G.pth'
     )
   read_ones = [(x, _recognised(x)) for x in paths if not has_heads(x)]
   generators = sum(x.kind == 'generator' for _, x in read_ones)
@@ -101,7 +118,7 @@ def networks(paths):
     place = _place(path, network.kind, generators)
     if place in found:
       raise UserError(
-        f'{path} and {found[place][0]} are both of one network: give one'
+        f'{path} and {found[place][0]} hold the same network: give one of them'
       )
     found[place] = path, network
   return found
@@ -109,12 +126,21 @@ def networks(paths):
 
 def _recognised(path):
   if path.suffix != '.pth':
-    raise UserError(f'{path} is no .pth file')
+    raise UserError(f'{path} is not a .pth file')
   return recognise(read(path), path)
 
 
 def _place(path, kind, generators):
-  """(group, which) of a file's network."""
+  """Returns (group, which) in the parameters for the network of a file.
+
+  Args:
+    path: path of the file.
+    kind: 'generator' or 'discriminator', as found in the file.
+    generators: number of generators in all files.
+
+  Raises:
+    UserError: the name of the file does not fit the network.
+  """
   letter = kind[0].upper()
   match = _NAME.search(path.stem)
   if match and match[1][0] == letter:
@@ -122,13 +148,17 @@ def _place(path, kind, generators):
   if not match and kind == 'generator' and generators == 1:
     return PLACES['G']
   raise UserError(
-    f'{path} holds a {kind}: call it latest_net_{letter}_A.pth or '
+    f'{path} holds a {kind}: rename it to latest_net_{letter}_A.pth or '
     f'latest_net_{letter}_B.pth'
   )
 
 
 def _config(found):
-  """The options that networks determine, as nested dicts like a config."""
+  """Returns the options that networks determine, as nested dicts like a config.
+
+  Raises:
+    UserError: two files determine different values of an option.
+  """
   options, sources = {'data': {}}, {}
   for (group, which), (path, network) in found.items():
     section = _SECTIONS[group]
@@ -142,10 +172,11 @@ def _config(found):
       other = sources.setdefault(key, path)
       if there != value:
         raise UserError(
-          f'{path} has {key}={value}, {other} has {there}: leave out what is '
-          'not of the same CycleGAN'
+          f'{path} has {key}={value}, {other} has {there}: give only files of '
+          'the same model'
         )
   if len(set(options['data'].values())) > 1:
-    # No picture of one domain is the other's: no generator keeps it as it is.
+    # With different channels, a generator cannot take images of its own output
+    # domain, so there is no identity loss.
     options['loss'] = {'identity_a': 0.0, 'identity_b': 0.0}
   return options

@@ -1,8 +1,8 @@
-"""The official networks' layers by PyTorch's names, in PyTorch's order.
+"""Lists of the official networks' layers, with PyTorch's names and order.
 
-A network is a list of `Layer`, read from its verbs. From it the weights go
-both ways, and a file's network is the one whose layers have the file's names
-and shapes.
+The list of a network is derived from its verbs (`nets.verbs`). It serves to
+convert weights in both directions, and to recognise the network of a file by
+names and shapes.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from cyclegan_jax.nets.verbs import Reader
 
 
 class Layer(NamedTuple):
-  """A layer in both worlds.
+  """A layer, with its name in PyTorch and its path in the parameters.
 
   Attributes:
-    name: in the state_dict, such as 'model.10.conv_block.1'.
-    path: in the parameters, such as ('block_0', 'conv_1'); () for a layer
+    name: name in the state_dict, such as 'model.10.conv_block.1'.
+    path: path in the parameters, such as ('block_0', 'conv_1'); () for a layer
       without parameters.
-    kind: a name of `LEAVES` or `FILTERS`.
-    features: channels that it gives.
+    kind: kind of the layer, a key of `LEAVES` or `FILTERS`.
+    features: number of output channels.
   """
 
   name: str
@@ -32,14 +32,14 @@ class Layer(NamedTuple):
 
 
 class Leaf(NamedTuple):
-  """A layer's weight in both worlds.
+  """A weight of a layer, with the conversion between PyTorch and parameters.
 
   Attributes:
-    name: in the state_dict.
-    path: in the parameters.
-    dimensions: of its array in the state_dict.
+    name: last part of the name in the state_dict, such as 'weight'.
+    path: last part of the path in the parameters, such as 'kernel'.
+    dimensions: number of dimensions of the array in the state_dict.
     load: array of the state_dict -> array of the parameters.
-    export: the way back.
+    export: array of the parameters -> array of the state_dict.
   """
 
   name: str
@@ -49,10 +49,11 @@ class Leaf(NamedTuple):
   export: Callable = lambda x: x
 
 
-# Weights are float32, which counts up to 2**24: a count goes in two digits.
+# Parameters are float32, exact for integers up to 2**24 only. A count is stored
+# as two digits of this base.
 _BASE = 2**24
 _BIAS = Leaf('bias', 'bias')
-# What PyTorch remembers of the batches seen, which batch norm uses in eval().
+# PyTorch's running averages of batches, which batch norm uses in eval().
 AVERAGES = (
   Leaf('running_mean', 'mean'),
   Leaf('running_var', 'var'),
@@ -65,7 +66,7 @@ AVERAGES = (
   ),
 )
 LEAVES = {
-  # (outputs, inputs, height, width) to (height, width, inputs, outputs).
+  # From (outputs, inputs, height, width) to (height, width, inputs, outputs).
   'conv': (
     Leaf(
       'weight',
@@ -76,8 +77,9 @@ LEAVES = {
     ),
     _BIAS,
   ),
-  # From (inputs, outputs, height, width). PyTorch defines it as a
-  # convolution's gradient, which flips the kernel.
+  # From (inputs, outputs, height, width) to (height, width, inputs, outputs).
+  # PyTorch defines a transposed convolution as the gradient of a convolution,
+  # so the kernel is flipped.
   'up': (
     Leaf(
       'weight',
@@ -90,26 +92,30 @@ LEAVES = {
   ),
   'norm': (Leaf('weight', 'scale'), _BIAS, *AVERAGES),
 }
-# Their weight, which is no parameter.
+# The weight of the layers in `FILTERS`, which is no parameter.
 FILTER = Leaf('filt', '', 4)
 # Layers that have a fixed filter [channels, 1, size, size] in the state_dict.
 FILTERS = {
   'blur_down': np.outer(blur.DOWN, blur.DOWN).astype(np.float32),
   'blur_up': np.outer(blur.UP, blur.UP).astype(np.float32),
 }
-# What PyTorch calls the entries that have no weights.
+# PyTorch's names of the entries without weights.
 _PADS = {'reflect': 'ReflectionPad2d'}
 _ACTIVATIONS = {'relu': 'ReLU', 'leaky_relu': 'LeakyReLU'}
 
 
 def layers(net):
-  """The layers of a network as the official code has them, in its order.
+  """Returns the layers of a network, in the order of the official code.
 
   Args:
     net: a generator or discriminator of `nets`.
 
+  Returns:
+    List of the layers with weights or filters, each as a `Layer`.
+
   Raises:
-    UserError: a layer or an option that the official code does not have.
+    UserError: the network has a layer or an option that the official code does
+      not have.
   """
   names = Names(net.sequential)
   net.layers(names, 0)
@@ -117,15 +123,16 @@ def layers(net):
 
 
 class Names(Reader):
-  """A network's verbs as entries of PyTorch's Sequential, which it counts.
+  """Reader that turns a network's verbs into entries of PyTorch's `Sequential`.
 
-  What the verbs pass on is the number of channels.
+  The value x that verbs take and return is the number of channels. Each verb
+  counts the entries that the layer has in the `Sequential`.
 
   Attributes:
-    sequential: name of the Sequential in the state_dict.
-    path: in the parameters, of what is in it.
-    layers: list of `Layer` so far.
-    count: entries so far.
+    sequential: name of the `Sequential` in the state_dict.
+    path: path in the parameters of the layers in the `Sequential`.
+    layers: list of the `Layer`s so far.
+    count: number of entries so far.
   """
 
   what = 'an official .pth file'
@@ -135,12 +142,22 @@ class Names(Reader):
     self.layers, self.count = [], 0
 
   def entry(self):
-    """Counts an entry of the Sequential; returns its name."""
+    """Counts one entry of the `Sequential` and returns the entry's name."""
     self.count += 1
     return f'{self.sequential}.{self.count - 1}'
 
   def layer(self, features, kind, *path):
-    """Counts an entry that has weights; returns the number of channels."""
+    """Adds a `Layer` as the next entry of the `Sequential`.
+
+    Args:
+      features: number of output channels.
+      kind: kind of the layer, a key of `LEAVES` or `FILTERS`.
+      *path: name of the layer's parameters; empty for a layer without
+        parameters.
+
+    Returns:
+      `features`.
+    """
     path = (*self.path, *path) if path else ()
     self.layers.append(Layer(self.entry(), path, kind, features))
     return features

@@ -1,9 +1,10 @@
-"""Reads the pickle a PyTorch file starts with, by a machine that calls nothing.
+"""Safe interpreter for the pickle of a state_dict in a PyTorch file.
 
-A pickle is a program, and Python's own machine for it calls what the program
-names. This one knows the few instructions that a state_dict is made of, and
-stand-ins for the few names in it. Everything else is refused by its name. No
-name is ever looked up, so there is nothing that a file could reach.
+A pickle is a program, and Python's own interpreter calls any function that the
+program names. The interpreter here knows only the few instructions that a
+state_dict needs, and stand-ins for the few names in a state_dict. Anything else
+raises an error that tells its name. No name is ever imported, so a file cannot
+run any code.
 """
 
 import pickletools
@@ -13,45 +14,52 @@ import numpy as np
 
 from cyclegan_jax.pth.tensors import STORAGES, Storage, Tensor, check
 
-# Of one pickle; a generator of 9 blocks takes 2000. More would take minutes.
+# Limit per pickle, because more would take minutes; a generator of 9 blocks
+# needs 2000.
 _INSTRUCTIONS = 1_000_000
 
 
 class Refused(ValueError):
-  """The file asks for something that no state_dict needs; a whole sentence."""
+  """Error for a file that asks for something that no state_dict needs.
+
+  The text is a sentence without its subject, which is the path of the file.
+  """
 
 
 def load(stream, storages):
-  """The object that is pickled next in a stream.
+  """Loads the next pickled object of a stream.
 
   Args:
-    stream: a binary file of which no more than the pickle is read.
-    storages: {key: `Storage`}, to which those met are added.
+    stream: binary file; only the bytes of the pickle are read.
+    storages: {key: `Storage`}; the storages in the pickle are added to this
+      dict.
 
   Returns:
-    Dicts, lists, tuples, text, numbers, and a `Tensor` for each tensor.
+    The object, made of dicts, lists, tuples, text, numbers, None, and a
+    `Tensor` for each tensor.
 
   Raises:
-    Refused: an instruction or a name that a state_dict has no use for.
-    Exception: of almost any kind, where the pickle is damaged.
+    Refused: the pickle has an instruction or a name that no state_dict needs.
+    Exception: of almost any kind, if the pickle is damaged.
   """
   return run(stream, Machine(_NAMES, storages), ACTIONS)
 
 
 def run(stream, machine, actions):
-  """What a pickle leaves on the stack of a machine.
+  """Runs the next pickle of a stream and returns the resulting object.
 
   Args:
-    stream: a binary file of which no more than the pickle is read.
-    machine: a `Machine`.
-    actions: {instruction: (machine, argument) -> None}.
+    stream: binary file; only the bytes of the pickle are read.
+    machine: the `Machine` that the pickle runs on.
+    actions: {name of an instruction: (machine, argument) -> None}.
 
   Raises:
-    As `load`.
+    Refused: same as `load`.
+    Exception: same as `load`.
   """
   for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
     if count > _INSTRUCTIONS:
-      raise ValueError('a pickle too long for a state_dict')
+      raise ValueError('the pickle is too long for a state_dict')
     if opcode.name not in actions:
       what = opcode.name if argument is None else f'{opcode.name} {argument}'
       refuse(what)
@@ -60,20 +68,28 @@ def run(stream, machine, actions):
 
 
 def refuse(what):
-  """Raises `Refused` for a name out of the file."""
+  """Raises `Refused` for a name that the file asks for.
+
+  Args:
+    what: the name, such as 'os system'.
+  """
   name = ascii(str(what)[:80])[1:-1].replace(' ', '.')
   raise Refused(
-    f'asks for {name}, and a state_dict holds tensors only: not loaded; if '
-    'you trust the file, save the state_dict of its network anew'
+    f'asks for {name}, but a state_dict holds tensors only: not loaded; if '
+    'you trust the file, load it with PyTorch and save network.state_dict()'
   )
 
 
 class Machine:
-  """A stack of objects, those below a mark, and a memory.
+  """State of the interpreter: a stack, the stacks below marks, and a memory.
+
+  Each method carries out one kind of instruction.
 
   Args:
-    names: {"module name": what stands in for it}; functions may be called.
-    storages: {key: `Storage`}, to which those met are added.
+    names: {'module name': stand-in for that name}; a pickle may call the
+      stand-ins that are functions.
+    storages: {key: `Storage`}; the storages in the pickle are added to this
+      dict.
   """
 
   def __init__(self, names, storages):
@@ -84,67 +100,80 @@ class Machine:
     self.memory = {}
 
   def push(self, x):
+    """Puts an object on the stack."""
     self.stack.append(x)
 
   def mark(self, _):
+    """Sets a mark: starts a new stack on top of the current one."""
     self.below.append(self.stack)
     self.stack = []
 
   def pop_to_mark(self):
+    """Removes the last mark and returns the list of the objects above it."""
     items, self.stack = self.stack, self.below.pop()
     return items
 
   def tuple_of(self, count):
+    """Replaces the top `count` objects by a tuple of them."""
     if len(self.stack) < count:
-      raise ValueError('a tuple of what is not there')
+      raise ValueError('items of a tuple are missing')
     self.stack[-count:] = [tuple(self.stack[-count:])]
 
   def append(self, items):
+    """Extends the list on top of the stack by `items`."""
     if type(self.stack[-1]) is not list:
-      raise ValueError('an item for what is no list')
+      raise ValueError('an item is added to something that is not a list')
     self.stack[-1].extend(items)
 
   def set_items(self, items):
+    """Updates the dict on top of the stack by [key, value, key, value, ...]."""
     target, keys = self.stack[-1], items[::2]
     if type(target) is not dict or len(items) % 2:
-      raise ValueError('an item for what is no dict')
+      raise ValueError('an item is added to something that is not a dict')
     _check_keys(keys)
     target.update(zip(keys, items[1::2]))
 
   def pop(self, count):
+    """Removes the top `count` objects and returns them, the topmost last."""
     items = [self.stack.pop() for _ in range(count)]
     return items[::-1]
 
   def remember(self, place):
+    """Stores the top object in the memory, at the next place if None."""
     self.memory[len(self.memory) if place is None else place] = self.stack[-1]
 
   def name(self, name):
+    """Puts the stand-in for 'module name' on the stack, or raises `Refused`."""
     if name not in self.names:
       refuse(name)
     self.push(self.names[name])
 
   def name_on_stack(self):
+    """Replaces the module and name on top of the stack by their stand-in."""
     module, name = self.pop(2)
     if type(module) is not str or type(name) is not str:
-      raise ValueError('a name that is no text')
+      raise ValueError('a name is not text')
     self.name(f'{module} {name}')
 
   def reduce(self):
+    """Calls the function on the stack and replaces the call by its result."""
     function, arguments = self.pop(2)
     if type(function) is not types.FunctionType or type(arguments) is not tuple:
-      raise ValueError('a call of what is no function')
+      raise ValueError('a call of something that is not a function')
     self.push(function(*arguments))
 
   def build(self):
-    # An OrderedDict's attributes; PyTorch adds one, the layers' versions.
+    """Discards attributes of a dict, or raises `Refused` if not `_metadata`."""
+    # PyTorch sets only this attribute of an OrderedDict: the layers' versions.
     state = self.stack.pop()
     if type(self.stack[-1]) is not dict or type(state) is not dict:
-      raise ValueError('attributes for what has none')
+      raise ValueError('attributes of an object that cannot have any')
     for attribute in state:
       if attribute != '_metadata':
         refuse(f'the attribute {attribute}')
 
   def storage(self):
+    """Replaces the description of a storage on the stack by a `Storage`."""
     match self.stack.pop():
       case ('storage', np.dtype() as dtype, str(key), str(), int(size)) | (
         'storage',
@@ -156,25 +185,25 @@ class Machine:
       ):
         storage = Storage(key, dtype, size)
       case _:
-        raise ValueError('a reference to what is no storage')
+        raise ValueError('a reference to something that is not a storage')
     if self.storages.setdefault(key, storage) != storage:
-      raise ValueError('a storage of two kinds')
+      raise ValueError('a storage has different sizes or types')
     self.push(storage)
 
 
 def _check_keys(keys):
-  # Others, such as tuples in tuples, could take forever to hash.
+  # Other keys, such as nested tuples, could take forever to hash.
   if not {type(key) for key in keys} <= {str, int}:
-    raise ValueError('a key that is neither text nor a number')
+    raise ValueError('a key is neither text nor a number')
 
 
 def _ordered_dict(pairs=()):
   if not all(type(x) in (list, tuple) and len(x) == 2 for x in pairs):
-    raise ValueError('an OrderedDict of what are no pairs')
+    raise ValueError('an item of an OrderedDict is not a pair')
   _check_keys([key for key, _ in pairs])
   result = dict(pairs)
   if pairs:
-    pairs.clear()  # used twice, a long list would take forever
+    pairs.clear()  # a long list that is used many times would take forever
   return result
 
 
@@ -192,7 +221,7 @@ def _size(numbers):
   return numbers
 
 
-# Stand-ins for what the file names, as "module name".
+# Stand-ins for the names in the file, by 'module name'.
 _NAMES = {
   'collections OrderedDict': _ordered_dict,
   'torch Size': _size,

@@ -1,4 +1,4 @@
-"""What a PyTorch file calls a tensor: a window on a run of numbers."""
+"""Tensors of a PyTorch file: each is a view of a one-dimensional storage."""
 
 import math
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-# PyTorch's name of a run of numbers of a kind.
+# PyTorch's name of a storage -> type of its values.
 STORAGES = {
   'DoubleStorage': np.dtype(np.float64),
   'FloatStorage': np.dtype(np.float32),
@@ -23,12 +23,12 @@ _DIMENSIONS = 16
 
 
 class Storage(NamedTuple):
-  """A run of numbers that the file holds under a key.
+  """One-dimensional array of values in a PyTorch file.
 
   Attributes:
-    key: its name in the file.
-    dtype: of the numbers.
-    size: how many there are.
+    key: name of the storage in the file.
+    dtype: NumPy type of the values.
+    size: number of values.
   """
 
   key: str
@@ -37,13 +37,13 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-  """A window on a storage.
+  """Tensor in a PyTorch file: a view of a storage.
 
   Attributes:
-    storage: a `Storage`.
-    offset: index of the first number.
-    shape: of the array.
-    strides: steps between its elements, in numbers.
+    storage: the `Storage` that holds the values.
+    offset: index in the storage of the first value.
+    shape: shape of the tensor.
+    strides: for each axis, the step in the storage between two values.
   """
 
   storage: Storage
@@ -53,40 +53,46 @@ class Tensor(NamedTuple):
 
 
 def check(tensor):
-  """Raises ValueError for a tensor that reaches beyond its storage.
+  """Checks that a `Tensor` is well formed and lies within its storage.
 
-  One with more elements than its storage has numbers is refused, too: it could
-  ask for any amount of memory.
+  A tensor must not have more elements than its storage has values. Otherwise, a
+  small file could ask for any amount of memory.
+
+  Raises:
+    ValueError: the tensor is damaged or does not fit its storage.
   """
   storage, offset, shape, strides = tensor
   if type(storage) is not Storage:
-    raise ValueError('a tensor without a storage')
+    raise ValueError('a tensor has no storage')
   if type(shape) is not tuple or type(strides) is not tuple:
-    raise ValueError('a tensor whose shape is no tuple')
+    raise ValueError('the shape of a tensor is not a tuple')
   if len(shape) != len(strides) or len(shape) > _DIMENSIONS:
-    raise ValueError('a tensor whose shape and strides do not fit')
+    raise ValueError('the shape and strides of a tensor do not fit')
   if not all(
     type(x) is int and 0 <= x < 2**63 for x in (offset, *shape, *strides)
   ):
-    raise ValueError('a tensor whose shape is not made of numbers')
+    raise ValueError('the shape of a tensor has an item that is not a size')
   if 0 in shape:
     return
   last = offset
   for size, stride in zip(shape, strides):
     last += (size - 1) * stride
   if last >= storage.size or math.prod(shape) > storage.size:
-    raise ValueError('a tensor beyond its storage')
+    raise ValueError('a tensor reaches beyond its storage')
 
 
 def view(tensor, numbers):
-  """The array a tensor is, read-only and without a copy.
+  """Returns a tensor as a read-only array, without a copy of the values.
 
   Args:
     tensor: a `Tensor` that passed `check`.
-    numbers: all of its storage [size].
+    numbers: all values of the tensor's storage, an array [size].
+
+  Raises:
+    ValueError: `numbers` has another size than the storage.
   """
   if numbers.shape != (tensor.storage.size,):
-    raise ValueError('a storage of another size than its tensors say')
+    raise ValueError('the size of a storage differs from its tensors')
   if 0 in tensor.shape:
     return np.zeros(tensor.shape, numbers.dtype)
   return np.lib.stride_tricks.as_strided(

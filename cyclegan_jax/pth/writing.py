@@ -1,4 +1,4 @@
-"""Writes .pth files that PyTorch loads, with `weights_only=True` as well."""
+"""Writer of .pth files that PyTorch can load, also with `weights_only=True`."""
 
 import io
 import struct
@@ -10,26 +10,27 @@ import numpy as np
 from cyclegan_jax.common import files
 from cyclegan_jax.pth.tensors import STORAGES
 
-# Where PyTorch lets the numbers of a tensor start.
+# The values of a tensor start at a multiple of this number of bytes.
 _ALIGNMENT = 64
 _NAMES = {dtype: name for name, dtype in STORAGES.items()}
 
 
 def write(path, tensors):
-  """Writes a state_dict as `torch.save` does, whole or not at all.
+  """Writes a state_dict in the format of `torch.save`.
 
-  The same tensors give the same bytes.
+  The file is written completely or not at all. Equal tensors and file names
+  give bit-identical files.
 
   Args:
-    path: the file, in a folder that is made if missing.
+    path: path of the file; its folder is made if missing.
     tensors: {name: array}.
 
   Raises:
-    UserError: it can't be written.
-    KeyError: an array of a dtype that is not in `STORAGES`.
+    UserError: the file cannot be written.
+    KeyError: an array has a type that is not in `tensors.STORAGES`.
   """
   path = files.place(path)
-  # No ascontiguousarray: it makes vectors of single numbers.
+  # Not np.ascontiguousarray, which turns scalars into vectors.
   arrays = [np.asarray(x, order='C') for x in tensors.values()]
   packed, folder = io.BytesIO(), path.stem
   with zipfile.ZipFile(packed, 'w') as archive:
@@ -43,8 +44,8 @@ def write(path, tensors):
 
 
 def _add(archive, name, data):
-  entry = zipfile.ZipInfo(name)  # not compressed, always of the same date
-  # A field of zeros in the entry's header moves its data to a multiple.
+  entry = zipfile.ZipInfo(name)  # not compressed, with a fixed date
+  # A field of zeros in the entry's header aligns the entry's data.
   start = archive.fp.tell() + zipfile.sizeFileHeader + len(name.encode()) + 4
   padding = -start % _ALIGNMENT
   entry.extra = struct.pack('<2sH', b'FB', padding) + bytes(padding)
@@ -52,7 +53,7 @@ def _add(archive, name, data):
 
 
 def _pickled(tensors):
-  """The instructions that make an OrderedDict of tensors, in protocol 2."""
+  """Returns the pickle, in protocol 2, of an OrderedDict of tensors."""
   items = [
     _text(name) + _tensor(str(i), array)
     for i, (name, array) in enumerate(tensors.items())
