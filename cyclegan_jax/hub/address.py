@@ -10,14 +10,14 @@ SCHEME = 'hf://'
 _REPO = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*', re.ASCII)
 _REVISION = re.compile(r'[\w.-]+(/[\w.-]+)*', re.ASCII)
 _COMMIT = re.compile(r'[0-9a-f]{40}')
-_LONGEST = 96  # characters of a user's name and a repository's together
+_LONGEST = 96  # maximum number of characters of USER/NAME
 
 
 class Address(NamedTuple):
-  """A model repository.
+  """Address of a model repository on the Hub.
 
   Attributes:
-    repo: 'USER/NAME'.
+    repo: name of the repository, 'USER/NAME'.
     revision: a branch, tag or commit; '' for the newest commit.
   """
 
@@ -25,42 +25,57 @@ class Address(NamedTuple):
   revision: str = ''
 
   def __str__(self):
+    """Returns the text hf://USER/NAME or hf://USER/NAME@REVISION."""
     return SCHEME + self.repo + f'@{self.revision}' * bool(self.revision)
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:
-  """Returns True for an address on the Hub."""
+  """Returns True if a path starts with hf://, the mark of a Hub address."""
   return os.fspath(path).startswith(SCHEME)
 
 
 def parse(text: str) -> Address:
-  """The `Address` of a text.
+  """Parses the text of a Hub address.
+
+  Args:
+    text: hf://USER/NAME or hf://USER/NAME@REVISION.
+
+  Returns:
+    The `Address`.
 
   Raises:
-    UserError: it is none.
+    UserError: `text` has another form, or USER, NAME or REVISION is not valid.
   """
   repo, at, revision = text.removeprefix(SCHEME).partition('@')
   if not text.startswith(SCHEME) or not _is_repo(repo):
     raise UserError(f'{text}: an address on the Hub is hf://USER/NAME@REVISION')
   if at and (not _REVISION.fullmatch(revision) or '..' in revision):
     raise UserError(
-      f'{text}: {revision!r} is no revision: give a branch, a tag or a commit '
-      'behind the @'
+      f'{text}: {revision!r} is not a revision: give a branch, a tag or a '
+      'commit after the @'
     )
   return Address(repo, revision)
 
 
 def check_repo(repo: str, flag: str) -> None:
-  """Raises `UserError` for a text that is no USER/NAME; `flag` is named."""
+  """Checks the name of a repository.
+
+  Args:
+    repo: the text given by the user.
+    flag: the flag with this value, for the message.
+
+  Raises:
+    UserError: `repo` is not of the form USER/NAME that the Hub accepts.
+  """
   if not _is_repo(repo):
     raise UserError(
-      f'{flag}={repo}: give USER/NAME, of letters, digits, -, _ and ., at most '
-      f'{_LONGEST} characters'
+      f'{flag}={repo}: give USER/NAME, made of letters, digits, -, _ and ., '
+      f'with at most {_LONGEST} characters'
     )
 
 
 def _is_repo(repo):
-  """Returns True for a name that the Hub can have: its rules are these."""
+  """Returns True for a USER/NAME that follows the rules of the Hub."""
   return (
     bool(_REPO.fullmatch(repo))
     and len(repo) <= _LONGEST
@@ -69,17 +84,27 @@ def _is_repo(repo):
 
 
 def is_commit(revision: str) -> bool:
-  """Returns True for a whole commit hash, which never means another one."""
+  """Returns True if a revision is a full commit hash of 40 hexadecimal digits.
+
+  Unlike branches and tags, a commit hash always refers to the same files.
+  """
   return bool(_COMMIT.fullmatch(revision))
 
 
 def same(old: str, new: str) -> bool:
-  """Returns True if `new` can mean what `old`, a recorded address, means.
+  """Returns True if two Hub addresses can refer to the same model.
 
-  Branches and tags move: that what they mean now is compared by nobody.
+  Args:
+    old: address that a run recorded.
+    new: address that the user gives now.
+
+  Returns:
+    False if the repositories differ, or if `new` is a commit other than the
+    revision of `old`. True if `new` has a branch, a tag or no revision, because
+    these can refer to any commit; the Hub is not asked.
 
   Raises:
-    UserError: one of the texts is no address.
+    UserError: one of the texts is not a Hub address.
   """
   before, now = parse(old), parse(new)
   if before.repo != now.repo:
