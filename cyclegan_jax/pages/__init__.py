@@ -1,1 +1,1 @@
-"""One-file HTML pages: how they are put together, and what they share."""
+"""Single-file HTML pages: their assembly and shared styles and scripts."""

@@ -1,14 +1,19 @@
 'use strict';
 
-// What tests and people look for when the page stays empty.
+// Shows the reason of an error as data-error of the <html> element, where tests
+// and users can find it if the page stays empty.
 function failed(reason) {
   document.documentElement.dataset.error = reason;
 }
-addEventListener('error', (e) => failed(e.message || 'a picture fails'), true);
+addEventListener(
+  'error', (e) => failed(e.message || 'a picture cannot be loaded'), true);
 addEventListener('securitypolicyviolation', (e) => failed(e.violatedDirective));
 
 const byId = (id) => document.getElementById(id);
 
+// Sets attributes and appends children. An attribute onNAME is a listener of
+// the event NAME; true is an attribute without a value; false, null and
+// undefined are left out.
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
@@ -17,15 +22,17 @@ function fill(element, attributes, children) {
       element.setAttribute(name, value);
     }
   }
-  // Texts become text nodes, whatever they hold.
+  // Strings become text nodes, so any markup in them stays text.
   element.append(...children.filter((child) => child != null));
   return element;
 }
 
+// Returns a new HTML element, see fill.
 function make(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
+// Returns a new SVG element, see fill.
 function draw(tag, attributes = {}, ...children) {
   const space = 'http://www.w3.org/2000/svg';
   return fill(document.createElementNS(space, tag), attributes, children);
@@ -35,7 +42,7 @@ function note(text) {
   return make('p', { class: 'note' }, text);
 }
 
-// Four digits, short.
+// Returns a number as short text with four significant digits, a dash for null.
 function short(value) {
   if (value == null) return '\u2013';
   const size = Math.abs(value);

@@ -1,4 +1,4 @@
-"""Puts a page together: one HTML file that loads nothing from elsewhere."""
+"""Renders an HTML page as one file that loads nothing from other places."""
 
 import base64
 import hashlib
@@ -8,7 +8,8 @@ import json
 import math
 import string
 
-# The parts of every page. dom.js reports the errors of the scripts behind it.
+# Files used in every page. dom.js runs first, because it reports the errors of
+# all later scripts.
 _HEAD, _STYLE, _SCRIPT = 'head.html', 'base.css', 'dom.js'
 _POLICY = {
   'default-src': "'none'",
@@ -21,29 +22,31 @@ _POLICY = {
 
 
 def render(package, scripts, title, content, allow=None, **texts):
-  """Renders a page.
+  """Renders an HTML page from the template of a package.
 
   Args:
-    package: name of the package that holds the page's template.html, style.css
-      and scripts. The template has the placeholders $head, $data and $script,
-      in this order, and may have others.
-    scripts: names of the scripts, in the order in which they run, behind
-      pages/dom.js.
-    title: title of the page.
-    content: plain values, which the scripts read as JSON from the element
-      `data`. NaN and infinity become null.
-    allow: {directive: sources} that the Content-Security-Policy allows besides
-      the page's own styles, scripts and data: pictures.
-    **texts: values of the template's other placeholders, ASCII and HTML.
+    package: name of the package that contains template.html, style.css and the
+      scripts of the page. The template has the placeholders $head, $data and
+      $script, in this order, and may have others.
+    scripts: file names of the scripts, in the order in which they run. They run
+      after pages/dom.js.
+    title: title of the page, plain text.
+    content: dicts, lists, strings, numbers, booleans and None, which the
+      scripts read as JSON from the element with the id `data`. NaN and infinity
+      become null.
+    allow: {directive: sources}, additions to the Content-Security-Policy.
+      Without them the page may use only its own styles and scripts, and images
+      in `data:` URLs.
+    **texts: values of the other placeholders of the template, ASCII HTML.
 
   Returns:
-    The page as text, all of it ASCII.
+    The HTML page as text, ASCII only.
   """
   style = _file(__package__, _STYLE) + _file(package, 'style.css')
   script = '\n'.join(
     [_file(__package__, _SCRIPT), *(_file(package, x) for x in scripts)]
   )
-  # Inside of a script element, '</script>' and '<!--' would end the data.
+  # In a script element, '</script>' and '<!--' would end or corrupt the data.
   data = json.dumps(_plain(content), allow_nan=False).replace('<', '\\u003c')
   title = html.escape(_plain(title))
   own = {'style-src': _hash(style), 'script-src': _hash(script)}
@@ -61,6 +64,11 @@ def render(package, scripts, title, content, allow=None, **texts):
 
 
 def _policy(*more):
+  """Returns the Content-Security-Policy of a page.
+
+  Args:
+    *more: dicts {directive: sources} that are added to `_POLICY`.
+  """
   names = dict.fromkeys(name for x in (_POLICY, *more) for name in x)
   return '; '.join(
     ' '.join([name, *(x[name] for x in (_POLICY, *more) if x.get(name))])
@@ -69,19 +77,21 @@ def _policy(*more):
 
 
 def _file(package, name):
+  """Returns the text of an ASCII file in a package."""
   return (importlib.resources.files(package) / name).read_text('ascii')
 
 
 def _hash(text):
-  """The name a Content-Security-Policy has for an inline text it allows."""
+  """Returns the source expression that allows an inline style or script."""
   digest = hashlib.sha256(text.encode()).digest()
   return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def _plain(value):
-  """The same without what a page can't hold.
+  """Returns a copy of plain values that JSON and UTF-8 can represent.
 
-  NaN and infinity become None, bytes of file names that are no text '?'.
+  NaN and infinity become None. Bytes of file names that are not valid UTF-8
+  become '?'.
   """
   if isinstance(value, dict):
     return {_plain(key): _plain(x) for key, x in value.items()}
