@@ -1,1 +1,1 @@
-"""From flags and recipe cards to a Method and a Run of plain values."""
+"""Command line and recipe cards, turned into a Method and a Run of values."""

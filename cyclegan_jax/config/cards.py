@@ -1,4 +1,4 @@
-"""The recipe cards that come with the package, by their names."""
+"""Recipe cards that come with the package: their folder, names and paths."""
 
 import pathlib
 
@@ -8,25 +8,29 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 
 
 def folder() -> pathlib.Path:
-  """The folder of the cards: within an installed package, else beside it."""
+  """Returns the folder `configs` of the recipe cards.
+
+  The folder is inside an installed package, and next to the package in a
+  checkout of the repository.
+  """
   installed = _PACKAGE / 'configs'
   return installed if installed.is_dir() else _PACKAGE.parent / 'configs'
 
 
 def names() -> list[str]:
-  """Names of the cards, sorted: `satellite2map` for satellite2map.py."""
+  """Sorted names of all recipe cards: `satellite2map` for satellite2map.py."""
   return sorted(path.stem for path in folder().glob('*.py'))
 
 
 def find(given: str) -> pathlib.Path:
-  """Path of the recipe card that a text names.
+  """Returns the path of the recipe card given by --config.
 
   Args:
-    given: the path of a file; or a card of the package as NAME, NAME.py or, for
-      commands outside the repository, configs/NAME.py.
+    given: the path of a Python file, or a recipe card of the package as NAME,
+      NAME.py or configs/NAME.py (which also works outside the repository).
 
   Raises:
-    UserError: there is no such file and no such card.
+    UserError: no such file exists, and no recipe card has this name.
   """
   path = pathlib.Path(given)
   is_name = path.suffix != '.py' and len(path.parts) == 1
@@ -39,5 +43,5 @@ def find(given: str) -> pathlib.Path:
   files = [] if is_name else sorted(map(str, path.parent.glob('*.py')))
   what = 'recipe card' if is_name else 'file'
   raise UserError(
-    f'no {what} {given} (--config): there are {", ".join(files or names())}'
+    f'no {what} {given} (--config): choose from {", ".join(files or names())}'
   )

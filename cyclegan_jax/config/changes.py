@@ -1,4 +1,4 @@
-"""Changes to the config of a trained model, by --config.KEY=VALUE."""
+"""Changes by --config.KEY=VALUE to the config of a trained model."""
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
@@ -7,7 +7,8 @@ from cyclegan_jax.defaults import OPTIONS
 
 _BUILT_IN = ('builtin', 'mni152')  # values of data.source that need no name
 _VALUES = ('data.channels_', 'data.range_')
-# What may change: the pictures. All else is as the model was trained.
+# Only the options that choose the pictures may change. All others, channels and
+# ranges of values included, must be those that the model was trained with.
 CHANGEABLE = [
   key
   for key in OPTIONS
@@ -16,29 +17,33 @@ CHANGEABLE = [
 
 
 def check(changes, flags):
-  """Raises `UserError` for an option that may not change.
+  """Raises `UserError` if a changed option must keep the model's value.
+
+  Only the options of `CHANGEABLE` may change. For an option of `evaluate.` that
+  the program has as a flag, the error names the flag.
 
   Args:
-    changes: {option: value}.
-    flags: names of the program's flags, some of which are named after options.
+    changes: {option: value} given by --config.KEY=VALUE.
+    flags: names of the program's own flags.
   """
   for key in changes:
     flag = key.rpartition('.')[-1].replace('_', '-')
     if key.startswith('evaluate.') and flag in flags:
-      raise UserError(f'--config.{key} is --{flag} in this program')
+      raise UserError(f'--config.{key}: use --{flag} in this program')
     if key not in CHANGEABLE:
       raise UserError(
-        f'--config.{key}: a trained model keeps its {key}, and only its '
-        'pictures may change, by --config.data.KEY=VALUE: leave it out'
+        f'--config.{key}: a trained model keeps its {key}: leave this option '
+        'out (only the pictures may change, by --config.data.KEY=VALUE)'
       )
 
 
 def with_values(config, trained):
-  """A config of pictures with the channels and ranges of a model.
+  """Returns a copy of a config with the channels and ranges of a model.
 
   Args:
-    config: a ConfigDict, which is left as it is.
-    trained: the config of the model.
+    config: a ConfigDict that says which pictures to use; not modified.
+    trained: the config of the model, whose data.channels_a, data.channels_b,
+      data.range_a and data.range_b are copied.
   """
   config = config.copy_and_resolve_references()
   for key in OPTIONS:
@@ -49,18 +54,19 @@ def with_values(config, trained):
 
 
 def changed(config, changes, model):
-  """The config of a model with some options changed.
+  """Returns a copy of a model's config with some options changed.
 
   Args:
-    config: a ConfigDict, which is left as it is.
-    changes: {option: value}.
-    model: what the user gave for --model.
+    config: the ConfigDict of the model; not modified.
+    changes: {option: value}, checked by `check`.
+    model: the value of --model, for messages.
 
   Raises:
-    UserError: the result does not tell what pictures to use.
+    UserError: the changed config does not say which pictures to use, or its
+      data.root does not fit its data.source.
   """
   config = config.copy_and_resolve_references()
-  config.data.load_size_in_decay = 0  # of training alone
+  config.data.load_size_in_decay = 0  # used only in training
   for key, value in changes.items():
     section, _, name = key.partition('.')
     config[section][name] = value
@@ -75,7 +81,7 @@ def changed(config, changes, model):
   nameless = not finds_itself and not c.name
   if nameless and (not c.root or c.source == 'tfds'):
     raise UserError(
-      f'{model} (--model) does not tell what pictures it is for: give '
+      f'{model} (--model) does not say which pictures to use: give '
       '--config.data.source=folder --config.data.root=FOLDER, or '
       '--config=configs/NAME.py'
     )

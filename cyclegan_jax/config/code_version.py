@@ -1,4 +1,4 @@
-"""Which code runs: its version, and its commit in the project's repository."""
+"""Version of the running code, and its commit in the project's repository."""
 
 import os
 import pathlib
@@ -10,24 +10,27 @@ _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 
 
 def facts():
-  """{'version', 'git_commit'}, None for code outside the project's repository.
+  """Returns {'version', 'git_commit'} of the running code.
 
-  The commit is followed by '+changes' if tracked files were changed.
+  'git_commit' is the hash, followed by '+changes' if tracked files differ from
+  the commit. It is None if the code is not in the project's git repository.
   """
   return {'version': cyclegan_jax.__version__, 'git_commit': commit(_PACKAGE)}
 
 
 def commit(package):
-  """The commit of a package's code, or None.
+  """Returns the git commit of a package's code, or None.
 
-  An installed package may lie below the root of another repository, in a
-  virtual environment or among its files. That repository's commit says nothing
-  of this code.
+  The hash is followed by '+changes' if tracked files differ from the commit.
+  The result is None unless the package lies at the root of this project's
+  repository and git tracks it. An installed package may lie inside the
+  repository of another project, whose commit says nothing about this code.
 
   Args:
-    package: the folder of the package, a resolved path.
+    package: folder of the package, a resolved `pathlib.Path`.
   """
-  # Set by git for its hooks; they would stand for the folder's own repository.
+  # git sets these variables for its hooks. They would replace the repository
+  # that the folder itself belongs to.
   environment = {k: v for k, v in os.environ.items() if not _names_a_place(k)}
 
   def git(*args):
@@ -51,6 +54,7 @@ def commit(package):
 
 
 def _names_a_place(variable):
+  """Returns True for an environment variable that points git at a place."""
   return variable in (
     'GIT_COMMON_DIR',
     'GIT_DIR',
@@ -61,7 +65,7 @@ def _names_a_place(variable):
 
 
 def _is_project(root):
-  """Returns True for a folder with this project's settings of setuptools."""
+  """Returns True if the folder has a setup.cfg that names this package."""
   try:
     lines = (root / 'setup.cfg').read_text().splitlines()
   except OSError:

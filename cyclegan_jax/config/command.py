@@ -1,12 +1,12 @@
-"""The programs of this package as one command:
+"""One command for all programs of this package:
 
     cyclegan-jax PROGRAM [FLAGS]
 
-Each program is also a module: `cyclegan-jax translate` and `python -m
-cyclegan_jax.translate` are the same, and so are `cyclegan-jax train` and
-`python -m cyclegan_jax.main`. `cyclegan-jax PROGRAM --help` lists the flags of
-a program, and --version prints the versions of cyclegan_jax and JAX. Exit
-codes: those of the program, 2 for a program that does not exist.
+Each program is also a module: `cyclegan-jax translate` is the same as `python
+-m cyclegan_jax.translate`, and `cyclegan-jax train` is the same as `python -m
+cyclegan_jax.main`. `cyclegan-jax PROGRAM --help` lists the flags of a program.
+`cyclegan-jax --version` prints the versions of cyclegan_jax and JAX. The exit
+code is the program's, or 2 if there is no such program.
 """
 
 import importlib
@@ -23,7 +23,14 @@ _NO_PROGRAMS = ('__init__', '__main__', 'defaults')
 
 
 def console():
-  """Runs the program that the command line names; returns an exit code."""
+  """Runs the program named by the first word of the command line.
+
+  Without a program, prints the list of programs or the versions (`main`). Also
+  answers a shell that asks for completions.
+
+  Returns:
+    The exit code. A program that runs ends the process itself, by SystemExit.
+  """
   name = sys.argv[1].replace('_', '-') if sys.argv[1:] else ''
   if '_ARGCOMPLETE' in os.environ:
     _complete()
@@ -33,7 +40,11 @@ def console():
 
 
 def programs():
-  """{program: path of its module}, sorted; the module of train is main."""
+  """Returns {program: path of its module}, sorted by program.
+
+  Programs are the modules at the root of the package, with dashes for
+  underscores; main.py is the program `train`.
+  """
   paths = {
     path.stem.replace('_', '-'): path
     for path in pathlib.Path(cyclegan_jax.__file__).parent.glob('*.py')
@@ -44,12 +55,19 @@ def programs():
 
 
 def module(name):
-  """The full name of a program's module."""
+  """Returns the module of a program: 'cyclegan_jax.main' for 'train'."""
   return f'cyclegan_jax.{programs()[name].stem}'
 
 
 def main(argv):
-  """Prints what no program does: the list of them, and the versions."""
+  """Prints the list of programs, or the versions for --version.
+
+  Args:
+    argv: the command line, command first.
+
+  Raises:
+    UserError: the first word is no program.
+  """
   if argv[1:2] in ([], ['--help'], ['-h']):
     print(listing())
   elif argv[1] == '--version':
@@ -59,7 +77,7 @@ def main(argv):
 
 
 def meanings():
-  """{program: the first line of its docstring, up to the colon}."""
+  """Returns {program: the first line of its docstring, up to the colon}."""
   lines = {}
   for name, path in programs().items():
     with path.open() as file:
@@ -68,13 +86,13 @@ def meanings():
 
 
 def listing():
-  """The text of --help."""
+  """Returns the text of `cyclegan-jax --help`."""
   lines = [f'  {name:<14} {line}' for name, line in meanings().items()]
   return '\n'.join([__doc__.strip(), '', 'Programs:', *lines])
 
 
 def _versions():
-  # Not by import, which takes a second.
+  # The version of JAX is read without importing JAX, which takes a second.
   from importlib import metadata
 
   return (
@@ -83,9 +101,10 @@ def _versions():
 
 
 def _run(name):
-  """Runs a module as `python -m` does: it ends by SystemExit.
+  """Runs a module like `python -m`; the module ends the process by SystemExit.
 
-  A recipe card may import what lies in the working directory.
+  As with `python -m`, a recipe card can import modules of the working
+  directory.
   """
   del sys.argv[1]
   if not sys.flags.safe_path:

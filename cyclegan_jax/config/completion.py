@@ -1,10 +1,11 @@
-"""Completes the words of `cyclegan-jax` in a shell, by argcomplete.
+"""Shell completion of `cyclegan-jax`, by the package argcomplete.
 
-The shell asks with the environment variable _ARGCOMPLETE, once
+A shell asks for completions after it has run
 
     eval "$(register-python-argcomplete cyclegan-jax)"
 
-has run in it. Flags, options and choices are read from a program's --help.
+It then starts `cyclegan-jax` with the environment variable _ARGCOMPLETE set.
+Flags, options and their choices are read from the --help of a program.
 """
 
 import argparse
@@ -19,17 +20,17 @@ from argcomplete.completers import DirectoriesCompleter, FilesCompleter
 from cyclegan_jax.config import cards
 
 _FLAG = re.compile(r'^  (--[\w.-]+)(?:=(\S+))? +(.*)', re.MULTILINE)
-# The choices that a meaning begins with: 'transpose (the paper) | resize'.
+# The choices at the beginning of a meaning: 'transpose (the paper) | resize'.
 _CHOICE = r'[a-z]\w*(?: \([^)]*\))?'
 _CHOICES = re.compile(rf'{_CHOICE}(?: \| {_CHOICE})+')
 
 
 class Flag(NamedTuple):
-  """A flag or option of a program.
+  """Flag or option of a program, read from --help.
 
   Attributes:
-    kind: placeholder of its value, such as FILE; '' for a switch.
-    meaning: the text behind it in --help.
+    kind: placeholder of the value, such as FILE; '' for a flag without value.
+    meaning: the text after the flag in --help.
   """
 
   kind: str
@@ -40,10 +41,10 @@ def answer(programs, load):
   """Writes the completions that the shell asks for, and ends the process.
 
   Args:
-    programs: {program: meaning}.
-    load: function of a program's name that returns its module.
+    programs: {program: meaning}, the programs of `cyclegan-jax`.
+    load: program -> its imported module.
   """
-  # With another prefix of flags, those of the programs are plain words.
+  # With this prefix character, argparse takes --flags for plain words.
   parser = argparse.ArgumentParser(prefix_chars='\0', add_help=False)
   words = parser.add_argument('words', nargs='*')
   words.completer = lambda prefix, parsed_args, **_: complete(
@@ -53,14 +54,15 @@ def answer(programs, load):
 
 
 def complete(programs, load, words, prefix):
-  """Returns {word: meaning} of words that may stand where a prefix is.
+  """Returns {word: meaning} of the words that may complete a prefix.
 
-  Words that begin otherwise may be among them; argcomplete drops these.
+  The words need not begin with the prefix: argcomplete drops those that do not.
 
   Args:
-    programs, load: as for `answer`.
-    words: the words between `cyclegan-jax` and the prefix.
-    prefix: the word that has begun, perhaps empty.
+    programs: {program: meaning}, the programs of `cyclegan-jax`.
+    load: program -> its imported module.
+    words: the complete words after `cyclegan-jax`, before the prefix.
+    prefix: the beginning of the word to complete; may be empty.
   """
   if not words:
     return programs | {'--help': '', '--version': ''}
@@ -68,9 +70,9 @@ def complete(programs, load, words, prefix):
   if program not in programs:
     return {}
   name, equals, value = prefix.partition('=')
-  if not equals:  # --flag value, perhaps
+  if not equals:  # may be `--flag value`, in two words
     name, value = words[-1], prefix
-  if name == '--config':  # at once, without the program's imports
+  if name == '--config':  # answered without the slow imports of the program
     return _joined(name, equals, _cards(value))
   module = load(program)
   flags = flags_of(module)
@@ -85,7 +87,11 @@ def complete(programs, load, words, prefix):
 
 
 def flags_of(module):
-  """{flag: Flag} of the flags and options that a program's --help lists."""
+  """Returns {name: `Flag`} of all flags and options in a program's --help.
+
+  Args:
+    module: the module of the program.
+  """
   from cyclegan_jax.defaults import OPTIONS, PATHS  # imports JAX
 
   text = io.StringIO()
@@ -100,7 +106,11 @@ def flags_of(module):
 
 
 def _names(flags, prefix):
-  """Names of flags; of options too where the prefix is one's beginning."""
+  """Returns {flag name, with '=' if it takes a value: meaning}.
+
+  All options are included only if the prefix begins with --config. and a dot;
+  otherwise the single word `--config.` stands for the options.
+  """
   names = {
     f'{name}=' if flag.kind else name: flag.meaning
     for name, flag in flags.items()
@@ -112,7 +122,12 @@ def _names(flags, prefix):
 
 
 def _values(flag, begun):
-  """The values of a flag that are known."""
+  """Returns possible values of a flag: files, folders, choices or booleans.
+
+  Args:
+    flag: a `Flag`.
+    begun: the beginning of the value.
+  """
   if flag.kind in ('DIR', 'FOLDER'):
     return DirectoriesCompleter()(begun)
   if flag.kind in ('FILE', 'PATH'):
@@ -126,9 +141,10 @@ def _values(flag, begun):
 
 
 def _cards(begun):
+  """Returns the names of the recipe cards, and Python files that may match."""
   return [*cards.names(), *FilesCompleter('py')(begun)]
 
 
 def _joined(name, equals, values):
-  """{word: ''} of the words with these values."""
+  """Returns {word: ''} with one word per value: NAME=VALUE, or only VALUE."""
   return {f'{name}={x}' if equals else x: '' for x in values}

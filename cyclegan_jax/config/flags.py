@@ -1,4 +1,4 @@
-"""The command line: flags, --help, and the recipe card with its overrides."""
+"""Command line of the programs: flags, --help, recipe card and options."""
 
 import contextlib
 import difflib
@@ -14,39 +14,62 @@ from cyclegan_jax.config.options import flatten
 from cyclegan_jax.defaults import OPTIONS, get_config
 
 _HELP = {'--help', '-h', '-help', '--helpfull'}
-# Flags of the programs that read a model; `model.from_flags` takes them.
+# Flags of the programs that read a model; `saved.from_flags` reads the values.
 MODEL_FLAGS = {
-  'model': ('PATH', '', 'run, folder of weights, .pth file, or hf://USER/NAME'),
-  'direction': ('a2b|b2a', '', 'where to; may be left out where there is one'),
+  'model': (
+    'PATH',
+    '',
+    'run folder, model folder, official .pth file or folder of .pth files, or '
+    'hf://USER/NAME',
+  ),
+  'direction': (
+    'a2b|b2a',
+    '',
+    'direction of the translation; may be left out if the model has only one',
+  ),
   'step': (
     'N',
     -1,
-    'checkpoint of a run, or epoch of official files, to take; -1: the newest',
+    'step of a checkpoint of the run, or epoch of the official files; by '
+    'default the newest',
   ),
   'batch-norm': (
     'NAME',
     'picture',
-    "picture | average: statistics of each picture, or an official file's "
-    'running averages (test.py --eval)',
+    'picture | average: batch norm uses the statistics of each picture, or the '
+    'running averages of an official file (test.py --eval)',
   ),
 }
 
-# Flags of the programs that run on several processes; `processes.join` takes
-# them.
+# Flags of the programs that run on several processes; `processes.join` reads
+# the values.
 PROCESS_FLAGS = {
   'distributed': (
     'auto',
     '',
-    'several processes, found by Cloud TPU, GKE, Slurm or Open MPI',
+    'auto: run as one of several processes, as set by Cloud TPU, GKE, Slurm or '
+    'Open MPI',
   ),
-  'coordinator': ('HOST:PORT', '', 'the same said by hand: of process 0,'),
-  'num-processes': ('N', -1, 'how many there are,'),
-  'process-id': ('I', -1, 'and which this one is, from 0'),
-  'start-timeout': ('SECONDS', 300, 'to wait for the others at the start'),
+  'coordinator': (
+    'HOST:PORT',
+    '',
+    'address of process 0, to set up several processes by hand',
+  ),
+  'num-processes': ('N', -1, 'number of processes; with --coordinator'),
+  'process-id': (
+    'I',
+    -1,
+    'number of this process, from 0; with --coordinator',
+  ),
+  'start-timeout': (
+    'SECONDS',
+    300,
+    'longest time to wait for the other processes at the start',
+  ),
   'heartbeat-timeout': (
     'SECONDS',
     100,
-    'without a sign of life from one of them, after which all end',
+    'time without a sign of life from a process after which all others exit',
   ),
 }
 
@@ -59,22 +82,37 @@ def parse(argv, doc):
     doc: the program's docstring, for --help.
 
   Returns:
-    The locked config and the work folder.
+    The locked config, and the run folder (a path that may be in a bucket).
 
   Raises:
-    UserError: a flag, path, key or value that can't be.
+    UserError: an unknown flag or option, an invalid value or path, or a recipe
+      card that fails.
     SystemExit: after --help.
   """
   return parse_run(argv, doc, {})[:2]
 
 
 def parse_run(argv, doc, extra):
-  """The same, with a program's own flags as `parse_flags` takes them.
+  """Reads --config, --workdir, --config.KEY=VALUE and a program's own flags.
+
+  Args:
+    argv: the command line, program first.
+    doc: the program's docstring, for --help.
+    extra: {flag: (placeholder, default, meaning)}, as for `parse_flags`.
 
   Returns:
-    The locked config, the work folder and {flag: value}.
+    The locked config, the run folder, and {flag: value} with --workdir as
+    given.
+
+  Raises:
+    UserError: an unknown flag or option, an invalid value or path, or a recipe
+      card that fails.
+    SystemExit: after --help.
   """
-  meaning = 'folder of the run; runs/<config name>_<folder of own pictures>'
+  meaning = (
+    'run folder; by default runs/CARD, or runs/CARD_FOLDER for own pictures in '
+    'a folder'
+  )
   workdir = {'workdir': ('DIR', '', meaning)}
   config, values = parse_flags(argv, doc, workdir | extra)
   name = values['workdir'] or run_name.workdir(config_path(argv), config)
@@ -87,14 +125,15 @@ def parse_flags(argv, doc, extra):
   Args:
     argv: the command line, program first.
     doc: the program's docstring, for --help.
-    extra: {flag: (placeholder, default, meaning)}; the default, a text, a
-      number or a boolean, decides what the flag takes.
+    extra: {flag: (placeholder, default, meaning)}. The type of the default
+      (str, int, float or bool) is the type of the flag.
 
   Returns:
-    The locked config and {flag: value}.
+    The locked config, and {flag: value} of the flags in `extra`.
 
   Raises:
-    UserError: a flag, path, key or value that can't be.
+    UserError: an unknown flag or option, an invalid value or path, or a recipe
+      card that fails.
     SystemExit: after --help.
   """
   if _HELP & set(argv):
@@ -110,24 +149,26 @@ def parse_flags(argv, doc, extra):
   with _explained(argv, f'{config_path(argv)} (--config)'):
     _read(values, argv)
     config = values.config
-    config.to_dict()  # raises what went wrong in the card, if anything did
+    config.to_dict()  # raises any error hidden in a lazy value
   paths.expand_options(config)
   return config, _values(values, extra)
 
 
 def parse_changes(argv, extra, options):
-  """Reads --config.KEY=VALUE, with no recipe card, and a program's own flags.
+  """Reads --config.KEY=VALUE without a recipe card, and a program's own flags.
 
   Args:
     argv: the command line, program first, without --config and --help.
-    extra: as for `parse_flags`.
-    options: the options that may change.
+    extra: {flag: (placeholder, default, meaning)}, as for `parse_flags`.
+    options: names of the options that the program lets the user change.
 
   Returns:
-    {option: value} of the options given, and {flag: value}.
+    {option: value} of the options given, and {flag: value} of the flags in
+    `extra`.
 
   Raises:
-    UserError: a flag, path, key or value that can't be.
+    UserError: an unknown flag or option, or an invalid value or path. That an
+      option is in `options` is not checked here, see `changes.check`.
   """
   official.check(argv, extra, options)
   values = flags.FlagValues()
@@ -147,17 +188,22 @@ def parse_changes(argv, extra, options):
 def _read(values, argv):
   rest = values(argv)
   if len(rest) > 1:
-    raise UserError(f'{rest[1]!r} is no flag: see --help')
+    raise UserError(f'{rest[1]!r} is not a flag: see --help')
 
 
 def _values(values, extra):
-  """{flag: value} of a program's own flags, `~` expanded."""
+  """Returns {flag: value} of a program's own flags, `~` expanded in paths."""
   return paths.expand_flags(extra, {x: values[x].value for x in extra})
 
 
 @contextlib.contextmanager
 def _explained(argv, what):
-  """Turns what goes wrong with `what`, a config, into a `UserError`."""
+  """Turns errors of the body into a `UserError` of one line.
+
+  Args:
+    argv: the command line, searched for an option that does not exist.
+    what: name of the config that is read, for the message.
+  """
   try:
     yield
   except UserError:
@@ -166,7 +212,7 @@ def _explained(argv, what):
     raise UserError(' '.join(str(e).split())) from e
   except (AttributeError, KeyError, TypeError) as e:
     raise UserError(_wrong_key(argv) or _last_line(what, e)) from e
-  except Exception as e:  # whatever a card's own code raises
+  except Exception as e:  # the code of a recipe card may raise any exception
     raise UserError(_last_line(what, e)) from e
 
 
@@ -176,13 +222,13 @@ def parse_plain(argv, doc, extra):
   Args:
     argv: the command line, program first.
     doc: the program's docstring, for --help.
-    extra: as for `parse_flags`.
+    extra: {flag: (placeholder, default, meaning)}, as for `parse_flags`.
 
   Returns:
-    The arguments that are no flags, and {flag: value}.
+    The list of arguments that are not flags, and {flag: value}.
 
   Raises:
-    UserError: a flag that is none, or a value of another kind.
+    UserError: an unknown flag, or an invalid value or path.
     SystemExit: after --help.
   """
   if _HELP & set(argv):
@@ -190,7 +236,7 @@ def parse_plain(argv, doc, extra):
     raise SystemExit(0)
   official.check(argv, extra)
   values = flags.FlagValues()
-  values.set_gnu_getopt(True)  # flags may come behind arguments
+  values.set_gnu_getopt(True)  # flags may come after arguments
   _define(values, extra)
   try:
     rest = values(argv)
@@ -200,10 +246,15 @@ def parse_plain(argv, doc, extra):
 
 
 def require(values, *names):
-  """Raises `UserError` for the first flag of `names` that was not given."""
+  """Raises `UserError` for the first flag of `names` without a value.
+
+  Args:
+    values: {flag: value}.
+    *names: flags that the program needs.
+  """
   for name in names:
     if values[name] in ('', None):
-      raise UserError(f'no --{name}: it has to be given (see --help)')
+      raise UserError(f'no --{name}: this flag is required (see --help)')
 
 
 def _define(values, extra):
@@ -218,7 +269,12 @@ def _define(values, extra):
 
 
 def config_path(argv):
-  """Path of the recipe card named last."""
+  """Returns the path of the recipe card in the last --config of `argv`.
+
+  Raises:
+    UserError: no --config is given, or the recipe card does not exist or is in
+      a bucket.
+  """
   given = None
   for flag, following in zip(argv, [*argv[1:], '']):
     name, equals, value = flag.lstrip('-').partition('=')
@@ -229,13 +285,13 @@ def config_path(argv):
       'no --config: give a recipe card, such as '
       '--config=configs/summer2winter.py (see --help)'
     )
-  if files.remote(given):  # it is a program, and Python runs it
-    raise UserError(f'{given} (--config): copy the recipe card to a disk')
+  if files.remote(given):  # Python runs the recipe card, from a local file
+    raise UserError(f'{given} (--config): copy the recipe card to a local path')
   return cards.find(files.expanded(given))
 
 
 def _wrong_key(argv):
-  """What to say of the first override that is no option; None if all are."""
+  """Returns a message on the first --config.KEY that is no option, or None."""
   for flag in argv:
     key = flag.lstrip('-').removeprefix('no').partition('=')[0]
     section, dot, key = key.partition('.')

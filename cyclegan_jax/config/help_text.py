@@ -1,4 +1,4 @@
-"""The texts of --help."""
+"""Texts that the programs print for --help."""
 
 import contextlib
 
@@ -8,7 +8,11 @@ from cyclegan_jax.defaults import OPTIONS
 
 
 def show(text):
-  """Prints a text of which the reader takes what it likes, as `| head`."""
+  """Prints a text; a reader that closes the pipe early (`| head`) is no error.
+
+  Args:
+    text: the text.
+  """
   with terminal.patient():
     print(text)
   with contextlib.suppress(terminal.Closed):
@@ -16,11 +20,13 @@ def show(text):
 
 
 def of_config(doc, extra):
-  """The text of --help of a program that takes a config.
+  """Returns the --help text of a program that takes a config.
+
+  The text lists the flags, then all options with meaning and default.
 
   Args:
-    doc: the program's docstring.
-    extra: {flag: (placeholder, default, meaning)}.
+    doc: the program's docstring, at the top of the text.
+    extra: {flag: (placeholder, default, meaning)} of the program's own flags.
   """
   width = max(map(len, OPTIONS)) + 10
   lines = [
@@ -33,7 +39,7 @@ def of_config(doc, extra):
   lines += _flag_lines(extra, width)
   lines += [
     '',
-    'Options of the recipe card, changed by --config.KEY=VALUE (defaults):',
+    'Options, set by the recipe card or by --config.KEY=VALUE (default):',
   ]
   for key, (default, meaning, _) in OPTIONS.items():
     lines.append(f'  {"--config." + key:<{width}} {meaning} ({default!r})')
@@ -41,7 +47,12 @@ def of_config(doc, extra):
 
 
 def plain(doc, extra):
-  """The text of --help of a program that takes no config."""
+  """Returns the --help text of a program that takes no config.
+
+  Args:
+    doc: the program's docstring, at the top of the text.
+    extra: {flag: (placeholder, default, meaning)} of the program's flags.
+  """
   return '\n'.join([doc.strip(), '', 'Flags:', *_flag_lines(extra, 28)])
 
 
@@ -51,4 +62,4 @@ def _flag_lines(extra, width):
     known = f' ({default!r})' if default not in ('', False, 0, -1) else ''
     flag = f'--{name}={placeholder}' if placeholder else f'--{name}'
     lines.append(f'  {flag:<{width}} {meaning}{known}')
-  return [*lines, f'  {"--help":<{width}} this text']
+  return [*lines, f'  {"--help":<{width}} print this text']

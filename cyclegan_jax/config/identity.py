@@ -1,4 +1,4 @@
-"""Settings and pictures of a run: written to its folder, and compared later."""
+"""Records of a run's settings and pictures, and their check at a resume."""
 
 import contextlib
 import importlib.metadata
@@ -18,27 +18,27 @@ from cyclegan_jax.defaults import DEFAULTS, MAY_CHANGE, PATHS
 from cyclegan_jax.training import processes
 from cyclegan_jax.training.workdir import Workdir
 
-# Counted up when a run of before can no longer be continued.
+# Increased when runs of earlier versions can no longer be resumed.
 FORMAT = 1
 
 
 def begin(workdir, config, source, say=print):
-  """Checks that a run goes on as it began, and writes what ran, on what.
+  """Checks that a run may be started or resumed, and writes its records.
 
-  Writes config.json, run.json (the format, and counts and digests of training
-  and test pictures), pictures.json (names, sizes and checksums of the pictures)
-  and environment.json. Where the test pictures are others than before, forgets
-  what was measured on those.
+  The records are config.json, run.json (format number, and counts and digests
+  of the training and test pictures), pictures.json (names, sizes and checksums
+  of all pictures) and environment.json. If the test pictures of a resumed run
+  have changed, earlier test results are marked as outdated.
 
   Args:
-    workdir: the run's folder.
-    config: the config it is to go on with, or to begin with.
-    source: the `Source` of its pictures.
-    say: prints a line to the user.
+    workdir: the run folder.
+    config: the ConfigDict of the new or resumed run.
+    source: the `Source` of the run's pictures.
+    say: function that prints a line.
 
   Raises:
-    UserError: there are checkpoints of other settings or pictures, or of a
-      version of this project whose runs can't be continued.
+    UserError: the run folder has checkpoints that were trained with other
+      settings or pictures, or by an incompatible version of this package.
   """
   listing = fingerprint.listing(source)
   now = {'format': FORMAT} | pictures.facts(source, listing)
@@ -60,8 +60,8 @@ def begin(workdir, config, source, say=print):
   if change:
     _forget_tests(work)
     say(
-      f'note: the test pictures are not those of before ({change}): samples '
-      'and test figures are made anew from here on'
+      f'note: the test pictures have changed since the run started ({change}): '
+      'samples and test results from now on use the new ones'
     )
   files.write(_listing_of(work), json.dumps(listing, separators=(',', ':')))
   for path, content in (
@@ -73,14 +73,15 @@ def begin(workdir, config, source, say=print):
 
 
 def other_tests(workdir, source):
-  """Compares test pictures with those of a run, as far as it tells.
+  """Compares test pictures with those recorded by a run.
 
   Args:
-    workdir: the run's folder, or another folder or file.
+    workdir: the run folder. A folder or file that is no run is allowed.
     source: the `Source` of the test pictures.
 
   Returns:
-    The first difference in words, or ''.
+    The first difference in words; '' if there is none, or if no test pictures
+    are recorded.
   """
   work = Workdir(workdir)
   before = _read(work.run)
@@ -93,16 +94,17 @@ def other_tests(workdir, source):
 
 @contextlib.contextmanager
 def unusable_noted(workdir, source):
-  """Notes the training picture that stops a run, if one does.
+  """Context that records, in run.json, the training picture that stops a run.
 
-  Saved anew it has other contents, and the run continues all the same.
+  The user can then repair this file: a resumed run accepts its new contents.
 
   Args:
-    workdir: the run's folder.
-    source: the `Source` of its pictures.
+    workdir: the run folder.
+    source: the `Source` of the run's pictures.
 
   Raises:
-    UserError: as what is done here; it begins with the picture's name.
+    UserError: the error raised in the body, unchanged. The picture is the one
+      whose name the message begins with.
   """
   try:
     yield
@@ -122,13 +124,21 @@ def unusable_noted(workdir, source):
 
 
 def _check_unchanged(work, before, config, other_pictures):
+  """Raises `UserError` if a run cannot be resumed with a config.
+
+  Args:
+    work: the `Workdir` of the run.
+    before: contents of its run.json.
+    config: the new config, as nested dicts.
+    other_pictures: lines on training pictures that have changed.
+  """
   if before.get('format') != FORMAT:
     raise UserError(
-      f'{work.path} (--workdir) was begun by another version of cyclegan_jax: '
-      'go on with that one, or use another --workdir'
+      f'{work.path} (--workdir) was started by an incompatible version of '
+      'cyclegan_jax: use that version, or another --workdir'
     )
   old, new = DEFAULTS | flatten(_read(work.config)), flatten(config)
-  # An earlier version let pass what makes no difference.
+  # Earlier versions accepted any value for options that are not used.
   idle = unused(old).keys() & unused(new).keys()
   changes = [
     f'{key} was {old.get(key)!r}, is {new.get(key)!r}'
@@ -140,23 +150,28 @@ def _check_unchanged(work, before, config, other_pictures):
   if changes or other:
     kinds = ['settings'] * bool(changes) + ['pictures'] * bool(other)
     raise UserError(
-      f'{work.path} (--workdir) holds a run of other {" and ".join(kinds)} '
-      f'({"; ".join(changes + other)}): use those, or '
+      f'{work.path} (--workdir) holds a run with other {" and ".join(kinds)} '
+      f'({"; ".join(changes + other)}): use those of the run, or '
       f'{new_folder.advice(work, old, new)}'
     )
 
 
 def _forget_tests(work):
-  """Has test figures measured anew, and the best weights sought anew."""
+  """Marks the test results and the best weights of a run as outdated.
+
+  The run then evaluates the new test pictures, and compares later weights only
+  with each other.
+  """
   work.forget_test()
   path = files.resolved(work.best) / 'evaluation.json'
   if content := _read(path):
-    content['best'] = f'{content.get("best")}, on test pictures of before'
+    content['best'] = f'{content.get("best")}, on earlier test pictures'
     files.write(path, json.dumps(content, indent=2) + '\n')
 
 
 def _same(key, old, new):
-  if key == 'data.source':  # a recipe card may have moved
+  """Returns True if two values of an option mean the same; paths may move."""
+  if key == 'data.source':  # the recipe card may have moved
     old, new = (pathlib.PurePath(str(x)).name for x in (old, new))
   return paths.same(old, new) if key in PATHS else old == new
 
@@ -166,7 +181,7 @@ def _listing_of(work):
 
 
 def _read(path):
-  """The contents of a JSON file; nothing if there is none that can be read."""
+  """Returns the dict in a JSON file, or {} if it cannot be read."""
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError):
@@ -175,6 +190,7 @@ def _read(path):
 
 
 def _environment():
+  """Returns the contents of environment.json: versions, platform, devices."""
   return {
     **code_version.facts(),
     'python': platform.python_version(),

@@ -1,4 +1,4 @@
-"""From a config to its Method: networks, losses and weights."""
+"""Builder of the Method of a config: its networks, losses and weights."""
 
 import jax.numpy as jnp
 
@@ -15,11 +15,15 @@ _DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 def build_method(config, platform=None):
-  """The method a config asks for, with its networks and losses.
+  """Returns the `Method` of a config, with its networks and losses.
 
   Args:
-    config: the config.
-    platform: what it is compiled for; None for the default backend.
+    config: a ConfigDict.
+    platform: platform that the networks are compiled for ('cpu', 'gpu' or
+      'tpu'); None for JAX's default backend.
+
+  Raises:
+    UserError: an unknown name, or options that do not fit each other.
   """
   dtype = lookup(_DTYPES, config.dtype, 'dtype')
   lookup(REMATS, config.generator.remat, 'generator.remat')

@@ -1,4 +1,4 @@
-"""Flags by which a run goes on in a new folder, where its own refuses it."""
+"""Advice on training in a new run folder, when a run cannot be resumed."""
 
 import itertools
 import shlex
@@ -14,36 +14,46 @@ from cyclegan_jax.training.workdir import Workdir
 
 
 def advice(work: Workdir, old: dict, new: dict) -> str:
-  """Advice for a run whose settings or pictures have changed.
+  """Returns advice for a run that cannot be resumed with changed settings.
 
   Args:
     work: the `Workdir` of the run, which has checkpoints.
-    old: {option: value} of the run.
-    new: the options that were asked for.
+    old: {option: value} that the run was trained with.
+    new: {option: value} of the refused command.
 
   Returns:
-    Words that end with flags: the command that was refused is accepted with
-    them behind it.
+    A phrase that ends with flags. The refused command is accepted when these
+    flags are appended. They name a folder that does not exist yet and, if the
+    networks fit, the old run as initial weights.
   """
   folder = f'--workdir={shlex.quote(str(_unused(work.path)))}'
   if new['init_from'] and new['init_from'] != old.get('init_from'):
-    return f'begin a new run by {folder}'
+    return f'start a new run with {folder}'
   if not _takes_weights(old, new):
-    return f'begin a new run, whose networks are others, by {folder}'
+    return f'start a new run, as its networks are different, with {folder}'
   init = f'--config.init_from={shlex.quote(str(work.path))}'
-  return f'train on from its weights in a new folder by {init} {folder}'
+  return f'start a new run from its weights with {init} {folder}'
 
 
 def _unused(path: files.Path) -> files.Path:
+  """Returns the first of PATH_2, PATH_3, ... that does not exist."""
   numbered = (path.with_name(f'{path.name}_{n}') for n in itertools.count(2))
   return next(path for path in numbered if not path.exists())
 
 
 def _takes_weights(old, new):
-  """Returns True if `state.with_params` takes one's weights for the other."""
+  """Returns True if networks of `new` can start from weights of `old`.
+
+  `state.with_params` has the same rule: every network that both have must have
+  parameters of the same names and shapes.
+
+  Args:
+    old: {option: value} of the config of the weights.
+    new: {option: value} of the config of the new networks.
+  """
   try:
     theirs, ours = _shapes(old), _shapes(new)
-  except Exception:  # options that a method or network does not go with
+  except Exception:  # options that do not fit each other
     return False
   both = {path[:2] for path in theirs} & {path[:2] for path in ours}
   return bool(both) and all(
@@ -54,7 +64,7 @@ def _takes_weights(old, new):
 
 
 def _shapes(options):
-  """{path of a parameter: its shape}; nothing is computed."""
+  """Returns {path of a parameter: its shape}, without computing any values."""
   config: ml_collections.ConfigDict = get_config()
   config.update_from_flattened_dict(
     {key: value for key, value in options.items() if key in OPTIONS}

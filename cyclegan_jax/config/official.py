@@ -1,4 +1,7 @@
-"""Answers to flags and values of the official train.py and test.py."""
+"""Help for users who give flags or values of the official train.py or test.py.
+
+The error messages name the flag or option of this package that corresponds.
+"""
 
 import pathlib
 import re
@@ -17,12 +20,16 @@ _FLAG = re.compile(r'--([\w.-]*\w)')
 
 
 def check(argv, flags, options=()):
-  """Raises `UserError` with the names here of official flags among the words.
+  """Raises `UserError` if a command line has flags of the official code.
+
+  The message translates each of them to this package's flags and options. A
+  value under its official name, as in --direction=AtoB, raises too.
 
   Args:
     argv: the command line, program first.
-    flags: names of the program's own flags.
-    options: the options that it takes, by --config.KEY=VALUE.
+    flags: names of the program's own flags, which are never refused.
+    options: names of the options that the program accepts by
+      --config.KEY=VALUE.
   """
   given = _given(argv, flags)
   if not given:
@@ -41,20 +48,22 @@ def check(argv, flags, options=()):
 
 
 def _check_values(argv):
-  """Raises `UserError` with the name here of an official flag's value."""
+  """Raises `UserError` for a value that has another name in this package."""
   for name, value in _words(argv):
     here = VALUES.get(name, {}).get(value)
     if here:
-      raise UserError(f'--{name}={value}: the name here is --{name}={here}')
+      raise UserError(
+        f'--{name}={value} of the official code is --{name}={here} here'
+      )
     if name == 'model' and value in MODELS and not pathlib.Path(value).exists():
       raise UserError(
-        f'--model={value}: here it is the folder of a run or a .pth file, and '
-        'the method is chosen in training, by --config.method'
+        f'--model={value}: --model is a run folder or a .pth file here; the '
+        'method is chosen for training, by --config.method'
       )
 
 
 def _words(argv):
-  """(flag, value) of each word that begins with -; the value may be ''."""
+  """Yields (flag, value) of each word that begins with -; '' for no value."""
   for word, following in zip(argv[1:], [*argv[2:], '']):
     if word == '--':
       return
@@ -65,7 +74,7 @@ def _words(argv):
 
 
 def _given(argv, flags):
-  """{official flag: value} of those that are no flags of the program."""
+  """Returns {flag: value} of official flags that the program does not have."""
   return {
     name: '' if name in SWITCHES else value
     for name, value in _words(argv)
@@ -74,6 +83,11 @@ def _given(argv, flags):
 
 
 def _answer(name, given, flags, options):
+  """Returns the counterpart of an official flag, in words.
+
+  Of the possible answers, returns the first one whose flags the program has. If
+  there is none, returns the first of all, with the program that has its flags.
+  """
   for answer in ANSWERS[name]:
     text = _text(answer, given[name], given)
     if all(_has(x, flags, options) for x in _FLAG.findall(text)):
@@ -84,6 +98,7 @@ def _answer(name, given, flags, options):
 
 
 def _text(answer, value, given):
+  """Returns an answer of `ANSWERS` with the given value filled in."""
   if callable(answer):
     return answer(value, given)
   return re.sub(
@@ -94,5 +109,5 @@ def _text(answer, value, given):
 
 
 def _has(flag, flags, options):
-  """Returns True if a program has a flag, or takes it as an option."""
+  """Returns True if a program accepts --flag, as a flag or as an option."""
   return flag in flags or flag.removeprefix('config.') in options

@@ -1,11 +1,12 @@
-"""Table of the flags of the official train.py and test.py."""
+"""Tables of the flags of the official train.py and test.py."""
 
 import pathlib
 import shlex
 
 from cyclegan_jax.defaults import OPTIONS
 
-# Options, and flags of these programs, whose values have other names.
+# flag or option of this package -> {name of a value in the official code: name
+# in this package}
 _DIRECTIONS = {'AtoB': 'a2b', 'BtoA': 'b2a'}
 VALUES = {
   'direction': _DIRECTIONS,
@@ -25,7 +26,7 @@ VALUES = {
 }
 MODELS = ('cycle_gan', 'pix2pix', 'test', 'colorization', 'cut', 'dcl')
 
-# The official flags that take no value.
+# Official flags that take no value.
 SWITCHES = {
   'continue_train',
   'eval',
@@ -43,7 +44,7 @@ SWITCHES = {
 
 
 def _named(flag):
-  """The answer for a flag whose values may have other names."""
+  """Returns the answer for a flag whose values may have other names here."""
 
   def answer(value, given):
     value = VALUES[flag].get(value, value or 'NAME')
@@ -61,7 +62,11 @@ def _model(value, given):
 
 
 def _folder(flag):
-  """The answer for --name and --checkpoints_dir, which are one folder here."""
+  """Returns the answer for --name and --checkpoints_dir.
+
+  Both together are one folder in this package, the value of --workdir or
+  --model.
+  """
 
   def answer(value, given):
     name = given.get('name') or 'NAME'
@@ -91,12 +96,12 @@ def _devices(value, given):
 
 def _epoch(value, given):
   if not value or value == 'latest':
-    return 'is not needed: without --step the newest is taken'
+    return 'is not needed: the default of --step is the newest'
   return f'is --step={shlex.quote(value)}'
 
 
 def _identity(value, given):
-  """The official weight is relative to the weights of the cycles."""
+  """Answer for --lambda_identity, a factor of lambda_A and lambda_B."""
   weights = {}
   for domain in 'ab':
     cycle = given.get(f'lambda_{domain.upper()}')
@@ -107,13 +112,16 @@ def _identity(value, given):
       weights[domain] = 'X'
   return (
     f'is --config.loss.identity_a={weights["a"]} '
-    f'--config.loss.identity_b={weights["b"]}, which lambda_A and lambda_B are '
-    'multiplied into'
+    f'--config.loss.identity_b={weights["b"]}, the product with lambda_A and '
+    'lambda_B'
   )
 
 
 def _contrast(value, given):
-  """CUT's own weight is that of the mean of two terms, FastCUT's of one."""
+  """Answer for --lambda_NCE: the weight of the mean of two terms in CUT.
+
+  FastCUT has one term only.
+  """
   if given.get('CUT_mode', '').lower() == 'fastcut':
     return f'is --config.loss.nce={value or "X"}'
   try:
@@ -144,7 +152,7 @@ def _both(option, value='{X}'):
 
 _BATCH = ['is --config.train.batch_size={N}', 'is --batch={N}']
 _CONSTANT = ['is --config.schedule.constant={N}']
-_CONTINUES = 'is not needed: the same command continues a run'
+_CONTINUES = 'is not needed: the same command resumes a run'
 _CROP = ['is --config.data.crop_size={N}']
 _DECAY = ['is --config.schedule.decay={N}']
 _DIRECTION = [_named('direction'), _directions]
@@ -155,13 +163,13 @@ _PREPROCESS = ['is --config.data.preprocess={NAME}']
 _RUN = [_folder('workdir'), _folder('model')]
 _SAMPLES = ['is --config.log.sample_every={N}, in steps']
 _STEP = [_epoch, _CONTINUES]
-_TENSORBOARD = ['has no counterpart: TensorBoard shows a run']
+_TENSORBOARD = ['has no counterpart: look at the run with TensorBoard']
 _THREADS = ['is --config.data.threads={N}']
 _WHOLE = ['is not needed: all pictures are used']
 
-# Official flag -> its answers, of which the first is given whose flags the
-# program has: a text, in which {N} stands for the value, or a function
-# (value, {flag: value}) -> text.
+# Official flag -> possible answers. An answer is a text, in which a name in
+# braces stands for the value, or a function (value, {flag: value}) -> text. The
+# first answer whose flags the program has is given.
 ANSWERS = {
   'dataroot': ['is --config.data.root={FOLDER}', 'is --input={FOLDER}'],
   'name': _RUN,
@@ -190,11 +198,11 @@ ANSWERS = {
   'crop_size': _CROP,
   'preprocess': _PREPROCESS,
   'no_flip': ['is --config.data.flip=False'],
-  'max_dataset_size': ['has no counterpart: give a folder of fewer pictures'],
+  'max_dataset_size': ['has no counterpart: use a folder with fewer pictures'],
   'epoch': _STEP,
   'load_iter': _STEP,
   'verbose': ['is not needed: parameters.txt of a run lists the networks'],
-  # Of train.py alone.
+  # Only in train.py.
   'display_freq': _SAMPLES,
   'update_html_freq': _SAMPLES,
   'print_freq': ['is --config.log.every={N}, in steps'],
@@ -209,23 +217,23 @@ ANSWERS = {
   'beta1': ['is --config.optim.beta1={X}'],
   'lr': ['is --config.optim.lr={X} --config.optim.lr_discriminator={X}'],
   'lr_policy': [_policy],
-  'lr_decay_iters': ['has no counterpart: no schedule has such steps'],
+  'lr_decay_iters': ['has no counterpart: no schedule decays in jumps'],
   'gan_mode': ['is --config.loss.adversarial_loss={NAME}'],
   'pool_size': ['is --config.pool_size={N}'],
   'lambda_A': ['is --config.loss.cycle_a={X}'],
   'lambda_B': ['is --config.loss.cycle_b={X}'],
   'lambda_identity': [_identity],
   'lambda_L1': ['is --config.loss.l1={X}'],
-  # Of CUT's train.py.
+  # Only in CUT's train.py.
   'CUT_mode': [_named('config.method')],
   'lambda_GAN': ['is --config.loss.adversarial={X}'],
   'lambda_NCE': [_contrast],
   'nce_idt': [_contrast_identity],
   'nce_layers': [
-    'is --config.contrast.taps=NAMES, of which 0 is padded, 4 is down_1, 8 is '
+    'is --config.contrast.taps=NAMES, where 0 is padded, 4 is down_1, 8 is '
     'down_2, 12 is block_0 and 16 is block_4'
   ],
-  'netF': ['has no counterpart: the heads are those of mlp_sample'],
+  'netF': ['has no counterpart: the projection heads are always mlp_sample'],
   'netF_nc': ['is --config.contrast.features={N}'],
   'nce_T': ['is --config.contrast.temperature={X}'],
   'num_patches': ['is --config.contrast.patches={N}'],
@@ -234,14 +242,14 @@ ANSWERS = {
   'no_antialias_up': ['is --config.generator.upsampling=transpose'],
   'normG': ['is --config.generator.norm={NAME}'],
   'normD': ['is --config.discriminator.norm={NAME}'],
-  # Of test.py alone.
-  'phase': ['is not needed: the pictures are those of the folder given'],
+  # Only in test.py.
+  'phase': ['is not needed: all pictures of the given folder are used'],
   'results_dir': ['is --output={FOLDER}'],
-  'aspect_ratio': ['is not needed: pictures keep their sizes'],
+  'aspect_ratio': ['is not needed: translations have the sizes of the inputs'],
   'eval': ['is --batch-norm=average'],
   'num_test': _WHOLE,
   'model_suffix': [_suffix],
-  # Names of earlier versions.
+  # Names in earlier versions of the official code.
   'batchSize': _BATCH,
   'fineSize': _CROP,
   'how_many': _WHOLE,

@@ -1,8 +1,13 @@
-"""Options by their names, 'section.key', in configs as nested dicts."""
+"""Names of options, 'section.key', of configs that are nested dicts."""
 
 
 def flatten(config, prefix=''):
-  """{'section.key': value} of a nested dict."""
+  """Returns {'section.key': value} for all values of a nested dict.
+
+  Args:
+    config: nested dicts with string keys.
+    prefix: text before each name, used by the recursion.
+  """
   options = {}
   for key, value in config.items():
     nested = isinstance(value, dict)

@@ -1,4 +1,4 @@
-"""Flags and options that are paths: `~` expanded, and absolute in a record."""
+"""Flags and options that are paths: expansion of `~`, checks, comparison."""
 
 from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
@@ -7,20 +7,21 @@ from cyclegan_jax.config.options import flatten
 from cyclegan_jax.defaults import PATHS
 from cyclegan_jax.hub import address
 
-# Placeholders of flags that are paths; a FILE is no folder, a DIR no file.
+# Placeholders of flags that are paths. A PATH may be a file or a folder.
 KINDS = ('PATH', 'FILE', 'DIR', 'FOLDER')
 
 
 def expand_flags(flags, values):
-  """{flag: value} with `~` expanded in those that are paths.
+  """Returns {flag: value} with `~` expanded in the flags that are paths.
 
   Args:
-    flags: {flag: (placeholder, default, meaning)}.
+    flags: {flag: (placeholder, default, meaning)}; a placeholder of `KINDS`
+      marks a path.
     values: {flag: value}.
 
   Raises:
-    UserError: an unknown user, a folder given for a FILE, or a file for a DIR
-      or FOLDER.
+    UserError: `~USER` of an unknown user, a folder given for a FILE, or a file
+      given for a DIR or FOLDER.
   """
   kinds = {name: kind for name, (kind, *_) in flags.items() if kind in KINDS}
   return values | {
@@ -30,10 +31,10 @@ def expand_flags(flags, values):
 
 
 def expand_options(config):
-  """Expands `~` in the options of a ConfigDict that are paths.
+  """Expands `~`, in place, in the options of a ConfigDict that are paths.
 
   Raises:
-    UserError: an unknown user.
+    UserError: `~USER` of an unknown user.
   """
   for key in PATHS:
     section, name = _node(config, key)
@@ -41,7 +42,9 @@ def expand_options(config):
 
 
 def recorded(config):
-  """A config, nested dicts, with its paths absolute: others read it elsewhere.
+  """Returns a copy of a config with absolute paths, for config.json.
+
+  Programs that are started in another folder can then read the paths.
 
   Args:
     config: nested dicts; options may be missing.
@@ -55,19 +58,26 @@ def recorded(config):
 
 
 def absolute(path):
-  """The text of a path from the root; of an address the same."""
+  """Returns the absolute path of a text.
+
+  An empty text, or an address such as gs:// or hf://, is returned unchanged.
+  """
   if not path or '://' in path:
     return path
   return str(files.absolute(files.place(path)))
 
 
 def same(old, new):
-  """Returns True for two texts of one place.
+  """Returns True if two texts mean the same file, folder or address.
 
-  An address on the Hugging Face Hub was recorded with the hash of its commit,
-  and one without, or with a branch or tag, can mean the same.
-  A place that is no longer there is known by its name: the folder above it may
-  have moved. Earlier versions recorded paths as they were given.
+  Two hf:// addresses are compared by `address.same`: the recorded address has
+  the hash of a commit, while the new one may have a branch, a tag or nothing.
+  If the old path no longer exists, an equal last name is enough, because the
+  folder above may have been moved.
+
+  Args:
+    old: the recorded path; earlier versions recorded it as given.
+    new: the path given now.
   """
   if old == new or not old or not new:
     return old == new
@@ -82,7 +92,14 @@ def same(old, new):
 
 
 def expand_card(argv):
-  """The command line with the path of the card, `~` expanded, in --config."""
+  """Returns a command line whose --config is the path of the recipe card.
+
+  The name of a recipe card of the package is replaced by its path, and `~` is
+  expanded. A recipe card that does not exist is left as given.
+
+  Args:
+    argv: the command line, program first.
+  """
   words, is_value = [], False
   for word in argv:
     flag, equals, value = word.partition('=')
@@ -99,17 +116,18 @@ def _card(text):
   text = _expanded('--config', text)
   try:
     return str(cards.find(text))
-  except UserError:  # `flags.config_path` says it
+  except UserError:  # `flags.config_path` raises it later
     return text
 
 
 def _node(config, key):
-  """The section of an option, a dict, and its name there."""
+  """Returns the section of an option, as a dict, and the key in it."""
   section, _, name = key.rpartition('.')
   return (config[section] if section else config), name
 
 
 def _expanded(flag, text):
+  """Returns a path with `~` expanded; errors begin with the flag."""
   try:
     return files.expanded(text)
   except UserError as e:
@@ -117,6 +135,7 @@ def _expanded(flag, text):
 
 
 def _checked(flag, kind, text):
+  """Returns the path; raises `UserError` if a file is a folder, or reverse."""
   if not text or '://' in text:
     return text
   path = files.place(text)

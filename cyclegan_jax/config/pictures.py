@@ -1,4 +1,4 @@
-"""A run's pictures as run.json and pictures.json have them, and compared."""
+"""Pictures of a run, as recorded in run.json and pictures.json, compared."""
 
 import pathlib
 import zlib
@@ -12,11 +12,16 @@ Listing = dict[str, list[Entry]]
 
 
 def facts(source: Source, listing: Listing) -> dict:
-  """Entries of run.json on the pictures.
+  """Returns the entries of run.json that describe the pictures.
 
   Args:
-    source: a `Source`.
-    listing: its `fingerprint.listing`.
+    source: the `Source` of the pictures.
+    listing: the `fingerprint.listing` of `source`.
+
+  Returns:
+    {'listing': version of the listing, 'pictures': {domain: {'count', 'names',
+    'files'}} of the training pictures, 'tests': what test results depend on}.
+    'names' and 'files' are checksums.
   """
   return {
     'listing': fingerprint.VERSION,
@@ -28,7 +33,7 @@ def facts(source: Source, listing: Listing) -> dict:
       }
       for domain, pictures in source.train.items()
     },
-    # All that test figures depend on.
+    # Everything that test results depend on.
     'tests': {
       'pairs': source.paired,
       'colours': source.labels.colours if source.labels else None,
@@ -42,18 +47,21 @@ def facts(source: Source, listing: Listing) -> dict:
 
 
 def _names(pictures):
-  """A checksum of names alone, which earlier versions compare."""
+  """Returns a checksum of the names only, which earlier versions compare."""
   names = [pathlib.PurePath(picture.name).name for picture in pictures]
   return zlib.crc32('/'.join(names).encode(errors='surrogateescape'))
 
 
 class Before:
-  """The pictures of a run as its folder has them; none of a new one."""
+  """Pictures of a run, as recorded in its run folder when it started."""
 
   def __init__(self, run: dict, listing: Listing) -> None:
-    """Takes the contents of run.json and pictures.json.
+    """Stores the records of a run; runs of earlier versions have fewer.
 
-    Runs of earlier versions have counts and checksums of names alone.
+    Args:
+      run: contents of run.json; {} for a new run.
+      listing: contents of pictures.json; {} for a new run, or for a run of an
+        earlier version, which has counts and checksums of names only.
     """
     self._known = run.get('listing') == fingerprint.VERSION
     self._pictures = run.get('pictures', {})
@@ -62,11 +70,11 @@ class Before:
     self._mended = run.get('unusable', ())
 
   def other_training(self, now: dict, listing: Listing) -> Iterator[str]:
-    """Yields a line on each domain whose training pictures are others.
+    """Yields a line for each domain whose training pictures have changed.
 
     Args:
-      now: `facts` of now.
-      listing: the listing behind them.
+      now: `facts` of the current pictures.
+      listing: the listing that `now` was made from.
     """
     keys = ('count', 'names', *(['files'] if self._known else []))
     for domain, there in now['pictures'].items():
@@ -76,24 +84,24 @@ class Before:
       change = self._first(name, was, listing)
       if change is not None:
         yield (
-          f'{there["count"]} training pictures of {domain.upper()} are not the '
-          f'{was.get("count", 0)} of before{change and f", as {change}"}'
+          f'the {there["count"]} training pictures of {domain.upper()} differ '
+          f'from the {was.get("count", 0)} of the run{change and f", {change}"}'
         )
 
   def other_tests(self, now: dict, listing: Listing) -> str:
-    """The first difference between test pictures, in words.
+    """Returns the first difference between the test pictures, in words.
 
     Args:
-      now: `facts` of now.
-      listing: the listing behind them.
+      now: `facts` of the current pictures.
+      listing: the listing that `now` was made from.
 
     Returns:
-      The words; '' if they are the same, or nobody knows.
+      The words; '' if nothing has changed, or if nothing is recorded.
     """
     if not self._tests:
       return ''
     before, there = self._tests, now['tests']
-    rest = ('pairs', 'colours')  # which other pictures may bring along
+    rest = ('pairs', 'colours')  # last: other pictures may cause the change
     names = sorted((before.keys() | there.keys()) - set(rest))
     for name in [*names, *rest]:
       was, is_now = before.get(name), there.get(name)
@@ -107,7 +115,13 @@ class Before:
     return ''
 
   def _first(self, name, was, listing):
-    """The first difference of a list: '' if unknown, None if there is none."""
+    """Returns the first difference of a split, '' if unknown, None if equal.
+
+    Args:
+      name: the split, such as 'trainA'.
+      was: the recorded {'count', 'files'} of the split.
+      listing: the current listing.
+    """
     entries = self._listing.get(name)
     if entries is None or fingerprint.digest(entries) != was.get('files'):
       return ''
@@ -116,8 +130,9 @@ class Before:
 
 
 def _words(name, was, is_now):
+  """Returns a change of the entry `name` of the test pictures, in words."""
   if name == 'pairs':
-    return 'they are now ' + ('true pairs' if is_now else 'no pairs')
+    return 'they are now ' + ('true pairs' if is_now else 'not true pairs')
   if name == 'colours':
     return 'the colours of their classes'
   return f'{name} is {"missing" if is_now is None else "new"}'

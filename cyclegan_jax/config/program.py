@@ -1,4 +1,4 @@
-"""Exit codes, quiet libraries and large memory pages, for every command."""
+"""Common parts of all commands: exit codes, log levels, large memory pages."""
 
 import logging
 import os
@@ -15,30 +15,33 @@ USER_ERROR = 2
 
 
 def quiet():
-  """Keeps the libraries' chatter from the terminal."""
-  # For the libraries that load TensorFlow themselves, as those of buckets do.
-  # A parent that has imported JAX leaves '1'.
+  """Hides log messages and warnings of libraries that users need not see."""
+  # Some libraries load TensorFlow, for example to read buckets. A parent
+  # process that has imported JAX sets this variable to '1'.
   if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1':
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
-  # Orbax and clu log the stack trace of what they raise.
+  # Orbax and clu log a stack trace of every exception that they raise.
   absl_logging.set_verbosity(absl_logging.FATAL)
   for name in ('jax', 'urllib3'):
     logging.getLogger(name).setLevel(logging.ERROR)
   machine.explain_fallback()
   machine.hide_plugins()
-  # Orbax's reads of a damaged checkpoint, which is reported in one line.
+  # Orbax logs here when a checkpoint is damaged; the error is reported in one
+  # line anyway.
   logging.getLogger('asyncio').setLevel(logging.CRITICAL)
   warnings.filterwarnings('ignore', module='tensorflow')
-  # A user's cache on a full disk, or an entry cut off by one: it is compiled.
+  # The compilation cache is on a full disk, or has an entry cut off by a full
+  # disk. JAX compiles again in both cases.
   warnings.filterwarnings('ignore', 'Error .*persistent compilation cache')
   _skip_left_writes()
 
 
 def _skip_left_writes():
-  """Says nothing of the writes that orbax left to themselves.
+  """Hides the errors of writer threads that Orbax abandoned.
 
   When a checkpoint cannot be written, `Checkpoints` raises the reason. The
-  threads of TensorStore that are still writing then find no event loop.
+  threads of TensorStore that are still writing then fail with 'Event loop is
+  closed', which Python would print.
   """
   before = sys.unraisablehook
   if getattr(before, 'skips_left_writes', False):
@@ -54,11 +57,12 @@ def _skip_left_writes():
 
 
 def large_pages():
-  """Starts the program anew with its memory in large pages, on Linux.
+  """Restarts the program with its memory in large pages; only on Linux.
 
-  A step on the CPU fills gigabytes anew, which in pages of 4 KB costs a tenth
-  of its time (docs/performance.md). The C library's allocator reads its
-  settings when a process starts, and never again.
+  Each step on a CPU allocates gigabytes. With pages of 4 KB, this takes a tenth
+  of the time of the step (docs/performance.md). The restart is needed because
+  the allocator of the C library reads its settings only when a process starts.
+  Does nothing if GLIBC_TUNABLES is set.
   """
   if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
     os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
@@ -66,12 +70,20 @@ def large_pages():
 
 
 def run(main, argv=None):
-  """Runs a program; returns its exit code.
+  """Runs a program and returns its exit code.
 
-  A `UserError` becomes one line on standard error and its exit code; Ctrl-C
-  where there is nothing to save, or pressed twice, one line and 130; a reader
-  that went away, as `| head` does, 141 and no line. One of several processes
-  ends so without waiting for the others.
+  A `UserError` prints one line on standard error and returns the code of the
+  error. Ctrl-C, if there is nothing to save or if it is pressed twice, prints
+  one line and returns 130. If the reader of standard output is gone, as with
+  `| head`, nothing is printed and 141 is returned. If several processes run,
+  this process exits in all these cases without waiting for the others.
+
+  Args:
+    main: argv -> exit code or None.
+    argv: the command line, program first; `sys.argv` by default.
+
+  Raises:
+    Exception: an unexpected error of `main`, unchanged.
   """
   with terminal.guarded():
     return _run(main, sys.argv if argv is None else argv)
@@ -88,7 +100,7 @@ def _run(main, argv):
     print(f'error: {e}', file=sys.stderr)
     return _left(e, e.code)
   except KeyboardInterrupt as e:
-    print('stopped at once', file=sys.stderr)
+    print('stopped immediately', file=sys.stderr)
     return _left(e, 128 + signal.SIGINT)
   except Exception as e:
     reason = files.unreachable(e) or disk.spoiled(e) or machine.unusable(e)
@@ -100,7 +112,12 @@ def _run(main, argv):
 
 
 def _left(error, code):
-  """The exit code; one of several processes is gone with it at once."""
+  """Returns the exit code, or exits here if several processes run.
+
+  Args:
+    error: the exception that ends the program.
+    code: the exit code.
+  """
   if processes := sys.modules.get('cyclegan_jax.training.processes'):
     processes.leave(error, code)
   return code

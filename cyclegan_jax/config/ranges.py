@@ -1,4 +1,4 @@
-"""Ranges of values that a run measures once and keeps."""
+"""Ranges of pixel values: measured once by a run, then kept in its config."""
 
 import json
 
@@ -12,10 +12,10 @@ from cyclegan_jax.training.workdir import Workdir
 
 
 def of_config(config) -> dict[str, Values]:
-  """{domain: `Values`} of data.channels_a, data.range_a and those of B.
+  """Returns {domain: `Values`} of the options data.channels_* and data.range_*.
 
   Raises:
-    UserError: a range that is none.
+    UserError: the text of a range is invalid.
   """
   return {
     d: values.parse(
@@ -26,28 +26,30 @@ def of_config(config) -> dict[str, Values]:
 
 
 def fix(config, data: Dataset, workdir=None) -> Dataset:
-  """Measures what the ranges leave open, and records it in the config.
+  """Measures the ranges `auto` and `percentile`, and records them in a config.
 
-  A run that is resumed keeps what it recorded when it began. Domains of 8-bit
-  gray or RGB pictures, and of 16-bit gray ones, have nothing to record.
+  A resumed run keeps the ranges that it recorded when it started. Nothing is
+  recorded for 8-bit gray or RGB pictures and for 16-bit gray pictures.
 
   Args:
-    config: a ConfigDict; what its ranges stand for is added to their texts.
-    data: the `Dataset` that is trained on.
-    workdir: the run's folder, or None.
+    config: a ConfigDict, modified: the measured numbers are appended to the
+      texts data.range_a and data.range_b.
+    data: the `Dataset` of the training pictures.
+    workdir: the run folder, or None.
 
   Returns:
     The `Dataset` with these ranges.
 
   Raises:
-    UserError: pictures whose values can't be measured, or have no range.
+    UserError: the pictures cannot be read, or all values of a channel are
+      equal.
   """
   before = _recorded(workdir)
   found = {}
   for domain in 'ab':
     option, key = f'data.range_{domain}', f'range_{domain}'
     text = config.data[key]
-    # A run of an earlier version has no ranges.
+    # The config of an earlier version has no ranges.
     was = before and before.get(key, values.AUTO)
     if was and values.asked(was) == text:
       text = was
@@ -59,7 +61,7 @@ def fix(config, data: Dataset, workdir=None) -> Dataset:
 
 
 def _recorded(workdir):
-  """The data section of the config of a run that has begun, or nothing."""
+  """Returns the section `data` of a run's config.json; {} for a new run."""
   if workdir is None or not Workdir(workdir).has_checkpoints():
     return {}
   try:
@@ -69,21 +71,26 @@ def _recorded(workdir):
 
 
 def _measured(data, domain, text):
-  """The text with what it stands for, or as it is if that is 8 bits."""
+  """Returns the text of a range with the measured numbers appended.
+
+  The text is returned unchanged if the pictures are 8-bit gray or RGB, or
+  16-bit gray.
+  """
   there, pictures = data.values_of(domain), data.train[domain]
   if text.startswith(values.PERCENTILE):
     points = values.percentiles(text, there.option)
     dtype, (low, high) = spread.percentiles(pictures, there, points, data.skips)
     if not (low < high).all():
       raise UserError(
-        f'{there.option}={text}: the values of a channel are all '
-        f'{low.min():g}, which is no range: give LOW,HIGH'
+        f'{there.option}={text}: all values of a channel are {low.min():g}, so '
+        'there is no range to measure: give LOW,HIGH'
       )
     there = there._replace(low=tuple(low), high=tuple(high), dtype=dtype)
     return values.recorded(text, there)
   dtype = _type_of(data, pictures, there)
   there.range_of(dtype)
-  # Translations of deep gray are written with the bits of their inputs.
+  # The range of 16-bit gray need not be recorded: translations are written with
+  # the number of bits of their inputs.
   is_deep_gray = dtype == np.uint16 and there.channels == 1
   if there.plain and (dtype == np.uint8 or is_deep_gray):
     return text
@@ -91,7 +98,11 @@ def _measured(data, domain, text):
 
 
 def _type_of(data, pictures, there):
-  """The type of the values of the first picture that can be read."""
+  """Returns the dtype of the values of the first picture that can be read.
+
+  uint8 if no picture can be read. Without data.on_bad_image=skip, a picture
+  that cannot be read raises `UserError`.
+  """
   for picture in pictures:
     try:
       return spread.read(picture, there).dtype

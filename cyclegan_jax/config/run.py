@@ -1,4 +1,4 @@
-"""From a config to a Run: data, optimizers, schedule and evaluation."""
+"""Builders of the Run of a config: data, optimizers, schedule, evaluation."""
 
 from cyclegan_jax.common import hosts
 from cyclegan_jax.common.errors import UserError, choose
@@ -24,15 +24,19 @@ _ON_NONFINITE = ('stop', 'skip')
 
 
 def build_run(config, workdir=None):
-  """The run a config asks for.
+  """Returns the `Run` that a config describes.
+
+  Looks at the pictures: the header of every file is read, and ranges of pixel
+  values are measured where needed.
 
   Args:
-    config: a ConfigDict; ranges of values that are measured are recorded in it.
-    workdir: the run's folder, which may have measured them before; or None.
+    config: a ConfigDict, modified: measured ranges are recorded in it.
+    workdir: the run folder, or None. A resumed run keeps the ranges that are
+      recorded there.
 
   Raises:
-    UserError: a value that can't be or makes no difference, or data that isn't
-      there.
+    UserError: an invalid value, an option that is set but not used, or missing
+      or unusable pictures.
   """
   check_values(config)
   check_used(config)
@@ -69,32 +73,40 @@ def build_run(config, workdir=None):
 
 
 def _logging(options):
-  """The `Logging` of the section log, whose loggers can be opened."""
+  """Returns the `Logging` of the section `log`.
+
+  Raises:
+    UserError: an unknown logger, or one that cannot be used here.
+  """
   log = {**options, 'to': tuple(registry.names(options.to))}
-  del log['report']  # made by the command, when the run has ended
+  del log['report']  # the command writes the report, after the run
   if hosts.writes():  # other processes open no loggers
     loggers.check(log['to'])
   return Logging(**log)
 
 
 def _decay_from(schedule, steps_per_epoch):
-  """The first step of the decay, which is the length of all before it."""
+  """Returns the first step of the decay: the number of steps before it."""
   constant = {**schedule, 'decay': 0}
   return optim.schedule(steps_per_epoch=steps_per_epoch, **constant).steps
 
 
 def build_evaluation(config, run, workdir, save):
-  """Returns the `Tracker` of the test pictures during training, or None.
+  """Returns the `Tracker` that evaluates a run during training.
 
   Args:
     config: the config.
-    run: the `Run` it asks for.
-    workdir: the run's folder; the best weights go into `best` there.
-    save: (folder, params) -> None, writes a model.
+    run: the `Run` of the config.
+    workdir: the run folder; the best weights are written to best/ in it.
+    save: (folder, params) -> None, writes a model folder.
+
+  Returns:
+    The `Tracker`, or None if evaluate.every is 0.
 
   Raises:
-    UserError: a metric that can't be had, `evaluate.best` is none of them, or
-      there are no test pictures and training pictures were not asked for.
+    UserError: a metric that cannot be computed, an evaluate.best that is not
+      one of the metrics, or no test pictures without
+      evaluate.on_training_pictures.
   """
   c = config.evaluate
   if not c.every:
@@ -120,7 +132,16 @@ def build_evaluation(config, run, workdir, save):
 
 
 def build_optimizers(config, schedule):
-  """{'gen', 'disc', 'heads'}, the optimizers a config asks for."""
+  """Returns the optimizers of a config.
+
+  Args:
+    config: a ConfigDict.
+    schedule: the `optim.Schedule` of the learning rates.
+
+  Returns:
+    {'gen', 'disc', 'heads'}: optax transformations for the generators, the
+    discriminators and the projection heads.
+  """
   c = config.optim
   rates = {
     'gen': (c.lr, c.beta1),
@@ -134,7 +155,11 @@ def build_optimizers(config, schedule):
 
 
 def build_data(config):
-  """The data a config asks for, no picture looked at yet."""
+  """Returns the `Dataset` of a config; finds pictures without opening them.
+
+  Raises:
+    UserError: an invalid value of an option, or a dataset that is not found.
+  """
   c = config.data
   prepare = preprocess(c.preprocess, c.load_size, c.crop_size, c.flip)
   check_in_decay(prepare, c.load_size_in_decay)
@@ -159,7 +184,7 @@ def build_data(config):
 
 
 def check_values(config):
-  """Raises `UserError` for a plain number out of its range."""
+  """Raises `UserError` for a number of the config outside its range."""
   for key, value in flatten(config.to_dict()).items():
     allowed = OPTIONS[key].range
     if allowed and not allowed.holds(value):

@@ -1,4 +1,4 @@
-"""Default names of what a command leaves for a recipe card and its data."""
+"""Default folder names for the outputs of a recipe card and its dataset."""
 
 import json
 import pathlib
@@ -10,19 +10,19 @@ from cyclegan_jax.config import paths
 from cyclegan_jax.config.options import flatten
 
 _OWN_PICTURES = ('folder', 'aligned')  # the values of data.source
-_LONGEST = 60  # characters of a data set's name
+_LONGEST = 60  # characters of the dataset in a name
 
 
 def name(card: pathlib.Path, config: ml_collections.ConfigDict) -> str:
-  """Names a card together with the folder of pictures it is used for.
+  """Returns a name for a recipe card and the folder of pictures it is used on.
 
   Args:
-    card: the recipe card.
-    config: the config it makes.
+    card: path of the recipe card.
+    config: the config of the recipe card.
 
   Returns:
-    CARD_FOLDER for a card of the user's own pictures; CARD where it has the
-    folder's name among its words, and for all other cards.
+    CARD_FOLDER if data.source is folder or aligned, else CARD. The folder is
+    left out if its name is one of the words of CARD.
   """
   c = config.data
   if c.source not in _OWN_PICTURES or not c.root:
@@ -34,9 +34,14 @@ def name(card: pathlib.Path, config: ml_collections.ConfigDict) -> str:
 
 
 def workdir(card: pathlib.Path, config: ml_collections.ConfigDict) -> str:
-  """The folder of a run where none is given.
+  """Returns the default run folder, runs/NAME with the name of `name`.
 
-  That of earlier versions, runs/CARD, if it holds a run of the same pictures.
+  The default of earlier versions, runs/CARD, is kept if it holds a run with the
+  same data.root.
+
+  Args:
+    card: path of the recipe card.
+    config: the config of the recipe card.
   """
   earlier = f'runs/{card.stem}'
   if _root_of(pathlib.Path(earlier)) == paths.absolute(config.data.root):
@@ -45,7 +50,7 @@ def workdir(card: pathlib.Path, config: ml_collections.ConfigDict) -> str:
 
 
 def _root_of(folder):
-  """The data.root of a run, absolute; None if there is no run."""
+  """Returns the absolute data.root of the run in a folder; None if no run."""
   try:
     content = flatten(json.loads((folder / 'config.json').read_text()))
     return paths.absolute(content['data.root'])

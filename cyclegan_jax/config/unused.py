@@ -1,4 +1,4 @@
-"""Options that make no difference to a config, by what its tables declare."""
+"""Options that a config sets but does not use, found by the tables of names."""
 
 from functools import partial
 
@@ -19,9 +19,13 @@ _NETWORKS = {
 
 
 def check_used(config):
-  """Raises `UserError` for an option that is set but makes no difference.
+  """Raises `UserError` for an option that is not at its default and not used.
 
-  Not for a model that was trained: an earlier version may have let it pass.
+  Only for configs of new runs: earlier versions accepted unused options, so the
+  config of a trained model may have some.
+
+  Args:
+    config: a ConfigDict.
   """
   options = flatten(config.to_dict())
   for key, reason in unused(options).items():
@@ -34,16 +38,17 @@ def check_used(config):
 
 
 def unused(options):
-  """The options that make no difference, whatever they are set to.
+  """Returns the options that have no effect in a config.
 
-  Names that no table has pass as if they used everything; `build_method` and
-  `build_optimizers` refuse them.
+  A name that is in no table (such as an unknown method) counts as using every
+  option; `build_method` and `build_optimizers` raise for it later.
 
   Args:
-    options: {'section.key': value}, all of a config.
+    options: {'section.key': value}, all options of a config.
 
   Returns:
-    {option: what does not use it and who would, in words}.
+    {option: reason}. The reason names the setting that does not use the option,
+    and the settings that would.
   """
   found = {}
   for choosers in _choosers():
@@ -61,12 +66,13 @@ def unused(options):
 
 
 def _choosers():
-  """The options whose values decide which other options are used.
+  """Returns the options whose values decide which other options are used.
 
   Returns:
-    [{option: {a name it can be set to: uses}}]. A use is an option or, where
-    that holds of a single value of it, 'option=value'. Where a dict has several
-    options, one that is set to a name with the use is enough.
+    [{option: {possible value: uses}}]. `uses` is a list of used options; an
+    entry 'option=value' means that only this value of the option is used. If a
+    dict has several options, an entry is used as soon as the value of one of
+    them uses it.
   """
   return [
     _uses('method', METHODS, lambda entry: entry.options),
@@ -90,10 +96,12 @@ def _choosers():
 
 
 def _uses(key, table, uses):
+  """Returns {key: {name: used options}} for every line of a table."""
   return {key: {name: uses(line) for name, line in table.items()}}
 
 
 def _of_gain(section):
+  """Returns which values of a network's options use its `init_gain`."""
   gain = f'{section}.init_gain'
   return {
     f'{section}.{key}': {name: [gain] * used for name, used in names.items()}
@@ -102,11 +110,13 @@ def _of_gain(section):
 
 
 def _of_source(source):
+  """Returns the options that a source of pictures uses."""
   keys = [f'data.{name}' for name in own_source.options_of(source)]
   return [key for key in keys if key in OPTIONS]
 
 
 def _of_network(section, make):
+  """Returns the options of a section that a network uses."""
   fields = [f'{section}.{name}' for name in sorted(nets.fields(make))]
   remats = getattr(nets.network_class(make), 'remats', ())
   return [
@@ -116,7 +126,7 @@ def _of_network(section, make):
 
 
 def _users(choosers):
-  """{use: the names that have it}."""
+  """Returns {used option: the names that use it}."""
   users = {}
   for names in choosers.values():
     for name, uses in names.items():
@@ -126,6 +136,7 @@ def _users(choosers):
 
 
 def _reason(chosen, names):
+  """Returns the settings that do not use an option, and names that would."""
   by = ' and '.join(f'{key}={name!r}' for key, name in chosen.items())
   verb = 'use' if len(names) > 1 else 'uses'
   return f'{by} ({", ".join(names)} {verb} it)'
