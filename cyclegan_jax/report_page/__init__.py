@@ -1,1 +1,1 @@
-"""The page of a report: what it shows and how."""
+"""Contents of the report of a run, and the scripts that draw its page."""

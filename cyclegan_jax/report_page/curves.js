@@ -1,6 +1,6 @@
 const EDGE = { left: 58, right: 16, top: 10, bottom: 26 };
 
-// Round numbers between two, about as many as asked for.
+// Round numbers between `low` and `high`, about `count` of them.
 function ticks(low, high, count) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -12,6 +12,7 @@ function ticks(low, high, count) {
   return found;
 }
 
+// Tick values of a logarithmic axis; `low` and `high` are powers of ten.
 function powers(low, high) {
   const found = [];
   for (let i = Math.ceil(low); i <= high; i++) found.push(10 ** i);
@@ -22,7 +23,7 @@ function powers(low, high) {
   return ticks(10 ** low, 10 ** high, 4).filter((x) => x > 0);
 }
 
-// From values to pixels, and where to draw lines across.
+// Map from values to pixels, and the values of the horizontal grid lines.
 function valueScale(values, log, height) {
   const map = log ? Math.log10 : (x) => x;
   let low = Infinity;
@@ -46,7 +47,7 @@ function valueScale(values, log, height) {
   };
 }
 
-// Runs of neighbours that have a place: gaps stay open.
+// Points in unbroken pieces; a missing value (null) starts a new piece.
 function pieces(xs, ys) {
   const found = [];
   let open = null;
@@ -91,7 +92,7 @@ function summary(group, curves) {
   return `${group.title} to step ${last}, at the end: ${ends.join(', ')}.`;
 }
 
-// One chart. `cursor` is where all charts look at, which `look(i)` moves.
+// One chart. All charts share `cursor`; when it moves, it calls their look().
 function chart(group, curves, cursor) {
   const color = (i) => `c${i % 8}${i % 2 ? ' odd' : ''}`;
   const shown = new Set(group.terms);
@@ -198,7 +199,7 @@ function chart(group, curves, cursor) {
     cursor.move(Math.min(xs.length - 1, Math.max(0, to)));
   });
   cursor.looks.push(look);
-  // Drawn anew at another width, once this one is laid out.
+  // Redraw when the width changes, after the layout is done.
   new ResizeObserver(() => {
     if (plot.clientWidth !== drawn) requestAnimationFrame(redraw);
   }).observe(plot);

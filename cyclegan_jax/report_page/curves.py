@@ -1,4 +1,4 @@
-"""The lines of metrics.jsonl as curves to draw."""
+"""Curves of the report, made from the lines of metrics.jsonl."""
 
 import json
 import math
@@ -6,9 +6,9 @@ import re
 
 from cyclegan_jax.common.errors import UserError
 
-POINTS = 500
+POINTS = 500  # points of a curve, at most
 
-# (title, what the names of its terms look like); the rest are other terms.
+# (title of a chart, pattern of the names of its terms)
 _GROUPS = (
   ('Generator terms', r'loss_gen|adv_|cycle_|identity_'),
   ('Discriminator terms', r'loss_disc|disc_|penalty_'),
@@ -19,15 +19,19 @@ _GROUPS = (
 
 
 def read(path):
-  """The lines of a run's metrics.jsonl, in the order of steps.
+  """Returns the lines of a run's metrics.jsonl, sorted by step.
 
-  A last line half written, as a killed run leaves it, is left out.
+  An incomplete last line, which a killed run can leave, is skipped.
+
+  Args:
+    path: path of the file.
 
   Returns:
-    [{'step': int, term: float or None (not finite)}]; none without a file.
+    [{'step': int, term: float, or None if not finite}]; [] if the file does not
+    exist.
 
   Raises:
-    UserError: another line can't be read.
+    UserError: the file, or a line before the last one, cannot be read.
   """
   try:
     texts = path.read_bytes().split(b'\n')
@@ -45,12 +49,14 @@ def read(path):
       if number == len(texts):
         break
       raise UserError(
-        f'{path} line {number} cannot be read as numbers: mend or remove it'
+        f'{path} line {number} cannot be read as numbers: repair or remove the '
+        'line'
       ) from e
   return sorted(lines, key=lambda line: line['step'])
 
 
 def _line(text):
+  """Returns a line of metrics.jsonl as {'step': int, term: float or None}."""
   line = {
     name: None if value is None else float(value)
     for name, value in json.loads(text).items()
@@ -62,23 +68,22 @@ def _line(text):
 
 
 def curves(lines, points=POINTS):
-  """Curves of every term.
+  """Returns the curve of every logged term, in groups for the charts.
 
-  More lines than `points` are drawn together, as many after another as it
-  takes: each point is then their mean, with their least and most.
-
-  Terms that are 0 or not finite at every step have no curve; the note names
-  them.
+  If there are more lines than `points`, consecutive lines are combined to one
+  point, with their mean, minimum and maximum. Terms that are 0 or not finite at
+  every step get no curve, and the note names them.
 
   Args:
-    lines: of `read`.
-    points: at most so many a curve.
+    lines: the result of `read`.
+    points: largest number of points of a curve.
 
   Returns:
     {'note', 'first': [step], 'last': [step], 'groups': [{'title', 'terms':
-    [{'name', 'mean', 'low', 'high': [value or None], 'gaps': values that were
-    not finite}]}]}; 'low' and 'high' are absent where nothing was drawn
-    together, and all but the note without lines.
+    [{'name', 'mean', 'low', 'high': [value or None], 'gaps': number of values
+    that were not finite}]}]}. 'first' and 'last' are the first and last step of
+    each point. 'low' and 'high' are missing if no lines were combined. Without
+    lines, 'groups' is empty, and 'first' and 'last' are missing.
   """
   if not lines:
     return {'note': 'No numbers are logged yet.', 'groups': []}
@@ -88,7 +93,7 @@ def curves(lines, points=POINTS):
   if size > 1:
     note = (
       f'{len(lines):,} logged steps, drawn as {len(buckets)} points: each is '
-      f'the mean of {size}, the band their least and most.'
+      f'the mean of {size} steps, with a band from minimum to maximum.'
     )
   names = sorted({name for line in lines for name in line} - {'step'})
   empty = {name: text for name in names if (text := _emptiness(name, lines))}
@@ -114,7 +119,7 @@ def curves(lines, points=POINTS):
 
 
 def _emptiness(name, lines):
-  """Tells why a term has nothing to draw; '' if it has."""
+  """Returns the reason why a term has no curve, or '' if it has one."""
   values = {line[name] for line in lines if name in line}
   if values == {0.0}:
     return 'always 0'
@@ -122,6 +127,13 @@ def _emptiness(name, lines):
 
 
 def _term(name, buckets, band):
+  """Returns the curve of a term, see `curves`.
+
+  Args:
+    name: the term.
+    buckets: [[line]], the lines that are combined to each point.
+    band: if True, minimum and maximum of each point are included.
+  """
   values = [
     [line[name] for line in bucket if line.get(name) is not None]
     for bucket in buckets
@@ -140,5 +152,5 @@ def _term(name, buckets, band):
 
 
 def _short(value):
-  """Five digits, which is more than a screen shows."""
+  """Rounds to five digits, more than a screen shows."""
   return float(f'{value:.5g}')

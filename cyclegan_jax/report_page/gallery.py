@@ -1,4 +1,4 @@
-"""Test pictures of a run, translated and back."""
+"""Test pictures of a run with their translations and reconstructions."""
 
 import math
 import pathlib
@@ -16,30 +16,33 @@ from cyclegan_jax.metrics.pixels import PAIRED_METRICS
 from cyclegan_jax.report_page.grids import embedded
 from cyclegan_jax.training.workdir import Workdir
 
-JUDGED = 100  # pictures a direction that best and worst are sought among
-MARKED = 6  # best and worst shown, of each
-_PIXELS = 40e6  # of all pictures
-_SIZES = 8  # sizes a network is compiled for; further ones go by tiles
+JUDGED = 100  # pictures per direction among which best and worst are found
+MARKED = 6  # number of best pictures shown, and of worst pictures
+_PIXELS = 40e6  # pixels of all pictures in the page together, at most
+_SIZES = 8  # sizes that a network is compiled for; others are done in tiles
 
 
 def gallery(workdir, count):
-  """Test pictures, translated by the newest checkpoint.
+  """Returns test pictures with translations by the newest checkpoint.
 
-  A run without checkpoint or pictures gets a note that says why.
+  If the run has no checkpoint, or its pictures are missing, 'note' gives the
+  reason and 'directions' is empty.
 
   Args:
-    workdir: the run's folder.
-    count: pictures a direction, spread evenly; 0 for none.
+    workdir: the run folder.
+    count: number of pictures per direction, spread evenly over the test set; 0
+      for none.
 
   Returns:
-    {'note', 'step': of the checkpoint or None, 'directions': [{'name', 'note',
-    'columns', 'rows'}]}; a row has 'name', 'l1' (of the reconstruction, on
-    [-1, 1]), 'mark' ('best', 'worst' or None), 'truth' ({metric: value} of the
-    translation, for true pairs) and 'pictures', one a column.
+    {'note', 'step': step of the checkpoint or None, 'directions': [{'name',
+    'note', 'columns', 'rows'}]}. A row has 'name', 'l1' (mean absolute error of
+    the reconstruction, on [-1, 1]), 'mark' ('best', 'worst' or None), 'truth'
+    ({metric: value} of the translation, for true pairs) and 'pictures', one per
+    column.
   """
   nothing = {'step': None, 'directions': []}
   if not count:
-    return nothing | {'note': 'No test pictures were asked for.'}
+    return nothing | {'note': 'No test pictures were asked for (--pictures=0).'}
   is_run = Workdir(workdir).has_checkpoints()
   if not is_run and not saved.has_weights(workdir):
     return nothing | {'note': 'No test pictures: no checkpoint is saved yet.'}
@@ -51,7 +54,7 @@ def gallery(workdir, count):
   step = trained.step
   return {
     'note': 'Translated by '
-    + ('its weights.' if step is None else f'the checkpoint of step {step:,}.'),
+    + ('the model.' if step is None else f'the checkpoint of step {step:,}.'),
     'step': step,
     'directions': [
       _direction(trained, data, direction, count)
@@ -61,6 +64,14 @@ def gallery(workdir, count):
 
 
 def _direction(trained, data, direction, count):
+  """Translates test pictures; returns the entry of a direction in `gallery`.
+
+  Args:
+    trained: the model.
+    data: the `Dataset`.
+    direction: 'a2b' or 'b2a'.
+    count: number of pictures to show, in addition to the best and worst.
+  """
   there, back = direction[0], direction[2]
   reconstruct = opposite(direction) in trained.directions
   total = len(data.source.test[there])
@@ -101,13 +112,13 @@ def _direction(trained, data, direction, count):
 
 
 def _domains(direction, reconstruct, data):
-  """The domain of each column."""
+  """Returns the domain of each column, 'a' or 'b'."""
   there, back = direction.split('2')
   return [there, back, *there * reconstruct, *back * data.source.paired]
 
 
 def _note_of_channels(data, direction):
-  """Tells which channels are shown, where gray or RGB does not go without."""
+  """Returns the sentences on displayed channels; '' for plain gray or RGB."""
   return ''.join(
     f' {d.upper()}: {images.shown_as(data.channels[d], data.show[d])}.'
     for d in direction.split('2')
@@ -116,17 +127,24 @@ def _note_of_channels(data, direction):
 
 
 def _spread(items, count):
-  """`count` of the items, spread evenly, or all."""
+  """Returns `count` of the items, spread evenly, or all if there are fewer."""
   places = np.linspace(0, len(items) - 1, min(count, len(items)))
   return [items[i] for i in places.round().astype(int)]
 
 
 def _pictures(data, direction, place):
-  """The test image at a place and, of true pairs, the other one."""
+  """Returns the test image at a position and, for true pairs, its partner.
+
+  Args:
+    data: the `Dataset`.
+    direction: 'a2b' or 'b2a'.
+    place: position of the picture in the test set.
+  """
   domains = [direction[0]] + [direction[2]] * data.source.paired
   found = []
   for domain in domains:
-    # Read alone: not all at once, and none in the place of one that is bad.
+    # Each picture is read separately: not all are in memory at once, and an
+    # unusable picture raises instead of being replaced by the next.
     one = {domain: [data.source.test[domain][place]]}
     alone = data._replace(
       source=data.source._replace(test=one), on_bad_image='stop'
@@ -136,6 +154,16 @@ def _pictures(data, direction, place):
 
 
 def _row(data, direction, place, pictures, shows, most):
+  """Returns a row of the gallery, see `gallery`.
+
+  Args:
+    data: the `Dataset`.
+    direction: 'a2b' or 'b2a'.
+    place: position of the picture in the test set.
+    pictures: the images of the row, one per column, in [-1, 1].
+    shows: for each column the channels to show, as in `images.to_rgb`.
+    most: largest number of pictures in the whole page.
+  """
   there = direction[0]
   row = {
     'name': pathlib.PurePath(data.source.test[there][place].name).name,
@@ -154,6 +182,11 @@ def _row(data, direction, place, pictures, shows, most):
 
 
 def _embedded(image, show, most):
+  """Returns an image as `grids.embedded`, with its 'size' in words.
+
+  The image is made smaller if `most` pictures of its size would exceed
+  `_PIXELS`.
+  """
   pixels = images.to_rgb(np.nan_to_num(image), show)
   pixels = np.ascontiguousarray(pixels)
   scale = math.sqrt(_PIXELS / most / (pixels.shape[0] * pixels.shape[1]))
@@ -163,13 +196,22 @@ def _embedded(image, show, most):
 
 
 def _l1(x, y):
-  """Infinite where the model gives no numbers, so that it is the worst."""
+  """Returns the mean absolute difference; infinity instead of NaN.
+
+  A reconstruction with NaN is then the worst one.
+  """
   error = float(np.abs(np.asarray(x) - np.asarray(y)).mean())
   return error if math.isfinite(error) else math.inf
 
 
 def _chosen(rows, count):
-  """Some spread evenly, and the best and worst reconstructed of all, marked."""
+  """Returns the rows to show, after marking the best and worst of all rows.
+
+  Args:
+    rows: all rows, each with 'l1'. Sets 'mark' of the `MARKED` best and worst
+      reconstructions (fewer if there are few rows).
+    count: number of rows to show in addition, spread evenly.
+  """
   order = sorted(range(len(rows)), key=lambda i: rows[i]['l1'])
   marked = min(MARKED, len(rows) // 2)
   for mark, places in (
@@ -183,12 +225,22 @@ def _chosen(rows, count):
 
 
 def _note(shown, judged, total, reconstruct, bad, kind):
+  """Returns the sentences above the pictures of a direction.
+
+  Args:
+    shown: number of rows that are shown.
+    judged: number of pictures that were translated.
+    total: number of pictures in the set.
+    reconstruct: True if there are reconstructions.
+    bad: messages on pictures that cannot be used.
+    kind: 'test' or 'training'.
+  """
   note = f'{shown} of {total} {kind} pictures, spread evenly'
   if shown + len(bad) >= total:
     note = f'All {shown} {kind} pictures'
   if reconstruct:
-    note += f', with the best and worst reconstructed of {judged}'
+    note += f', with the best and worst reconstructions of {judged}'
   note += '.'
   if bad:
-    note += f' {len(bad)} cannot be used, the first: {bad[0]}'
+    note += f' {len(bad)} cannot be used. The first: {bad[0]}'
   return note

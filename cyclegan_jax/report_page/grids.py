@@ -1,4 +1,4 @@
-"""Pictures inside a page, and the sample grids of a run."""
+"""Sample grids of a run for its report, and images embedded in a page."""
 
 import base64
 import io
@@ -9,21 +9,22 @@ import warnings
 import numpy as np
 from PIL import Image
 
-STEPS = 40
-_SIDES = (1600, 4000)  # width and height of a grid, at most
-_PIXELS = 40e6  # of all grids
-_LOSSLESS = 128 * 128  # pixels up to which every one counts
+STEPS = 40  # sample grids in a report, at most
+_SIDES = (1600, 4000)  # width and height of a grid in pixels, at most
+_PIXELS = 40e6  # pixels of all grids together, at most
+_LOSSLESS = 128 * 128  # images up to this many pixels are stored losslessly
 _STEP = re.compile(r'step_(\d+)\.png')
 
 
 def embedded(image, scale=1.0):
-  """A PIL image as {'src': data URI, 'width', 'height'}.
+  """Returns an image for a page: {'src': data URI, 'width', 'height'}.
 
-  Small ones keep every pixel's value; larger ones are compressed.
+  The image is stored as WebP: losslessly up to `_LOSSLESS` pixels, else with
+  lossy compression.
 
   Args:
-    image: RGB.
-    scale: factor of its size, at most 1.
+    image: a PIL image, RGB.
+    scale: factor that the image is resized by first; values above 1 count as 1.
   """
   if scale < 1:
     size = [max(1, round(side * scale)) for side in image.size]
@@ -40,11 +41,16 @@ def embedded(image, scale=1.0):
 
 
 def grids(folder, steps=STEPS):
-  """The sample grids of a run, `steps` of them spread evenly.
+  """Returns the sample grids of a run, at most `steps`, spread evenly.
+
+  Args:
+    folder: the folder samples/ of the run, with files step_N.png.
+    steps: largest number of grids.
 
   Returns:
-    {'note', 'titled': whether all have titles, as those of earlier versions
-    have not, 'grids': [{'step', 'src', 'width', 'height'}]}.
+    {'note', 'titled', 'grids': [{'step', 'src', 'width', 'height'}]}. 'titled'
+    is True if every grid has titles above its columns; grids of earlier
+    versions have none.
   """
   found = {
     int(match[1]): path
@@ -73,25 +79,27 @@ def grids(folder, steps=STEPS):
   if len(shown) + len(bad) < len(numbers):
     note = f'{len(shown)} of {len(numbers)} sample grids, spread evenly.'
   if scale < 1:
-    note += f' Shown at {scale:.0%} of their size; samples/ has the full ones.'
+    note += f' Shown at {scale:.0%} of their size; samples/ has the full size.'
   if bad:
     note += f' Cannot be read: {", ".join(bad)}.'
   return {'note': note, 'titled': titled, 'grids': shown}
 
 
 def _titled(image):
-  """Returns True for a grid with titles: its first line of pixels is white."""
+  """Returns True for a grid with titles: its top row of pixels is white."""
   return bool(np.asarray(image.crop((0, 0, image.width, 1))).min() == 255)
 
 
 def _read(path):
+  """Returns the PIL image in a file, as RGB."""
   with warnings.catch_warnings():
-    # A grid of large pictures is larger than Pillow expects.
+    # Pillow warns of images as large as a grid of large pictures.
     warnings.simplefilter('ignore', Image.DecompressionBombWarning)
     with Image.open(io.BytesIO(path.read_bytes())) as image:
       return image.convert('RGB')
 
 
 def _scale(size, count):
+  """Returns the factor, at most 1, by which `count` grids must shrink."""
   sides = [most / side for most, side in zip(_SIDES, size)]
   return min(1.0, *sides, math.sqrt(_PIXELS / count / (size[0] * size[1])))

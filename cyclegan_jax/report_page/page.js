@@ -18,7 +18,7 @@ function showTests(section, tests) {
   if (tests.note) return section.append(note(tests.note));
   if (tests.heads.some((head) => ['L1', 'PSNR', 'SSIM', 'Dice'].includes(head))) {
     section.append(note('Means over the true pairs, images in [-1, 1]. L1: ' +
-      'lower is better; PSNR, SSIM, Dice and pixel accuracy: higher.'));
+      'lower is better. PSNR, SSIM, Dice, pixel accuracy: higher is better.'));
   }
   if (tests.best) section.append(note(tests.best));
   section.append(
@@ -32,7 +32,8 @@ function showConfig(section, config) {
     [code(key), code(value), code(standard), meaning]);
   const same = config.same.map(([key, value, , meaning]) =>
     [code(key), code(value), meaning]);
-  section.append(note(`${changed.length} options are not at their defaults.`));
+  section.append(
+    note(`Options with values other than the defaults: ${changed.length}.`));
   if (changed.length) {
     const heads = ['Option', 'Value', 'Default', 'Meaning'];
     section.append(table(heads, changed));

@@ -1,5 +1,5 @@
-const SMALL = 160; // pixels up to which they are shown one by one
-const LEGIBLE = 860; // pixels of a grid's width that its titles need
+const SMALL = 160; // pictures up to this side length are shown unsmoothed
+const LEGIBLE = 860; // width in pixels at which the titles of a grid are legible
 
 const zoom = { list: [], at: 0 };
 
@@ -40,7 +40,7 @@ function prepareZoom() {
   });
 }
 
-// A picture to press on.
+// A button that shows a picture and opens it in full size.
 function pictureButton(picture, title, open) {
   const small = Math.max(picture.width, picture.height) <= SMALL;
   const image = make('img', {
@@ -104,7 +104,7 @@ function showSamples(section, samples) {
   section.append(
     make('div', { class: 'controls' },
       play,
-      press('\u2190', () => move(-1), 'Step before'),
+      press('\u2190', () => move(-1), 'Previous step'),
       press('\u2192', () => move(1), 'Next step'),
       slider, step),
     make('div', { class: 'scroll' }, button));
@@ -132,14 +132,14 @@ function rowFigure(row, columns, open) {
   return make('figure', { class: 'row' },
     make('div', { class: 'pictures' }, ...pictures),
     make('figcaption', {}, row.name,
-      row.mark && make('b', { class: row.mark }, `${row.mark} reconstructed`),
+      row.mark && make('b', { class: row.mark }, `${row.mark} reconstruction`),
       ...figures.map((text) => make('span', {}, text))));
 }
 
 function showDirection(direction) {
   const error = (row) => row.l1 ?? Infinity;
   const orders = {
-    'in the order of the set': (rows) => rows,
+    'in the order of the dataset': (rows) => rows,
     'worst reconstruction first': (rows) =>
       [...rows].sort((x, y) => error(y) - error(x) || 0),
     'best reconstruction first': (rows) =>

@@ -1,26 +1,29 @@
-"""The table of test figures: of the last weights, and of the best ones."""
+"""Table of the test results of a run, for its last and its best weights."""
 
 import json
 
 from cyclegan_jax.training.evaluation import best_so_far
 
 _NONE = (
-  'No test figures: they are measured at the end of a run, where the test '
+  'No test results: they are measured at the end of a run, if the test '
   'pictures are true pairs.'
 )
 _TRANSLATED = 'translated'
 
 
 def scores(work, lines):
-  """The test figures of a run's last weights and, if kept, its best ones.
+  """Returns the table of test results of a run.
+
+  The table has the results of the last weights and, if the run kept its best
+  weights, of these too.
 
   Args:
     work: the `Workdir` of the run.
-    lines: of `curves.read`.
+    lines: the result of `curves.read`.
 
   Returns:
-    {'heads', 'rows'}, with best weights 'best' too, a text on them; or
-    {'note'}, the reason why there are none.
+    {'heads', 'rows'}, and 'best', a text on the best weights, if there are any.
+    Without results: {'note'}, the reason.
   """
   rows = []
   if work.test_json.exists():
@@ -42,7 +45,7 @@ def scores(work, lines):
 
 
 def _rows(path):
-  """The rows of a table; none where the file holds no table."""
+  """Returns the rows of a JSON table, or [] if the file is not a table."""
   try:
     rows = json.loads(path.read_text())
   except (OSError, ValueError):
@@ -51,11 +54,12 @@ def _rows(path):
 
 
 def _is_table(rows):
+  """Returns True for a list of dicts."""
   return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def _best(work):
-  """A line on the best weights, or None."""
+  """Returns the record of the best weights of a run, or None."""
   best = best_so_far(work.best)
   if not isinstance(best, dict) or not _is_table(best.get('rows')):
     return None
@@ -65,19 +69,19 @@ def _best(work):
 
 
 def _both(rows, best, lines):
-  """The rows of the last weights and of the best ones, and a step.
+  """Returns the rows of the last and the best weights together.
 
-  Last weights get the columns that they lack from the measuring in training:
-  of the run's end or, where the end was not measured, the newest.
+  Columns that are missing for the last weights are filled in with results that
+  were logged during training. If `rows` is not empty, only results of the last
+  step are used; otherwise the newest results are used.
 
   Args:
-    rows: of the last weights, with candidates beside them; [] for none.
-    best: of `_best`.
-    lines: of `curves.read`.
+    rows: rows of the last weights and of other candidates; [] for none.
+    best: the result of `_best`.
+    lines: the result of `curves.read`.
 
   Returns:
-    The rows, and the step that was measured in training, None if it is not
-    shown.
+    The rows, and the step of the results that were filled in, or None.
   """
   step, measured = _measured(lines)
   if rows and step != max((line['step'] for line in lines), default=None):
@@ -105,17 +109,26 @@ def _both(rows, best, lines):
 
 
 def _on_best(best, step):
-  """A text on the best weights, and on the step that is compared with them."""
-  last = f', the last ones at step {step:,}' if step is not None else ''
+  """Returns the text on the best weights.
+
+  Args:
+    best: the result of `_best`.
+    step: the step of the last weights, or None if it is not shown.
+  """
+  last = f', the last ones of step {step:,}' if step is not None else ''
   return (
-    f'The weights best by {best["best"]} ({best["value"]:.4f}) are of step '
-    f'{best["step"]:,}{last}. They were chosen on these test pictures '
-    'themselves, so their numbers flatter.'
+    f'The best weights by {best["best"]} ({best["value"]:.4f}) are of step '
+    f'{best["step"]:,}{last}. The best weights were chosen on these test '
+    'pictures, so their results are too optimistic.'
   )
 
 
 def _measured(lines):
-  """The newest step measured in training, and {direction: {column: number}}."""
+  """Returns the newest test results that were logged during training.
+
+  Returns:
+    The step, and {direction: {column: number}}; None and {} if there are none.
+  """
   for line in reversed(lines):
     found = {}
     for name, value in line.items():
