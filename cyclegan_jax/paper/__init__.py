@@ -1,1 +1,1 @@
-"""The paper's experiments: what is run, how, and what is made of it."""
+"""Experiments of the paper: their runs, commands, tables and figures."""

@@ -1,4 +1,4 @@
-"""What each of the children at a time gets of the machine."""
+"""Distributes accelerators and CPU cores over parallel child processes."""
 
 import glob
 import importlib.util
@@ -8,25 +8,28 @@ from cyclegan_jax.common.errors import UserError
 
 
 def places(count, jobs):
-  """A device and some cores for each of the children at a time.
+  """Returns one accelerator and a share of the CPU cores per parallel child.
 
   Args:
-    count: how many there are at a time.
-    jobs: how many there are in all; more would get nothing.
+    count: number of children that run at the same time (--jobs).
+    jobs: number of children in all. At most this many places are returned.
 
   Returns:
-    [({variable of the environment: value}, cores)]: a device each where there
-    are accelerators, and its share of the cores.
+    [({environment variable: value}, core numbers)], one entry per parallel
+    child. The variables make exactly one accelerator visible; they are {} on a
+    machine without accelerators. With `count` 1 the single entry is ({}, []):
+    the child sees all devices and all cores.
 
   Raises:
-    UserError: there are fewer accelerators.
+    UserError: the machine has accelerators, but fewer than `count`.
   """
   if count == 1:
     return [({}, [])]
   devices = _devices()
   if devices and len(devices) < count:
     raise UserError(
-      f'--jobs={count}: there are {len(devices)} accelerators, one a job'
+      f'--jobs={count}: there are {len(devices)} accelerators and each '
+      'job needs one: give a smaller --jobs'
     )
   count = max(1, min(count, jobs))
   return [
@@ -35,7 +38,10 @@ def places(count, jobs):
 
 
 def _cores(index, count):
-  """A child's share of the cores; none where the system has no say in it."""
+  """Returns the core numbers of child `index` of `count`.
+
+  The list is empty on systems that cannot bind a process to cores.
+  """
   if not hasattr(os, 'sched_getaffinity'):
     return []
   cores = sorted(os.sched_getaffinity(0))
@@ -43,7 +49,7 @@ def _cores(index, count):
 
 
 def _devices():
-  """For each accelerator the variables that show a process it alone."""
+  """Returns one {variable: value} per accelerator that hides all others."""
   name = 'CUDA_VISIBLE_DEVICES'
   if name in os.environ:
     return [{name: x} for x in os.environ[name].split(',') if x]

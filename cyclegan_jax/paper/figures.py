@@ -8,16 +8,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cyclegan_jax.common import files, images
 
-_LINE = 12  # pixels of a line of the titles
-_LETTER = 6  # about as wide as a letter of Pillow's font
+_LINE = 12  # height of a line of a title, in pixels
+_LETTER = 6  # approximate width of a letter of Pillow's font, in pixels
 
 
 def write(suites, workdir):
-  """Writes figures/SUITE_DIRECTION.png, of the first seed.
+  """Writes figures/SUITE_DIRECTION.png with pictures of the first seed.
+
+  A figure without pictures is not written.
 
   Args:
-    suites: {name: `results.Asked`}.
-    workdir: where figures/ is.
+    suites: {name of a suite: `results.Asked`}.
+    workdir: folder that contains figures/.
   """
   for suite, asked in suites.items():
     for name, _, columns in _plans(suite, asked):
@@ -27,7 +29,12 @@ def write(suites, workdir):
 
 
 def there(suites, workdir):
-  """The figures written: {suite: [(title, path in the workdir)]}."""
+  """Returns the figures that exist: {suite: [(title, path)]}.
+
+  Args:
+    suites: {name of a suite: `results.Asked`}.
+    workdir: folder that contains figures/; the paths are relative to it.
+  """
   return {
     suite: [
       (title, _path(name))
@@ -43,7 +50,10 @@ def _path(name):
 
 
 def _plans(suite, asked):
-  """For each figure its name, title and columns [(title, [file])]."""
+  """Yields (name, title, columns) per figure of a suite, for both directions.
+
+  `columns` is [(title of the column, [picture file])].
+  """
   experiment, rows = asked.experiment, asked.rows
   seed = experiment.seed_numbers()[0]
   folders = [(row, experiment.folder(row, seed) / row.pictures) for row in rows]
@@ -52,12 +62,12 @@ def _plans(suite, asked):
     x, y = there[0], there[-1]
     if suite == 'reconstruction':
       names = (x, there, there + back[1:])
-      heads = (f'input {x.upper()}', 'translated', 'translated back')
+      heads = (f'input {x.upper()}', 'translation', 'reconstruction')
       title = f'Reconstruction, {x.upper()} to {y.upper()} and back'
       for _, folder in folders:
         columns = [(h, _files(folder, n)) for h, n in zip(heads, names)]
         yield f'{suite}_{there}', title, columns
-    elif suite == 'limits':  # the rows are tested on different pictures
+    elif suite == 'limits':  # each row has its own test pictures
       for row, folder in folders:
         heads = ('input', row.name, 'ground truth')
         columns = [(h, _files(folder, n)) for h, n in zip(heads, (x, there, y))]
@@ -79,13 +89,15 @@ def _files(folder, name):
 
 
 def grid(columns):
-  """Columns of pictures under their titles.
+  """Returns one image of columns of pictures with a title over each column.
+
+  All pictures of a row are scaled to the size of its first picture.
 
   Args:
-    columns: [(title, [picture file])]; those without pictures are left out.
+    columns: [(title, [picture file])]. A column without files is left out.
 
   Returns:
-    uint8 [h, w, 3], or None if there is nothing to show.
+    uint8 [h, w, 3], or None if no column has files.
   """
   columns = [(title, paths) for title, paths in columns if paths]
   if not columns:
@@ -107,14 +119,17 @@ def _read(path):
 
 
 def _like(picture, first):
-  """[h, w, 3] in [-1, 1], of the size of another picture."""
+  """Returns a picture as float32 [h, w, 3] in [-1, 1], as large as `first`."""
   if picture.size != first.size:
     picture = picture.resize(first.size, Image.Resampling.BICUBIC)
   return np.asarray(picture, np.float32) / 127.5 - 1
 
 
 def _header(titles, width, total):
-  """The titles, each over its column of some pixels."""
+  """Returns the titles as a white uint8 image [h, `total`, 3].
+
+  Each title starts at the left edge of its column of `width` pixels.
+  """
   texts = [
     textwrap.wrap(title, max(1, width // _LETTER - 1)) for title in titles
   ]

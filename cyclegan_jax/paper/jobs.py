@@ -1,4 +1,4 @@
-"""Child processes: several at a time, stopped and continued."""
+"""Runs jobs in parallel child processes that can be stopped and resumed."""
 
 import contextlib
 import json
@@ -15,20 +15,20 @@ from cyclegan_jax.defaults import DEFAULTS
 from cyclegan_jax.paper import child_process
 from cyclegan_jax.training.stopping import on_terminal
 
-# Settings of a step beside options: digests of the pictures.
+# Keys of `Step.settings` that are not options: digests of the pictures.
 TRAINING, TESTS = 'pictures', 'test pictures'
 _POLL = 0.1  # seconds
-_LAST_LINES = 5  # of the log of a child that failed
+_LAST_LINES = 5  # lines of the log that are shown for a failed child
 
 
 class Step(NamedTuple):
-  """A command whose work is done once for its settings.
+  """A command of a job, which is run once for given settings.
 
   Attributes:
-    what: its name among the steps of a job.
-    command: the words of it.
-    settings: {name: value}, all that decides its result, as JSON has it.
-    output: a file or folder that is there once it is done.
+    what: name of the step, unique in its job.
+    command: argument list of the command.
+    settings: {name: JSON value} of everything that determines the result.
+    output: path of a file or folder that exists once the step is done.
   """
 
   what: str
@@ -38,13 +38,14 @@ class Step(NamedTuple):
 
 
 class Job(NamedTuple):
-  """Steps one after the other, in a folder.
+  """Steps that are run one after the other, recorded in a folder.
 
   Attributes:
-    name: as it is told to the user.
-    folder: of its log.txt, and done.json with the steps done; one in a bucket
-      gets the log of the machine that ran it last.
-    steps: `Step`s.
+    name: name of the job in printed lines.
+    folder: folder of log.txt (output of the commands) and done.json (the steps
+      done). A folder in a bucket holds the log of the host that ran the job
+      last.
+    steps: list of `Step`.
   """
 
   name: str
@@ -52,14 +53,17 @@ class Job(NamedTuple):
   steps: list
 
   def done(self):
-    """{name of a step: settings it was done with}."""
+    """Reads done.json: {name of a step: settings that it was run with}.
+
+    Returns {} if the file does not exist or cannot be read.
+    """
     try:
       return json.loads((self.folder / 'done.json').read_text())
     except (OSError, ValueError):
       return {}
 
   def left(self):
-    """The steps still to do."""
+    """Returns the steps to run: not done, other settings, or no output."""
     done = self.done()
     return [
       step
@@ -69,27 +73,32 @@ class Job(NamedTuple):
     ]
 
   def keep_log(self):
-    """Copies the log to the bucket, if the folder is in one."""
+    """Copies log.txt to the folder of the job if that folder is in a bucket."""
     if files.remote(self.folder):
       log = files.own(self.folder, 'log.txt').read_bytes()
       files.write(self.folder / 'log.txt', log)
 
   def note(self, step):
-    """Writes down that a step is done."""
+    """Records a `Step` and its settings as done in done.json."""
     done = self.done() | {step.what: step.settings}
     files.write(self.folder / 'done.json', json.dumps(done, indent=2) + '\n')
 
 
 def _same(before, settings):
-  """Whether a step was done with these settings.
+  """Returns True if a step was run with settings equivalent to `settings`.
 
-  An option that there was not yet had the effect of its default; one that makes
-  no difference does not count.
+  An option missing from `before` counts as its default, because the version
+  that ran the step did not have the option. Options without effect on the
+  config are not compared.
+
+  Args:
+    before: settings from done.json, or None if the step was not run.
+    settings: settings of the step now.
   """
   if before is None:
     return False
   defaults = {key: x for key, x in DEFAULTS.items() if key in settings}
-  # An earlier version did not note them.
+  # Earlier versions did not record the digests of the pictures.
   defaults |= {
     key: settings[key] for key in (TRAINING, TESTS) if key in settings
   }
@@ -97,7 +106,7 @@ def _same(before, settings):
 
 
 def _used(settings):
-  from cyclegan_jax.config.unused import unused  # it loads JAX
+  from cyclegan_jax.config.unused import unused  # imports JAX: slow
 
   idle = unused(DEFAULTS | settings)
   return {key: x for key, x in settings.items() if key not in idle}
@@ -111,18 +120,22 @@ class _Active(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """How a call of `run` ended.
+  """Result of a call of `run`.
 
   Attributes:
-    failed: {name of a job: exit code}.
-    signal: the signal that stopped it, or None.
+    failed: {name of a failed job: exit code of its command}.
+    signal: number of the signal that stopped the jobs, or None.
   """
 
   failed: dict
   signal: int | None = None
 
   def code(self):
-    """The exit code of the program."""
+    """Returns the exit code of the program.
+
+    128 + the signal if one stopped the jobs; otherwise 0 if no job failed, 2 if
+    all failed jobs ended with 2 (invalid input), and else 1.
+    """
     if self.signal:
       return 128 + self.signal
     if set(self.failed.values()) - {USER_ERROR}:
@@ -131,9 +144,9 @@ class Outcome(NamedTuple):
 
 
 class _Signals:
-  """Takes note of SIGINT, SIGTERM and SIGHUP, and counts them.
+  """Context that counts SIGINT, SIGTERM and SIGHUP instead of obeying them.
 
-  An output that nobody reads any more counts as a SIGPIPE.
+  A closed standard output, as behind `| head`, counts as one SIGPIPE.
   """
 
   def __init__(self):
@@ -141,17 +154,17 @@ class _Signals:
 
   @property
   def number(self):
-    """The first signal, or None."""
+    """Number of the first signal received, or None."""
     return self._number or (signal.SIGPIPE if terminal.lost() else None)
 
   @property
   def count(self):
-    """Signals so far."""
+    """Number of signals received so far."""
     return self._count or int(terminal.lost())
 
   def __enter__(self):
     self._before = {}
-    with contextlib.suppress(ValueError):  # not in the main thread: no signals
+    with contextlib.suppress(ValueError):  # signals need the main thread
       for number in [signal.SIGTERM, *on_terminal()]:
         self._before[number] = signal.signal(number, self._note)
     return self
@@ -167,17 +180,18 @@ class _Signals:
 
 
 def run(jobs, places, environment, say, finished=lambda: None):
-  """Does what is left of some jobs.
+  """Runs the remaining steps of some jobs, several jobs at the same time.
 
-  The first SIGINT, SIGTERM or SIGHUP is passed on as one SIGTERM, with which
-  training saves and stops; a second one as another, which stops it at once.
+  On the first SIGINT, SIGTERM or SIGHUP each child is sent SIGTERM: a training
+  saves and stops, and no further step is started. On a second signal each child
+  is sent another SIGTERM, which stops a training at once.
 
   Args:
-    jobs: `Job`s.
-    places: `devices.places`, one a child at a time.
-    environment: {variable: value} of the children on top of this process's.
-    say: prints a line to the user.
-    finished: called after every job that was done.
+    jobs: list of `Job`.
+    places: result of `devices.places`, one entry per parallel child.
+    environment: {variable: value} added to the environment of the children.
+    say: function that prints a line to the user.
+    finished: function without arguments, called after each completed job.
 
   Returns:
     An `Outcome`.
@@ -193,7 +207,11 @@ def run(jobs, places, environment, say, finished=lambda: None):
 
 
 class _Runner:
-  """Jobs that wait, those that run in a place, and those that failed."""
+  """State of `run`: waiting jobs, running children and failed jobs.
+
+  Attributes:
+    failed: {name of a failed job: exit code of its command}.
+  """
 
   def __init__(self, jobs, places, environment, say, finished):
     self._waiting = [job for job in jobs if job.left()]
@@ -205,15 +223,19 @@ class _Runner:
     self.failed = {}
 
   def step(self, signals):
-    """Looks after the children once; returns whether there is more to do.
+    """Handles ended children and starts waiting jobs, once.
 
     Args:
-      signals: how many signals came so far; with one no more is started.
+      signals: number of signals received so far. If there is one, no further
+        command is started.
+
+    Returns:
+      True while a child is running.
     """
     if signals > self._passed:
       self._passed = signals
       if self._active:
-        self._say('stopping: what trains saves first')
+        self._say('stopping: running trainings save a checkpoint first')
       self.pass_on()
     for place, it in list(self._active.items()):
       if it.process.poll() is not None:
@@ -221,15 +243,15 @@ class _Runner:
     while self._free and self._waiting and not signals:
       job = self._waiting.pop(0)
       steps = job.left()
-      for step in steps:  # nobody is to read those of other settings
+      for step in steps:  # results of other settings must not be read
         if step.output.is_file():
           step.output.unlink()
-      self._say(f'start: {job.name} ({", ".join(s.what for s in steps)})')
+      self._say(f'starting: {job.name} ({", ".join(s.what for s in steps)})')
       self._start(job, steps, self._free.pop(0), time.monotonic())
     return bool(self._active)
 
   def pass_on(self):
-    """Asks the children to stop."""
+    """Sends SIGTERM to the running children."""
     for it in self._active.values():
       it.process.terminate()
 
@@ -247,7 +269,7 @@ class _Runner:
         stdout=log,
         stderr=log,
         env=os.environ | self._environment | variables,
-        # Ctrl-C reaches this process alone, which passes it on once.
+        # Ctrl-C must reach only this process, which sends one SIGTERM.
         start_new_session=True,
       )
     self._active[place] = _Active(job, steps, process, since)
@@ -281,7 +303,11 @@ class _Runner:
 
 
 def _why(job, code):
-  """The last lines of a job's log; of a user's mistake the one that says it."""
+  """Returns the reason why a job failed, from its log.
+
+  The reason is the error message if the exit code is 2 (invalid input), and
+  otherwise the exit code, the path of the log and the last lines of the log.
+  """
   log = files.own(job.folder, 'log.txt')
   lines = log.read_text(errors='replace').splitlines()
   lines = [line for line in lines if line.strip()]

@@ -1,10 +1,11 @@
-"""Keeps some test pictures with what a model makes of them, for the figures:
+"""Writes translations and reconstructions of some test pictures, for figures:
 
     python -m cyclegan_jax.paper.pictures --config=configs/NAME.py \
       --model=RUN --output=FOLDER
 
 Writes the inputs a_I.png and b_I.png, the translations a2b_I.png and b2a_I.png,
-and those translated back, a2b2a_I.png and b2a2b_I.png. `experiments` starts it.
+and the reconstructions a2b2a_I.png and b2a2b_I.png, for I from 0 to 5.
+`cyclegan_jax.experiments` starts this program.
 """
 
 import sys
@@ -13,8 +14,8 @@ from cyclegan_jax.config import changes, flags, program
 
 COUNT = 6
 FLAGS = {
-  'model': ('PATH', '', 'run, folder of weights, or .pth file'),
-  'output': ('DIR', '', 'folder it writes'),
+  'model': ('PATH', '', 'run folder, model folder or .pth file'),
+  'output': ('DIR', '', 'folder to write'),
 }
 
 
@@ -38,7 +39,15 @@ def main(argv):
 
 
 def _made(model, domain, image):
-  """{name: picture}: an image of a domain and what becomes of it."""
+  """Returns {name: image} of an input, its translation and its reconstruction.
+
+  Translation and reconstruction are left out if the model lacks a direction.
+
+  Args:
+    model: a `Model`.
+    domain: 'a' or 'b'.
+    image: test image of the domain.
+  """
   there, back = ('a2b', 'b2a') if domain == 'a' else ('b2a', 'a2b')
   made = {domain: image}
   if there in model.directions:

@@ -1,4 +1,4 @@
-"""What the evaluations of runs say: reading them, means over seeds."""
+"""Results of a suite: reads the evaluations of runs, averages over seeds."""
 
 import json
 import statistics
@@ -9,13 +9,13 @@ from cyclegan_jax.paper import runs
 
 
 class Asked(NamedTuple):
-  """A suite in the tables, as it was last asked for.
+  """A suite of the tables, with the settings of its latest command.
 
   Attributes:
     experiment: a `runs.Experiment`.
-    rows: its `suites.Row`s.
-    left_out: lines on what is left out.
-    command: the command line that asked for it.
+    rows: list of the `suites.Row`s of the suite.
+    left_out: lines that say which rows and metrics are left out, and why.
+    command: the latest command line that ran the suite.
   """
 
   experiment: object
@@ -25,34 +25,36 @@ class Asked(NamedTuple):
 
 
 class Number(NamedTuple):
-  """A metric over seeds.
+  """Values of a metric over the seeds of a row.
 
   Attributes:
-    values: one a seed.
+    values: one value per seed.
   """
 
   values: tuple
 
   @property
   def mean(self):
+    """Mean of the values."""
     return statistics.fmean(self.values)
 
   @property
   def deviation(self):
-    """The sample standard deviation; None of one value."""
+    """Sample standard deviation of the values, or None for a single value."""
     return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
 class Line(NamedTuple):
-  """A row of a suite in one direction.
+  """A line of a table: the results of a row in one direction.
 
   Attributes:
-    row: its `suites.Row`; None for what needs no training.
-    name: as it stands in the table.
-    seeds: how many runs there are of it.
+    row: the `suites.Row`, or None for a candidate without training.
+    name: name in the table.
+    seeds: number of evaluated runs of the row (0 without training).
     numbers: {column: `Number`}.
-    steps: the steps its runs were trained for, in order.
-    best: whether it is of the best weights instead of the last.
+    steps: the different numbers of steps that the runs were trained for, in
+      ascending order.
+    best: True for the best weights of the runs, False for the last ones.
   """
 
   row: object
@@ -63,13 +65,17 @@ class Line(NamedTuple):
   best: bool = False
 
 
-# Candidates of an evaluation that need no training -> names in the tables.
+# Candidate of an evaluation that needs no training -> name in the tables.
 _UNTRAINED = {'copy the input': 'copy the input', 'true pair': 'ground truth'}
 _DIRECTIONS = {'reconstruction': ('a2b2a', 'b2a2b')}
 
 
 def read(path):
-  """An evaluation's file; None where there is none that can be read."""
+  """Reads a JSON file, such as an evaluation of a run.
+
+  Returns:
+    The content, or None if the file is missing or is not valid JSON.
+  """
   try:
     return json.loads(path.read_text())
   except (OSError, ValueError):
@@ -77,16 +83,17 @@ def read(path):
 
 
 def suite(name, asked):
-  """The lines of a suite.
+  """Reads the lines of the tables of a suite.
 
   Args:
-    name: of the suite.
-    asked: an `Asked`.
+    name: name of the suite.
+    asked: the `Asked` of the suite.
 
   Returns:
-    {direction: [`Line`]}: 'copy the input', the rows, 'ground truth', as far
-    as there are any. Where the config has evaluate.best, a row that is trained
-    has two lines: its last weights, then its best ones.
+    {direction: [`Line`]}, one entry per table. In the suites models and losses,
+    the rows stand between the lines 'copy the input' and 'ground truth', if the
+    evaluations have these candidates. If the config sets evaluate.best, an
+    evaluated row has two lines: its last weights, then its best weights.
   """
   experiment, rows = asked.experiment, asked.rows
   evaluations = [_evaluations(experiment, row) for row in rows]
@@ -111,7 +118,10 @@ def suite(name, asked):
 
 
 def _evaluations(experiment, row):
-  """The evaluations of a row's last weights, None where there is none."""
+  """Reads the evaluations of a row's last weights.
+
+  Returns a list with one entry per seed; a missing evaluation is None.
+  """
   return [
     read(experiment.folder(row, seed) / f'{row.evaluation}.json')
     for seed in experiment.seed_numbers()
@@ -119,7 +129,11 @@ def _evaluations(experiment, row):
 
 
 def _of_best(experiment, row):
-  """The same of its best weights, without those by another metric."""
+  """Reads the evaluations of a row's best weights.
+
+  Returns a list with one entry per run that kept best weights by the metric
+  evaluate.best; a missing evaluation is None.
+  """
   folders = [experiment.folder(row, seed) for seed in experiment.seed_numbers()]
   return [
     read(folder / f'{row.best_evaluation}.json')
@@ -129,7 +143,13 @@ def _of_best(experiment, row):
 
 
 def _lines(last, best, metric):
-  """The lines of a row; the last weights alone where nothing else is asked."""
+  """Returns the lines of a row: [last] or, with a metric, [last, best].
+
+  Args:
+    last: `Line` of the last weights.
+    best: `Line` of the best weights.
+    metric: evaluate.best of the config; '' gives [last].
+  """
   if not metric or not (last.seeds or best.seeds):
     return [last]
   return [
@@ -150,7 +170,12 @@ def _line(row, evaluations, direction, candidate):
 
 
 def _untrained(evaluations, direction):
-  """Lines ([before], [after]) of candidates that are the same for all."""
+  """Returns the lines of the candidates that need no training.
+
+  Returns:
+    ([`Line` of 'copy the input'], [`Line` of 'ground truth']) from the first
+    evaluation found; a list is empty if the evaluation lacks the candidate.
+  """
   there = next((e for found in evaluations for e in found if e), None)
   lines = []
   for candidate, name in _UNTRAINED.items():

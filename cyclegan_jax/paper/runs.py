@@ -1,4 +1,4 @@
-"""The commands of a suite: training, evaluation and pictures of its runs."""
+"""Commands that train and evaluate the runs of a suite and write pictures."""
 
 import pathlib
 import sys
@@ -8,7 +8,7 @@ from cyclegan_jax.defaults import MAY_CHANGE
 from cyclegan_jax.paper import jobs, suites
 from cyclegan_jax.training.workdir import Workdir
 
-# metric -> what a data set has to have for it
+# metric -> what the dataset must have
 _NEEDS = {
   'l1': 'pairs',
   'psnr': 'pairs',
@@ -19,7 +19,7 @@ _NEEDS = {
   'fcn': 'labels',
   'palette': 'labels',
 }
-# Options whose change leaves a finished run as it is.
+# Options that do not change the result of a finished run.
 _NO_MATTER = tuple(
   key
   for key in MAY_CHANGE
@@ -27,33 +27,36 @@ _NO_MATTER = tuple(
     ('schedule.', 'data.root', 'data.paired', 'data.on_bad_image')
   )
 )
-# They change what is measured of it, though.
+# Options that change the evaluation, though not the training.
 _SHOWN = ('data.show_a', 'data.show_b')
-# metric -> the domains whose colours it reads
+# metric -> domains whose colours the metric reads
 _COLOURS = {'fcn': 'ab', 'palette': 'b'}
 _PRETRAINED = ('lpips', 'lpips_vgg', 'kd_vgg', 'fd_vgg', 'kd_alex', 'fd_alex')
 _NO_SEGMENTER = (
-  'but its pixel accuracy of label maps, as there is no --segmenter, nor label '
-  'maps of training pictures to train one'
+  'because there is no --segmenter and no label maps of training pictures to '
+  'train one; the pixel accuracy of label maps is still measured'
 )
 DEFAULT_METRICS = 'l1,psnr,ssim,lpips,kd_vgg,fcn'
 
 
 class Experiment(NamedTuple):
-  """All that decides what a call of the program runs.
+  """Settings of a call of `cyclegan_jax.experiments`.
 
   Attributes:
-    options: {option: value} of the config, with the user's overrides.
-    given: the user's --config and --config.KEY=VALUE, as they were given.
-    facts: options -> `suites.Facts` of their data.
-    pretrained: whether there are pretrained weights to measure with.
-    workdir: the folder of all of it.
-    seeds: how many of each run, from the config's seed on.
-    metrics: names with commas between them.
-    segmenter: where it is; '' for one that is trained here if it can be.
-    palette: whose colours tell the classes of B's test pictures, or ''.
-    inception: where its weights are, or ''.
-    python: what a command begins with, up to the name of the program.
+    options: {option: value} of the whole config, overrides included.
+    given: arguments --config and --config.KEY=VALUE of the command line.
+    facts: function ({option: value}) -> `suites.Facts` of the data of these
+      options.
+    pretrained: True if the pretrained weights of the metrics are installed.
+    workdir: folder of the runs, tables and figures.
+    seeds: number of runs per row; their seeds count up from the config's seed.
+    metrics: names of metrics, separated by commas.
+    segmenter: path of the segmenter for the metric fcn. With '', a segmenter
+      is trained if the training pictures have label maps.
+    palette: name of the palette by which label maps are read from the colours
+      of B's test pictures, or ''.
+    inception: path of the weights of Inception, or ''.
+    python: first arguments of every command, up to the name of the module.
   """
 
   options: dict
@@ -70,41 +73,52 @@ class Experiment(NamedTuple):
 
   @property
   def best(self):
-    """The config's evaluate.best, 'lpips b2a' say; '' for last weights only."""
+    """Option evaluate.best, such as 'lpips b2a'; '' = only last weights."""
     return self.options['evaluate.best']
 
   def program(self, name, *flags):
-    """The words that start a program of this project with the config."""
+    """Returns the argument list that runs a program of the package.
+
+    Args:
+      name: module below cyclegan_jax, such as 'main' or 'paper.pictures'.
+      *flags: further arguments, which follow those of the config.
+    """
     return [*self.python, f'cyclegan_jax.{name}', *self.given, *flags]
 
   def folder(self, row, seed):
-    """The folder of a run."""
+    """Returns the run folder of a row and a seed."""
     return self.workdir / 'runs' / row.run / f'seed{seed}'
 
   def names(self):
-    """The names of the metrics."""
+    """Returns the list of names in `metrics`, without repetitions."""
     return list(dict.fromkeys(self.metrics.replace(',', ' ').split()))
 
   def seed_numbers(self):
-    """The seeds of a row's runs."""
+    """Returns the range of the seeds of each row."""
     first = self.options['seed']
     return range(first, first + self.seeds)
 
   def changed(self, row, test=False):
-    """{option: value} a row is trained or tested with, defaults left out."""
+    """Returns {option: value} that a row changes in the config.
+
+    Args:
+      row: a `suites.Row`.
+      test: if True, the row's options of the test alone are added.
+    """
     changed = suites.overrides(row, self.options)
     return changed | (dict(row.test) if test else {})
 
 
 def all_jobs(experiment, rows):
-  """The jobs of some rows, each run once.
+  """Returns the jobs of some rows: training, evaluation and pictures.
 
   Args:
     experiment: an `Experiment`.
-    rows: `Row`s; those of one run share its training.
+    rows: list of `suites.Row`. Rows with the same `run` share one training.
 
   Returns:
-    [`jobs.Job`], one a run and seed, the seeds of a run together.
+    List of `jobs.Job`, one per run and seed; the seeds of a run follow each
+    other.
   """
   by_run = {}
   for row in rows:
@@ -130,7 +144,7 @@ def _job(experiment, rows, seed):
     settings,
     Workdir(folder).checkpoints,
   )
-  # In an order that does not depend on the suites asked for.
+  # Sorted: the order must not depend on which suites are run.
   rows = sorted(rows, key=lambda row: row.evaluation)
   steps = [_evaluation(experiment, row, folder, settings) for row in rows]
   if seed == experiment.seed_numbers()[0]:
@@ -144,15 +158,28 @@ def _job(experiment, rows, seed):
 
 
 def has_best(experiment, folder):
-  """Returns True if a run kept best weights by the config's metric."""
-  from cyclegan_jax.training.evaluation import best_so_far  # it loads JAX
+  """Returns True if a run kept best weights by the metric evaluate.best.
+
+  Args:
+    experiment: an `Experiment`.
+    folder: the run folder.
+  """
+  from cyclegan_jax.training.evaluation import best_so_far  # imports JAX
 
   kept = best_so_far(Workdir(folder).best)
   return bool(kept) and kept.get('best') == experiment.best
 
 
 def without_best(experiment, rows):
-  """Names of the trained runs that kept no best weights by that metric."""
+  """Returns the trained runs that kept no best weights by evaluate.best.
+
+  Args:
+    experiment: an `Experiment`.
+    rows: list of `suites.Row`.
+
+  Returns:
+    Names of the jobs; [] if the config does not set evaluate.best.
+  """
   if not experiment.best:
     return []
   tests = {row.best_evaluation for row in rows}
@@ -192,7 +219,7 @@ def _evaluation(experiment, row, folder, trained, best=False):
 
 
 def _segmenter(experiment):
-  """Where the segmenter is; '' if there is none."""
+  """Returns the path of the segmenter, or '' if none is given or trainable."""
   trained = str(experiment.workdir / 'segmenter')
   return experiment.segmenter or (segmenter_job(experiment) and trained) or ''
 
@@ -223,7 +250,17 @@ def _flags(changed):
 
 
 def metrics(experiment, row):
-  """The metrics that go with a row's data, and lines on those left out."""
+  """Chooses the metrics that can be computed on the test pictures of a row.
+
+  Args:
+    experiment: an `Experiment`.
+    row: a `suites.Row`.
+
+  Returns:
+    (names of the metrics separated by commas, [line that names a metric that
+    is left out and says why]). Where fcn is left out for want of a segmenter,
+    'palette' (pixel accuracy of label maps) takes its place.
+  """
   options = experiment.options | experiment.changed(row, test=True)
   facts = experiment.facts(options)
   kept, lines = [], []
@@ -239,25 +276,33 @@ def metrics(experiment, row):
 
 
 def _reason(experiment, name, options, facts):
-  """Why a metric can't be; None if it can."""
+  """Returns the reason why a metric cannot be computed, or None if it can."""
   need = _NEEDS.get(name)
   labels = facts.labels or bool(experiment.palette)
   if need == 'labels' and not labels:
-    return 'as the test pictures have no label maps'
+    return 'because the test pictures have no label maps'
   for domain in _COLOURS.get(name, ''):
     if options[f'data.channels_{domain}'] not in (1, 3):
-      return f'as the pictures of {domain.upper()} are neither gray nor RGB'
+      return (
+        f'because the pictures of {domain.upper()} are neither gray nor RGB'
+      )
   if need == 'pairs' and not facts.pairs:
-    return 'as the test pictures have no true pairs'
+    return 'because the test pictures have no true pairs'
   if name in _PRETRAINED and not experiment.pretrained:
-    return "as it needs pip install 'cyclegan_jax[metrics]'"
+    return "because it needs pip install 'cyclegan_jax[metrics]'"
   if name == 'fcn' and facts.pairs and not _segmenter(experiment):
     return _NO_SEGMENTER
   return None
 
 
 def segmenter_job(experiment):
-  """The job that trains a segmenter; None where it can't be or is given."""
+  """Returns the job that trains a segmenter for the metric fcn.
+
+  Returns:
+    A `jobs.Job`, or None if no segmenter is needed (fcn is not measured, or
+    --segmenter is given), or if the data cannot train one (no label maps of
+    training and test pictures, or pictures that are neither gray nor RGB).
+  """
   facts = experiment.facts(experiment.options)
   channels = [experiment.options[f'data.channels_{d}'] for d in 'ab']
   wanted = 'fcn' in experiment.names() and facts.labels

