@@ -1,1 +1,1 @@
-"""A study with people, who tell real pictures from generated ones."""
+"""Perceptual studies: people tell real pictures from generated pictures."""

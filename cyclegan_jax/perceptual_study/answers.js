@@ -1,4 +1,5 @@
-// What a session keeps: who judges what, and the answers so far.
+// Returns the state of a new session: the participant, the number of the
+// algorithm to judge, the window, and the answers so far.
 function newSession(study, participant, asked) {
   return {
     participant,
@@ -9,13 +10,14 @@ function newSession(study, participant, asked) {
       ratio: devicePixelRatio,
       dark: matchMedia('(prefers-color-scheme: dark)').matches,
     },
-    spares: 0, // pairs shown in place of others
-    open: false, // whether a trial has begun and is not answered
+    spares: 0, // number of pairs shown in place of interrupted ones
+    open: false, // true while a trial has begun and is not answered
     answers: [],
   };
 }
 
-// Some browsers keep nothing for pages of a disk, and say so by an error.
+// Values that the browser keeps for this study. Some browsers keep nothing for
+// local files and throw an error instead.
 const store = {
   key: (study, name) => `cyclegan_jax.study ${study.id} ${name}`,
   load(study, name) {
@@ -37,7 +39,7 @@ const store = {
 
 const sessionName = (participant) => `session ${participant}`;
 
-// The text of the file of answers, which `study score` reads.
+// Returns the text of the file of answers, which `study score` reads.
 function answersText(study, session) {
   return JSON.stringify({
     format: 'cyclegan_jax.study',

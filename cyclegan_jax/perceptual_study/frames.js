@@ -1,8 +1,9 @@
 const HALF_FRAME = 8; // milliseconds at 60 frames a second
 
-// Shows phases one after the other and calls `done` with the milliseconds that
-// each has lasted. A phase begins and ends with a frame of the screen, the one
-// nearest to its time. Returns a function that stops it.
+// Shows phases [{name, ms}] one after the other by calling show(name), and
+// finally calls done([milliseconds that each phase lasted]). A phase begins and
+// ends with a frame of the screen, the frame nearest to the intended time.
+// Returns a function that stops the phases.
 function play(phases, show, done) {
   const lasted = [];
   let at = -1;

@@ -1,4 +1,4 @@
-"""The page of a study: one file that works offline and from a disk."""
+"""Makes the page of a study: one HTML file that works offline."""
 
 import base64
 import hashlib
@@ -26,22 +26,28 @@ def content(
   design: Design,
   count: int,
 ) -> tuple[dict[str, object], str]:
-  """Plain values that the page's scripts read, and a note or ''.
+  """Translates test pictures and returns the data of the page.
 
   Args:
-    models: {algorithm: `Model`}.
-    data: the test pictures.
-    direction: 'a2b' or 'b2a', which each model has.
+    models: {name of an algorithm: `Model`}.
+    data: `Dataset` with the test pictures.
+    direction: 'a2b' or 'b2a'; each model must have this direction.
     design: the numbers of the study.
-    count: test pictures of each kind to choose from; 0: all.
+    count: number of real pictures, and of fake pictures per algorithm, that
+      the page contains; 0 = all.
+
+  Returns:
+    ({key: JSON value} that the scripts of the page read, note of
+    `Design.shortage` or '').
 
   Raises:
-    UserError: as `pictures.collect` and `Design.shortage`.
+    UserError: same errors as `Design.pairing`, `Design.shortage` and
+      `pictures.collect`.
   """
   here, there = direction.split('2')
   paired = data.source.paired
   pairing = design.pairing(paired)
-  # Before anything is translated, as far as the numbers tell.
+  # An early check, before the slow translation.
   tests = [len(data.source.test[domain]) for domain in (here, there)]
   design.shortage(min(*tests, count or max(tests)), pairing)
   found = pictures.collect(models, data, direction, count, design.size)
@@ -62,16 +68,23 @@ def content(
       for name, fakes in found.fakes.items()
     ],
   }
-  # Answers of two studies must not be mixed.
+  # The id tells studies apart, so that their answers are not mixed.
   digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
   return {'id': digest.hexdigest()[:16]} | values, note
 
 
 def write(path: files.Path, values: Mapping[str, object]) -> int:
-  """Writes the page of a `content`; returns its size in bytes.
+  """Writes the page of a study.
+
+  Args:
+    path: path of the HTML file.
+    values: the data of the page, from `content`.
+
+  Returns:
+    Size of the page in bytes.
 
   Raises:
-    UserError: it can't be written.
+    UserError: the file cannot be written.
   """
   title = TITLES[str(values['protocol'])]
   page = render(

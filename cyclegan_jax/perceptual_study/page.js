@@ -6,12 +6,12 @@ const ASKED = {
   pix2pix: 'say which one was made by a computer: the first or the second',
 };
 const GAP = 16; // pixels between the pictures
-const AROUND = 150; // pixels of the height that are not for pictures
+const AROUND = 150; // pixels of the window height that pictures cannot use
 
-let session = null; // as newSession returns it
-let pairs = null; // as pairsOf returns it
-let current = null; // the trial that is shown
-let kept = true; // whether the browser keeps the answers
+let session = null; // result of newSession
+let pairs = null; // result of pairsOf
+let current = null; // the trial on the screen
+let kept = true; // false if the browser could not keep the answers
 
 function showScreen(name) {
   for (const section of document.querySelectorAll('section')) {
@@ -32,7 +32,7 @@ function keep() {
   store.save(study, 'last', session.participant);
 }
 
-// The start
+// Start screen
 
 function showStart() {
   const { milliseconds: ms, practice, trials } = study;
@@ -41,11 +41,11 @@ function showStart() {
   const seconds = (x) => (x === 1000 ? 'one second' : `${x / 1000} seconds`);
   const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
   const first = practice
-    ? `First there is practice of ${plural(practice, 'question')}, where you ` +
-      `are told if you were right. Then come ${plural(trials, 'question')}.`
+    ? `You first practise with ${plural(practice, 'question')} and are told ` +
+      `if you were right. Then come ${plural(trials, 'question')}.`
     : `There are ${plural(trials, 'question')}.`;
   byId('instructions').append(
-    make('p', {}, 'You see two pictures, one after the other. One is real, ' +
+    make('p', {}, 'You see two pictures, one after the other. One is real; ' +
       'the other was made by a computer.'),
     make('ol', {},
       make('li', {}, `Each picture is shown for ${seconds(ms.first)}. ` +
@@ -56,9 +56,9 @@ function showStart() {
         'any question.')),
     make('p', {}, `${first} It takes about ${plural(minutes, 'minute')}.`),
     note('Taking part is voluntary: to stop, close the page. It records the ' +
-      'name or number below, your answers, how long each took, how long the ' +
-      'pictures were shown, and the size of this window. Nothing is sent: ' +
-      'you save a file in the end and hand it on yourself.'));
+      'name or number below, your answers, how long each answer took, how ' +
+      'long the pictures were shown, and the size of this window. It sends ' +
+      'nothing: at the end you save a file and pass it on yourself.'));
   const given = address.get('participant')?.trim();
   const field = byId('participant');
   field.value = given || store.load(study, 'last') || '';
@@ -90,7 +90,7 @@ function begin(participant) {
   session = load(participant) ||
     newSession(study, participant, address.get('group') || '');
   pairs = pairsOf(study, session.participant, session.group);
-  if (session.open) session.spares += 1; // reloaded: its pair has been seen
+  if (session.open) session.spares += 1; // reloaded: the pair was seen already
   keep();
   next(session.open ? 1 : 0);
 }
@@ -103,11 +103,11 @@ function next(restarts = 0) {
   if (index === total) return showEnd();
   if (restarts) return startTrial(restarts);
   if (done === 0 && study.practice) {
-    return showRest('The practice is over', 'From here on you are not told ' +
+    return showRest('The practice is over', 'From now on you are not told ' +
       `if you were right. ${study.trials} questions follow.`);
   }
   if (study.trials >= 20 && done === Math.floor(study.trials / 2)) {
-    return showRest('Half of it is done', 'Rest a little, if you like.');
+    return showRest('You are halfway through', 'Rest a little, if you like.');
   }
   startTrial();
 }
@@ -119,7 +119,8 @@ function showRest(title, text) {
   byId('continue').focus();
 }
 
-// The arrangement in which pictures are larger, in a window of any size.
+// Places the pictures side by side or one above the other, whichever makes them
+// larger in this window. Returns their longest side in pixels.
 function fit() {
   const stage = byId('stage');
   const width = stage.clientWidth;
@@ -203,7 +204,8 @@ function answer(side) {
   });
 }
 
-// Pictures that nobody saw are shown no second time.
+// Stops a trial while the page is hidden. The trial is repeated with other
+// pictures, because these may have been seen in part.
 function hide() {
   if (!document.hidden || byId('trial').hidden) return;
   if (phase() === 'question') current.away = true;
@@ -212,8 +214,8 @@ function hide() {
   session.spares += 1;
   keep();
   setPhase('stopped');
-  showRest('The page was out of sight', 'Two other pictures are shown in ' +
-    'place of the last ones.');
+  showRest('The page was hidden', 'You will see two other pictures instead ' +
+    'of the last ones.');
   current.again = true;
 }
 
@@ -221,7 +223,7 @@ function resume() {
   startTrial(current?.again ? current.restarts + 1 : 0);
 }
 
-// The end
+// End screen
 
 function showEnd() {
   current = null;
@@ -243,7 +245,7 @@ byId('copy').addEventListener('click', async () => {
   const done = await copied(byId('text'));
   byId('handed').textContent = done
     ? 'Copied.'
-    : 'This browser does not copy: copy the text below.';
+    : 'This browser cannot copy: select and copy the text below.';
 });
 byId('another').addEventListener('click', () => {
   store.save(study, 'last', '');
@@ -260,7 +262,7 @@ document.addEventListener('visibilitychange', hide);
 addEventListener('resize', () => {
   if (!byId('trial').hidden) current.shown = fit();
 });
-// Where nothing is kept, closing the page loses the answers.
+// If the browser keeps nothing, closing the page would lose the answers.
 addEventListener('beforeunload', (e) => {
   if (session?.answers.length && !kept) e.preventDefault();
 });

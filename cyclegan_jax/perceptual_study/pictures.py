@@ -1,7 +1,7 @@
-"""Real test pictures and the translations of algorithms, as a page shows them.
+"""Real test pictures and translations of algorithms, encoded for a study page.
 
-Both kinds are scaled and encoded in the same way, without loss: artefacts of a
-codec would tell one from the other.
+Real and fake pictures are scaled and encoded in the same way and without loss,
+because artefacts of a codec would reveal which picture is real.
 """
 
 import base64
@@ -20,18 +20,20 @@ from cyclegan_jax.data.dataset import Dataset
 from cyclegan_jax.inference import batches
 from cyclegan_jax.inference.model import Model
 
-LIMIT = 200e6  # bytes of a page
-_SIZES = 8  # sizes a network is compiled for; further ones go by tiles
+LIMIT = 200e6  # largest size of all pictures of a page, in bytes
+# A network is compiled for this many picture sizes; pictures of further sizes
+# are processed in tiles.
+_SIZES = 8
 
 
 class Pictures(NamedTuple):
-  """The pictures of a study, each {'name', 'src': a data URI}.
+  """Pictures of a study; each is {'name': file name, 'src': data URI}.
 
   Attributes:
-    reals: true test pictures of the target domain.
-    fakes: {algorithm: translations}, in the same order for every algorithm.
-    paired: whether reals[i] is the true translation of what fakes[...][i] was
-      made of.
+    reals: real test pictures of the target domain.
+    fakes: {name of an algorithm: its translations}, in the same order for all
+      algorithms.
+    paired: if True, reals[i] and the input of fakes[...][i] are a true pair.
   """
 
   reals: list[dict[str, str]]
@@ -46,18 +48,22 @@ def collect(
   count: int,
   size: int,
 ) -> Pictures:
-  """Reads and translates test pictures.
+  """Reads real test pictures and translates test pictures.
 
   Args:
-    models: {algorithm: `Model`}, each of which has the direction.
-    data: the test pictures.
+    models: {name of an algorithm: `Model`}; each must have the direction.
+    data: `Dataset` with the test pictures.
     direction: 'a2b' or 'b2a'.
-    count: pictures of each kind, spread evenly over the test set; 0: all.
-    size: longest side in pixels that larger pictures are reduced to.
+    count: number of pictures per domain, spread evenly over the test set;
+      0 = all.
+    size: longest side in pixels; larger pictures are scaled down to it.
+
+  Returns:
+    The `Pictures`.
 
   Raises:
-    UserError: a picture that can't be used (unless data.on_bad_image is skip),
-      or more pictures than a page holds.
+    UserError: a picture cannot be used (unless data.on_bad_image is 'skip'), or
+      the pictures have more than 200 MB (`LIMIT`) in all.
   """
   page = _Page(data, size)
   ways = {
@@ -88,7 +94,7 @@ def collect(
 
 
 def _progress(data, domain, count, title):
-  """Places of test pictures, spread evenly, with a bar."""
+  """Returns a progress bar over evenly spread indices of test pictures."""
   total = len(data.source.test[domain])
   spread = np.linspace(0, total - 1, min(count or total, total))
   places = spread.round().astype(int).tolist()
@@ -96,7 +102,7 @@ def _progress(data, domain, count, title):
 
 
 class _Page:
-  """Reads pictures and encodes them, up to the size of a page."""
+  """Reads and encodes pictures, and limits their total size to `LIMIT`."""
 
   def __init__(self, data, size):
     self._data = data
@@ -104,31 +110,46 @@ class _Page:
     self._bytes = 0
 
   def read(self, domains, place):
-    """The test images of a place; [] where one is to be skipped."""
+    """Reads the test image number `place` of each domain.
+
+    Returns:
+      List of one image per domain; [] if a picture is bad and
+      data.on_bad_image is 'skip'.
+
+    Raises:
+      UserError: a picture is bad and data.on_bad_image is 'stop'.
+    """
     try:
       return [self._image(domain, place) for domain in domains]
     except UserError as e:
       if not self._data.skips:
         raise
-      line = f'{e} (data.on_bad_image=skip: goes on without it)'
+      line = f'{e} (data.on_bad_image=skip: the picture is skipped)'
       bad_pictures.warn_once(line)
       return []
 
   def _image(self, domain, place):
-    # Read alone: not all at once, and none in the place of one that is bad.
+    # Read one by one, to save memory and so that no picture replaces a bad one.
     one = {domain: [self._data.source.test[domain][place]]}
     source = self._data.source._replace(test=one)
     alone = self._data._replace(source=source, on_bad_image='stop')
     return alone.test_images(domain)[0]
 
   def shown(self, image, domain, origin, place):
-    """An image [h, w, c] of a domain as {'name', 'src'}.
+    """Encodes an image as PNG.
 
     Args:
-      image: the image, in [-1, 1].
-      domain: the domain it looks like, which decides the channels to show.
-      origin: the domain of the file that it is from.
-      place: the file's number among the test pictures.
+      image: float [h, w, c] in [-1, 1].
+      domain: domain of the image, which decides the channels to show. The
+        domain of a translation is its target domain.
+      origin: domain of the picture file that the image was made from.
+      place: index of this file among the test pictures of `origin`.
+
+    Returns:
+      {'name': name of the file, 'src': data URI of the image}.
+
+    Raises:
+      UserError: the pictures encoded so far exceed `LIMIT`.
     """
     pixels = images.to_rgb(np.nan_to_num(image), self._data.show[domain])
     picture = Image.fromarray(np.ascontiguousarray(pixels))
@@ -139,8 +160,8 @@ class _Page:
     self._bytes += len(code)
     if self._bytes > LIMIT:
       raise UserError(
-        f'the page would have more than {LIMIT / 1e6:.0f} MB of pictures: give '
-        'a smaller --pictures, a smaller --size or fewer --models'
+        f'the page would contain more than {LIMIT / 1e6:.0f} MB of pictures: '
+        'give a smaller --pictures, a smaller --size or fewer --models'
       )
     name = self._data.source.test[origin][place].name
     return {

@@ -1,11 +1,11 @@
-// Mixes 32 bits: the end of MurmurHash3.
+// Returns 32 mixed bits: the finalizer of MurmurHash3.
 function mixed(bits) {
   bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
   bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
   return (bits ^ (bits >>> 16)) >>> 0;
 }
 
-// A number from 0 to 2 ** 32 - 1 that a text decides: FNV-1a, mixed.
+// Returns the hash of a text, from 0 to 2 ** 32 - 1: FNV-1a, mixed.
 function hash(text) {
   let bits = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) {
@@ -14,7 +14,7 @@ function hash(text) {
   return mixed(bits);
 }
 
-// A function that returns numbers from 0 to below 1, which a text decides.
+// Returns a generator of random numbers in [0, 1), seeded by a text.
 function numbers(text) {
   let state = hash(text);
   return () => {
@@ -23,7 +23,7 @@ function numbers(text) {
   };
 }
 
-// The numbers below `count` in a random order.
+// Returns the numbers from 0 to count - 1 in random order.
 function shuffled(count, random) {
   const order = Array.from({ length: count }, (_, i) => i);
   for (let i = count - 1; i > 0; i--) {

@@ -1,4 +1,4 @@
-"""Share of trials in which people were fooled, with its uncertainty."""
+"""Scores of a study: the share of fooled trials, with its uncertainty."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -10,31 +10,36 @@ from jaxtyping import Bool, Float64
 from cyclegan_jax.metrics.table import markdown
 from cyclegan_jax.perceptual_study.answers import Excluded, Session
 
-RESAMPLES = 10_000  # as AMT_Real_vs_Fake takes
+RESAMPLES = 10_000  # as in AMT_Real_vs_Fake
 _People = Sequence[Bool[np.ndarray, ' trials']]
 
 
 def share(people: _People) -> float:
-  """The share of all trials in which people were fooled, in [0, 1]."""
+  """Returns the share of all trials in which people were fooled, in [0, 1].
+
+  Args:
+    people: one bool array [trials] per person; True = fooled.
+  """
   return float(np.concatenate(people).mean())
 
 
 def bootstrap(
   people: _People, rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> Float64[np.ndarray, ' resamples']:
-  """Shares of resamples, which draw people and then the trials of each.
+  """Returns bootstrap samples of `share`.
 
-  Both are drawn with replacement. A person's resampled trials enter by their
-  number of fooled ones alone, which is binomial: n draws, each of which is a
-  fooled one with the person's own share.
+  Each resample draws people with replacement, and then the trials of each drawn
+  person with replacement. Only the number of fooled trials matters: for a
+  person with n trials this number is binomial, with n draws and the person's
+  own share as probability.
 
   Args:
-    people: for each person whether each trial fooled them.
-    rng: the random numbers.
+    people: one bool array [trials] per person; True = fooled.
+    rng: random number generator.
     resamples: number of resamples.
 
   Returns:
-    The share of fooled trials in each resample, in [0, 1].
+    Share of fooled trials of each resample, in [0, 1].
   """
   trials = np.array([len(x) for x in people])
   fooled = np.array([np.mean(x) for x in people])
@@ -47,33 +52,43 @@ def better(
   first: Float64[np.ndarray, ' resamples'],
   second: Float64[np.ndarray, ' resamples'],
 ) -> float:
-  """P(first > second): share of resamples, ties counting half."""
+  """Returns the estimated probability that `first` is larger than `second`.
+
+  Args:
+    first: shares of fooled trials of an algorithm, from `bootstrap`.
+    second: shares of another algorithm.
+
+  Returns:
+    Share of the resamples in which `first` is larger; ties count half.
+  """
   return float(np.mean(first > second) + np.mean(first == second) / 2)
 
 
 def scores(
   sessions: Sequence[Session], excluded: Sequence[Excluded], seed: int = 0
 ) -> dict[str, Any]:
-  """All numbers of a study, as plain values for JSON.
+  """Computes all numbers of a study, as JSON values.
 
   Args:
-    sessions: those that count, of one study.
-    excluded: files that do not count.
-    seed: of the resamples.
+    sessions: sessions to score, all of one study.
+    excluded: files that are not scored.
+    seed: random seed of the resamples.
 
   Returns:
     {'study', 'protocol', 'seed', 'resamples', 'algorithms': [{'algorithm',
-    'people', 'trials', 'fooled': number of trials, 'share', 'sd', 'mistimed'}],
-    'better': [{'first', 'second', 'p'}], 'excluded': [{'file', 'reason'}]}.
-    Shares and their standard deviations are in [0, 1].
+    'people': number of people, 'trials': number of trials, 'fooled': number of
+    fooled trials, 'share': share of fooled trials, 'sd': its standard
+    deviation, 'mistimed': number of trials with wrong timing}], 'better':
+    [{'first', 'second', 'p': result of `better`}], 'excluded': [{'file',
+    'reason'}]}. Shares and standard deviations are in [0, 1].
   """
   names = sorted({x.algorithm for x in sessions})
   rows, shares = [], {}
   for name in names:
-    # Algorithms have numbers of their own: adding one changes no other.
+    # One generator per algorithm: a further algorithm changes no result.
     rng = np.random.default_rng([seed, *name.encode()])
     those = [x for x in sessions if x.algorithm == name]
-    # In an order of their own, not in that of the files.
+    # Sorted: the result must not depend on the order of the files.
     people = [x.fooled for x in sorted(those, key=lambda x: x.participant)]
     shares[name] = bootstrap(people, rng)
     rows.append(
@@ -104,7 +119,12 @@ def scores(
 
 
 def text(found: Mapping[str, Any]) -> str:
-  """The tables of `scores` in Markdown, with notes, as the paper has them."""
+  """Formats the result of `scores` as Markdown tables with notes.
+
+  The first table has the form of the paper's: share of fooled trials +-
+  standard deviation, in percent. The second table, if there are several
+  algorithms, contains the probabilities of `better`.
+  """
   rows = [
     {
       'algorithm': row['algorithm'],
@@ -135,9 +155,9 @@ def _notes(found):
   for row in found['algorithms']:
     if row['mistimed']:
       yield (
-        f'note: {row["mistimed"]} of {row["trials"]} trials of '
-        f'{row["algorithm"]} showed a picture 0.1 s longer or shorter than 1 s '
-        'or more\n'
+        f'note: in {row["mistimed"]} of {row["trials"]} trials of '
+        f'{row["algorithm"]}, a picture was shown for less than 0.9 s or more '
+        'than 1.1 s\n'
       )
   for x in found['excluded']:
     yield f'excluded: {x["file"]}: {x["reason"]}\n'

@@ -1,5 +1,7 @@
-// Number of the algorithm that a participant judges, from 0. Whole numbers
-// take turns, so that the groups are of one size; other names are hashed.
+// Returns the number of the algorithm that a participant judges, from 0.
+// `asked` is a number from 1 that overrides the choice, or ''. Participants
+// with numbers are assigned in turn, so that groups are equally large;
+// participants with names are assigned by a hash.
 function groupOf(study, participant, asked) {
   const groups = study.algorithms.length;
   if (/^\d+$/.test(asked) && asked >= 1 && asked <= groups) return asked - 1;
@@ -15,10 +17,10 @@ function algorithmName(study, group) {
     Uint8Array.from(bytes, (x) => x.charCodeAt(0)));
 }
 
-// A function of k that returns the k-th pair of a session: the real and the
-// fake picture, and the side of the real one. No picture comes twice as long as
-// there are enough; in pairs of different places no place comes both as a real
-// and as a fake picture as long as there are enough.
+// Returns a function of k that returns the k-th pair of a session: the real
+// picture, the fake picture, and the side of the real picture. If there are
+// enough pictures, no picture is used twice and, with pairing 'different', no
+// true pair is used both for a real and for a fake picture.
 function pairsOf(study, participant, group) {
   const { reals, pairing } = study;
   const { fakes } = study.algorithms[group];
@@ -37,8 +39,8 @@ function pairsOf(study, participant, group) {
   });
 }
 
-// Number of the pair that a trial shows. The first pairs are those of the
-// trials that count; those of the practice and spare ones are behind.
+// Returns the number of the pair that a trial shows. Scored trials show the
+// first pairs, practice trials the next ones; spare pairs come last.
 function pairNumber(study, index, spare) {
   if (spare) return study.practice + study.trials + spare - 1;
   return (index + study.trials) % (study.practice + study.trials);
