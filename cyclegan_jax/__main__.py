@@ -1,4 +1,4 @@
-"""`python -m cyclegan_jax` is the same as `cyclegan-jax`."""
+"""Entry of `python -m cyclegan_jax`, which is the same as `cyclegan-jax`."""
 
 import sys
 

@@ -1,16 +1,17 @@
-"""Compiles a training step for TPUs, with no TPU and no data set at hand:
+"""Compiles a training step for TPUs, without a TPU or a dataset:
 
     python -m cyclegan_jax.aot --config=configs/NAME.py \\
       --topology=v5e:4x4 --batch=16 [--top=N]
 
-Prints the memory a chip needs, the work, the communication, the precision of
-the convolutions, and what a step takes by the chip's published figures and by
-the compiler's own expectation (docs/scaling.md); with --top=N also the N layers
-that the compiler expects most time of, the forward and the backward pass of a
-layer in rows of their own. All chips of the topology take part, whatever
-parallel.devices says; pictures are data.crop_size wide and high.
-Needs libtpu: pip install 'cyclegan_jax[tpu]'. Exit codes: 0 done and it fits
-the chip, 2 it doesn't, or something given doesn't.
+Prints, per chip: the memory, the work, the communication, the precision of the
+convolutions, and two estimates of the time of a step, from the chip's published
+figures and from the compiler (docs/scaling.md). With --top=N, also prints the N
+layers with the longest time as the compiler estimates it; the forward and the
+backward pass of a layer are separate rows. The step uses all chips of the
+topology (parallel.devices is ignored) and images of data.crop_size pixels in
+width and height. Needs libtpu: pip install 'cyclegan_jax[tpu]'. Exit codes: 0:
+done, and the step fits in the memory of a chip. 2: the step does not fit, or
+invalid input; a one-line message says why.
 """
 
 import os
@@ -22,17 +23,26 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program
 
 FLAGS = {
-  'topology': ('NAME', 'v5e:4x4', 'the chips to compile for'),
-  'batch': ('N', 0, 'pictures of each domain on all chips; train.batch_size'),
-  'top': ('N', 0, 'rows of a table of expected time by layer; 0 is no table'),
+  'topology': ('NAME', 'v5e:4x4', 'TPU chips to compile for'),
+  'batch': (
+    'N',
+    0,
+    'pictures of each domain in a step, over all chips together; 0: '
+    'train.batch_size of the recipe card',
+  ),
+  'top': (
+    'N',
+    0,
+    'number of layers in a table of estimated times; 0: no table',
+  ),
 }
-_STEPS_PER_EPOCH = 1000  # any number: it stands in the program as a constant
+_STEPS_PER_EPOCH = 1000  # any number: a constant of the compiled program
 
 
 def main(argv):
   config, values = flags.parse_flags(argv, __doc__, FLAGS)
-  # Before JAX: it must not look for a TPU. Nor should libtpu for a cloud
-  # machine, or for the other process that may have a TPU.
+  # Set before JAX is imported, which must not look for a TPU. libtpu must not
+  # ask a cloud metadata server, nor wait for another process that has a TPU.
   os.environ.update(
     JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1', ALLOW_MULTIPLE_LIBTPU_LOAD='1'
   )
@@ -47,8 +57,8 @@ def main(argv):
     mesh = compiled_step.make_mesh(topology)
   traced = trace(config, mesh, batch_size)
   print(
-    f'compiling for {mesh.size} chips ({topology}), batch {batch_size}: takes '
-    'minutes',
+    f'compiling for {mesh.size} chips ({topology}), batch {batch_size}: this '
+    'takes minutes',
     flush=True,
   )
   start = time.monotonic()
@@ -61,29 +71,34 @@ def main(argv):
     print(*expected.table(executable.as_text(), clock, values['top']), sep='\n')
   print(f'{"compile time":<28}{seconds:.0f} s')
   fits = compiled_step.memory(executable)['total'] <= gib * 2**30
-  print(f'it {"fits" if fits else "DOES NOT FIT"} the chip')
+  print(f'the step {"fits" if fits else "DOES NOT FIT"} the chip')
   return 0 if fits else program.USER_ERROR
 
 
 def _check_top(rows, topology):
-  """Raises a UserError for a --top without a table of times."""
+  """Raises `UserError` if --top is negative or has no times for the chips."""
   from cyclegan_jax.tpu import chips
 
   if rows < 0:
     raise UserError(f'--top={rows} must be at least 0')
   if rows and not chips.find(topology).clock:
     raise UserError(
-      f'--top={rows} needs the clock of the chip, which is not published for '
-      f'--topology={topology}: use --top=0'
+      f'--top={rows} needs the clock rate of the chip, which is not published '
+      f'for --topology={topology}: use --top=0'
     )
 
 
 def trace(config, mesh, batch_size):
-  """The training step a config asks for, traced for the chips of a mesh.
+  """Returns the traced training step of a config, for the chips of a mesh.
+
+  Args:
+    config: a ConfigDict.
+    mesh: the mesh of TPU chips, from `compiled_step.make_mesh`.
+    batch_size: pictures of each domain in a step, over all chips together.
 
   Raises:
-    UserError: a value that can't be or makes no difference, or a batch that
-      does not divide.
+    UserError: an invalid value, an option that is set but not used, or a batch
+      that cannot be divided among the chips.
   """
   from cyclegan_jax.config.method import build_method
   from cyclegan_jax.config.run import build_optimizers, check_values
@@ -110,7 +125,16 @@ def trace(config, mesh, batch_size):
 
 
 def report(traced, executable, topology):
-  """What a compiled step needs and does, in lines."""
+  """Returns the lines on memory, work and estimated time of a compiled step.
+
+  Args:
+    traced: the result of `trace`.
+    executable: the step compiled from `traced`.
+    topology: name of the TPU chips, such as 'v5e:4x4'.
+
+  Returns:
+    A text of several lines; all figures are per chip.
+  """
   from cyclegan_jax.tpu import chips, compiled_step, hlo
 
   text = executable.as_text()
@@ -118,12 +142,12 @@ def report(traced, executable, topology):
   used = compiled_step.memory(executable)
   gib = chips.find(topology).hbm_gib
   lines = [
-    ('HBM a chip', f'{_gib(used.pop("total"))} of {gib} GiB'),
+    ('HBM per chip', f'{_gib(used.pop("total"))} of {gib} GiB'),
     *((f'  {part}', _gib(size)) for part, size in used.items()),
-    ('convolutions a step', f'{flops / 1e9:,.1f} GFLOP a chip'),
+    ('convolutions per step', f'{flops / 1e9:,.1f} GFLOP per chip'),
   ]
   for operation, (count, size) in hlo.collectives(text).items():
-    lines.append((operation, f'{count}, of {size / 1e6:,.1f} MB in all'))
+    lines.append((operation, f'{count}, {size / 1e6:,.1f} MB in total'))
   for dtypes, count in hlo.convolutions(text).items():
     lines.append((f'convolutions of {dtypes}', f'{count}'))
   lines += _times(topology, flops, text)
@@ -131,7 +155,10 @@ def report(traced, executable, topology):
 
 
 def _times(topology, flops, text):
-  """Lines of what a step may take, by published figures of the chips."""
+  """Returns rows of estimated times of a step: a lower bound, the compiler's.
+
+  The lower bound comes from the published figures of the chips.
+  """
   from cyclegan_jax.tpu import chips, hbm_traffic, hlo
 
   chip = chips.find(topology)
@@ -141,15 +168,15 @@ def _times(topology, flops, text):
   )
   lines = [
     ('a step takes at least', _ms(least.step)),
-    ('  convolutions at the peak', _ms(least.compute)),
+    ('  convolutions at peak rate', _ms(least.compute)),
     ('  memory traffic', f'{_ms(least.memory)}, {moved / 1e9:,.1f} GB'),
-    ('  links, after the others', _ms(least.links)),
+    ('  links, not overlapped', _ms(least.links)),
   ]
   total, convolutions = hlo.cycles(text)
   if chip.clock and total:
     lines += [
-      ('the compiler expects', _ms(total / chip.clock + least.links)),
-      ('  of it in convolutions', _ms(convolutions / chip.clock)),
+      ('compiler estimate', _ms(total / chip.clock + least.links)),
+      ('  in convolutions', _ms(convolutions / chip.clock)),
     ]
   return lines
 

@@ -1,12 +1,12 @@
-"""Looks at every picture of a data set before a run does:
+"""Checks every picture of a dataset before a run uses it:
 
     python -m cyclegan_jax.check_data --config=configs/NAME.py
 
-Decodes all of them and reports what cannot be used, sizes, duplicates, files
-that are converted, used only in part, or ignored; a full report and a contact
-sheet a domain are in --output.
-Exit codes: 0 every picture can be used, 2 some cannot, or something given
-doesn't fit.
+Decodes all pictures and reports the ones that cannot be used, their sizes,
+duplicates, and files that are converted, used only in part, or ignored. A full
+report, report.json, and one contact sheet per domain are written to --output.
+Exit codes: 0: every picture can be used. 2: some pictures cannot be used, or
+invalid input; a one-line message says why.
 """
 
 import json
@@ -16,7 +16,9 @@ from cyclegan_jax.common import files
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program
 
-FLAGS = {'output': ('DIR', '', 'folder it writes; data_check/<config name>')}
+FLAGS = {
+  'output': ('DIR', '', 'folder for the report; by default data_check/CARD')
+}
 
 
 def main(argv):
@@ -46,15 +48,16 @@ def main(argv):
 
 
 def write(folder, facts, sheets):
-  """Writes report.json and contact_a.png, contact_b.png.
+  """Writes report.json, contact_a.png and contact_b.png.
 
   Args:
-    folder: where to; made if missing.
-    facts: a `inspect.report`.
-    sheets: {'a', 'b'}: uint8 [h, w, 3], or None for none.
+    folder: folder of the three files; created if missing.
+    facts: the result of `inspect.report`.
+    sheets: {'a', 'b'}: contact sheets, uint8 [h, w, 3]. For None no file is
+      written, and an old one is removed.
 
   Raises:
-    UserError: it can't be written.
+    UserError: the folder cannot be written.
   """
   from cyclegan_jax.common import images
 
@@ -69,33 +72,33 @@ def write(folder, facts, sheets):
 
 
 def conclude(facts, prepare):
-  """Raises `UserError` if a run could not use every picture.
+  """Raises `UserError` if a run cannot use every picture.
 
   Args:
-    facts: a `inspect.report`.
-    prepare: the `Preprocess` of the run.
+    facts: the result of `inspect.report`.
+    prepare: the `Preprocess` of the config.
   """
   bad = len(facts['unusable'])
   if bad:
     splits = facts['splits']
     empty = [name for name, x in splits.items() if not x['usable']]
-    hint = 'or train without them: --config.data.on_bad_image=skip'
+    hint = 'or train without them by --config.data.on_bad_image=skip'
     if empty:
-      hint = f'and add others to {", ".join(empty)}'
+      hint = f'and add usable ones to {", ".join(empty)}'
     count = sum(x['pictures'] for x in splits.values())
     raise UserError(
       f'{bad} of {count} pictures cannot be used: remove them, {hint}'
     )
   for split, sizes in facts['mixed_sizes'].items():
     raise UserError(
-      f'{split} has pictures of {sizes} sizes, and data.preprocess='
-      f'{prepare.mode} does not crop to one size: use '
+      f'{split} has pictures of {sizes} sizes, but data.preprocess='
+      f'{prepare.mode} does not crop them to one size: use '
       f'{prepare.advice(_shortest_side(facts))}'
     )
 
 
 def _shortest_side(facts):
-  """Pixels of the shortest side of all training pictures."""
+  """Returns the shortest side of all training pictures, in pixels."""
   splits = [facts['splits'][name] for name in ('trainA', 'trainB')]
   return min(int(n) for x in splits for s in x['sizes'] for n in s.split('x'))
 

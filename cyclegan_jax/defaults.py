@@ -1,4 +1,4 @@
-"""Every option: its default, meaning and range; recipe cards change some."""
+"""Table of all options: the default, meaning and allowed range of each."""
 
 import ml_collections
 
@@ -12,328 +12,550 @@ _POSITIVE = Range('above 0', lambda x: x > 0)
 _AN_AXIS = Range('0, 1 or 2', lambda x: x in (0, 1, 2))
 _BELOW_1 = Range('in [0, 1)', lambda x: 0 <= x < 1)
 
-# The defaults are the paper's, or the official code's where the paper is
-# silent.
+# The defaults are those of the paper, or of the official code where the paper
+# states none. --help prints the meanings; the shell completion reads the
+# choices at their beginning ('a | b | c').
 _LINES = {
   'method': (
     'cyclegan',
     'cyclegan | pix2pix | simgan | feature | bigan | cogan | cut | fastcut | '
-    'dclgan',
+    'dclgan: training method, which decides the networks and losses; paper: '
+    'cyclegan',
   ),
   'directions': (
     'both',
-    'both | a2b | b2a: what pix2pix, simgan, feature, cut and fastcut train',
+    'both | a2b | b2a: directions to train, for the one-way methods pix2pix, '
+    'simgan, feature, cut and fastcut; both trains a network of its own for '
+    'each direction; cyclegan, bigan, cogan and dclgan always train both',
   ),
   'seed': (
     0,
-    'decides parameters, data order, augmentation and pool',
+    'random seed of the initial parameters, data order, augmentation, dropout '
+    'and image pool',
     _NOT_NEGATIVE,
   ),
   'init_from': (
     '',
-    'weights to start from: a run, a folder of weights, a .pth, or '
-    'hf://USER/NAME',
+    'trained weights to start from; empty: random initial weights; else a run '
+    'folder, a model folder, a .pth file, or hf://USER/NAME',
   ),
   'data.source': (
     'tfds',
-    'folder | aligned | tfds | hf | builtin | mni152, or in a recipe card a '
-    'function of its own (docs/own_data.md)',
+    'folder | aligned | tfds | hf | builtin | mni152: type of dataset: '
+    'folders trainA, trainB, testA, testB; files that show A and B side by '
+    'side; TensorFlow Datasets; Hugging Face datasets; or one of two built-in '
+    'demos. A recipe card may also set a function of its own '
+    '(docs/other_data.md)',
   ),
   'data.root': (
     '',
-    'folder of the data set (folder, aligned, hf), or of what TFDS or the '
-    'Hugging Face Hub give',
+    'folder of the dataset for folder and aligned; for tfds and hf, the '
+    'folder that downloads are stored in, or that a local data.name is in; '
+    'empty: the default folder of the library',
   ),
   'data.name': (
     '',
-    'data set of TFDS, such as cycle_gan/horse2zebra; of hf, such as '
-    'huggan/horse2zebra, a folder of save_to_disk or parquet files; "X;Y" for '
-    'A and B',
+    'name of the dataset: of TFDS, such as cycle_gan/horse2zebra; of hf, such '
+    'as huggan/horse2zebra, or a folder of save_to_disk or parquet files; '
+    '"X;Y" reads A from dataset X and B from dataset Y; empty: none (folder, '
+    'aligned)',
   ),
   'data.columns': (
     '',
-    'hf: COLUMN or A,B of pictures; empty: those of type Image',
+    'hf: columns that hold pictures, as COLUMN or A,B; empty: all columns of '
+    'type Image',
   ),
   'data.splits': (
     '',
-    'hf: TRAIN,TEST or TRAIN_A,TRAIN_B,TEST_A,TEST_B; empty: train,test or '
-    'trainA,trainB,testA,testB',
+    'hf: names of the splits, as TRAIN,TEST or TRAIN_A,TRAIN_B,TEST_A,TEST_B; '
+    'empty: train,test or trainA,trainB,testA,testB',
   ),
   'data.paired': (
     'auto',
-    'auto | yes | no: whether pictures of A and B are true pairs; auto goes by '
-    'their names, yes refuses names that do not agree',
+    'auto | yes | no: treat the pictures of A and B as true pairs; auto: only '
+    'if their file names agree; yes: an error if the names do not agree; no: '
+    'never',
   ),
   'data.preprocess': (
     'resize_and_crop',
     'resize_and_crop | crop | scale_width | scale_width_and_crop | '
-    'scale_shortside | none',
+    'scale_shortside | none: how a training picture is resized and cropped; '
+    'official code: resize_and_crop (resize to load_size x load_size, then a '
+    'random crop of crop_size)',
   ),
-  'data.load_size': (286, 'pixels to scale to'),
+  'data.load_size': (
+    286,
+    'size in pixels that training pictures are resized to before the crop: '
+    'both sides, or the width or the short side, as data.preprocess says; '
+    'official code: 286; paper: 143 on Cityscapes',
+  ),
   'data.load_size_in_decay': (
     0,
-    'the same while the learning rate decays; 0: data.load_size',
+    'data.load_size in pixels while the learning rate decays; 0: '
+    'data.load_size does not change; CUT and FastCUT: equal to '
+    'data.crop_size, so that no random crop is made',
     _NOT_NEGATIVE,
   ),
-  'data.crop_size': (256, 'side of the random crop'),
-  'data.flip': (True, 'mirror at random'),
+  'data.crop_size': (
+    256,
+    'side in pixels of the random square crop that the networks are trained '
+    'on; paper: 256, and 128 on Cityscapes',
+  ),
+  'data.flip': (
+    True,
+    'mirror training pictures left to right with probability 0.5; official '
+    'code: True',
+  ),
   'data.channels_a': (
     3,
-    'channels of A: 3 (RGB), 1 (gray) or any other number',
+    'number of channels of the images of A: 3 (RGB), 1 (grayscale) or any '
+    'other number; paper: 3',
     _AT_LEAST_1,
   ),
-  'data.channels_b': (3, 'channels of B', _AT_LEAST_1),
+  'data.channels_b': (
+    3,
+    'number of channels of the images of B, as for A; paper: 3',
+    _AT_LEAST_1,
+  ),
   'data.range_a': (
     'auto',
-    'auto | LOW,HIGH | LOW,HIGH;LOW,HIGH;... | percentile:1,99: the values of '
-    'A that become -1 and 1; auto: those of the integer type; one pair per '
-    'channel with semicolons; percentiles are measured once over the training '
-    'pictures. Values outside are clipped and counted',
+    'auto | LOW,HIGH | LOW,HIGH;LOW,HIGH;... | percentile:1,99: pixel values '
+    'of A that are mapped to -1 and 1; values outside are clipped and '
+    'counted; auto: the full range of the integer type, such as 0,255; with '
+    'semicolons: one range per channel; percentile: measured once over the '
+    'training pictures',
   ),
-  'data.range_b': ('auto', 'values of B that become -1 and 1'),
+  'data.range_b': (
+    'auto',
+    'auto | LOW,HIGH | LOW,HIGH;LOW,HIGH;... | percentile:1,99: pixel values '
+    'of B that are mapped to -1 and 1, as for A',
+  ),
   'data.show_a': (
     'auto',
-    'auto | R,G,B | N: channels of A, from 1, that sample grids, reports and '
-    'metrics of RGB networks show as red, green and blue, or as gray; auto: '
-    'the first three, of two red and green, one as gray',
+    'auto | R,G,B | N: channels of A, counted from 1, that sample grids, '
+    'reports and metrics with RGB networks display as red, green and blue, or '
+    'as gray; auto: the first three channels, two channels as red and green, '
+    'one channel as gray',
   ),
-  'data.show_b': ('auto', 'channels of B that are shown'),
+  'data.show_b': (
+    'auto',
+    'auto | R,G,B | N: channels of B that are displayed, as for A',
+  ),
   'data.axis': (
     2,
-    'axis that slices of a volume (NIfTI) are taken along',
+    'axis of a volume (NIfTI) along which its slices are taken: 0, 1 or 2',
     _AN_AXIS,
   ),
   'data.slices': (
     'all',
-    'all | nonempty: slices of a volume to use; nonempty leaves out those '
-    'whose values are all equal',
+    'all | nonempty: slices of a volume that are used; nonempty leaves out '
+    'slices whose values are all equal',
   ),
   'data.pages': (
     'first',
-    'first | channels | slices: what the pages of a TIFF are',
+    'first | channels | slices: use of a TIFF file with several pages: only '
+    'the first page is read, each page is a channel, or each page is a slice '
+    'of a volume',
   ),
-  'data.cache_gb': (2.0, 'memory for decoded pictures', _NOT_NEGATIVE),
+  'data.cache_gb': (
+    2.0,
+    'memory in GB (2^30 bytes) that keeps decoded training pictures, so that '
+    'they are not decoded again in each epoch; 0: no cache',
+    _NOT_NEGATIVE,
+  ),
   'data.threads': (
     0,
-    'batches prepared at a time; 0: as many as it takes',
+    'number of batches that are prepared at the same time; 0: chosen '
+    'automatically',
     _NOT_NEGATIVE,
   ),
   'data.on_bad_image': (
     'stop',
-    'stop | skip: what a picture that cannot be used does to the run',
+    'stop | skip: what happens when a picture cannot be used: the run stops '
+    'with an error, or continues without the picture',
   ),
   'generator.name': (
     'resnet_9blocks',
-    'resnet_6blocks | resnet_9blocks | resnet | unet_128 | unet_256 | unet',
+    'resnet_6blocks | resnet_9blocks | resnet | unet_128 | unet_256 | unet: '
+    'architecture of the generators; paper: resnet_9blocks for 256 pixels and '
+    'more, resnet_6blocks for 128; pix2pix: unet_256',
   ),
   'generator.depth': (
     0,
-    'blocks of resnet, levels of unet; 0: as named',
+    'number of residual blocks (resnet) or of levels (unet); 0: the number in '
+    'generator.name; paper: 9, and 6 for 128 pixels',
     _NOT_NEGATIVE,
   ),
-  'generator.width': (64, 'channels of the first layer (ngf)', _AT_LEAST_1),
+  'generator.width': (
+    64,
+    'number of channels of the first layer (ngf); paper: 64',
+    _AT_LEAST_1,
+  ),
   'generator.norm': (
     'instance',
-    'instance | instance_affine | batch | batch_frozen | none',
+    'instance | instance_affine | batch | batch_frozen | none: normalisation '
+    'layers; instance_affine adds a trained scale and bias; batch_frozen '
+    'keeps the averages that came with imported weights; paper: instance; '
+    'pix2pix: batch',
   ),
   'generator.dropout': (
     0.0,
-    'rate of dropout; the official rate is 0.5',
+    'probability of dropout during training; 0: no dropout; official code: 0 '
+    'for CycleGAN, 0.5 for pix2pix',
     _BELOW_1,
   ),
   'generator.upsampling': (
     'transpose',
-    'transpose (the paper) | resize (no checkerboard) | blur (CUT)',
+    'transpose (the paper) | resize (no checkerboard) | blur (CUT): how the '
+    'decoder doubles the size: transposed convolution, nearest-neighbour '
+    'resize with a convolution, or antialiased; paper: transpose; official '
+    'CUT code: blur',
   ),
   'generator.remat': (
     'none',
-    'none | blocks | all: what is computed twice, to save memory; what is not '
-    'none also makes a CPU save it at the cost of time',
+    'none | blocks | all: activations that are recomputed in the backward '
+    'pass to save memory: none, the insides of the residual blocks, or the '
+    "whole network; blocks and all also use XLA's memory-optimised CPU "
+    'scheduler, which can be slower',
   ),
-  'generator.init_type': ('normal', 'normal | xavier | kaiming | orthogonal'),
-  'generator.init_gain': (0.02, 'standard deviation or gain of the init'),
-  'discriminator.name': ('patchgan', 'patchgan | pixelgan'),
+  'generator.init_type': (
+    'normal',
+    'normal | xavier | kaiming | orthogonal: distribution of the initial '
+    'weights of the convolutions; paper: normal; official CUT code: xavier',
+  ),
+  'generator.init_gain': (
+    0.02,
+    'standard deviation of normal, and of the scales of batch norm, or gain of '
+    'xavier and orthogonal; not used by kaiming; paper: 0.02',
+  ),
+  'discriminator.name': (
+    'patchgan',
+    'patchgan | pixelgan: architecture of the discriminators: a score for '
+    'each patch of pixels, or for each single pixel; paper: patchgan (70x70 '
+    'patches)',
+  ),
   'discriminator.depth': (
     3,
-    'strided layers of patchgan; 3 sees 70 pixels',
+    'number of layers with stride 2 of patchgan; each score sees 16, 34, 70, '
+    '142 or 286 pixels squared for 1 to 5 layers; paper: 3',
     _NOT_NEGATIVE,
   ),
-  'discriminator.width': (64, 'channels of the first layer (ndf)', _AT_LEAST_1),
-  'discriminator.norm': ('instance', 'as for the generator'),
-  'discriminator.init_type': ('normal', 'as for the generator'),
-  'discriminator.init_gain': (0.02, 'as for the generator'),
-  'dtype': ('float32', 'float32 | bfloat16, of the computation'),
-  'loss.adversarial_loss': ('lsgan', 'lsgan | vanilla | hinge | wgangp'),
-  'loss.adversarial': (1.0, 'weight of the adversarial loss', _NOT_NEGATIVE),
-  'loss.cycle_a': (10.0, 'weight of a -> b -> a', _NOT_NEGATIVE),
-  'loss.cycle_b': (10.0, 'weight of b -> a -> b', _NOT_NEGATIVE),
+  'discriminator.width': (
+    64,
+    'number of channels of the first layer (ndf); paper: 64',
+    _AT_LEAST_1,
+  ),
+  'discriminator.norm': (
+    'instance',
+    'instance | instance_affine | batch | batch_frozen | none: normalisation '
+    'layers, as for the generator; paper: instance; pix2pix: batch',
+  ),
+  'discriminator.init_type': (
+    'normal',
+    'normal | xavier | kaiming | orthogonal: distribution of the initial '
+    'weights, as for the generator; paper: normal; official CUT code: xavier',
+  ),
+  'discriminator.init_gain': (
+    0.02,
+    'standard deviation or gain of the initial weights, as for the generator; '
+    'paper: 0.02',
+  ),
+  'dtype': (
+    'float32',
+    'float32 | bfloat16: data type of the computation in the networks; '
+    'parameters stay float32',
+  ),
+  'loss.adversarial_loss': (
+    'lsgan',
+    'lsgan | vanilla | hinge | wgangp: form of the adversarial loss: least '
+    'squares, binary cross-entropy on logits, hinge, or Wasserstein with '
+    'gradient penalty; paper: lsgan; pix2pix: vanilla',
+  ),
+  'loss.adversarial': (
+    1.0,
+    "weight of the generators' adversarial loss; 0: no adversarial loss; "
+    'paper: 1',
+    _NOT_NEGATIVE,
+  ),
+  'loss.cycle_a': (
+    10.0,
+    'weight of the cycle loss of A, between a picture of A and its '
+    'reconstruction A->B->A (lambda_A); 0: no such loss; paper: 10',
+    _NOT_NEGATIVE,
+  ),
+  'loss.cycle_b': (
+    10.0,
+    'weight of the cycle loss of B, between a picture of B and its '
+    'reconstruction B->A->B (lambda_B); 0: no such loss; paper: 10',
+    _NOT_NEGATIVE,
+  ),
   'loss.identity_a': (
     5.0,
-    'weight of a -> a; 0.5 * cycle in the paper',
+    'weight of the identity loss of A: L1 between a picture of A and the '
+    'output of b2a for it; 0: no such loss; paper: 0.5 * cycle = 5 for '
+    'painting -> photo, else 0; official code: 5; DCLGAN: 0.5 (1, halved over '
+    'two directions)',
     _NOT_NEGATIVE,
   ),
-  'loss.identity_b': (5.0, 'weight of b -> b', _NOT_NEGATIVE),
+  'loss.identity_b': (
+    5.0,
+    'weight of the identity loss of B: L1 between a picture of B and the '
+    'output of a2b for it; 0: no such loss; paper and official code: as for A',
+    _NOT_NEGATIVE,
+  ),
   'loss.l1': (
     100.0,
-    'pix2pix: weight of the L1 to the true translation',
+    'pix2pix: weight of the L1 loss between a translation and the true '
+    'picture; 0: no such loss; paper: 100',
     _NOT_NEGATIVE,
   ),
   'loss.self_regularization': (
     10.0,
-    'simgan: weight of the L1 between a picture and its translation',
+    'simgan: weight of the L1 loss between a picture and its translation; 0: '
+    'no such loss',
     _NOT_NEGATIVE,
   ),
   'loss.feature': (
     10.0,
-    'feature: weight of the same in VGG-16 relu4_2',
+    'feature: weight of the L1 loss between the VGG-16 relu4_2 features of a '
+    'picture and of its translation; 0: no such loss',
     _NOT_NEGATIVE,
   ),
   'loss.nce': (
     0.5,
     'cut, fastcut, dclgan: weight of PatchNCE between a picture and its '
-    'translation; lambda_NCE is 0.5 + 0.5 in CUT, 10 in FastCUT, 2 in DCLGAN '
-    '(1 per direction)',
+    "translation; 0: no such loss; papers' lambda_NCE: 1 in CUT (0.5 here and "
+    '0.5 in nce_identity), 10 in FastCUT (10 here), 2 in DCLGAN (1 here, once '
+    'per direction)',
     _NOT_NEGATIVE,
   ),
   'loss.nce_identity': (
     0.5,
-    'cut: weight of PatchNCE between a picture of B and what a2b makes of it',
+    'cut: weight of PatchNCE between a picture of B and the output of a2b for '
+    "it; 0: no such loss; paper: 0.5 (half of CUT's lambda_NCE of 1)",
     _NOT_NEGATIVE,
   ),
   'contrast.taps': (
     '',
-    "PatchNCE: the generator's layers to compare, with commas, of padded, "
-    'down_1, down_2, block_0, block_1, ...; empty: those of the paper',
+    "PatchNCE: names of the generator's layers whose features are compared, "
+    'separated by commas: padded, down_1, down_2, block_0, block_1, ...; '
+    'empty: those of the official code, padded,down_1,down_2,block_0,block_4 '
+    '(without padded in dclgan)',
   ),
   'contrast.patches': (
     256,
-    'PatchNCE: places to compare in each layer',
+    'PatchNCE: number of positions that are compared in each layer; paper: 256',
     _AT_LEAST_1,
   ),
   'contrast.features': (
     256,
-    'PatchNCE: size of the vectors to compare (netF_nc)',
+    'PatchNCE: length of the feature vectors that are compared (netF_nc); '
+    'official code: 256',
     _AT_LEAST_1,
   ),
   'contrast.temperature': (
     0.07,
-    'PatchNCE: number that similarities are divided by (nce_T)',
+    'PatchNCE: temperature, the number that similarities are divided by '
+    '(nce_T); paper: 0.07',
     _POSITIVE,
   ),
   'loss.discriminator': (
     0.5,
-    'factor of the discriminator loss',
+    'factor of the loss of the discriminators; paper: 0.5; the learning rate '
+    'of the discriminators is optim.lr_discriminator',
     _NOT_NEGATIVE,
   ),
   'loss.gradient_penalty': (
     10.0,
-    'weight of the penalty of wgangp',
+    'wgangp: weight of the gradient penalty in the loss of the '
+    'discriminators; 0: no penalty',
     _NOT_NEGATIVE,
   ),
   'pool_size': (
     50,
-    'fakes the image pool remembers; 0 switches it off',
+    'number of generated images that the image pool of each discriminator '
+    'stores; 0: no image pool; paper: 50; CUT, FastCUT and pix2pix: 0',
     _NOT_NEGATIVE,
   ),
-  'optim.name': ('adam', 'adam | sgd'),
-  'optim.lr': (2e-4, 'learning rate of the generators', _NOT_NEGATIVE),
+  'optim.name': (
+    'adam',
+    'adam | sgd: optimizer of all networks; paper: Adam, 2e-4',
+  ),
+  'optim.lr': (
+    2e-4,
+    'learning rate of the generators, before the schedule; paper: 2e-4',
+    _NOT_NEGATIVE,
+  ),
   'optim.lr_discriminator': (
     2e-4,
-    'learning rate of the discriminators',
+    'learning rate of the discriminators, before the schedule; paper: 2e-4',
     _NOT_NEGATIVE,
   ),
   'optim.lr_heads': (
     2e-4,
-    'learning rate of the projection heads of cut, fastcut and dclgan',
+    'cut, fastcut, dclgan: learning rate of the projection heads, before the '
+    'schedule; official code: 2e-4 in CUT and FastCUT, 1e-3 in DCLGAN',
     _NOT_NEGATIVE,
   ),
   'optim.beta1_heads': (
     0.5,
-    "Adam's beta1 for the projection heads",
+    "cut, fastcut, dclgan: Adam's beta1 (decay of the mean of the gradients) "
+    'for the projection heads; official code: 0.5 in CUT and FastCUT, 0.9 in '
+    'DCLGAN',
     _BELOW_1,
   ),
-  'optim.beta1': (0.5, "Adam's beta1", _BELOW_1),
-  'optim.beta2': (0.999, "Adam's beta2", _BELOW_1),
-  'schedule.name': ('linear', 'linear | cosine | constant'),
-  'schedule.unit': ('epochs', 'epochs | steps'),
-  'schedule.constant': (100, 'epochs or steps at the full rate', _NOT_NEGATIVE),
+  'optim.beta1': (
+    0.5,
+    "Adam's beta1 (decay of the mean of the gradients) for generators and "
+    'discriminators; official code: 0.5',
+    _BELOW_1,
+  ),
+  'optim.beta2': (
+    0.999,
+    "Adam's beta2 (decay of the mean of the squared gradients) for all "
+    'networks; official code: 0.999',
+    _BELOW_1,
+  ),
+  'schedule.name': (
+    'linear',
+    'linear | cosine | constant: how the learning rates fall to 0 in '
+    'schedule.decay, or constant: they do not fall; paper: linear',
+  ),
+  'schedule.unit': (
+    'epochs',
+    'epochs | steps: unit of schedule.constant and schedule.decay',
+  ),
+  'schedule.constant': (
+    100,
+    'epochs (or steps, see schedule.unit) at the full learning rate; paper: '
+    '100 epochs; CUT: 200; FastCUT: 150',
+    _NOT_NEGATIVE,
+  ),
   'schedule.decay': (
     100,
-    'epochs or steps of decay behind them',
+    'epochs (or steps, see schedule.unit) of decay after schedule.constant; '
+    'paper: 100 epochs; CUT: 200; FastCUT: 50',
     _NOT_NEGATIVE,
   ),
   'train.batch_size': (
     1,
-    'pictures of each domain a step, on all devices',
+    'pictures of each domain in a step, over all devices together; paper: 1',
     _AT_LEAST_1,
   ),
   'train.accumulate': (
     1,
-    "parts of a device's batch, one after the other, to save memory",
+    "number of parts that a device's batch is split into; their gradients are "
+    'computed one after the other and combined, to save memory; 1: no split',
     _AT_LEAST_1,
   ),
   'train.steps_per_call': (
     1,
-    'steps the device does in one go, where tiny',
+    'steps in one call to the device; more than 1 saves time where a step '
+    'takes only milliseconds',
     _AT_LEAST_1,
   ),
   'train.ema_decay': (
     0.0,
-    "decay of the generators' average; 0: none",
+    "decay per step of the moving average of the generators' weights, which "
+    'then replaces the weights in translations; 0: no moving average; paper: '
+    'none',
     _BELOW_1,
   ),
   'train.on_nonfinite': (
     'stop',
-    'stop | skip: what a step with NaN or infinity does to the run',
+    'stop | skip: what happens when a loss or gradient is NaN or infinite: '
+    'the run stops with an error, or the update of the step is skipped',
   ),
-  'log.every': (100, 'steps between logged numbers', _NOT_NEGATIVE),
-  'log.sample_every': (1000, 'steps between sample grids', _NOT_NEGATIVE),
-  'log.checkpoint_every': (1000, 'steps between checkpoints', _NOT_NEGATIVE),
-  'log.keep': (3, 'newest checkpoints kept', _AT_LEAST_1),
-  'log.keep_every': (
-    0,
-    'steps between checkpoints kept for good; 0: none',
+  'log.every': (
+    100,
+    'steps between logged losses; 0: never',
     _NOT_NEGATIVE,
   ),
-  'log.samples': (4, 'test pictures in a sample grid', _AT_LEAST_1),
+  'log.sample_every': (
+    1000,
+    'steps between sample grids in samples/; 0: never',
+    _NOT_NEGATIVE,
+  ),
+  'log.checkpoint_every': (
+    1000,
+    'steps between checkpoints; 0: only at the end; the last state is always '
+    'saved',
+    _NOT_NEGATIVE,
+  ),
+  'log.keep': (
+    3,
+    'number of newest checkpoints that are kept',
+    _AT_LEAST_1,
+  ),
+  'log.keep_every': (
+    0,
+    'steps between checkpoints that are never deleted; 0: none, only log.keep '
+    'counts',
+    _NOT_NEGATIVE,
+  ),
+  'log.samples': (
+    4,
+    'number of test pictures in a sample grid',
+    _AT_LEAST_1,
+  ),
   'log.stuck_after': (
     900,
-    'seconds without a step after which the stack of every thread is written '
-    'to standard error, again and again; 0: never',
+    'seconds without a step after which the stacks of all threads are written '
+    'to standard error, repeatedly; 0: never',
     _NOT_NEGATIVE,
   ),
   'log.to': (
     'tensorboard',
-    'tensorboard | wandb, or several with commas, beside metrics.jsonl and '
-    'samples/; empty: none (docs/loggers.md)',
+    'tensorboard | wandb: loggers, separated by commas, in addition to '
+    'metrics.jsonl and samples/; empty: none (docs/loggers.md)',
   ),
-  'log.report': (True, 'makes report/index.html at the end'),
+  'log.report': (
+    True,
+    'write the report, report/index.html in the run folder, at the end of the '
+    'run',
+  ),
   'evaluate.every': (
     0,
-    'epochs between measuring the test pictures; 0: never',
+    'epochs between evaluations on the test pictures during training; 0: never',
     _NOT_NEGATIVE,
   ),
   'evaluate.metrics': (
     'l1,ssim',
-    'what by: l1 psnr ssim dice lpips lpips_vgg fid kid fd_vgg kd_vgg '
-    'fd_alex kd_alex fcn palette',
+    'metrics of these evaluations, separated by commas: l1 psnr ssim dice '
+    'lpips lpips_vgg fid kid fd_vgg kd_vgg fd_alex kd_alex fcn palette',
   ),
   'evaluate.best': (
     '',
-    'METRIC or METRIC DIRECTION, as "lpips b2a": keeps the best weights by it '
-    'in best/',
+    'METRIC or METRIC DIRECTION, such as "lpips b2a": keeps the weights with '
+    'the best value of this metric in best/ of the run folder; empty: keeps '
+    'none',
   ),
   'evaluate.on_training_pictures': (
     False,
-    'measures training pictures where there are no test pictures',
+    'evaluate on training pictures if the dataset has no test pictures',
   ),
-  'evaluate.segmenter': ('', 'what fcn reads pictures with'),
-  'evaluate.inception': ('', "PyTorch-FID's weights, for fid and kid"),
-  'parallel.devices': (0, 'devices to use; 0: all', _NOT_NEGATIVE),
-  'parallel.map': ('shard_map', 'shard_map | pmap, which give the same'),
+  'evaluate.segmenter': (
+    '',
+    'fcn: network that reads label maps from pictures, a folder of '
+    'cyclegan_jax.segmenter or an .onnx file; empty: none',
+  ),
+  'evaluate.inception': (
+    '',
+    'fid, kid: file with the Inception weights of PyTorch-FID; empty: none',
+  ),
+  'parallel.devices': (
+    0,
+    'number of devices to use; 0: all',
+    _NOT_NEGATIVE,
+  ),
+  'parallel.map': (
+    'shard_map',
+    'shard_map | pmap: how JAX distributes a step over the devices; the '
+    'results are the same',
+  ),
 }
 
-# section -> the networks, whose classes declare options of their own
+# section -> table of networks, whose classes may declare further options
 _NETWORKS = {
   'generator': nets.GENERATORS,
   'discriminator': nets.DISCRIMINATORS,
@@ -347,17 +569,19 @@ OPTIONS = {key: Option(*line) for key, line in _LINES.items()} | {
 }
 DEFAULTS = {key: option.default for key, option in OPTIONS.items()}
 
-# Options that are paths: `~` is expanded, and a run records them absolute.
+# Options that are paths: `~` is expanded, and config.json of a run records the
+# absolute path.
 PATHS = ('init_from', 'data.root', 'evaluate.segmenter', 'evaluate.inception')
 
-# What may change when a run goes on: where and how it runs, not what it trains.
-# Sections end with a dot. The number of steps bends the schedule's rest.
+# Options that may change when a run is resumed: they decide where and how it
+# runs, not what it trains. An entry that ends with a dot is a whole section. A
+# new number of steps changes the schedule of the steps that are left.
 MAY_CHANGE = (
   'log.',
   'evaluate.',
   'parallel.',
-  'data.root',  # config/identity.py compares the pictures
-  'data.paired',  # and those that are trained on as pairs
+  'data.root',  # config/identity.py compares the pictures themselves
+  'data.paired',  # likewise, for methods that train on true pairs
   'data.show_a',
   'data.show_b',
   'data.cache_gb',
@@ -372,7 +596,11 @@ MAY_CHANGE = (
 
 
 class _Data(ml_collections.ConfigDict):
-  """The section `data`, whose source may be a function of a recipe card."""
+  """Section `data` of the config.
+
+  Its key `source` accepts a function of a recipe card, which is stored as the
+  text CARD.py:NAME (`own_source.text_of`).
+  """
 
   def __setitem__(self, key, value):
     if key == 'source' and own_source.is_function(value):
@@ -381,7 +609,11 @@ class _Data(ml_collections.ConfigDict):
 
 
 def get_config():
-  """The defaults as a ConfigDict, for recipe cards to change."""
+  """Returns a locked ConfigDict with the default of every option.
+
+  Recipe cards call this function and change some of the values. A name that is
+  no option raises.
+  """
   config = {}
   for key, default in DEFAULTS.items():
     *sections, name = key.split('.')

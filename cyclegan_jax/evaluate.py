@@ -1,15 +1,17 @@
-"""Measures a model on the test pictures of a data set:
+"""Evaluates a model on the test pictures of a dataset:
 
     python -m cyclegan_jax.evaluate --model=runs/NAME --metrics=l1,lpips,kd_vgg
 
-Prints a table and writes it as JSON (--output). Metrics of true pairs: l1 psnr
-ssim dice lpips lpips_vgg. Of sets of pictures: fid kid, which need --inception,
-and the same statistics on other features, fd_vgg kd_vgg fd_alex kd_alex. Of
-label maps: fcn, which in b2a needs --segmenter or --predictions, and palette,
-its per-pixel accuracy in a2b. The pictures are those of --config, or of the
-config the run was trained with, changed by --config.data.KEY=VALUE. Several
-processes share the translations (--distributed=auto, or the three flags behind
-it). Exit codes: 0 done, 2 something given doesn't fit.
+Prints a table and writes the results as JSON (--output). Metrics that compare
+true pairs: l1 psnr ssim dice lpips lpips_vgg. Metrics that compare sets of
+pictures: fid kid, which need --inception, and the same statistics of VGG-16 and
+AlexNet features, fd_vgg kd_vgg fd_alex kd_alex. Metrics that compare label
+maps: fcn, which needs --segmenter or --predictions in direction b2a, and
+palette, the per-pixel accuracy of fcn in direction a2b. The test pictures are
+those of --config, or of the model's own config, changed by
+--config.data.KEY=VALUE. Several processes can share the translations
+(--distributed=auto, or --coordinator, --num-processes and --process-id). Exit
+codes: 0: done. 2: invalid input; a one-line message says why.
 """
 
 import json
@@ -22,34 +24,53 @@ from cyclegan_jax.config import flags, program
 
 FLAGS = {
   **{k: v for k, v in flags.MODEL_FLAGS.items() if k != 'direction'},
-  'metrics': ('NAMES', '', 'what by, with commas; of pairs l1,psnr,ssim'),
+  'metrics': (
+    'NAMES',
+    '',
+    'metrics, separated by commas; by default l1,psnr,ssim for true pairs',
+  ),
   'segmenter': (
     'PATH',
     '',
-    'for fcn: a folder of cyclegan_jax.segmenter, or an .onnx file',
+    'fcn: network that reads label maps from pictures, a folder of '
+    'cyclegan_jax.segmenter or an .onnx file',
   ),
   'predictions': (
     'FOLDER',
     '',
-    'for fcn: label maps that were read from the translations of B, class '
-    'numbers as gray values, named as the pictures',
+    'fcn: folder of label maps read by another program from the translations '
+    'of B, with class numbers as gray values and the file names of the test '
+    'pictures',
   ),
   'palette': (
     'NAME',
     '',
-    "cityscapes: label maps are read from the colours of B's test pictures",
+    'cityscapes: read the label maps from the colours of the test pictures of '
+    'B',
   ),
-  'inception': ('FILE', '', 'for fid and kid: the weights of PyTorch-FID'),
-  'resize': ('NAME', 'clean', 'clean | pytorch-fid: resizing for Inception'),
-  'subsets': ('N', 100, 'for kid, kd_vgg, kd_alex: random subsets'),
-  'subset-size': ('N', 1000, 'and the pictures in each'),
-  'seed': ('N', 0, 'of these subsets'),
+  'inception': (
+    'FILE',
+    '',
+    'fid, kid: file with the Inception weights of PyTorch-FID',
+  ),
+  'resize': (
+    'NAME',
+    'clean',
+    'clean | pytorch-fid: how fid and kid resize pictures for Inception',
+  ),
+  'subsets': ('N', 100, 'kid, kd_vgg, kd_alex: number of random subsets'),
+  'subset-size': ('N', 1000, 'kid, kd_vgg, kd_alex: pictures in each subset'),
+  'seed': ('N', 0, 'kid, kd_vgg, kd_alex: random seed of the subsets'),
   'on-training-pictures': (
     '',
     False,
-    'measures training pictures where there are no test pictures',
+    'evaluate on training pictures if the dataset has no test pictures',
   ),
-  'output': ('FILE', '', 'JSON file; of a run RUN/evaluation.json'),
+  'output': (
+    'FILE',
+    '',
+    'JSON file to write; by default evaluation.json in the run folder',
+  ),
   **flags.PROCESS_FLAGS,
 }
 _BATCH = 4  # pictures that a process translates at a time
@@ -62,7 +83,7 @@ def main(argv):
     if values[name] < least:
       raise UserError(f'--{name}={values[name]} must be at least {least}')
   if values['segmenter'] and values['predictions']:
-    raise UserError('--segmenter and --predictions: give one of them')
+    raise UserError('--segmenter and --predictions: give only one of the two')
   program.quiet()
   from cyclegan_jax.common import hosts
   from cyclegan_jax.inference import saved
@@ -75,7 +96,7 @@ def main(argv):
   with processes.together():
     loaded = saved.load(values['model'], step, values['batch-norm'])
     if not loaded.directions:
-      raise UserError(f'{values["model"]} (--model) holds no generator')
+      raise UserError(f'{values["model"]} (--model) has no generator')
     tests = _tests(
       config or config_changes.changed(loaded.config, changes, values['model']),
       loaded,
@@ -100,9 +121,11 @@ def main(argv):
 
 
 def _parse(argv):
-  """The config, or None if none is given; {option: value}; {flag: value}.
+  """Reads the command line.
 
-  Without --config the options are changes to the config of the model.
+  Returns:
+    The config, or None without --config; {option: value} of the changes to the
+    model's own config, {} with --config; and {flag: value}.
   """
   words = [word.lstrip('-').partition('=')[0] for word in argv]
   if 'config' in words or {'help', 'h', 'helpfull'} & set(words):
@@ -114,7 +137,15 @@ def _parse(argv):
 
 
 def _tests(config, loaded, values, given):
-  """The `Truth` to measure by; `given` is True for pictures the user named."""
+  """Returns the `Truth` that a model is evaluated on.
+
+  Args:
+    config: a ConfigDict that says which pictures to use.
+    loaded: the model.
+    values: {flag: value}.
+    given: True if the user chose the pictures. Otherwise they are compared with
+      the record of the run, and a difference is printed.
+  """
   from cyclegan_jax.config.run import build_data, check_values
   from cyclegan_jax.metrics import labels as label_maps
   from cyclegan_jax.metrics import test_set
@@ -144,7 +175,12 @@ def _tests(config, loaded, values, given):
 
 
 def _say_notes(data, run):
-  """Prints what is to be known of the pictures; `run` has them, or is ''."""
+  """Prints notes on the test pictures.
+
+  Args:
+    data: the `Dataset`.
+    run: the run whose recorded test pictures must be the same, or ''.
+  """
   from cyclegan_jax.common import hosts
   from cyclegan_jax.config import identity
   from cyclegan_jax.hub import address
@@ -153,29 +189,31 @@ def _say_notes(data, run):
     return
   for line in data.notes:
     print(f'note: {line}')
-  if address.is_address(run):  # it has no listing of pictures
+  if address.is_address(run):  # a model of the Hub has no record of pictures
     return
   if change := run and identity.other_tests(run, data.source):
-    print(f'note: the test pictures are not those of the run ({change})')
+    print(f'note: the test pictures differ from those of the run ({change})')
 
 
 def _check_colours(data):
+  """Raises `UserError` if B has no colours that --palette can read."""
   if data.channels['b'] not in (1, 3):
     raise UserError(
-      f'--palette: label maps are read from the colours of B, which has '
-      f'{data.channels["b"]} channels (data.channels_b): leave it out'
+      f'--palette reads label maps from the colours of B, but B has '
+      f'{data.channels["b"]} channels (data.channels_b): leave out --palette'
     )
 
 
 def coloured_labels(data, palette):
-  """Label maps that B's test pictures show by their colours.
+  """Returns the label maps that the test pictures of B show by their colours.
 
   Args:
     data: a `Dataset`.
-    palette: a `metrics.labels.Palette`.
+    palette: a `metrics.labels.Palette`: the colour of each class.
 
   Returns:
-    A sequence of int64 [h, w], scaled and cropped as the test pictures are.
+    A sequence of class numbers, int64 [h, w], scaled and cropped like the test
+    pictures. A picture is read each time its label map is accessed.
   """
   from cyclegan_jax.common.images import from_pixels
   from cyclegan_jax.data import decode
@@ -183,7 +221,7 @@ def coloured_labels(data, palette):
   from cyclegan_jax.metrics import test_set
 
   def read(picture):
-    # At the size it has: in between, two colours make a third.
+    # At the original size: resizing would mix the colours of two classes.
     pixels = decode.load(picture, 3)
     labels = label_maps.labels_of_picture(from_pixels(pixels), palette)
     return label_maps.as_shown(labels, data.preprocess)
@@ -192,6 +230,7 @@ def coloured_labels(data, palette):
 
 
 def _metrics(tests, directions, values):
+  """Returns the list of `Metric` that --metrics asks for."""
   from cyclegan_jax.metrics import registry
   from cyclegan_jax.metrics.base import Needs
 
@@ -200,8 +239,8 @@ def _metrics(tests, directions, values):
     names = ['l1', 'psnr', 'ssim']
   if not names:
     raise UserError(
-      'no --metrics: the test pictures are no pairs, so give those of sets, '
-      'such as --metrics=kd_vgg'
+      'no --metrics: the test pictures are not true pairs, so give metrics of '
+      'sets of pictures, such as --metrics=kd_vgg'
     )
   needs = Needs(
     paired=tests.paired,
@@ -219,6 +258,7 @@ def _metrics(tests, directions, values):
 
 
 def _write(values, content):
+  """Writes the results to --output, or to evaluation.json of a run."""
   from cyclegan_jax.hub import address
   from cyclegan_jax.training.workdir import Workdir
 

@@ -1,14 +1,14 @@
-"""The paper's experiments, each one command:
+"""Runs the experiments of the paper, one command for each:
 
     python -m cyclegan_jax.experiments --suite=models \
       --config=configs/satellite2map.py --seeds=3 --workdir=runs/experiments
 
-Trains what is missing, continues what was stopped, evaluates, and writes
-tables.md, tables.csv and figures/ to the work folder; run again, it does what
-is left. Suites: models (the paper's Tables 1 to 3), losses (Tables 4 and 5),
-reconstruction (Figure 4), limits (Sec. 6), all. Exit codes: 0 done, 1 or 2 some
-runs failed, 2 something given doesn't fit, 130 or 143 stopped by Ctrl-C or
-SIGTERM (saved).
+Trains all runs of a suite, evaluates them, and writes tables.md, tables.csv and
+figures/ to --workdir. Finished runs are skipped and stopped runs are resumed,
+so the same command can be run again. Suites: models (Tables 1 to 3 of the
+paper), losses (Tables 4 and 5), reconstruction (Figure 4), limits (Sec. 6),
+all. Exit codes: 0: done. 1 or 2: some runs failed. 2: invalid input; a one-line
+message says why. 130 or 143: stopped by Ctrl-C or SIGTERM, state saved.
 """
 
 import shlex
@@ -20,37 +20,59 @@ from cyclegan_jax.config import flags, program
 from cyclegan_jax.paper import runs
 
 FLAGS = {
-  'suite': ('NAME', '', 'models | losses | reconstruction | limits | all'),
-  'seeds': ('N', 3, 'runs of each row, from the seed of the config on'),
-  'workdir': ('DIR', '', 'folder of runs and tables; runs/experiments'),
+  'suite': (
+    'NAME',
+    '',
+    'models | losses | reconstruction | limits | all: experiments to run',
+  ),
+  'seeds': (
+    'N',
+    3,
+    'runs of each table row; their seeds count up from the seed of the config',
+  ),
+  'workdir': (
+    'DIR',
+    '',
+    'folder of runs and tables; by default runs/experiments',
+  ),
   'jobs': (
     'N',
     1,
-    'runs at a time, each on an accelerator or a share of cores',
+    'runs at the same time, each on its own accelerator or share of CPU cores',
   ),
   'metrics': (
     'NAMES',
     runs.DEFAULT_METRICS,
-    'as cyclegan_jax.evaluate has them',
+    'metrics of cyclegan_jax.evaluate, separated by commas',
   ),
   'segmenter': (
     'PATH',
     '',
-    'reads label maps for fcn; trained here if it can be',
+    'fcn: network that reads label maps from pictures; by default it is '
+    'trained here if the dataset has label maps',
   ),
   'palette': (
     'NAME',
     '',
-    "cityscapes: label maps are read from the colours of B's test pictures",
+    'cityscapes: read the label maps from the colours of the test pictures of '
+    'B',
   ),
-  'inception': ('PATH', '', 'weights of Inception for fid and kid'),
+  'inception': (
+    'PATH',
+    '',
+    'fid, kid: file with the Inception weights of PyTorch-FID',
+  ),
   'num-processes': (
     'N',
     1,
-    'machines that share the runs and the work folder, each with this command',
+    'number of hosts that share the runs and --workdir; each runs this command',
   ),
-  'process-id': ('I', 0, 'and which this one is; 0 writes the tables'),
-  'dry-run': ('', False, 'says the commands that are left, and runs none'),
+  'process-id': (
+    'I',
+    0,
+    'number of this host, from 0; host 0 writes the tables',
+  ),
+  'dry-run': ('', False, 'print the commands that are left, and run none'),
 }
 
 
@@ -63,8 +85,8 @@ def main(argv):
   part = values['process-id'], values['num-processes']
   if not 0 <= part[0] < part[1]:
     raise UserError(
-      f'--process-id={part[0]} must be from 0 to --num-processes={part[1]} '
-      'less 1'
+      f'--process-id={part[0]}: must be at least 0 and less than '
+      f'--num-processes={part[1]}'
     )
   workdir = files.place(values['workdir'] or 'runs/experiments')
   program.quiet()
@@ -78,7 +100,7 @@ def main(argv):
     for command in suite_run.commands(experiment, values['suite'], part):
       print(shlex.join(command))
     return 0
-  if part[0]:  # the first keeps the folder, each run has a lock of its own
+  if part[0]:  # only host 0 locks the folder; each run has its own lock
     return suite_run.help_out(
       experiment, values['suite'], values['jobs'], part, _say
     )
@@ -89,11 +111,17 @@ def main(argv):
 
 
 def _say(line):
-  print(line, flush=True)  # at once, into a file too
+  print(line, flush=True)  # shown immediately, also in a log file
 
 
 def given(argv):
-  """The --config and --config.KEY=VALUE of a command line, as they stand."""
+  """Returns the words --config and --config.KEY=VALUE of a command line.
+
+  A value in a separate word is kept too.
+
+  Args:
+    argv: the command line, program first.
+  """
   kept, takes = [], False
   for word in argv[1:]:
     name, equals, _ = word.lstrip('-').partition('=')

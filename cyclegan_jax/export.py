@@ -1,19 +1,20 @@
-"""Writes a trained generator as a program that runs without this package:
+"""Exports a trained generator as a program that runs without this package:
 
     python -m cyclegan_jax.export --model=runs/NAME --direction=a2b \\
       --format=onnx --output=a2b.onnx
 
---model is a run's folder, a folder of imported weights, an official .pth file
-or a folder of such; --format is onnx, tflite, stablehlo (for
-jax.export.deserialize) or savedmodel (a folder for tf.saved_model.load). The
-program takes any batch, height and width, and is run and compared with the
-model before it takes its place. --format=web writes a page, one HTML file that
+--model is a run folder, a model folder, an official .pth file or a folder of
+.pth files. --format is onnx, tflite, stablehlo (for jax.export.deserialize) or
+savedmodel (a folder for tf.saved_model.load). The program accepts any batch,
+height and width. Before it is moved to --output, it is run and its outputs are
+compared with the model's. --format=web writes a page, one HTML file that
 translates pictures in a browser, in all directions of the model:
 
     python -m cyclegan_jax.export --model=runs/NAME --format=web \\
       --runtime=onnxruntime-web-1.30.0.tgz --output=page.html
 
-Exit codes: 0 done, 2 invalid input, or a program that differs from the model.
+Exit codes: 0: done. 2: invalid input, or the outputs of the program differ from
+the model's; a one-line message says why.
 """
 
 import sys
@@ -25,27 +26,47 @@ from cyclegan_jax.exporters import asked
 
 FLAGS = {
   **flags.MODEL_FLAGS,
-  'format': ('NAME', '', 'onnx | tflite | stablehlo | savedmodel | web'),
-  'output': ('PATH', '', 'the file; for savedmodel the folder'),
-  'uint8': ('', False, 'takes and gives uint8; else float32 in [-1, 1]'),
-  'layout': ('NAME', 'nhwc', 'nhwc | nchw: where the channels are'),
-  'size': ('HxW', '', 'the only height and width it takes; any'),
-  'batch': ('N', 0, 'the only batch it takes; 0: any'),
-  'weights': ('NAME', '', 'float32 | float16: the type they are stored in'),
+  'format': (
+    'NAME',
+    '',
+    'onnx | tflite | stablehlo | savedmodel | web: format of the export',
+  ),
+  'output': ('PATH', '', 'file to write; for savedmodel a folder'),
+  'uint8': (
+    '',
+    False,
+    'inputs and outputs are uint8; by default float32 in [-1, 1]',
+  ),
+  'layout': (
+    'NAME',
+    'nhwc',
+    'nhwc | nchw: order of the axes of inputs and outputs',
+  ),
+  'size': (
+    'HxW',
+    '',
+    'the only height and width that the program accepts; by default any',
+  ),
+  'batch': ('N', 0, 'the only batch that the program accepts; 0: any'),
+  'weights': (
+    'NAME',
+    '',
+    'float32 | float16: data type that the weights are stored in',
+  ),
   'runtime': (
     'PATH',
     '',
-    'for web: package of ONNX Runtime Web, a .tgz of npm or a folder',
+    'web: package of ONNX Runtime Web, a .tgz file of npm or a folder',
   ),
-  'webgpu': ('', False, 'for web: runs on a GPU where the browser offers one'),
-  'overwrite': ('', False, 'replaces what is there'),
+  'webgpu': ('', False, 'web: use a GPU if the browser offers one'),
+  'overwrite': ('', False, 'replace an existing --output'),
 }
 
 
 def main(argv):
   rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if rest:
-    raise UserError(f'{rest[0]!r} is no flag: see --help')
+    raise UserError(f'{rest[0]!r} is not a flag: see --help')
   flags.require(values, 'model', 'format', 'output')
   size = asked.size(values['size'])
   if values['batch'] < 0:
@@ -83,7 +104,8 @@ def main(argv):
   )
   for (batch, height, width), error in result.trials:
     print(
-      f'run on {batch} of {height}x{width}: at most {error:.2g} off the model'
+      f'tested on {batch} x {height}x{width}: largest difference to the model '
+      f'{error:.2g}'
     )
   return None
 

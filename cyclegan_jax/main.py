@@ -1,10 +1,11 @@
 """Trains a model: python -m cyclegan_jax.main --config=configs/NAME.py
 
-Run the same command again to continue where it stopped. Several processes, of
-one machine or many, train together by --distributed=auto or the three flags
-behind it (launch/README.md). Exit codes: 0 done, 2 something given doesn't fit,
-129, 130 or 143 stopped by SIGHUP, Ctrl-C or SIGTERM, 141 as nobody reads its
-output any more (all saved); any other may be tried again.
+Run the same command again to resume a stopped run. Several processes train
+together with --distributed=auto, or with --coordinator, --num-processes and
+--process-id (launch/README.md). Exit codes: 0: done. 2: invalid input, or a run
+that cannot continue; a one-line message says why. 129, 130 or 143: stopped by
+SIGHUP, Ctrl-C or SIGTERM; 141: the reader of the output is gone (state saved in
+these four cases). Others: unexpected error; the command may be tried again.
 """
 
 import sys
@@ -13,14 +14,14 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program
 
 FLAGS = {
-  'profile': ('START:COUNT', '', 'COUNT steps behind START to tensorboard/'),
+  'profile': ('START:COUNT', '', 'COUNT steps after START, to tensorboard/'),
   **flags.PROCESS_FLAGS,
 }
 
 
 def main(argv):
   config, workdir, values = flags.parse_run(argv, __doc__, FLAGS)
-  # The heavy imports come after the flags: a typo is answered at once.
+  # The slow imports come after the flags, so a typo is reported immediately.
   program.quiet()
   from cyclegan_jax import report
   from cyclegan_jax.common import hosts, terminal
@@ -57,7 +58,7 @@ def main(argv):
     if config.log.report and not code and hosts.writes():
       try:
         print(f'report:          {report.write(workdir)}')
-      except UserError as e:  # what was trained is saved all the same
+      except UserError as e:  # the training itself is saved
         print(f'warning: no report: {e}')
       print(end=command.invitation(config, run.method, workdir))
     hosts.wait_for_all('end')

@@ -1,11 +1,11 @@
-"""Makes one page of a run, to look at it and to hand it on:
+"""Writes a report of a run, one HTML page to look at and to pass on:
 
     python -m cyclegan_jax.report --workdir=DIR [--output=FILE] [--pictures=N]
 
-The page holds all it shows: config, curves, sample grids through time, test
-pictures with their translations, and the test figures. It opens in any browser,
-without a server or a network. Exit codes: 0 done, 2 something given doesn't
-fit.
+The page shows the config, curves, sample grids of the training, test pictures
+with their translations, and test results. All of this is inside the file, so
+the page opens in any browser, without a server or a network. Exit codes: 0:
+done. 2: invalid input; a one-line message says why.
 """
 
 import datetime
@@ -17,27 +17,31 @@ from cyclegan_jax.config import flags, program
 
 PICTURES = 24
 FLAGS = {
-  'workdir': ('DIR', '', "the run's folder"),
-  'output': ('FILE', '', 'page it writes; DIR/report/index.html'),
+  'workdir': ('DIR', '', 'run folder'),
+  'output': (
+    'FILE',
+    '',
+    'page to write; by default report/index.html in the run folder',
+  ),
   'pictures': (
     'N',
     PICTURES,
-    'test pictures a direction, besides the best and worst; 0: none',
+    'test pictures per direction, in addition to the best and worst; 0: none',
   ),
 }
 _STAMP = '%Y-%m-%d %H:%M UTC'
 _COLUMNS = (
-  ' From left: a picture of A, its translation, that translated back, where '
-  'channels agree the identity picture; then the same from B.'
+  ' From left to right: a picture of A, its translation, its reconstruction, '
+  'and the identity image if A and B have equal channels; then the same for B.'
 )
 _SCRIPTS = ('curves.js', 'pictures.js', 'page.js')
-_DEVICES = 8  # named; of more the number is told
+_DEVICES = 8  # devices that are named; further ones are only counted
 
 
 def main(argv):
   rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if rest:
-    raise UserError(f'{rest[0]!r} is no flag: see --help')
+    raise UserError(f'{rest[0]!r} is not a flag: see --help')
   flags.require(values, 'workdir')
   program.quiet()
   path = write(values['workdir'], values['output'], values['pictures'])
@@ -45,20 +49,20 @@ def main(argv):
 
 
 def write(workdir, output=None, pictures=PICTURES):
-  """Writes the page of a run, finished or not.
+  """Writes the report of a run, finished or not.
 
   Args:
-    workdir: the run's folder.
-    output: the file to write; workdir/report/index.html if empty.
-    pictures: test pictures a direction, spread evenly, besides the best and
-      worst; 0 translates none.
+    workdir: the run folder.
+    output: the file to write; by default workdir/report/index.html.
+    pictures: number of test pictures per direction, spread evenly over the test
+      set, in addition to the best and worst; 0 translates none.
 
   Returns:
     The path of the page.
 
   Raises:
-    UserError: no run, a file of it that can't be read, or a page that can't be
-      written.
+    UserError: the folder is not a run, one of its files cannot be read, or the
+      page cannot be written.
   """
   from cyclegan_jax.common import files
   from cyclegan_jax.pages.render import render
@@ -96,17 +100,17 @@ def write(workdir, output=None, pictures=PICTURES):
 
 
 def _config(workdir):
-  """{'section.key': value} of a run's config.json."""
+  """Returns {'section.key': value} of a run's config.json."""
   from cyclegan_jax.config.options import flatten
   from cyclegan_jax.training.workdir import Workdir
 
   path = Workdir(workdir).config
   if not workdir.is_dir():
-    raise UserError(f"no folder {workdir} (--workdir): give a run's folder")
+    raise UserError(f'no folder {workdir} (--workdir): give a run folder')
   if not path.is_file():
     raise UserError(
-      f'{workdir} (--workdir) is no run, it has no config.json: give the '
-      '--workdir of a training'
+      f'{workdir} (--workdir) is not a run, it has no config.json: give the '
+      '--workdir of a run'
     )
   try:
     content = json.loads(path.read_text())
@@ -116,13 +120,17 @@ def _config(workdir):
 
 
 def _options(config):
-  """{'changed', 'same'}: [[option, value, default, meaning]] as texts."""
+  """Returns the tables of options that differ from their defaults, or do not.
+
+  Returns:
+    {'changed', 'same'}: each [[option, value, default, meaning]], all texts.
+  """
   from cyclegan_jax.defaults import OPTIONS, Option
 
   rows = {'changed': [], 'same': []}
   for key in [*OPTIONS, *(key for key in config if key not in OPTIONS)]:
     default, meaning, _ = OPTIONS.get(
-      key, Option(None, 'no option of this version')
+      key, Option(None, 'not an option of this version')
     )
     value = config.get(key, default)
     which = 'same' if key in OPTIONS and value == default else 'changed'
@@ -135,7 +143,14 @@ def _text(value):
 
 
 def _facts(work, config, lines, translated):
-  """[[what, value]] of the page's head; what is not known is left out."""
+  """Returns [[name, value]] for the head of the page, unknown values left out.
+
+  Args:
+    work: the `Workdir` of the run.
+    config: {'section.key': value}.
+    lines: the result of `curves.read`.
+    translated: step of the checkpoint of the test pictures, or None.
+  """
   environment = _content(work.environment, dict) or {}
   step = max([line['step'] for line in lines] + [translated or 0])
   last = _last_step(config, _content(work.run, dict))
@@ -144,7 +159,7 @@ def _facts(work, config, lines, translated):
     done = 'finished' if step >= last else 'not finished'
     state = f'{step:,} of {last:,}, {done}'
     if step > last:
-      state = f'{step:,}, finished (beyond the {last:,} steps asked for)'
+      state = f'{step:,}, finished (more than the {last:,} steps of the config)'
   packages = environment.get('packages', {})
   versions = {
     'JAX': packages.get('jax'),
@@ -169,23 +184,24 @@ def _facts(work, config, lines, translated):
 
 
 def _written(work):
-  """When the run wrote last, as text."""
+  """Returns the latest time at which the run wrote to its files, as text."""
   paths = work.config, work.metrics, work.test_json
   latest = max(_time(path.stat()) for path in paths if path.exists())
   return datetime.datetime.fromtimestamp(latest, datetime.UTC).strftime(_STAMP)
 
 
 def _time(stat):
+  """Returns the modification time, of a local file or of one in a bucket."""
   return stat.st_mtime if hasattr(stat, 'st_mtime') else stat.mtime
 
 
 def _last_step(config, run):
-  """The run's last step; None if its files do not tell."""
+  """Returns the number of the run's last step; None if it is not known."""
   try:
     units = config['schedule.constant'] + config['schedule.decay']
     if config['schedule.unit'] == 'steps':
       return units
-    # An epoch as data.pipeline.steps_per_epoch counts it.
+    # The same count of steps as data.pipeline.steps_per_epoch.
     size = max(domain['count'] for domain in run['pictures'].values())
     return units * -(-size // config['train.batch_size'])
   except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -193,7 +209,7 @@ def _last_step(config, run):
 
 
 def _content(path, kind):
-  """The content of a JSON file; None if there is none of that kind."""
+  """Returns the content of a JSON file; None if it is not of the given type."""
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError):

@@ -1,14 +1,15 @@
-"""Trains the network that reads the FCN score's label maps from pictures of A:
+"""Trains the segmenter of the FCN score, which reads label maps from pictures:
 
     python -m cyclegan_jax.segmenter --config=configs/satellite2map.py \\
       --workdir=runs/segmenter
 
-It learns from the real training pictures of A and their label maps, and says
-how well it reads the real test pictures: the score's ground-truth row. The data
-set needs, beside trainA and testA, trainLabels and testLabels (PNG files of the
-same names, class numbers as gray values, 255 for what does not count) and
-classes.json; the built-in set has them. A finished one is not trained again.
-Exit codes: 0 done, 2 something given doesn't fit, 130 stopped by Ctrl-C.
+The segmenter is trained on the real training pictures of A and their label
+maps. Then its scores on the real test pictures are printed, the ground-truth
+row of the FCN score. Besides trainA and testA, the dataset needs trainLabels
+and testLabels (PNG files of the same names, class numbers as gray values, 255
+for pixels that are ignored) and classes.json; the built-in dataset has them. A
+finished segmenter is not trained again. Exit codes: 0: done. 2: invalid input;
+a one-line message says why. 130: stopped by Ctrl-C.
 """
 
 import json
@@ -22,18 +23,27 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import flags, program, run_name
 
 FLAGS = {
-  'workdir': ('DIR', '', 'folder it writes; runs/segmenter_<config name>'),
-  'steps': ('N', 600, 'steps of training'),
-  'batch': ('N', 8, 'pictures a step'),
-  'width': ('N', 16, "channels of the network's first layer"),
-  'seed': ('N', 0, 'decides parameters, data order and augmentation'),
+  'workdir': (
+    'DIR',
+    '',
+    'folder of the segmenter; by default runs/segmenter_CARD, or '
+    'runs/segmenter_CARD_FOLDER for own pictures in a folder',
+  ),
+  'steps': ('N', 600, 'number of training steps'),
+  'batch': ('N', 8, 'pictures in a step'),
+  'width': ('N', 16, 'channels of the first layer of the network'),
+  'seed': (
+    'N',
+    0,
+    'random seed of the initial parameters, data order and augmentation',
+  ),
 }
-# Counted up when the same settings would train another network.
+# Increased when the same settings would train a different network.
 _VERSION = 1
 _MISSING = (
-  'this data set has no label maps to learn from: it needs trainLabels and '
-  'testLabels (class numbers as gray values, PNG files named as in trainA and '
-  'testA) and classes.json, with --config.data.source=folder'
+  'the dataset has no label maps: it needs trainLabels and testLabels (PNG '
+  'files with class numbers as gray values, named like the pictures in trainA '
+  'and testA) and classes.json, with --config.data.source=folder'
 )
 
 
@@ -60,8 +70,8 @@ def main(argv):
     raise UserError(_MISSING)
   if not dataset.values_of('a').plain:
     raise UserError(
-      'a segmenter reads gray or RGB pictures: set data.channels_a to 1 or 3, '
-      'and data.range_a to auto'
+      'a segmenter reads only gray or RGB pictures: set data.channels_a to 1 '
+      'or 3, and data.range_a to auto'
     )
   wanted = _wanted(dataset, values)
   with workdir.open_workdir(folder):
@@ -72,13 +82,20 @@ def main(argv):
       results = _test(dataset, wanted, params)
       segmenter_model.save(folder, wanted, params, results)
   row = {'direction': 'a', 'candidate': 'ground truth'} | results
-  print('\nReal test pictures, as this network reads them:')
+  print('\nScores of the segmenter on the real test pictures:')
   print(markdown([row]))
   print(f'segmenter: {folder}')
 
 
 def _wanted(dataset, values):
-  """All that decides what is trained, as config.json keeps it."""
+  """Returns the contents of config.json: all settings of the segmenter.
+
+  A segmenter with equal contents need not be trained again.
+
+  Args:
+    dataset: the `Dataset`, with label maps.
+    values: {flag: value}.
+  """
   from cyclegan_jax.data import fingerprint
 
   pictures = dataset.source.train['a']
@@ -101,10 +118,14 @@ def _wanted(dataset, values):
 
 
 def _finished(folder, wanted):
-  """The test figures of a finished segmenter; None if there is none yet.
+  """Returns the scores of a finished segmenter; None if it is not finished.
+
+  Args:
+    folder: the folder of the segmenter.
+    wanted: the result of `_wanted`.
 
   Raises:
-    UserError: it was made with other settings, or its files are damaged.
+    UserError: the folder has a segmenter with other settings, or damaged files.
   """
   from cyclegan_jax.metrics.segmenter_model import CONFIG
 
@@ -114,7 +135,7 @@ def _finished(folder, wanted):
     there = json.loads((folder / CONFIG).read_text())
     results = json.loads((folder / 'scores.json').read_text())
     files_now = {'files': wanted['pictures']['files']}
-    # An earlier version did not write it.
+    # Earlier versions did not write this entry.
     there['pictures'] = files_now | there.get('pictures', {})
     changes = [
       f'{key} was {there.get(key)!r}, is {value!r}'
@@ -123,20 +144,20 @@ def _finished(folder, wanted):
     ]
   except (OSError, ValueError, AttributeError) as e:
     raise UserError(
-      f'{folder} (--workdir) holds no segmenter that can be read: remove it or '
-      'use another --workdir'
+      f'{folder} (--workdir): the files of the segmenter cannot be read: '
+      'remove the folder or use another --workdir'
     ) from e
   if changes:
     raise UserError(
-      f'{folder} (--workdir) holds a segmenter of other settings '
-      f'({"; ".join(changes)}): use those, or another --workdir'
+      f'{folder} (--workdir) holds a segmenter with other settings '
+      f'({"; ".join(changes)}): use those settings, or another --workdir'
     )
   print('already trained')
   return results
 
 
 def _train(dataset, wanted):
-  """The trained network's parameters."""
+  """Trains the segmenter, printing the loss, and returns its parameters."""
   from cyclegan_jax.metrics import segmenter_training
 
   started = time.perf_counter()
@@ -167,7 +188,7 @@ def _network(wanted):
 
 
 def _test(dataset, wanted, params):
-  """The scores of the network on the real test pictures."""
+  """Returns {column: score} of the segmenter on the real test pictures of A."""
   from cyclegan_jax.metrics import segmenter_model, segmenter_training
 
   return segmenter_training.ground_truth(

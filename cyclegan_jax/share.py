@@ -2,12 +2,13 @@
 
     python -m cyclegan_jax.share --model=runs/NAME --repo=USER/NAME
 
-Uploads config.json, model.safetensors, a model card (README.md) and, of a run,
-its newest sample grid, as one commit; a repository that exists is updated.
---dry-run uploads nothing, and with --output=FOLDER leaves the files there.
-Paths of this machine are blanked in config.json. The token is that of `hf auth
-login`, or HF_TOKEN. Others then use --model=hf://USER/NAME. Exit codes: 0 done,
-2 invalid input, or the Hub refuses or can't be reached.
+Uploads config.json, model.safetensors, a model card (README.md) and, for a run,
+its newest sample grid, as one commit. An existing repository is updated.
+--dry-run uploads nothing; with --output=FOLDER it writes the files to FOLDER.
+Local paths are removed from config.json. The token comes from `hf auth login`
+or from the environment variable HF_TOKEN. Other people can then use
+--model=hf://USER/NAME. Exit codes: 0: done. 2: invalid input, or the Hub
+refuses the upload or cannot be reached; a one-line message says why.
 """
 
 import pathlib
@@ -21,23 +22,38 @@ from cyclegan_jax.config import flags, program
 FLAGS = {
   'model': flags.MODEL_FLAGS['model'],
   'step': flags.MODEL_FLAGS['step'],
-  'repo': ('NAME', '', 'the repository on the Hub, USER/NAME; made if missing'),
-  'license': ('NAME', '', 'identifier of the Hub: mit, apache-2.0, other, ...'),
-  'private': ('', False, 'makes a new repository private'),
-  'generators-only': ('', False, 'leaves out the discriminators'),
-  'no-samples': ('', False, 'leaves out samples.png, which has test pictures'),
-  'dry-run': ('', False, 'uploads nothing, and prints what would be'),
-  'output': ('FOLDER', '', 'with --dry-run: the folder to leave the files in'),
+  'repo': (
+    'NAME',
+    '',
+    'repository on the Hub, USER/NAME; created if it does not exist',
+  ),
+  'license': (
+    'NAME',
+    '',
+    "license of the model, an identifier of the Hub's list: mit, apache-2.0, "
+    'other, ...',
+  ),
+  'private': ('', False, 'make a new repository private'),
+  'generators-only': ('', False, 'do not upload the discriminators'),
+  'no-samples': (
+    '',
+    False,
+    'do not upload samples.png, which shows test pictures',
+  ),
+  'dry-run': ('', False, 'upload nothing, only print what would be uploaded'),
+  'output': ('FOLDER', '', 'with --dry-run: folder to write the files to'),
 }
 
 
 def main(argv):
   rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if rest:
-    raise UserError(f'{rest[0]!r} is no flag: see --help')
+    raise UserError(f'{rest[0]!r} is not a flag: see --help')
   flags.require(values, 'model', 'repo')
   if values['output'] and not values['dry-run']:
-    raise UserError('--output goes with --dry-run: add it, or leave it out')
+    raise UserError(
+      '--output needs --dry-run: add --dry-run, or leave out --output'
+    )
   program.quiet()
   from cyclegan_jax.inference import saved, sharing
 
@@ -61,13 +77,14 @@ def main(argv):
     hidden = sharing.write(folder, saved.load(values['model'], step), wanted)
     if values['dry-run']:
       _say(folder, wanted, hidden, 'would upload')
-      print('nothing is kept: add --output=FOLDER to look at the files')
+      print('no files were written: add --output=FOLDER to look at them')
       return
     _say(folder, wanted, hidden, 'uploading')
     _upload(folder, wanted.repo, values['private'])
 
 
 def _upload(folder, repo, private):
+  """Uploads the files of a folder and prints the address of the model."""
   from cyclegan_jax.hub import client
   from cyclegan_jax.inference import sharing
 
@@ -77,12 +94,21 @@ def _upload(folder, repo, private):
 
 
 def _check_output(folder, model):
-  """Refuses a folder of other files; this program's own are replaced."""
+  """Raises `UserError` for a folder with files of other programs.
+
+  Files that this program wrote earlier may be replaced.
+
+  Args:
+    folder: the value of --output.
+    model: the value of --model.
+  """
   from cyclegan_jax.config import paths
   from cyclegan_jax.inference import sharing
 
   if paths.same(str(folder), model):
-    raise UserError(f'{folder} (--output) is the model itself: give another')
+    raise UserError(
+      f'{folder} (--output) is the model itself: give another folder'
+    )
   if not folder.exists():
     return
   if not folder.is_dir():
@@ -93,16 +119,23 @@ def _check_output(folder, model):
 
 
 def _say(folder, wanted, hidden, doing):
-  """Prints the files, and what of the model is not in them."""
+  """Prints the files to upload, and the options that are not shared.
+
+  Args:
+    folder: the folder of the files.
+    wanted: a `sharing.Wanted`.
+    hidden: options that were changed in config.json.
+    doing: first words of the output, such as 'uploading'.
+  """
   print(f'{doing} to {wanted.repo}:')
   for path in sorted(folder.iterdir()):
     print(f'  {path.name:<18} {len(path.read_bytes()):>12,} bytes')
   if hidden:
-    print(f'not shared, changed in config.json: {", ".join(hidden)}')
+    print(f'not shared, blanked in config.json: {", ".join(hidden)}')
   if not wanted.license:
     print(
-      'note: without --license=NAME others may not use the model, and the card '
-      'says that they have to ask'
+      'note: without --license=NAME other people may not use the model; the '
+      'model card tells them to ask you'
     )
 
 

@@ -1,20 +1,21 @@
-"""Asks people which pictures are real, as the paper does (Sec. 5.1.1):
+"""Runs the paper's perceptual study, which asks people which picture is real:
 
     python -m cyclegan_jax.study make --models=NAME=PATH,... --output=PAGE
     python -m cyclegan_jax.study score ANSWERS... [--output=FILE]
 
-make writes a page, one HTML file, that shows pairs of a real test picture and
-one that a model made, each for a second. It works offline, also on a phone, and
-saves the answers of a person as answers_PARTICIPANT.json. score takes such
-files, or folders of them, and prints the share of trials in which people were
-fooled. The pictures are those of --config, or of the config of the first model,
-changed by --config.data.KEY=VALUE. Examples:
+See Sec. 5.1.1 of the paper. `make` writes a page, one HTML file, that shows
+pairs of a real test picture and a translation, each for one second. The page
+works offline, also on a phone, and saves the answers of a person as
+answers_PARTICIPANT.json. `score` reads these files, or folders of them, and
+prints the share of trials in which people were fooled. The pictures are those
+of --config, or of the config of the first model, changed by
+--config.data.KEY=VALUE. Examples:
 
     python -m cyclegan_jax.study make --output=study.html \\
       --models=cyclegan=runs/maps,cut=runs/maps_cut --direction=b2a
     python -m cyclegan_jax.study score answers --output=score.json
 
-Exit codes: 0 done, 2 invalid input; a one-line message says why.
+Exit codes: 0: done. 2: invalid input; a one-line message says why.
 """
 
 import json
@@ -25,47 +26,66 @@ from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.config import changes as config_changes
 from cyclegan_jax.config import flags, program
 
-# Those of both commands, and those of make alone.
+# Flags of both commands. FLAGS adds those of make.
 _OF_SCORE = {
-  'seed': ('N', 0, 'decides the pairs of pictures; of score, the resamples'),
-  'output': ('FILE', '', 'page that make writes, JSON file that score writes'),
+  'seed': (
+    'N',
+    0,
+    'random seed; make: of the pairs of pictures, score: of the bootstrap',
+  ),
+  'output': (
+    'FILE',
+    '',
+    'file to write; make: the HTML page, score: the scores as JSON',
+  ),
 }
 FLAGS = {
   'models': (
     'NAMES',
     '',
-    'make: the algorithms, each NAME=PATH, with commas; a path is a run, a '
-    'folder of weights or a .pth file',
+    'make: the algorithms to compare, each NAME=PATH, separated by commas; '
+    'PATH is a run folder, a model folder or a .pth file',
   ),
   'direction': (
     'a2b|b2a',
     '',
-    'make: where to; may be left out where there is one',
+    'make: direction of the translation; may be left out if the models have '
+    'only one in common',
   ),
   'protocol': (
     'NAME',
     'cyclegan',
-    'cyclegan | pix2pix: people say which picture is real, or which is fake',
+    'cyclegan | pix2pix: people are asked for the real picture, or for the '
+    'fake one (make)',
   ),
-  'practice': ('N', 10, 'make: trials with feedback, which do not count'),
-  'trials': ('N', 40, 'make: trials that count'),
+  'practice': (
+    'N',
+    10,
+    'make: practice trials with feedback, which do not count; paper: 10',
+  ),
+  'trials': ('N', 40, 'make: trials that count; paper: 40'),
   'pictures': (
     'N',
     100,
-    'make: test pictures of each kind, spread evenly, that the pairs of a '
-    'person are drawn from; 0: all',
+    'make: number of real pictures, and of translations per model, in the '
+    'page, spread evenly over the test set; pairs are drawn from them at '
+    'random; 0: all',
   ),
-  'size': ('N', 256, 'make: longest side of a shown picture, in CSS pixels'),
+  'size': (
+    'N',
+    256,
+    'make: longest side of a shown picture, in CSS pixels; paper: 256',
+  ),
   'same-place': (
     '',
     False,
-    'make: shows a fake picture with the true one of the same place; needs '
-    'true test pairs',
+    'make: pair a translation with the true picture of the same place; needs '
+    'true test pairs; paper: different places',
   ),
   'on-training-pictures': (
     '',
     False,
-    'make: takes training pictures where there are no test pictures',
+    'make: use training pictures if the dataset has no test pictures',
   ),
   **_OF_SCORE,
 }
@@ -75,16 +95,19 @@ def main(argv):
   given = argv[1:2]
   if given and not given[0].startswith('-'):
     return lookup(COMMANDS, given[0], 'what to do')([argv[0], *argv[2:]])
-  _parse(argv)  # --help, and flags that cannot be
+  _parse(argv)  # answers --help and refuses unknown flags
   raise UserError('nothing to do: give make or score (see --help)')
 
 
 def make(argv):
-  """Writes the page of a study.
+  """Writes the HTML page of a study: the command `make`.
+
+  Args:
+    argv: the command line without the word `make`, program first.
 
   Raises:
-    UserError: flags, models or pictures that don't fit, or a page that can't
-      be written.
+    UserError: an invalid flag, models or pictures that do not fit each other,
+      or a page that cannot be written.
   """
   config, changes, values = _parse(argv)
   flags.require(values, 'models', 'output')
@@ -120,14 +143,20 @@ def make(argv):
 
 
 def score(argv):
-  """Prints the figures of answers, and writes them as JSON.
+  """Prints the scores of people's answers, and writes JSON: command `score`.
+
+  Args:
+    argv: the command line without the word `score`, program first.
 
   Raises:
-    UserError: files that can't be read or don't belong together.
+    UserError: an invalid flag, or answers that cannot be read or belong to
+      different studies.
   """
   names, values = flags.parse_plain(argv, __doc__, _OF_SCORE)
   if not names:
-    raise UserError('no answers: give files or folders of them (see --help)')
+    raise UserError(
+      'no answers: give answer files, or folders of them (see --help)'
+    )
   if values['seed'] < 0:
     raise UserError(f'--seed={values["seed"]} must be at least 0')
   program.quiet()
@@ -145,7 +174,12 @@ def score(argv):
 
 
 def _parse(argv):
-  """The config, or None if none is given; {option: value}; {flag: value}."""
+  """Reads the command line of `make`.
+
+  Returns:
+    The config, or None without --config; {option: value} of the changes to the
+    config of the first model, {} with --config; and {flag: value}.
+  """
   words = {word.lstrip('-').partition('=')[0] for word in argv}
   if words & {'config', 'help', 'h', 'helpfull'}:
     config, values = flags.parse_flags(argv, __doc__, FLAGS)
@@ -156,7 +190,12 @@ def _parse(argv):
 
 
 def _direction(models, given):
-  """The direction that all models are asked for."""
+  """Returns the direction to show: --direction, or the only common one.
+
+  Args:
+    models: {name: model}.
+    given: the value of --direction.
+  """
   there = {name: model.directions for name, model in models.items()}
   shared = set.intersection(*map(set, there.values()))
   if not given and len(shared) == 1:
@@ -171,20 +210,32 @@ def _direction(models, given):
 
 
 def _check_values(models, direction, first):
-  """Raises `UserError` for models of other channels than the first one's."""
+  """Raises `UserError` if channels or ranges differ from the first model's.
+
+  Args:
+    models: {name: model}.
+    direction: the direction, whose two domains are compared.
+    first: name of the first model.
+  """
   data = models[first].config.data
   for name, model in models.items():
     for domain in direction.split('2'):
       for key in (f'channels_{domain}', f'range_{domain}'):
         if model.config.data[key] != data[key]:
           raise UserError(
-            f'--models: {name} has data.{key}={model.config.data[key]}, and '
-            f'{first} {data[key]}: compare models of the same kind of pictures'
+            f'--models: {name} has data.{key}={model.config.data[key]}, but '
+            f'{first} has {data[key]}: give models of the same kind of pictures'
           )
 
 
 def _data(config, model, on_training_pictures):
-  """The `Dataset` of the test pictures."""
+  """Returns the `Dataset` of the test pictures.
+
+  Args:
+    config: a ConfigDict that says which pictures to use.
+    model: the first model, whose channels and ranges are used.
+    on_training_pictures: True if training pictures may replace test pictures.
+  """
   from cyclegan_jax.config.run import build_data, check_values
   from cyclegan_jax.metrics import test_set
 
@@ -197,7 +248,12 @@ def _data(config, model, on_training_pictures):
 
 
 def _say_notes(data, paths):
-  """Prints what is to be known of the pictures, and of runs on others."""
+  """Prints notes on the pictures, and on runs that had other test pictures.
+
+  Args:
+    data: the `Dataset` of the study.
+    paths: {name: path} of the models.
+  """
   from cyclegan_jax.config import identity
 
   for line in data.notes:
@@ -205,7 +261,7 @@ def _say_notes(data, paths):
   for name, path in paths.items():
     change = '://' not in path and identity.other_tests(path, data.source)
     if change:
-      print(f'note: the test pictures are not those of {name} ({change})')
+      print(f'note: the test pictures differ from those of {name} ({change})')
 
 
 COMMANDS = {'make': make, 'score': score}

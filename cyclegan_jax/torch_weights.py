@@ -1,12 +1,12 @@
-"""Weights of the official PyTorch code, to here and back; needs no PyTorch:
+"""Converts weights from and to the official PyTorch code, without PyTorch:
 
     python -m cyclegan_jax.torch_weights import FILES... --output=FOLDER
     python -m cyclegan_jax.torch_weights export --model=PATH --output=FOLDER
 
-import reads any of latest_net_{G_A,G_B,D_A,D_B}.pth, or net_G and net_D, or a
-folder of such, finds out what networks they hold, and writes a model for
---model of the other programs. It skips net_F, the projection heads of CUT.
-export writes such files. Examples:
+`import` reads official .pth files, such as latest_net_{G_A,G_B,D_A,D_B}.pth or
+latest_net_{G,D}.pth, or a folder of them. It recognises the networks and writes
+a model folder for --model of the other programs. net_F, the projection heads of
+CUT, is skipped. `export` writes a model as official .pth files. Examples:
 
     python -m cyclegan_jax.torch_weights import latest_net_*.pth \\
       --output=models/maps
@@ -16,7 +16,7 @@ export writes such files. Examples:
       --output=checkpoints/maps
 
 The official direction AtoB is a2b here; the official D_A judges pictures of B.
-Exit codes: 0 done, 2 something given doesn't fit, said in one line.
+Exit codes: 0: done. 2: invalid input; a one-line message says why.
 """
 
 import sys
@@ -26,24 +26,28 @@ from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.config import flags, program
 
 FLAGS = {
-  'output': ('FOLDER', '', 'folder it writes'),
+  'output': ('FOLDER', '', 'folder to write'),
   'model': (
     'PATH',
     '',
-    'export: run, folder of weights, .pth file, or hf://USER/NAME',
+    'export: run folder, model folder, .pth file, or hf://USER/NAME',
   ),
   'step': (
     'N',
     -1,
-    'checkpoint of a run, or epoch of a folder of official files; -1: the '
-    'newest',
+    'step of a checkpoint of the run, or epoch of a folder of official files; '
+    'by default the newest',
   ),
-  'epoch': ('NAME', 'latest', 'export: what the names of the files begin with'),
+  'epoch': (
+    'NAME',
+    'latest',
+    'export: beginning of the file names, as in latest_net_G_A.pth',
+  ),
 }
 
-# Endings of what is no folder.
+# Endings of files. An --output with one of them is not taken for a folder.
 _FILES = ('.pth', '.pt', '.msgpack', '.safetensors')
-# Kept with batch norm, and not trained.
+# Running averages of batch norm, which are not trained parameters.
 _AVERAGES = ('mean', 'var', 'count')
 
 
@@ -58,10 +62,15 @@ def main(argv):
 
 
 def import_files(paths, values):
-  """Writes a model folder of official files.
+  """Converts official files to a model folder: the command `import`.
+
+  Args:
+    paths: official .pth files, or folders of them.
+    values: {flag: value}.
 
   Raises:
-    UserError: files or flags that don't fit, or an output with other files.
+    UserError: an invalid flag, files that cannot be read or do not belong
+      together, or an --output that holds other files.
   """
   from cyclegan_jax import pth
   from cyclegan_jax.defaults import get_config
@@ -70,7 +79,9 @@ def import_files(paths, values):
   if not paths:
     raise UserError('no files: give the .pth files to import (see --help)')
   if values['model']:
-    raise UserError('--model goes with export: give the .pth files alone')
+    raise UserError(
+      '--model is a flag of export only: give import just the .pth files'
+    )
   folder = files.place(values['output'])
   _check_is_folder(folder)
   if not _is_free(folder):
@@ -84,22 +95,27 @@ def import_files(paths, values):
   for place, (path, network) in found.items():
     print(f'{path}: {_describe(place, network)}')
   for path in filter(pth.has_heads, paths):
-    print(f'{path}: skipped: projection heads, which training alone needs')
+    print(f'{path}: skipped: projection heads, needed only for training')
   saved.save(folder, config, params)
   print(f'the model is in {folder}')
 
 
 def export_files(rest, values):
-  """Writes official files of a model.
+  """Writes a model as official .pth files: the command `export`.
+
+  Args:
+    rest: words of the command line that are not flags; must be empty.
+    values: {flag: value}.
 
   Raises:
-    UserError: a model or flags that don't fit, or files that are there.
+    UserError: an invalid flag, a model that the official code does not have, or
+      files that already exist.
   """
   from cyclegan_jax import pth
   from cyclegan_jax.inference import saved
 
   if rest:
-    raise UserError(f'{rest[0]!r} is no flag: give --model=PATH')
+    raise UserError(f'{rest[0]!r} is not a flag: give --model=PATH')
   flags.require(values, 'model', 'epoch')
   step = None if values['step'] < 0 else values['step']
   trained = saved.load(values['model'], step)
@@ -120,20 +136,24 @@ def export_files(rest, values):
     print(path)
   if _averages_missing(pth, trained):
     print(
-      f'warning: {values["model"]} has no running averages of batch norm, and '
-      "the files PyTorch's initial ones: run test.py without --eval",
+      f'warning: {values["model"]} has no running averages of batch norm, so '
+      "the files have PyTorch's initial values: run test.py without --eval",
       file=sys.stderr,
     )
 
 
 def _chosen(paths, values):
-  """The files to import, those of a folder's epoch among them."""
+  """Returns the files to import, with folders replaced by their files.
+
+  Raises:
+    UserError: --epoch is given, or a folder has no files of --step.
+  """
   from cyclegan_jax import pth
 
   if values['epoch'] != FLAGS['epoch'][1]:
     raise UserError(
-      f'--epoch={values["epoch"]} goes with export: --step=N takes an epoch of '
-      'a folder'
+      f'--epoch={values["epoch"]} is a flag of export only: use --step=N to '
+      'import an epoch of a folder'
     )
   step = None if values['step'] < 0 else values['step']
   chosen = []
@@ -146,15 +166,16 @@ def _chosen(paths, values):
 
 
 def _check_is_folder(path):
+  """Raises `UserError` if --output looks like the name of a file."""
   if path.suffix in _FILES and not path.is_dir():
     raise UserError(
-      f'{path} (--output) is to be a folder, which holds several files: leave '
-      f'out {path.suffix}'
+      f'{path} (--output) must be a folder, as several files are written: '
+      f'leave out {path.suffix}'
     )
 
 
 def _is_free(folder):
-  """Returns True for a new or empty folder, or a model to be replaced."""
+  """Returns True if a folder is new, empty, or an old model folder."""
   from cyclegan_jax.inference import saved
 
   if not folder.exists():
@@ -167,6 +188,12 @@ def _is_free(folder):
 
 
 def _describe(place, network):
+  """Returns a line on an imported network: kind, options, size.
+
+  Args:
+    place: (group, name) of the network in the model.
+    network: the network, from `pth.networks`.
+  """
   options, (_, which) = network.options, place
   depth = f' of {options["depth"]}' if options['depth'] else ''
   facts = (
@@ -181,13 +208,14 @@ def _describe(place, network):
 
 
 def _size(params):
-  """Parameters that are trained."""
+  """Returns the number of trained parameters in nested dicts of arrays."""
   if not isinstance(params, dict):
     return params.size
   return sum(_size(x) for name, x in params.items() if name not in _AVERAGES)
 
 
 def _averages_missing(pth, trained):
+  """Returns True if a network has batch norm but no running averages."""
   sections = {
     'gen': trained.config.generator,
     'disc': trained.config.discriminator,

@@ -3,13 +3,14 @@
     python -m cyclegan_jax.translate --model=runs/NAME --direction=a2b \\
       --input=FOLDER --output=FOLDER
 
---model is a run's folder, a folder of imported weights, an official .pth file
-or a folder of such; --input a picture, a folder with all below it, a pattern in
-quotes such as 'photos/*.jpg', or a video (.mp4 .mov .avi .mkv .webm). Names and
-folders are kept, sizes too. Run the same command again to continue where it
-stopped. Several processes share the pictures (--distributed=auto, or the three
-flags behind it). Exit codes: 0 done, 2 something given doesn't fit (pictures
-that can't be used are named, all others translated), 130 stopped by Ctrl-C.
+--model is a run folder, a model folder, an official .pth file or a folder of
+.pth files. --input is a picture, a folder (with its subfolders), a pattern in
+quotes such as 'photos/*.jpg', or a video (.mp4 .mov .avi .mkv .webm). The
+translations keep the names, subfolders and sizes of the inputs. Run the same
+command again to continue a stopped translation. Several processes can share the
+pictures (--distributed=auto, or --coordinator, --num-processes and
+--process-id). Exit codes: 0: done. 2: invalid input, or some pictures cannot be
+used; they are named, and all others are translated. 130: stopped by Ctrl-C.
 """
 
 import contextlib
@@ -28,31 +29,54 @@ FLAGS = {
   'output': (
     'PATH',
     '',
-    'folder of the translations; of one picture or video also a file, b.png',
+    'folder for the translations; for one picture or video also a file name, '
+    'such as b.png',
   ),
-  'reconstruct': ('', False, 'also translates back, NAME.reconstructed.png'),
-  'side-by-side': ('', False, 'input, translation and all in one picture'),
+  'reconstruct': (
+    '',
+    False,
+    'also write the reconstruction of each picture, NAME.reconstructed.png',
+  ),
+  'side-by-side': (
+    '',
+    False,
+    'write input, translation and any reconstruction into one picture',
+  ),
   'format': (
     'NAME',
     '',
-    'png | jpg | webp | tiff | npy | npz, of volumes also nii | nii.gz; by '
-    'default the ending of --output, else the format of arrays and volumes '
-    '(DICOM: nii.gz), else png',
+    'png | jpg | webp | tiff | npy | npz, for volumes also nii | nii.gz; by '
+    'default the ending of --output, else the format of the input for arrays '
+    'and volumes (nii.gz for DICOM), else png',
   ),
-  'batch': ('N', 4, 'pictures of one size at a time, where that fits'),
-  'tile': ('', False, 'goes through every picture by tiles, in little memory'),
+  'batch': (
+    'N',
+    4,
+    'largest number of pictures of equal size that are translated together',
+  ),
+  'tile': (
+    '',
+    False,
+    'process every picture in tiles, which needs less memory',
+  ),
   'memory': (
     'GIB',
     0.0,
-    'memory for one translation, beyond which pictures go by tiles; 0: half '
-    'of what is free. What tiles need beyond it goes to files in TMPDIR',
+    'memory in GiB for one translation; pictures that need more are processed '
+    'in tiles, and what tiles need beyond it is kept in files in TMPDIR; 0: '
+    'half of the free memory',
   ),
   'smooth': (
     'X',
     0.0,
-    'for videos: share of the frame before in each frame, in [0, 1)',
+    'for videos: weight of the previous frame in each frame, in [0, 1); 0: '
+    'frames are independent',
   ),
-  'overwrite': ('', False, 'replaces what is there instead of going on'),
+  'overwrite': (
+    '',
+    False,
+    'replace existing translations; by default they are kept and skipped',
+  ),
   **flags.PROCESS_FLAGS,
 }
 
@@ -60,7 +84,7 @@ FLAGS = {
 def main(argv):
   rest, values = flags.parse_plain(argv, __doc__, FLAGS)
   if rest:
-    raise UserError(f'{rest[0]!r} is no flag: see --help')
+    raise UserError(f'{rest[0]!r} is not a flag: see --help')
   flags.require(values, 'model', 'input', 'output')
   _check(values)
   program.quiet()
@@ -84,7 +108,7 @@ def main(argv):
       values['input'], values['output'], values['format'], both
     )
     if not single:
-      search.search(values['input'])  # a wrong path is answered at once
+      search.search(values['input'])  # reports a wrong path before the loading
     loaded, direction = saved.from_flags(values)
     _check_way_back(loaded, values)
     jobs = [single] if single else _found(loaded, direction, output, values)
@@ -110,7 +134,14 @@ def main(argv):
 
 
 def _found(loaded, direction, output, values):
-  """The jobs of --input; their formats depend on what the model makes."""
+  """Returns the jobs for the files of --input.
+
+  Args:
+    loaded: the model; the kind of its outputs decides the default format.
+    direction: 'a2b' or 'b2a'.
+    output: the folder for the translations.
+    values: {flag: value}.
+  """
   from cyclegan_jax.data.picture import Cut
   from cyclegan_jax.inference import inputs, video
 
@@ -130,9 +161,15 @@ def _found(loaded, direction, output, values):
 def _translate(way, jobs, folder, smooth):
   """Translates pictures, volumes and videos.
 
+  Args:
+    way: a `batches.Way`.
+    jobs: the jobs of this process.
+    folder: the folder that printed names are relative to.
+    smooth: weight of the previous frame in each video frame, in [0, 1).
+
   Returns:
-    The `batches.Result` of pictures and volumes, and how many videos were
-    translated and could not be used.
+    The `batches.Result` of pictures and volumes, the number of translated
+    videos, and the number of videos that could not be used.
   """
   from cyclegan_jax.inference import batches, inputs, video, volume_files
 
@@ -155,7 +192,10 @@ def _translate(way, jobs, folder, smooth):
 
 
 def _one_by_one(jobs, translate, folder):
-  """Translates each of some jobs; returns how many failed."""
+  """Calls `translate` for every job; returns the number of failures.
+
+  A failure is printed, and the remaining jobs are still translated.
+  """
   from cyclegan_jax.inference import batches
 
   failed = 0
@@ -169,7 +209,7 @@ def _one_by_one(jobs, translate, folder):
 
 
 def _say(line):
-  """Prints a line in the process that speaks for all."""
+  """Prints a line; of several processes, only one prints."""
   from cyclegan_jax.common import hosts
 
   if hosts.writes():
@@ -177,6 +217,7 @@ def _say(line):
 
 
 def _check(values):
+  """Raises `UserError` for a number of a flag that is out of its range."""
   if values['batch'] < 1:
     raise UserError(f'--batch={values["batch"]} must be at least 1')
   if not 0 <= values['smooth'] < 1:
@@ -186,19 +227,34 @@ def _check(values):
 
 
 def _check_way_back(loaded, values):
+  """Raises `UserError` if --reconstruct lacks the opposite generator."""
   if values['reconstruct'] and len(loaded.directions) < 2:
     raise UserError(
-      f'--reconstruct needs both directions: {values["model"]} has only '
-      f'{loaded.directions[0]}; give the folder that holds the other one too'
+      f'--reconstruct needs both directions, but {values["model"]} has only '
+      f'{loaded.directions[0]}: give a folder that holds both generators'
     )
 
 
 def _begin(output, jobs, single, loaded, direction, values):
-  """Writes what makes the translations, or checks that it is the same.
+  """Writes the record of a translation, or checks an existing record.
 
-  So a folder never holds pictures of two models under one look, and nothing
-  else is taken for a translation or replaced by one. A file that the user named
-  has a record of its own, which knows its input too.
+  The record names the weights and settings. It ensures that a folder never
+  mixes translations of two models, and that a file of the user is never taken
+  for a translation or replaced. The record of a single file that --output names
+  also identifies the input.
+
+  Args:
+    output: the path of --output.
+    jobs: all jobs.
+    single: the job whose output file --output names, or None.
+    loaded: the model.
+    direction: 'a2b' or 'b2a'.
+    values: {flag: value}.
+
+  Raises:
+    UserError: an output file exists and is not a translation, or was made with
+      other weights or settings; or, with --overwrite, the single input cannot
+      be used.
   """
   from cyclegan_jax.common import files
   from cyclegan_jax.hub import address
@@ -219,34 +275,35 @@ def _begin(output, jobs, single, loaded, direction, values):
   there = [job.output for job in jobs if batches.there(job)]
   before = _read(record)
   if values['overwrite']:
-    if single and there:  # it stays if nothing can take its place
+    if single and there:  # the old file stays if the new input is unusable
       one_file.check_usable(single, loaded.values[direction[0]])
     for path in there:
-      with contextlib.suppress(OSError):  # `_replaceable` names it
+      with contextlib.suppress(OSError):  # `_replaceable` reports the file
         path.unlink()
   elif not before:
     mine = [record] if record.exists() else []
     if mine := there + _reconstructions(jobs, values) + mine:
       raise UserError(
-        f'{mine[0]} is there and is no translation: use another --output, or '
-        '--overwrite to replace it'
+        f'{mine[0]} already exists and was not written by '
+        'cyclegan_jax.translate: use another --output, or --overwrite to '
+        'replace it'
       )
   elif there:
     different = [key for key in now if before.get(key) != now[key]]
     if different:
       raise UserError(
-        f'{output} (--output) holds translations by other '
+        f'{output} (--output) holds translations with other '
         f'{" and ".join(different)}: use another '
         f'{"name" if single else "folder"}, or --overwrite'
       )
   with files.writing(output):
     if address.is_address(loaded.name):
-      now['model'] = loaded.name  # with the commit
+      now['model'] = loaded.name  # includes the hash of the commit
     files.write(record, json.dumps(now, indent=2) + '\n')
 
 
 def _reconstructions(jobs, values):
-  """Files that have the names of the reconstructions to write."""
+  """Returns existing files with the names of the reconstructions to write."""
   from cyclegan_jax.inference import batches, names
 
   if not values['reconstruct'] or values['side-by-side']:
@@ -256,7 +313,10 @@ def _reconstructions(jobs, values):
 
 
 def _replaceable(jobs, overwrite):
-  """The jobs to do, and how many have outputs that --overwrite can't remove."""
+  """Returns the jobs to do, and the number of outputs that cannot be replaced.
+
+  Prints a line for each output that --overwrite could not remove.
+  """
   from cyclegan_jax.inference import batches
 
   stuck = [job for job in jobs if overwrite and batches.there(job)]
@@ -272,7 +332,7 @@ def _replaceable(jobs, overwrite):
 
 
 def _read(path):
-  """The content that `_begin` wrote; empty if there is no such file."""
+  """Returns the record that `_begin` wrote, or {} if there is none."""
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError):
@@ -281,17 +341,27 @@ def _read(path):
 
 
 def _conclude(done, there, bad, videos, unusable, output, says):
-  """Says what was done, if this process `says`; returns the exit code."""
+  """Prints a summary of the translations and returns the exit code.
+
+  Args:
+    done: number of translated pictures and volumes.
+    there: number of pictures and volumes that were translated earlier.
+    bad: number of pictures and volumes that cannot be used.
+    videos: number of translated videos.
+    unusable: number of videos, and of outputs that cannot be replaced.
+    output: the path of --output.
+    says: True in the process that prints.
+  """
   done = f'{done} picture{"" if done == 1 else "s"}'
   if videos:
     done += f', {videos} video{"" if videos == 1 else "s"}'
-  there = f', {there} were there' if there else ''
+  there = f', {there} existed already' if there else ''
   if says:
     print(f'translated {done}{there}: in {output}')
   if bad := bad + unusable:
     if says:
       print(
-        f'error: {bad} of the files could not be used, named above',
+        f'error: {bad} of the files could not be used (they are named above)',
         file=sys.stderr,
       )
     return program.USER_ERROR
