@@ -2,11 +2,11 @@
 
     python -m cyclegan_jax.main --config=configs/apple2orange.py
 
-Data: TFDS cycle_gan/apple2orange (train 995/1019, test 266/248), downloaded on
-first use. Cost: 200 epochs of 1019 steps = 203,800 steps at 256 px, batch 1: a
-job for an accelerator. Settings: the official code's, identity loss included
-(0.5 * lambda); the paper trains this set without: --config.loss.identity_a=0
---config.loss.identity_b=0. Not measured here yet.
+Data: TFDS cycle_gan/apple2orange (training set 995 A / 1019 B, test set 266 /
+248), downloaded on first use. Cost: 200 epochs of 1019 steps = 203,800 steps at
+256 pixels, batch 1; needs an accelerator. Settings: official code, with
+identity loss (0.5 * lambda = 5). The paper uses no identity loss here:
+--config.loss.identity_a=0 --config.loss.identity_b=0. Result: not measured yet.
 """
 
 from cyclegan_jax import defaults

@@ -1,13 +1,14 @@
-"""pix2pix with its own paper's networks, on true pairs: facades.
+"""Facades by pix2pix, with the networks of its paper, on true pairs.
 
     python -m cyclegan_jax.main --config=configs/facades_pix2pix.py \
       --config.data.root=datasets/facades
 
-Data: pairs side by side (the official pix2pix sets: data.source=aligned, A is
-the left half) or the official CycleGAN folders with pairs by name (folder).
-Settings: U-Net 256, batch norm, dropout, vanilla GAN, lambda_L1 100, no image
-pool, batch 1 (Isola et al. 2017, Sec. 6). One direction; leave `directions` at
-'both' to train the other one as well. Not measured here yet.
+Data: the official pix2pix dataset, where each file shows A in the left half and
+B in the right half (data.source=aligned). For the official CycleGAN folders,
+use --config.data.source=folder: true pairs have equal names. Settings: U-Net
+256, batch norm, dropout, vanilla GAN, lambda_L1 100, no image pool, batch 1
+(Isola et al. 2017, Sec. 6). Only b2a is trained; --config.directions=both
+trains a2b as well. Result: not measured yet.
 """
 
 from cyclegan_jax import defaults

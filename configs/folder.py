@@ -1,15 +1,15 @@
-r"""Your own two folders of pictures.
+r"""Own pictures in two folders.
 
     python -m cyclegan_jax.main --config=configs/folder.py \
       --config.data.root=FOLDER
 
-FOLDER holds trainA and trainB, and testA and testB if you have them; the
-pictures need no pairs and any size will do. The run is in runs/folder_FOLDER,
-or where --workdir says. Test pictures of the same names in testA and testB are
-taken for true pairs and measured at the end; if they are none:
---config.data.paired=no. Small or many pictures, 128 px:
---config.data.load_size=143 --config.data.crop_size=128
---config.generator.name=resnet_6blocks. Settings: the official code's.
+FOLDER has the folders trainA and trainB and, if you have test pictures, testA
+and testB. Pictures may have any size and need no pairs. The run folder is
+runs/folder_FOLDER, or the value of --workdir. If the file names in testA and
+testB agree, the pictures count as true pairs and are evaluated at the end; add
+--config.data.paired=no if they are not. For small pictures, or to train faster,
+use 128 pixels: --config.data.load_size=143 --config.data.crop_size=128
+--config.generator.name=resnet_6blocks. Settings: official code.
 """
 
 from cyclegan_jax import defaults

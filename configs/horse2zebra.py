@@ -2,12 +2,13 @@
 
     python -m cyclegan_jax.main --config=configs/horse2zebra.py
 
-Data: TFDS cycle_gan/horse2zebra (train 1067/1334, test 120/140), downloaded on
-first use. Cost: 200 epochs of 1334 steps = 266,800 steps at 256 px, batch 1: a
-job for an accelerator. Settings: the official code's, identity loss included
-(0.5 * lambda); the paper trains this set without: --config.loss.identity_a=0
---config.loss.identity_b=0. Published FID of the official weights: 62.1 to zebra
-(77.2 without identity loss), 138.6 to horse. Not measured here yet.
+Data: TFDS cycle_gan/horse2zebra (training set 1067 A / 1334 B, test set 120 /
+140), downloaded on first use. Cost: 200 epochs of 1334 steps = 266,800 steps at
+256 pixels, batch 1; needs an accelerator. Settings: official code, with
+identity loss (0.5 * lambda = 5). The paper uses no identity loss here:
+--config.loss.identity_a=0 --config.loss.identity_b=0. Published FID of the
+official weights: 62.1 to zebra (77.2 without identity loss), 138.6 to horse.
+Result: not measured yet.
 """
 
 from cyclegan_jax import defaults

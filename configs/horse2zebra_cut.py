@@ -1,13 +1,13 @@
-"""Horses -> zebras by CUT, as its paper has it (Park et al., ECCV 2020).
+"""Horses -> zebras by CUT, as in its paper (Park et al., ECCV 2020).
 
     python -m cyclegan_jax.main --config=configs/horse2zebra_cut.py
 
 Data: TFDS cycle_gan/horse2zebra. Cost: 400 epochs of 1334 steps = 533,600 steps
-at 256 px, batch 1: a job for an accelerator. Settings: antialiased networks,
-Xavier init, no image pool, PatchNCE of both kinds at lambda_NCE 1 (half each),
-no random crops while the learning rate decays. One direction; `directions=both`
-trains the other one as well, with networks of its own. Published FID: 45.5, of
-the best checkpoint. Not measured here yet.
+at 256 pixels, batch 1; needs an accelerator. Settings: antialiased networks,
+Xavier init, no image pool, lambda_NCE 1 (half of it for PatchNCE of A, half for
+B), no random crop while the learning rate decays. --config.directions=both also
+trains b2a, with its own networks. Published FID: 45.5 (best checkpoint).
+Result: not measured yet.
 """
 
 from cyclegan_jax import defaults

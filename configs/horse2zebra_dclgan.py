@@ -1,13 +1,13 @@
-"""Horses <-> zebras by DCLGAN, as its paper has it (Han et al., 2021).
+"""Horses <-> zebras by DCLGAN, as in its paper (Han et al., 2021).
 
     python -m cyclegan_jax.main --config=configs/horse2zebra_dclgan.py
 
 Data: TFDS cycle_gan/horse2zebra. Cost: 400 epochs of 1334 steps = 533,600 steps
-at 256 px, batch 1: a job for an accelerator. Settings: antialiased networks,
-Xavier init, no image pool; all terms are halved over the two directions:
-lambda_GAN 1, lambda_NCE 2, lambda_IDT 1. The heads have PyTorch's own Adam.
-Epochs and lsgan are CUT's: the public code of DCLGAN has had several. Published
-FID: 43.2, of the best checkpoint. Not measured here yet.
+at 256 pixels, batch 1; needs an accelerator. Settings: antialiased networks,
+Xavier init, no image pool; lambda_GAN 1, lambda_NCE 2, lambda_IDT 1, all halved
+over the two directions. Adam of the heads: PyTorch's defaults. Epochs and lsgan
+are CUT's, as versions of DCLGAN's code differ. Published FID: 43.2 (best
+checkpoint). Result: not measured yet.
 """
 
 from cyclegan_jax import defaults

@@ -1,12 +1,13 @@
-"""Horses -> zebras by FastCUT, as its paper has it (Park et al., ECCV 2020).
+"""Horses -> zebras by FastCUT, as in its paper (Park et al., ECCV 2020).
 
     python -m cyclegan_jax.main --config=configs/horse2zebra_fastcut.py
 
 Data: TFDS cycle_gan/horse2zebra. Cost: 200 epochs of 1334 steps = 266,800 steps
-at 256 px, batch 1: a job for an accelerator. Settings: those of
-configs/horse2zebra_cut.py, but PatchNCE of the translation alone at lambda_NCE
-10 and 150 + 50 epochs. If it stays with its input (adversarial loss near 1),
-use --config.loss.nce=1. Published FID: 73.4. Not measured here yet.
+at 256 pixels, batch 1; needs an accelerator. Settings: as in
+configs/horse2zebra_cut.py, except that PatchNCE is only between A and its
+translation, lambda_NCE is 10, and training takes 150 + 50 epochs. If the
+generator copies its input (adversarial loss near 1), use --config.loss.nce=1.
+Published FID: 73.4. Result: not measured yet.
 """
 
 from cyclegan_jax import defaults

@@ -1,10 +1,10 @@
-"""Satellite pictures <-> topography maps: the built-in demo.
+"""Satellite pictures <-> topographic maps: the built-in demo.
 
     python -m cyclegan_jax.main --config=configs/satellite2map.py
 
-Data: windows of NASA's Blue Marble (A) and of ETOPO1 (B). Cost: 3500 steps, 5
-minutes on two cores. On 35 test pairs: L1 a2b 0.342, b2a 0.239 (copying
-the input: 0.740); land and water of the maps right on 94.4% of pixels.
+Data: crops of NASA's Blue Marble (A) and of ETOPO1 (B). Cost: 3500 steps, about
+5 minutes on two CPU cores. Result on 35 test pairs: L1 0.342 for a2b, 0.239 for
+b2a (copying the input: 0.740); land and water correct in 94.4% of the pixels.
 """
 
 from cyclegan_jax import defaults

@@ -1,10 +1,10 @@
-"""The built-in demo with half its steps, for the paper's experiments.
+"""Built-in demo with about half of its steps, for the paper's experiments.
 
     python -m cyclegan_jax.experiments --suite=all --seeds=3 \
       --config=configs/satellite2map_experiments.py
 
-Data and networks: configs/satellite2map.py. Cost and results of the runs on
-two cores: docs/results/README.md.
+Data and networks: as in configs/satellite2map.py. Cost and results of the runs
+on two CPU cores: docs/results/README.md.
 """
 
 from cyclegan_jax import defaults

@@ -1,13 +1,13 @@
-"""Summer <-> winter in Yosemite.
+"""Photographs of Yosemite in summer <-> in winter.
 
     python -m cyclegan_jax.main --config=configs/summer2winter.py
 
-Data: TFDS cycle_gan/summer2winter_yosemite (train 1231/962, test 309/238),
-downloaded on first use. Cost: 200 epochs of 1231 steps = 246,200 steps at 256
-px, batch 1: a job for an accelerator. Settings: the official code's, identity
-loss included (0.5 * lambda); the paper trains this set without:
---config.loss.identity_a=0 --config.loss.identity_b=0. Published FID of the
-official weights: 77.3 to winter, 72.6 to summer. Not measured here yet.
+Data: TFDS cycle_gan/summer2winter_yosemite (training set 1231 A / 962 B, test
+set 309 / 238), downloaded on first use. Cost: 200 epochs of 1231 steps =
+246,200 steps at 256 pixels, batch 1; needs an accelerator. Settings: official
+code, with identity loss (0.5 * lambda = 5). The paper uses no identity loss
+here: --config.loss.identity_a=0 --config.loss.identity_b=0. Published FID of
+the official weights: 77.3 to winter, 72.6 to summer. Result: not measured yet.
 """
 
 from cyclegan_jax import defaults

@@ -1,10 +1,10 @@
-"""T1 pictures of a brain <-> gray and white matter: NIfTI volumes.
+"""T1 slices of a brain <-> maps of gray and white matter: NIfTI volumes.
 
     python -m cyclegan_jax.main --config=configs/t1_to_tissue.py
 
-Needs: pip install -e '.[medical]'. Data: slabs of MNI152, one average brain; A:
-T1, B: two channels, gray and white matter. Cost: 2100 steps, 8 minutes on two
-cores. On 18 test slices: L1 a2b 0.200, b2a 0.097 (docs/arrays.md).
+Needs: pip install -e '.[medical]'. Data: parts of MNI152, one average brain; A
+is T1, B has 2 channels, gray and white matter. Cost: 2100 steps, 8 minutes on 2
+CPU cores. Result on 18 slices: L1 a2b 0.200, b2a 0.097 (docs/other_data.md).
 """
 
 from cyclegan_jax import defaults
