@@ -1,9 +1,9 @@
-# make demo: train on the built-in real pictures.   make test: run the tests.
+# make demo: train on the built-in dataset.   make test: run the tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint gpu
+.PHONY: demo test lint docs gpu
 
 demo: $(VENV)/installed
 	$(BIN)/python -m cyclegan_jax.main --config=configs/satellite2map.py
@@ -17,7 +17,13 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# On a machine with a GPU and JAX for it, in the Python at hand.
+# The documentation site, docs/_build/index.html. A warning is an error: of
+# broken links to pages and headings, of pages that no page lists.
+docs: $(VENV)/installed
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+
+# Needs a GPU, and JAX with GPU support in the environment of $(PYTHON).
 gpu:
 	PYTHONPATH=. $(PYTHON) benchmarks/gpu.py --output=gpu
 

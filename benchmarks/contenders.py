@@ -1,9 +1,9 @@
-"""Contenders: processes that do a step each in turn, timed and compared.
+"""Contenders: implementations that are timed in turn, in separate processes.
 
-Every contender has a process of its own, so that memory is counted apart and
-one that fails leaves the others alone. They are set up one after the other and
-wait idle unless asked for a step: only ever one of them works, and slow hours
-of the machine fall on all alike.
+Each contender has its own process, so that its memory is measured separately
+and its failure does not affect the other contenders. Contenders are set up one
+after the other and take turns: only one of them computes at a time, and a
+slower phase of the machine affects all of them.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ _SPAWN = multiprocessing.get_context('spawn')
 
 
 class Timing(NamedTuple):
-  """One step.
+  """Timing of one step.
 
   Attributes:
-    seconds: until its results were there.
-    dispatch: seconds until the call returned.
-    peak: most bytes of memory the process held since its first step, or None
-      where the system doesn't say.
+    seconds: seconds until the results of the step were computed.
+    dispatch: seconds until the call that starts the step returned.
+    peak: peak memory of the process since its first step, in bytes, or None if
+      the system cannot measure it.
   """
 
   seconds: float
@@ -37,27 +37,29 @@ class Timing(NamedTuple):
 
 
 class Contender:
-  """A process that gets ready, then does a step whenever asked.
+  """A process that is set up once and then computes steps on request.
 
   Attributes:
-    name: what the table calls it.
-    failure: why it can't go on, or None.
-    first: seconds of the first step, compilation included.
-    facts: what its setup told.
-    timings: a `Timing` for each step asked for.
+    name: name in the table.
+    failure: error message if the process failed, or None.
+    first: seconds of the first step, compilation included; None if the setup
+      failed.
+    facts: dict of facts that the setup returned.
+    timings: list with the `Timing` of each successful call of `step`.
   """
 
   def __init__(self, name, setup, *args):
     """Starts the process and waits until it is ready.
 
     Args:
-      name: what the table calls it.
-      setup: args -> (start, wait, facts); `start` starts a step, `wait` waits
-        for its results, facts is a dict. Runs in the process.
-      *args: plain values for `setup`.
+      name: name in the table.
+      setup: function that is called in the process as setup(*args) and returns
+        (start, wait, facts): start() starts a step, wait() waits for its
+        results, and `facts` is a dict.
+      *args: arguments of `setup`, which must be picklable.
 
     Raises:
-      UserError: the setup raised one.
+      UserError: `setup` raised a `UserError`.
     """
     self.name = name
     self.failure = None
@@ -71,10 +73,11 @@ class Contender:
     self.first, self.facts = self._answer() or (None, {})
 
   def step(self):
-    """Has it do a step, unless it has failed; the second of two is timed.
+    """Computes two steps and appends the `Timing` of the second to `timings`.
 
-    A process that was idle has lost its caches and, on a virtual machine, the
-    memory it had freed: a loss that steps in a row do not have.
+    The first step warms up the process: an idle process has lost its caches
+    and, on a virtual machine, its freed memory, unlike a process that computes
+    step after step. A contender that has failed is skipped.
     """
     if not self.failure and self._answer('step'):
       timing = self._answer('step')
@@ -82,12 +85,18 @@ class Contender:
 
   def close(self):
     """Ends the process."""
-    self._connection.close()  # which an idle process takes as the end
+    self._connection.close()  # an idle process ends on this
     self._process.join(5)
     self._process.terminate()
 
   def _answer(self, request=None):
-    """What the process sends, on a request if any; None if it failed."""
+    """Sends a request, if given, and returns the answer of the process.
+
+    Returns None, and sets `failure`, if the process failed.
+
+    Raises:
+      UserError: the process raised a `UserError`.
+    """
     try:
       if request:
         self._connection.send(request)
@@ -104,8 +113,8 @@ class Contender:
 
 
 def _serve(connection, setup, args):
-  """A contender's process, from start to end."""
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # ends with its parent
+  """Runs the process of a contender: sets it up, then answers requests."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
   try:
     start, wait, facts = setup(*args)
     first = _timed(start, wait)
@@ -115,10 +124,10 @@ def _serve(connection, setup, args):
     while connection.recv():
       connection.send(_timed(start, wait, peak))
   except (EOFError, ConnectionError):
-    pass  # the parent has closed it
+    pass  # the parent closed the connection
   except UserError as e:
     connection.send(UserError(str(e)))
-  except Exception as e:  # whatever a contender raises is its result
+  except Exception as e:  # every error is a result to report
     words = f'{type(e).__name__}: {e}'.split()
     connection.send(RuntimeError(' '.join(words)[:200]))
 
@@ -133,7 +142,7 @@ def _timed(start, wait, peak=lambda: None):
 
 
 def _peak():
-  """Most memory this process held since `_forget_peak`, in bytes."""
+  """Returns the peak memory of this process since `_forget_peak`, in bytes."""
   for line in pathlib.Path('/proc/self/status').read_text().splitlines():
     if line.startswith('VmHWM'):
       return int(line.split()[1]) * 1024
@@ -141,7 +150,10 @@ def _peak():
 
 
 def _forget_peak():
-  """Has `_peak` leave out what compiling took; False if the system can't."""
+  """Resets the peak, so that `_peak` does not include the compilation.
+
+  Returns False if the system cannot reset the peak.
+  """
   with contextlib.suppress(OSError):
     pathlib.Path('/proc/self/clear_refs').write_text('5')
     return True
@@ -149,19 +161,21 @@ def _forget_peak():
 
 
 def race(args, work, ours, theirs):
-  """Times this project, in turn with PyTorch if the flags ask for it.
+  """Times this project and, with --vs=torch, PyTorch in turn.
 
   Args:
-    args: flags from `options.parse`.
-    work: the `options.Work` they ask for.
-    ours: the setup of this project, given `args`; see `Contender`.
-    theirs: the setup of PyTorch, given `work` and a variant.
+    args: parsed flags, from `options.parse`.
+    work: the `options.Work` of these flags.
+    ours: setup of this project, called as ours(args); see `Contender`.
+    theirs: setup of PyTorch, called as theirs(work, variant), where `variant`
+      is a value of `options.VARIANTS`.
 
   Returns:
-    The contenders, this project first. Their processes have ended.
+    List of `Contender`, this project first. Their processes have ended.
 
   Raises:
-    UserError: a setup raised one, or PyTorch would meet an accelerator.
+    UserError: a setup raised a `UserError`, or JAX uses an accelerator while
+      PyTorch runs on the CPU.
   """
   entries = [('cyclegan_jax', ours, args)]
   if args.vs:
@@ -177,7 +191,7 @@ def race(args, work, ours, theirs):
       device = contenders[0].facts.get('platform', 'cpu')
       if len(entries) > 1 and device != 'cpu':
         raise UserError(
-          f'PyTorch runs on the CPU here, but JAX on {device}: set '
+          f'--vs=torch: PyTorch runs on the CPU, but JAX on {device}: set '
           f'JAX_PLATFORMS=cpu, or leave out --vs=torch'
         )
     for _ in range(args.steps):

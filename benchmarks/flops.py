@@ -1,23 +1,25 @@
 """Floating point operations of a training step, counted from the layers.
 
-Convolutions alone, as direct convolutions: a multiply and an add for every
-input channel and kernel position of every output. Norms, activations, losses
-and optimizers are left out, which is less than 1% at the usual sizes.
-CycleGAN's are written out by hand; those of other networks and methods are read
-from the networks' verbs.
+Only convolutions are counted, as direct convolutions: one multiply and one add
+per input channel, kernel position and output value. Norms, activations, losses
+and optimizers are not counted; they are less than 1% at the usual sizes. The
+counts of CycleGAN are written out by hand. The counts of other networks and
+methods are derived from the layers that the networks declare (`nets.verbs`).
 """
 
 from cyclegan_jax.nets.verbs import Reader
 
 
 def generator_macs(size, blocks, width, channels=3):
-  """Multiply-adds of each convolution of a ResNet generator, from the input.
+  """Returns the multiply-adds of each convolution of a ResNet generator.
+
+  The list is in the order of the layers, starting at the input.
 
   Args:
-    size: side of the picture in pixels, a multiple of 4.
-    blocks: residual blocks.
-    width: channels of the first layer.
-    channels: channels of the pictures.
+    size: side of the image in pixels, a multiple of 4.
+    blocks: number of residual blocks.
+    width: number of channels of the first layer.
+    channels: number of channels of the images.
   """
   full, half, quarter = (size**2 // n for n in (1, 4, 16))
   w1, w2, w4 = width, 2 * width, 4 * width
@@ -26,7 +28,7 @@ def generator_macs(size, blocks, width, channels=3):
     half * 9 * w1 * w2,
     quarter * 9 * w2 * w4,
     *[quarter * 9 * w4 * w4] * (2 * blocks),
-    # Transposed: each position of the input meets the whole kernel.
+    # Transposed: each input position is multiplied by the whole kernel.
     quarter * 9 * w4 * w2,
     half * 9 * w2 * w1,
     full * 49 * w1 * channels,
@@ -34,7 +36,15 @@ def generator_macs(size, blocks, width, channels=3):
 
 
 def discriminator_macs(size, width, channels=3):
-  """Multiply-adds of each convolution of the 70x70 PatchGAN, from the input."""
+  """Returns the multiply-adds of each convolution of the 70x70 PatchGAN.
+
+  The list is in the order of the layers, starting at the input.
+
+  Args:
+    size: side of the image in pixels.
+    width: number of channels of the first layer.
+    channels: number of channels of the images.
+  """
   sides = [size // 2, size // 4, size // 8, size // 8 - 1, size // 8 - 2]
   widths = [channels, width, 2 * width, 4 * width, 8 * width, 1]
   return [
@@ -44,81 +54,96 @@ def discriminator_macs(size, width, channels=3):
 
 
 def step_flops(size, batch, blocks, width, identity=True):
-  """Floating point operations of one CycleGAN training step.
+  """Returns the floating point operations of one CycleGAN training step.
 
-  A convolution's forward pass, its gradient by the input and its gradient by
-  the kernel cost the same. No gradient is taken by the pictures of the data,
-  and none by the discriminators' kernels while the generators are updated.
+  The forward pass of a convolution, its gradient with respect to the input and
+  its gradient with respect to the kernel cost the same. No gradient is computed
+  with respect to the images of the batch, and none with respect to the kernels
+  of the discriminators while the generators are updated.
 
   Args:
-    size: side of the pictures in pixels, a multiple of 4.
-    batch: pictures of each domain.
-    blocks: residual blocks of each generator.
-    width: channels of the first layers.
-    identity: whether there is an identity loss.
+    size: side of the images in pixels, a multiple of 4.
+    batch: number of images per domain.
+    blocks: number of residual blocks of each generator.
+    width: number of channels of the first layers.
+    identity: True if there is an identity loss.
   """
   gen = generator_macs(size, blocks, width)
   disc = discriminator_macs(size, width)
-  # Two translations and, with identity loss, two more start from data; the two
-  # that translate back start from fakes.
+  # Generator passes on images of the batch: two translations and, with identity
+  # loss, two identity images. The two reconstructions start from translations.
   from_data = 4 if identity else 2
   macs = (from_data + 2) * 3 * sum(gen) - from_data * gen[0]
-  macs += 2 * 2 * sum(disc)  # the generators' update: no kernel gradients
-  macs += 4 * (3 * sum(disc) - disc[0])  # the discriminators': real and fake
+  macs += 2 * 2 * sum(disc)  # generators' update: no kernel gradients
+  macs += 4 * (3 * sum(disc) - disc[0])  # discriminators: real and fake
   return 2 * batch * macs
 
 
 def cut_step_flops(
   gen, disc, size, taps, patches=256, features=256, channels=3
 ):
-  """Floating point operations of a CUT step: one pair, one direction.
+  """Returns the floating point operations of a CUT step at batch size 1.
 
   Args:
-    gen: the generator, of `nets`.
-    disc: the discriminator.
-    size: side of the pictures in pixels.
-    taps: names of the features that are compared, in their order.
-    patches: places compared in each.
-    features: of the projection heads.
-    channels: of the pictures.
+    gen: generator network of `nets`.
+    disc: discriminator network of `nets`.
+    size: side of the images in pixels.
+    taps: names of the features compared by the contrastive loss, in the order
+      of the layers.
+    patches: number of positions compared per feature.
+    features: number of output features of the projection heads.
+    channels: number of channels of the images.
   """
   layers, shapes = _macs(gen, size, channels)
   critic, _ = _macs(disc, size, channels)
   encoder = _until(layers, taps[-1])
   first, first_critic = layers['first'], critic['conv_0']
   macs = 2 * (3 * sum(layers.values()) - first)  # translation and identity
-  macs += 2 * 3 * encoder  # queries, with gradients by the pictures
-  macs += 2 * (3 * sum(critic.values()) - first_critic)  # its update
-  macs += 2 * sum(critic.values())  # fooling it: no kernel gradients
+  macs += 2 * 3 * encoder  # queries, with gradients by the images
+  # The discriminator's update, then the generator's without kernel gradients.
+  macs += 2 * (3 * sum(critic.values()) - first_critic)
+  macs += 2 * sum(critic.values())
   for tap in taps:
     height, width, inputs = shapes[tap]
     places = min(patches, height * width)
     head = places * (inputs * features + features**2)
-    # A query with both gradients and a key, then the products of these.
+    # Queries with both gradients, keys, then the products of queries and keys.
     macs += 2 * (3 + 1) * head + 2 * 2 * places**2 * features
   return 2 * macs
 
 
 def _macs(net, size, channels):
-  """({layer: multiply-adds}, {tap: (height, width, channels)}) of a network."""
+  """Counts a network at an image size.
+
+  Returns:
+    ({layer: multiply-adds}, {tap: (height, width, channels)}).
+  """
   counter = Counter()
   net.layers(counter, (size, size, channels))
   return counter.macs, counter.taps
 
 
 def _until(layers, last):
-  """The sum of the layers up to the one of a name, or of a block of it."""
+  """Returns the multiply-adds of all layers up to and including `last`.
+
+  Args:
+    layers: {name of a layer: multiply-adds}, in order.
+    last: name of a layer or of a residual block.
+  """
   names = list(layers)
   end = max(i for i, name in enumerate(names) if name.split('/')[0] == last)
   return sum(layers[name] for name in names[: end + 1])
 
 
 class Counter(Reader):
-  """A network's verbs as counts; x is (height, width, channels).
+  """Reader of a network's layers that counts multiply-adds.
+
+  The methods take and return x = (height, width, channels), the shape of an
+  image, in place of the image; see `nets.verbs.Reader`.
 
   Attributes:
-    macs: {name of a layer: multiply-adds}, in order.
-    taps: {name: (height, width, channels)}.
+    macs: {name of a layer: multiply-adds}, in the order of the layers.
+    taps: {name of a feature: (height, width, channels)}.
   """
 
   what = 'the count of operations'

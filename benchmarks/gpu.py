@@ -1,10 +1,11 @@
-"""Checks and times this project on a GPU, beside PyTorch, in one go:
+"""Checks and times this project on a GPU, beside PyTorch:
 
   python benchmarks/gpu.py --output=FOLDER      (make gpu)
 
-Needs JAX for the GPU, flax, optax and ml_collections; PyTorch for the
-comparison; neither TensorFlow, clu, orbax nor a network. Writes results.json
-and tables.md; a part that would end after --minutes is left out, and named.
+Requires JAX for the GPU, flax, optax, ml_collections and, for the comparison,
+PyTorch; does not require TensorFlow, clu, orbax or an internet connection.
+Writes results.json and tables.md. Races that would end after --minutes are left
+out and listed.
 """
 
 import concurrent.futures
@@ -30,40 +31,52 @@ from cyclegan_jax.config import program
 
 HERE = pathlib.Path(__file__).resolve().parent
 PARTS = ('card', 'truth', 'repeat', 'step', 'translation')
-# What makes all operations deterministic, autotuning included.
+# Flags that make all operations deterministic, autotuning included.
 DETERMINISTIC = '--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0'
 REPEATED_STEPS = 5
-_SLOWEST = 'eager tf32'  # of the ways to run PyTorch: at batch 1 alone
+_SLOWEST = 'eager tf32'  # PyTorch variant that is timed only at batch 1
 
 FLAGS = {
-  '--output': ('gpu', 'folder of results.json and tables.md'),
-  '--minutes': (6.0, 'time that no new part begins after'),
-  '--parts': (','.join(PARTS), 'what to do'),
-  '--platform': ('cuda', "JAX's name of the device; cpu to try the script"),
+  '--output': ('gpu', 'folder for results.json and tables.md'),
+  '--minutes': (6.0, 'races that would end later than this are left out'),
+  '--parts': (','.join(PARTS), 'parts to run, separated by commas'),
+  '--platform': ('cuda', "JAX's name of the platform; cpu to try the script"),
   '--size': (256, 'side of the images in pixels'),
-  '--batch': (16, 'the largest batch'),
-  '--blocks': (9, 'residual blocks'),
-  '--width': (64, 'channels of the first layers'),
-  '--steps': (20, 'steps in a turn at batch 1'),
-  '--rounds': (3, 'turns of each contender'),
-  '--product': (8192, 'side of the matrices of the product'),
-  '--truth-seconds': (120.0, 'truth: time for the cases, starts left out'),
-  '--precisions': ('bfloat16,tf32,float32', 'of this project, for steps'),
-  '--variants': (','.join(gpu_speed.TORCH), 'ways to run PyTorch'),
+  '--batch': (16, 'largest batch size'),
+  '--blocks': (9, 'number of residual blocks'),
+  '--width': (64, 'number of channels of the first layers'),
+  '--steps': (20, 'steps per turn at batch 1'),
+  '--rounds': (3, 'turns per contender'),
+  '--product': (8192, 'side of the matrices of the matrix product'),
+  '--truth-seconds': (
+    120.0,
+    'truth: time limit of the cases, start-up excluded',
+  ),
+  '--precisions': (
+    'bfloat16,tf32,float32',
+    'precisions of this project in steps',
+  ),
+  '--variants': (','.join(gpu_speed.TORCH), 'variants of PyTorch'),
   '--experiments': (
     'CUT,FastCUT',
-    'methods and variants of the step to compare, with commas',
+    'methods and variants of the step to compare, separated by commas',
   ),
-  '--truth-precisions': (','.join(gpu_truth.PRECISIONS), 'truth: of the GPU'),
-  '--cases': ('', 'truth: the cases whose names begin so, with commas'),
+  '--truth-precisions': (
+    ','.join(gpu_truth.PRECISIONS),
+    'truth: precisions on the GPU',
+  ),
+  '--cases': (
+    '',
+    'truth: beginnings of the names of cases to run, separated by commas',
+  ),
   '--batches': (
     '',
-    'steps: of these batches alone, with commas; the experiments take part in '
-    'the first',
+    'steps: only these batch sizes, separated by commas; the experiments are '
+    'run with the first one',
   ),
 }
 
-# flag -> the names that it takes, with commas
+# flag -> names that its value, separated by commas, may contain
 _NAMES = {
   'parts': PARTS,
   'precisions': ('bfloat16', *gpu_speed.JAX_PRECISIONS),
@@ -74,13 +87,13 @@ _NAMES = {
 
 
 class Work(NamedTuple):
-  """The work of a contender.
+  """Size of the work of a contender.
 
   Attributes:
     size: side of the images in pixels.
-    batch: images of each domain.
-    blocks: residual blocks of the generators.
-    width: channels of the first layers.
+    batch: number of images per domain.
+    blocks: number of residual blocks of the generators.
+    width: number of channels of the first layers.
   """
 
   size: int
@@ -90,16 +103,16 @@ class Work(NamedTuple):
 
 
 class Race(NamedTuple):
-  """Contenders that take turns.
+  """Comparison of contenders that take turns.
 
   Attributes:
     kind: 'step' or 'translation'.
-    work: a `Work`.
-    ours: precisions of this project.
-    theirs: names of `gpu_speed.TORCH`.
-    steps: steps in a turn.
-    seconds: rough time of the race, preparation included.
-    experiments: names of `gpu_speed.EXPERIMENTS`.
+    work: the `Work` of all contenders.
+    ours: precisions of this project, one contender each.
+    theirs: names of `gpu_speed.TORCH`, one contender each.
+    steps: number of steps per turn.
+    seconds: approximate duration of the race, preparation included.
+    experiments: names of `gpu_speed.EXPERIMENTS`, one contender each.
   """
 
   kind: str
@@ -112,7 +125,11 @@ class Race(NamedTuple):
 
 
 def races(args):
-  """The races, the most important first."""
+  """Returns the list of `Race`s that the flags ask for, important ones first.
+
+  Args:
+    args: parsed flags.
+  """
 
   def work(size, batch):
     return Work(size, batch, args.blocks, args.width)
@@ -122,7 +139,7 @@ def races(args):
   chosen = tuple(args.precisions.split(','))
   size, large = args.size, 4 * args.size
   step = partial(Race, 'step')
-  # The largest and the smallest batch tell the most.
+  # The smallest and the largest batch come first: they are most informative.
   steps = [
     step(work(size, 1), chosen, variants, max(1, args.steps), 120),
     step(work(size, args.batch), chosen[:2], fast, max(1, args.steps // 5), 70),
@@ -152,7 +169,7 @@ def main(argv):
   output = pathlib.Path(args.output)
   output.mkdir(parents=True, exist_ok=True)
   begin = time.monotonic()
-  # JAX and PyTorch share the card: neither takes what it does not need.
+  # JAX and PyTorch share the GPU: do not let JAX preallocate its memory.
   os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   results = {'command': argv, 'left_out': []}
 
@@ -182,7 +199,9 @@ def main(argv):
     if race.kind not in parts:
       continue
     if left() < race.seconds:
-      results['left_out'].append(f'{race.kind} {tuple(race.work)}: no time')
+      results['left_out'].append(
+        f'{race.kind} {tuple(race.work)}: no time left'
+      )
       note('races', timed)
       continue
     timed.append(_run(race, args, output))
@@ -199,13 +218,18 @@ def _parse(argv):
 
 
 def _facts(contender):
-  """The facts of a contender's setup, or why it failed; its process ends."""
+  """Ends the process of a contender and returns its facts or its failure."""
   contender.close()
   return contender.facts or {'failure': contender.failure}
 
 
 def _truth(args, output):
-  """{precision: {case: relative difference to the CPU}}."""
+  """Compares GPU results with the CPU's in the part truth.
+
+  Returns:
+    {'differences': {precision: {case: relative difference to the CPU}},
+    'failures': {'cpu' or precision: [line]}}.
+  """
   files = {
     name: output / f'{name}.npz'
     for name in ('cpu', *args.truth_precisions.split(','))
@@ -230,7 +254,7 @@ def _truth(args, output):
   failures = {}
   for name, path in files.items():
     if not path.exists():
-      failures[name] = ['the process ended without a result']
+      failures[name] = ['the process ended without results']
       continue
     with np.load(path) as file:
       found = {key: file[key] for key in file.files}
@@ -250,7 +274,12 @@ def _truth(args, output):
 
 
 def _repeat(args):
-  """Digests of the state after some steps, by processes of two kinds."""
+  """Computes digests of the state after `REPEATED_STEPS` steps.
+
+  Returns:
+    {'plain' and 'deterministic': [facts of `gpu_speed.digest` or {'failure'}
+    per process], 'flags': XLA flags of 'deterministic'}.
+  """
   work = Work(args.size // 2, 1, min(2, args.blocks), args.width)
   result = {}
   for name, flags in (('plain', ''), ('deterministic', DETERMINISTIC)):
@@ -274,13 +303,13 @@ def _repeat(args):
 
 
 def _run(race, args, output):
-  """A race's results, in plain values."""
+  """Runs a race and returns its results as JSON values."""
   device = 'cpu' if args.platform == 'cpu' else 'cuda'
   folder = output / f'{race.kind}_{race.work.size}_{race.work.batch}'
 
   def prepare_ours(precision, experiment=None):
     name = f'here, {precision}' + (experiment and f', {experiment}' or '')
-    # The profile of what is to be fast.
+    # Only bfloat16 and the experiments are profiled.
     where = folder if precision == 'bfloat16' else None
     if experiment:
       where = folder.with_name(f'{folder.name}_{experiment.replace(" ", "_")}')
@@ -313,7 +342,7 @@ def _run(race, args, output):
 
   with concurrent.futures.ThreadPoolExecutor(3) as pool:
     theirs = pool.submit(prepare_theirs)
-    # The first alone: others would disturb XLA's choice of algorithms.
+    # The first one alone: a busy GPU disturbs XLA's choice of algorithms.
     contenders = [prepare_ours(race.ours[0])]
     others = [(name,) for name in race.ours[1:]]
     others += [('bfloat16', name) for name in race.experiments]
@@ -349,7 +378,7 @@ def _profile(folder):
 
   try:
     return gpu_profile.summary(folder)
-  except Exception as e:  # a profile that can't be read loses no timing
+  except Exception as e:  # an unreadable profile must not lose the timings
     return {'failure': f'{type(e).__name__}: {e}'[:300]}
 
 

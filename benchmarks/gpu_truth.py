@@ -1,9 +1,9 @@
-"""Outputs and gradients of everything that a device computes, as arrays.
+"""Writes outputs and gradients of all computations of a device as arrays.
 
   python benchmarks/gpu_truth.py --precision=highest --output=FILE.npz
 
-One process computes on one platform (JAX_PLATFORMS); `differences` compares the
-files of two. `gpu.py` runs both.
+A process computes on one platform (JAX_PLATFORMS); `differences` compares the
+arrays of two platforms. `gpu.py` calls this program and `differences`.
 """
 
 import argparse
@@ -18,26 +18,29 @@ import numpy as np
 
 from cyclegan_jax.common import files
 
-# Precisions of the arithmetic: what a name stands for in `main`.
+# Precisions of the arithmetic, see `main`.
 PRECISIONS = ('highest', 'default', 'bfloat16')
 STEPS = 20
-RATE = 1e-5  # of the steps
-SMALLEST = 1e-3  # of a case's largest norm: below it, an array is rounding
-SIDE = 64  # of the images that networks see, in pixels
+RATE = 1e-5  # learning rate of the steps
+# Share of the largest norm of a case. Arrays of smaller norm consist mostly of
+# rounding errors.
+SMALLEST = 1e-3
+SIDE = 64  # side of the images, in pixels
 WIDTH = 8
 
 
 def differences(truth, other):
-  """Largest relative difference of each case.
+  """Returns the largest relative difference per case.
 
   Args:
-    truth: {'case/array': array}, such as an .npz file.
-    other: the same of another platform or precision.
+    truth: {'case/array': array}, such as the content of an .npz file.
+    other: {'case/array': array} of another platform or precision.
 
   Returns:
-    {case: max over its arrays of |other - truth| / |truth|}, L2 norms. An
-    array of less than `SMALLEST` of the case's largest norm counts by that:
-    the gradient of a bias that a norm undoes is rounding alone.
+    {case: maximum over its arrays of norm(other - truth) / norm(truth)}, with
+    L2 norms. The denominator is at least `SMALLEST` times the largest norm of
+    the case, because small arrays, such as the gradient of a bias that a
+    normalisation layer cancels, consist only of rounding errors.
   """
   cases = {}
   for name in truth:
@@ -61,7 +64,9 @@ def main(argv):
   parser.add_argument('--precision', choices=PRECISIONS, default='highest')
   parser.add_argument('--output', required=True)
   parser.add_argument(
-    '--only', default='', help='cases that begin so, with commas'
+    '--only',
+    default='',
+    help='beginnings of the names of cases to run, separated by commas',
   )
   parser.add_argument('--seconds', type=float, default=3600.0)
   args = parser.parse_args(argv[1:])
@@ -74,7 +79,7 @@ def main(argv):
   cases = {
     k: x for k, x in _cases(args.precision).items() if k.startswith(only)
   }
-  # Compiling takes most of the time, and other threads may do it meanwhile.
+  # Threads, because compiling takes most of the time and can run in parallel.
   pool = concurrent.futures.ThreadPoolExecutor(8)
   futures = {name: pool.submit(case) for name, case in cases.items()}
   end = time.monotonic() + args.seconds
@@ -83,18 +88,18 @@ def main(argv):
       left = max(0.0, end - time.monotonic())
       for key, array in _flat(future.result(left)).items():
         found[f'{name}/{key}'] = array
-    except Exception as e:  # one that fails is a result, too
+    except Exception as e:  # a failed case is a result, too
       words = ' '.join(f'{name}: {type(e).__name__}: {e}'.split())
       failures.append(words[:300])
       print(f'failed: {words[:300]}', file=sys.stderr, flush=True)
   found['failures'] = np.array(failures, dtype=np.str_)
   with files.made(pathlib.Path(args.output)) as path, path.open('wb') as file:
     np.savez(file, **found)
-  os._exit(1 if failures else 0)  # without waiting for what is unfinished
+  os._exit(1 if failures else 0)  # does not wait for unfinished cases
 
 
 def _flat(tree):
-  """{path: float32 array} of a tree."""
+  """Returns {path of a leaf: float32 array} of a tree."""
   import jax
 
   leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
@@ -105,7 +110,11 @@ def _flat(tree):
 
 
 def _cases(precision):
-  """{name: () -> tree of arrays} of networks, convolutions, losses, steps."""
+  """Returns {name of a case: function () that returns a tree of arrays}.
+
+  The cases are all networks, forms of convolutions, adversarial losses and
+  methods (some training steps of each).
+  """
   import jax.numpy as jnp
 
   from cyclegan_jax import nets
@@ -144,7 +153,7 @@ def _cases(precision):
   return cases
 
 
-# size of the kernel, (stride, padding, dilation): all that the networks have
+# (kernel size, (stride, padding, dilation)) of all convolutions of the networks
 _GEOMETRIES = [
   (7, (1, (0, 0), 1)),
   (3, (1, (0, 0), 1)),
@@ -158,7 +167,18 @@ _GEOMETRIES = [
 
 
 def _network(kind, name, dtype, **options):
-  """Output and gradients of a network by its parameters and the images."""
+  """Returns the output of a network and its gradients.
+
+  Args:
+    kind: 'generator' or 'discriminator'.
+    name: name in `nets.GENERATORS` or `nets.DISCRIMINATORS`.
+    dtype: type of the arithmetic.
+    **options: further options of the network.
+
+  Returns:
+    {'output', 'gradients': (by the parameters, by the images)} of a weighted
+    mean of the output.
+  """
   import jax
   import jax.numpy as jnp
 
@@ -191,7 +211,13 @@ def _network(kind, name, dtype, **options):
 
 
 def _draw(rng, path, shape):
-  """Parameters that let pictures through; scales and variances about 1."""
+  """Draws a parameter so that signals keep their size through the network.
+
+  Args:
+    rng: NumPy random generator.
+    path: path of the parameter in the tree.
+    shape: `jax.ShapeDtypeStruct` of the parameter.
+  """
   drawn = 0.2 * rng.normal(size=shape.shape).astype(np.float32)
   if path[-1].key in ('scale', 'var'):
     return 1 + np.abs(drawn)
@@ -201,7 +227,10 @@ def _draw(rng, path, shape):
 
 
 def _convolutions(form, dtype):
-  """Outputs and gradients of a form at every geometry, by one program."""
+  """Returns the outputs and gradients of a form of convolution, per geometry.
+
+  All geometries are computed by one compiled program.
+  """
   import jax
   import jax.numpy as jnp
 
@@ -211,9 +240,9 @@ def _convolutions(form, dtype):
   x = jnp.array(rng.normal(size=(2, 36, 36, 64)), dtype)
   kernels, grads = {}, {}
   for size, geometry in _GEOMETRIES:
-    outputs = 3 if size == 7 else 64  # the TPU's form is for few outputs
+    outputs = 3 if size == 7 else 64  # the TPU's form needs few outputs
     name = f'{size}x{size} {geometry}'
-    # Scaled so that all outputs are of one size.
+    # Scaled so that the outputs of all geometries have the same size.
     kernel = rng.normal(size=(size, size, 64, outputs)) / size / 8
     kernels[name] = jnp.array(kernel, dtype)
     shape = jax.eval_shape(
@@ -235,7 +264,7 @@ def _convolutions(form, dtype):
 
 
 def _loss(name):
-  """An adversarial loss and its gradients by the scores."""
+  """Returns an adversarial loss and its gradients by the scores."""
   import jax
 
   from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
@@ -252,7 +281,12 @@ def _loss(name):
 
 
 def _steps(name, dtype):
-  """Losses of some steps of a method, sums of gradients and a translation."""
+  """Trains a method for `STEPS` steps of plain gradient descent.
+
+  Returns:
+    {'gradients': sums of the gradients, 'losses': {name: array [steps]},
+    'translations': {direction: image}}.
+  """
   import jax
 
   tests = pathlib.Path(__file__).resolve().parent.parent / 'tests'
@@ -268,9 +302,9 @@ def _steps(name, dtype):
     make_generator=tiny.generator(dtype=dtype),
     make_discriminator=tiny.discriminator(dtype=dtype),
   )
-  # Adam makes whole steps of gradients that are rounding alone, and long ways
-  # of these small networks are chaotic: on one CPU, two forms of a convolution
-  # part by 7e-2 in 20 steps of Adam.
+  # SGD, because Adam turns gradients that are only rounding errors into full
+  # steps, and larger changes of these small networks are chaotic: on one CPU,
+  # two forms of a convolution differ by 7e-2 after 20 steps of Adam.
   optimizers = tiny.optimizers('sgd', RATE)
   mesh = parallel.make_mesh(1)
   first = tiny.create(method, optimizers)

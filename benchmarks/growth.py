@@ -1,9 +1,9 @@
-"""Plots how the training step grows with size, batch and devices.
+"""Plots time and memory of a training step by image size, batch and devices.
 
   python benchmarks/growth.py --output=docs/growth.png
 
-Times benchmarks/train_step.py at each point, in a process of its own, and
-prints a table. Devices are virtual ones, which share the machine's cores.
+Runs benchmarks/train_step.py once per point, in a separate process, and prints
+a table. The devices are virtual CPU devices, which share the cores.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 FOLDER = pathlib.Path(__file__).parent
-# name -> (flags that stay, flag that grows, its values)
+# label -> (constant flags, varied flag, values of the varied flag)
 SERIES = {
   'image size (pixels), batch 1': (['--batch=1'], 'size', (64, 128, 256, 512)),
   'batch, 64 px': (['--size=64'], 'batch', (1, 2, 4, 8)),
@@ -25,10 +25,16 @@ SERIES = {
 
 
 def measure(flags):
-  """(seconds a step, GiB at the peak) of one run of train_step.py.
+  """Runs train_step.py once.
+
+  Args:
+    flags: command line flags of train_step.py.
+
+  Returns:
+    (seconds per step, peak memory in GiB).
 
   Raises:
-    SystemExit: it failed, with what it said.
+    SystemExit: train_step.py failed; the message is its output.
   """
   command = [sys.executable, FOLDER / 'train_step.py', '--blocks=9', *flags]
   result = subprocess.run(command, capture_output=True, text=True)
@@ -45,10 +51,16 @@ def measure(flags):
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--output', default='growth.png', help='picture to write')
-  parser.add_argument('--width', type=int, default=64, help='channels (ngf)')
-  parser.add_argument('--steps', type=int, default=3, help='steps a point')
-  parser.add_argument('--largest', type=int, default=512, help='largest size')
+  parser.add_argument(
+    '--output', default='growth.png', help='PNG file to write'
+  )
+  parser.add_argument(
+    '--width', type=int, default=64, help='channels of the first layers (ngf)'
+  )
+  parser.add_argument('--steps', type=int, default=3, help='steps per point')
+  parser.add_argument(
+    '--largest', type=int, default=512, help='largest image size'
+  )
   args = parser.parse_args()
   import matplotlib
 
@@ -72,7 +84,15 @@ def main():
 
 
 def _plot(axis, name, values, points, power):
-  """Time and memory over one flag, with proportional growth beside them."""
+  """Plots time and memory over the values of one flag.
+
+  Args:
+    axis: Matplotlib axes.
+    name: label of the x axis.
+    values: values of the flag.
+    points: [(seconds per step, peak GiB)] per value.
+    power: exponent of the dotted line of proportional growth.
+  """
   from matplotlib.ticker import LogLocator
 
   seconds, memory = zip(*points)

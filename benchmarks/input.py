@@ -1,13 +1,13 @@
-"""Times the input alone, in turn with PyTorch's DataLoader if there is PyTorch.
+"""Times the input pipeline, in turn with PyTorch's DataLoader if installed.
 
   python benchmarks/input.py --size=256 --load-size=286
 
 JPEG files become batches as in the official code: resized, cropped at random,
-mirrored at random, in [-1, 1]. This project keeps what it has decoded, so it is
-timed in its first epoch, in later ones, and without that cache, as if the
-pictures were too many for it. PyTorch reads each picture anew each time. All
-have the same number of threads (of PyTorch: worker processes) and take turns.
-Images of both domains count.
+mirrored at random, scaled to [-1, 1]. This project caches decoded pictures, so
+it is timed in its first epoch, in later epochs, and without the cache (as with
+more pictures than the cache can keep). PyTorch decodes each picture every time.
+All contenders use the same number of threads (PyTorch: worker processes) and
+take turns. Images per second count both domains.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.config import program
 
 _PYTORCH = 'PyTorch DataLoader'
-_EPOCHS = 6  # until hardly a picture of B has not been drawn yet
+_EPOCHS = 6  # after these, nearly every picture of B has been drawn
 _FLAGS = {
   'size': (256, 'side of the images in pixels'),
-  'load_size': (286, 'pixels to scale to, before the crop'),
-  'batch': (1, 'images of each domain in a batch'),
-  'threads': (2, 'threads of this project, worker processes of PyTorch'),
-  'images': (200, 'pictures of each domain, all seen in a round'),
-  'rounds': (5, 'turns of each contender'),
+  'load_size': (286, 'side that pictures are scaled to before the crop'),
+  'batch': (1, 'images per domain and batch'),
+  'threads': (2, 'threads of this project and worker processes of PyTorch'),
+  'images': (200, 'pictures per domain; a round is one pass over them'),
+  'rounds': (5, 'turns per contender'),
 }
 
 
@@ -53,7 +53,7 @@ def main(argv):
     speeds = race(_contenders(source, args), args)
   print('\n' + table(speeds))
   if _PYTORCH not in speeds:
-    print('\nPyTorch is not installed: nothing to compare with')
+    print('\nPyTorch is not installed: it is left out')
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,7 +77,8 @@ def _parse(argv):
   parser.add_argument(
     '--root',
     metavar='FOLDER',
-    help='your own trainA and trainB, at most --images of each (made up)',
+    help='folder of your own trainA and trainB, of which at most --images '
+    'pictures each are used (default: generated pictures)',
   )
   args = parser.parse_args(argv[1:])
   for name in _FLAGS:
@@ -87,14 +88,14 @@ def _parse(argv):
   least = (_ahead(args) + 1) * args.batch
   if args.images < least:
     raise UserError(
-      f'--images={args.images} are used up before the clock starts: at least '
-      f'{least} are needed with this --batch and --threads'
+      f'--images={args.images}: at least {least} are needed with this --batch '
+      'and --threads, as timing starts after the first batches'
     )
   return args
 
 
 def _ahead(args):
-  """Batches that may be ready before anybody asks: more than any prepares."""
+  """Returns an upper limit of the batches that a contender prepares ahead."""
   return 2 * args.threads + 2
 
 
@@ -107,7 +108,13 @@ def _versions():
 
 
 def write_pictures(root, count, size):
-  """`count` JPEGs [size, size] in trainA and in trainB, of quality 95."""
+  """Writes generated JPEG files of quality 95 to trainA and trainB.
+
+  Args:
+    root: path of the folder of trainA and trainB.
+    count: number of pictures per domain.
+    size: side of the pictures in pixels.
+  """
   rng = np.random.default_rng(0)
   for domain in 'AB':
     folder = root / f'train{domain}'
@@ -118,7 +125,10 @@ def write_pictures(root, count, size):
 
 
 def _picture(rng, size):
-  """uint8 [size, size, 3] as busy as a photo: clouds, edges and some grain."""
+  """Returns uint8 [size, size, 3] about as complex as a photo.
+
+  The picture consists of clouds, edges and some grain.
+  """
   pixels = np.full((size, size, 3), 128.0)
   for cells, contrast in ((2, 90), (5, 60), (size // 16 + 1, 40)):
     clouds = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
@@ -135,7 +145,7 @@ def _picture(rng, size):
 
 
 def _source(root, count):
-  """The first `count` pictures of each domain."""
+  """Returns the `Source` of the first `count` pictures of each domain."""
   from cyclegan_jax.data import sources
 
   source = sources.folder(root)
@@ -154,7 +164,7 @@ def _setup(source, args):
 
 
 def _contenders(source, args):
-  """{name: function that gives the batches to time next}."""
+  """Returns {name: function () that returns the batches of the next turn}."""
   from cyclegan_jax.data.dataset import Dataset
   from cyclegan_jax.data.preprocess import preprocess
 
@@ -186,7 +196,15 @@ def _contenders(source, args):
 
 
 def race(contenders, args):
-  """Images a second, {name: [one a round]}."""
+  """Times the contenders in turn.
+
+  Args:
+    contenders: {name: function () that returns an iterator of batches}.
+    args: parsed flags.
+
+  Returns:
+    {name: [images per second in each round]}.
+  """
   speeds = {name: [] for name in contenders}
   for _ in range(args.rounds):
     for name, batches in contenders.items():
@@ -195,7 +213,10 @@ def race(contenders, args):
 
 
 def _speed(batches, args):
-  """Images of both domains a second, over an epoch once it is under way."""
+  """Returns the images of both domains per second over one epoch.
+
+  The batches that may have been prepared ahead are not timed.
+  """
   for _ in range(_ahead(args)):
     next(batches)
   steps = args.images // args.batch - _ahead(args)
@@ -206,7 +227,12 @@ def _speed(batches, args):
 
 
 def table(speeds):
-  """A Markdown table; ratios are medians of the rounds' own."""
+  """Returns a Markdown table of speeds.
+
+  Args:
+    speeds: result of `race`. The ratio to PyTorch is the median of the ratios
+      of the rounds.
+  """
   rows = [['input', 'images/s', 'range', '/ PyTorch'], ['---'] * 4]
   for name, values in speeds.items():
     ratios = [x / y for x, y in zip(values, speeds.get(_PYTORCH, []))]

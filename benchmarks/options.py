@@ -1,4 +1,4 @@
-"""The flags of the benchmarks, and the config they ask for."""
+"""Flags of the benchmarks, and the config that these flags make."""
 
 import argparse
 import importlib.util
@@ -10,14 +10,14 @@ from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.config import cards
 from cyclegan_jax.defaults import DEFAULTS, get_config
 
-# Ways to run PyTorch: name -> arguments of `torch_cyclegan.trainer`.
+# Variants of PyTorch: name -> arguments of `torch_cyclegan.trainer`.
 VARIANTS = {
   'eager': {},
   'channels_last': {'channels_last': True},
   'compile': {'compiled': True},
   'bf16': {'bf16': True},
 }
-# Options that a flag sets.
+# Options that have a flag of their own.
 _FLAGS = {
   'generator.depth': '--blocks',
   'generator.width': '--width',
@@ -26,8 +26,8 @@ _FLAGS = {
   'parallel.devices': '--devices',
   'dtype': '--dtype',
 }
-# Options that change what is computed; neither the count of operations nor
-# PyTorch follows them.
+# Options (or beginnings of their names) that change the computation. The count
+# of operations and the PyTorch contender do not support them.
 _WORK = (
   'method',
   'generator.name',
@@ -51,14 +51,14 @@ _WORK = (
 
 
 class Work(NamedTuple):
-  """What a step computes.
+  """Size of the computation of a step.
 
   Attributes:
-    size: side of the pictures in pixels.
-    batch: pictures of each domain.
-    blocks: residual blocks of the generators.
-    width: channels of the first layers.
-    identity: whether there is an identity loss.
+    size: side of the images in pixels.
+    batch: number of images per domain.
+    blocks: number of residual blocks of the generators.
+    width: number of channels of the first layers.
+    identity: True if there is an identity loss.
   """
 
   size: int
@@ -69,7 +69,11 @@ class Work(NamedTuple):
 
 
 def of_card(name):
-  """The config of a recipe card that comes with the package."""
+  """Returns the config of a recipe card of the package.
+
+  Args:
+    name: name of the recipe card, such as 'horse2zebra_cut'.
+  """
   spec = importlib.util.spec_from_file_location(name, cards.find(name))
   card = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(card)
@@ -82,11 +86,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def typed(doc, flags):
-  """A parser of plain flags.
+  """Returns an `argparse` parser of flags with values.
 
   Args:
-    doc: the program's docstring, for --help.
-    flags: {flag: (default, meaning)}; the default decides the type.
+    doc: docstring of the program, shown by --help.
+    flags: {'--flag': (default, meaning)}; the type of a value is the type of
+      the default.
   """
   result = _Parser(
     description=doc,
@@ -101,7 +106,11 @@ def typed(doc, flags):
 
 
 def parser(doc):
-  """A parser with the flags that all benchmarks have."""
+  """Returns an `argparse` parser with the flags common to the benchmarks.
+
+  Args:
+    doc: docstring of the program, shown by --help.
+  """
   result = _Parser(
     description=doc,
     formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -113,22 +122,22 @@ def parser(doc):
       name, default=default, help=f'{meaning} ({default or "none"})', **how
     )
 
-  add('--size', 256, 'side of the pictures in pixels', type=_positive)
-  add('--batch', 1, 'pictures of each domain', type=_positive)
+  add('--size', 256, 'side of the images in pixels', type=_positive)
+  add('--batch', 1, 'images per domain', type=_positive)
   result.add_argument(
     '--blocks',
     type=_count,
     default=0,
-    help='residual blocks; 0: 6 below 256 px, else 9, as official (0)',
+    help='residual blocks; 0 = official choice, 6 below 256 px, else 9 (0)',
   )
-  add('--width', 64, 'channels of the first layers', type=_positive)
-  add('--steps', 5, 'timed steps of each contender', type=_positive)
-  add('--dtype', 'float32', 'float32 | bfloat16, of this project')
-  add('--vs', None, 'what to alternate with', choices=['torch'])
+  add('--width', 64, 'number of channels of the first layers', type=_positive)
+  add('--steps', 5, 'timed steps per contender', type=_positive)
+  add('--dtype', 'float32', 'type of this project: float32 | bfloat16')
+  add('--vs', None, 'contender to compare with', choices=['torch'])
   add(
     '--variants',
     ','.join(VARIANTS),
-    'ways to run PyTorch, separated by commas',
+    'variants of PyTorch, separated by commas',
     type=lambda text: text.split(','),
   )
   result.add_argument(
@@ -136,7 +145,7 @@ def parser(doc):
     action='append',
     default=[],
     metavar='KEY=VALUE',
-    help='any config option of this project; may be repeated',
+    help='a config option of this project; may be repeated',
   )
   result.set_defaults(devices=1)
   return result
@@ -145,7 +154,7 @@ def parser(doc):
 def _count(text, least=0):
   if not text.isdecimal() or int(text) < least:
     raise argparse.ArgumentTypeError(
-      f'{text!r} is no whole number of at least {least}'
+      f'{text!r} is not a whole number of at least {least}'
     )
   return int(text)
 
@@ -155,19 +164,20 @@ def _positive(text):
 
 
 def parse(doc, argv, devices=False):
-  """Reads the flags.
+  """Parses the flags of a benchmark.
 
   Args:
-    doc: the program's docstring, for --help.
-    argv: the command line, program first.
-    devices: whether there is a flag --devices.
+    doc: docstring of the program, shown by --help.
+    argv: the command line, program name first.
+    devices: if True, the program has the flag --devices.
 
   Returns:
-    The flags, and the `Work` they ask for; None if an option asks for another
-    than the official one.
+    (parsed flags, `Work`). The `Work` is None if an --option changes the
+    computation to another one than the official code's.
 
   Raises:
-    UserError: a flag or option that can't be, or PyTorch is missing.
+    UserError: an invalid flag or option; or --vs=torch without PyTorch, or with
+      an --option that PyTorch does not support.
     SystemExit: after --help.
   """
   flags = parser(doc)
@@ -176,7 +186,7 @@ def parse(doc, argv, devices=False):
       '--devices',
       type=_positive,
       default=1,
-      help='devices of this project (1); more than one CPU is simulated',
+      help='devices of this project; several CPU devices are simulated (1)',
     )
   args = flags.parse_args(argv[1:])
   args.blocks = args.blocks or (6 if args.size < 256 else 9)
@@ -200,16 +210,20 @@ def _check_torch(changed):
     raise UserError('--vs=torch needs PyTorch: pip install torch')
   if changed:
     raise UserError(
-      f'--option={changed[0]} changes what is computed, which PyTorch does not '
-      f'follow: leave out --vs=torch'
+      f'--option={changed[0]} changes the computation, which the PyTorch '
+      f'contender does not support: leave out --vs=torch'
     )
 
 
 def config(args):
-  """The config that parsed flags ask for.
+  """Returns the config of parsed flags.
+
+  Args:
+    args: parsed flags, from `parse`.
 
   Raises:
-    UserError: an option that does not exist or can't have the value.
+    UserError: an --option that does not exist, has a flag of its own, or has a
+      value of the wrong type.
   """
   result = get_config()
   result.update_from_flattened_dict(
@@ -228,7 +242,16 @@ def config(args):
 
 
 def random_batch(config, count, size):
-  """{'a', 'b'}: `count` random images of `size` pixels as numpy arrays."""
+  """Returns a batch of random images, always the same.
+
+  Args:
+    config: config, whose data.channels_a and data.channels_b are used.
+    count: number of images per domain.
+    size: side of the images in pixels.
+
+  Returns:
+    {'a' and 'b': float32 [count, size, size, channels] in [-1, 1]}.
+  """
   rng = np.random.default_rng(0)
   channels = {'a': config.data.channels_a, 'b': config.data.channels_b}
   return {
@@ -238,7 +261,7 @@ def random_batch(config, count, size):
 
 
 def _option(text):
-  """(key, value) of KEY=VALUE."""
+  """Parses KEY=VALUE and returns (key, value of the option's type)."""
   key, _, value = text.partition('=')
   default = lookup(DEFAULTS, key, '--option')
   if key in _FLAGS:

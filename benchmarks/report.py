@@ -1,4 +1,4 @@
-"""What the benchmarks print: the machine, and a table of the contenders."""
+"""Output of the benchmarks: the machine, and a table of the contenders."""
 
 import contextlib
 import importlib.metadata
@@ -12,10 +12,13 @@ _GIB = 2**30
 
 
 def header(argv):
-  """Two lines: machine, versions and load now; the command.
+  """Returns two lines: machine, versions and load average; the command.
 
-  Load by others falls on PyTorch's threads, which wait for one another, harder
-  than on JAX's: ratios from a busy machine say nothing.
+  Ratios measured on a busy machine are meaningless: other programs slow down
+  PyTorch's threads, which wait for each other, more than JAX's.
+
+  Args:
+    argv: the command line.
   """
   memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / _GIB
   versions = [f'Python {platform.python_version()}']
@@ -38,13 +41,14 @@ def _cpu():
 
 
 def table(contenders, batch, flops=None):
-  """A Markdown table with a row a contender.
+  """Returns a Markdown table with one row per contender.
 
   Args:
-    contenders: from `contenders.race`; the first is this project.
-    batch: pictures in a step.
-    flops: floating point operations of a step; None leaves those columns out.
-      With it the first contender's facts hold 'matmul', operations a second.
+    contenders: result of `contenders.race`; the first is this project.
+    batch: number of images per domain and step.
+    flops: floating point operations per step, or None. The columns 'GFLOP/s'
+      and 'of matmul' are shown if `flops` is given and the facts of the first
+      contender contain 'matmul', the operations per second of a matrix product.
   """
   ours = contenders[0]
   peak = ours.facts.get('matmul')

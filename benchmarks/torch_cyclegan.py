@@ -1,7 +1,7 @@
-"""The official CycleGAN in PyTorch, to measure against.
+"""The official CycleGAN in PyTorch, as a contender of the benchmarks.
 
-Layers, losses and the order of passes and updates are those of the official
-code's `networks.py` and `cycle_gan_model.py`. Images are [batch, channels,
+Layers, losses and the order of passes and updates match `networks.py` and
+`cycle_gan_model.py` of the official code. Images are float [batch, channels,
 height, width] in [-1, 1].
 """
 
@@ -17,14 +17,20 @@ from cyclegan_jax.defaults import get_config
 
 
 class Residual(nn.Sequential):
-  """x + what the layers make of x."""
+  """Residual block: returns x + layers(x)."""
 
   def forward(self, x):
     return x + super().forward(x)
 
 
 def generator(blocks, width, channels=3):
-  """ResNet generator with instance norm."""
+  """Returns the ResNet generator with instance norm, with random weights.
+
+  Args:
+    blocks: number of residual blocks.
+    width: number of channels of the first layer.
+    channels: number of channels of the images.
+  """
   w1, w2, w4 = width, 2 * width, 4 * width
 
   def block():
@@ -69,7 +75,12 @@ def generator(blocks, width, channels=3):
 
 
 def discriminator(width, channels=3):
-  """70x70 PatchGAN with instance norm."""
+  """Returns the 70x70 PatchGAN with instance norm, with random weights.
+
+  Args:
+    width: number of channels of the first layer.
+    channels: number of channels of the images.
+  """
   widths = [width, 2 * width, 4 * width, 8 * width]
   layers = [nn.Conv2d(channels, width, 4, stride=2, padding=1)]
   for stride, inputs, outputs in zip((2, 2, 1), widths, widths[1:]):
@@ -91,14 +102,22 @@ def _draw_weights(layer):
 
 
 class ImagePool:
-  """The history of fakes; see `cyclegan_jax.training.image_pool`."""
+  """Pool of earlier translations; see `cyclegan_jax.training.image_pool`.
+
+  Args:
+    size: number of images in the pool.
+  """
 
   def __init__(self, size=50):
     self._size = size
     self._images = []
 
   def exchange(self, images):
-    """The images to judge for new fakes."""
+    """Adds new translations and returns images for the discriminator.
+
+    Once the pool is full, each new image is returned itself or, with
+    probability 1/2, swapped for a random image of the pool.
+    """
     return torch.cat([self._one(image[None]) for image in images])
 
   def _one(self, image):
@@ -118,14 +137,15 @@ class CycleGAN:
   """Two generators, two discriminators and their training step."""
 
   def __init__(self, blocks, width, identity=True, bf16=False, prepare=None):
-    """Makes the networks.
+    """Makes the networks and their optimizers.
 
     Args:
-      blocks: residual blocks of the generators.
-      width: channels of the first layers.
-      identity: whether there is an identity loss.
-      bf16: whether the networks run under bfloat16 autocast.
-      prepare: network -> network to run, such as `torch.compile`.
+      blocks: number of residual blocks of the generators.
+      width: number of channels of the first layers.
+      identity: True for an identity loss.
+      bf16: True to run the networks under bfloat16 autocast.
+      prepare: function network -> network to use, such as `torch.compile`, or
+        None.
     """
     prepare = prepare or (lambda net: net)
     self._a2b, self._b2a = (prepare(generator(blocks, width)) for _ in 'ab')
@@ -137,7 +157,12 @@ class CycleGAN:
     self._bf16 = bf16
 
   def step(self, a, b):
-    """Updates the generators, then the discriminators on the pool's fakes."""
+    """Updates the generators, then the discriminators with the image pools.
+
+    Args:
+      a: images of A, [batch, channels, height, width] in [-1, 1].
+      b: images of B.
+    """
     self._train_discs(False)
     self._optimizer_gen.zero_grad()
     with _autocast(self._bf16, a.device):
@@ -186,9 +211,9 @@ def _autocast(on, device):
 
 
 def _preparation(channels_last, compiled, device):
-  """network -> network as a variant runs it on a device."""
+  """Returns a function network -> network of a variant on a device."""
 
-  # The first step is to tell what compiling takes, not what a cache saved.
+  # The first step has to include the whole compilation, without a cache.
   torch.compiler.config.force_disable_caches = True
 
   torch.backends.cudnn.benchmark = True
@@ -212,7 +237,18 @@ def _images(size, batch, channels_last, device):
 def trainer(
   work, channels_last=False, compiled=False, bf16=False, device='cpu'
 ):
-  """A contender's setup: the training step of an `options.Work`."""
+  """Setup of a contender: a training step.
+
+  Args:
+    work: an `options.Work`.
+    channels_last: True for the memory format channels_last.
+    compiled: True to use `torch.compile`.
+    bf16: True for bfloat16 autocast.
+    device: name of the device in PyTorch.
+
+  Returns:
+    (start, wait, facts) as `contenders.Contender` requires; `facts` is empty.
+  """
   prepare = _preparation(channels_last, compiled, device)
   model = CycleGAN(work.blocks, work.width, work.identity, bf16, prepare)
   a, b = (_images(work.size, work.batch, channels_last, device) for _ in 'ab')
@@ -227,19 +263,26 @@ def translator(
   weights=None,
   device='cpu',
 ):
-  """A contender's setup: one forward pass of the generator.
+  """Setup of a contender: one forward pass of the generator.
 
   Args:
     work: an `options.Work`.
-    channels_last, compiled, bf16: see `options.VARIANTS`.
-    weights: an official .pth file with the generator's weights; None for
-      random ones.
-    device: where it runs, as PyTorch names it.
+    channels_last: True for the memory format channels_last.
+    compiled: True to use `torch.compile`.
+    bf16: True for bfloat16 autocast.
+    weights: path of an official .pth file of the generator, or None for random
+      weights.
+    device: name of the device in PyTorch.
+
+  Returns:
+    (start, wait, facts) as `contenders.Contender` requires. After the first
+    step, `facts` contains 'fake', the translation as a NumPy array [batch,
+    height, width, channels].
   """
   prepare = _preparation(channels_last, compiled, device)
   net = generator(work.blocks, work.width).eval()
   if weights:
-    # Layers here lie in the same order, under shorter names.
+    # The layers have the same order here, but shorter names.
     state = torch.load(weights, weights_only=True).values()
     net.load_state_dict(dict(zip(net.state_dict(), state, strict=True)))
   net = prepare(net)
@@ -249,7 +292,7 @@ def translator(
   if channels_last:
     images = images.contiguous(memory_format=torch.channels_last)
 
-  facts = {}  # read after the first translation
+  facts = {}  # filled by the first translation
 
   def translate():
     with torch.inference_mode(), _autocast(bf16, images.device):

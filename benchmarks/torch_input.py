@@ -1,7 +1,7 @@
-"""The official code's input as PyTorch's DataLoader does it, for comparison.
+"""Input pipeline of the official code with PyTorch's DataLoader.
 
-torchvision's transforms are written out: what they do with Pillow and PyTorch,
-in their order, without their checks.
+The transforms of torchvision are written out with Pillow and PyTorch: the same
+operations in the same order, without the checks.
 """
 
 import itertools
@@ -15,11 +15,14 @@ from PIL import Image
 class Unaligned:
   """The official unaligned_dataset with preprocess=resize_and_crop.
 
+  An item {'A', 'B'} contains the picture of A of an index and a random picture
+  of B, each as float32 [3, size, size] in [-1, 1].
+
   Args:
-    files_a: pictures of A; epochs follow one another without an end.
-    files_b: pictures of B, drawn at random.
-    load_size: pixels to scale to.
-    size: side of the random crop.
+    files_a: list of picture files of A.
+    files_b: list of picture files of B.
+    load_size: side in pixels that pictures are scaled to.
+    size: side of the random crop in pixels.
   """
 
   def __init__(self, files_a, files_b, load_size, size):
@@ -33,7 +36,7 @@ class Unaligned:
     return {'A': self._image(self.files_a[index]), 'B': self._image(file_b)}
 
   def _image(self, file):
-    """float32 [3, size, size] in [-1, 1]."""
+    """Reads a file as float32 [3, size, size] in [-1, 1]."""
     image = Image.open(file).convert('RGB')
     image = image.resize([self.load_size] * 2, Image.Resampling.BICUBIC)
     room = self.load_size - self.size + 1
@@ -56,7 +59,10 @@ def _normalize(image):
 
 
 class _Epochs:
-  """Shuffled indices of epoch after epoch: the workers never start anew."""
+  """Endless sampler: yields the shuffled indices of one epoch after the other.
+
+  One endless iteration does not restart the workers between epochs.
+  """
 
   def __init__(self, count):
     self._count = count
@@ -67,13 +73,25 @@ class _Epochs:
 
 
 def batches(files_a, files_b, load_size, size, batch, threads):
-  """Endless batches {'A', 'B'}: float32 [batch, 3, size, size] in [-1, 1]."""
+  """Returns an endless iterator of batches.
+
+  Args:
+    files_a: list of picture files of A.
+    files_b: list of picture files of B.
+    load_size: side in pixels that pictures are scaled to.
+    size: side of the random crop in pixels.
+    batch: number of images per domain.
+    threads: number of worker processes.
+
+  Returns:
+    Iterator of {'A' and 'B': float32 [batch, 3, size, size] in [-1, 1]}.
+  """
   loader = torch.utils.data.DataLoader(
     Unaligned(files_a, files_b, load_size, size),
     batch_size=batch,
     sampler=_Epochs(len(files_a)),
     num_workers=threads,
-    # A fork would copy TensorFlow's threads in whatever state they are.
+    # A fork would copy the threads of TensorFlow in an undefined state.
     multiprocessing_context='spawn',
   )
   return iter(loader)

@@ -1,12 +1,12 @@
-"""Times the full training step, alone or in turn with PyTorch.
+"""Times the complete training step, alone or in turn with PyTorch.
 
   python benchmarks/train_step.py --size=128 --vs=torch
 
-Columns: median and range of the timed steps; pictures of each domain a second;
-operations of the convolutions (see flops.py) a second, and their share of what
-a float32 matrix product reaches here; time until the call returns; first step,
-with tracing and compiling; most memory the process held after that; ratio of
-medians, where less than 1 means that this project is faster.
+Columns: median and range of the timed steps; images per domain and second;
+operations of the convolutions per second (see flops.py), and their share of the
+speed of a float32 matrix product on this machine; time until the call returns;
+first step, with tracing and compiling; peak memory of the process after the
+first step; ratio of the medians (below 1: this project is faster).
 """
 
 import sys
@@ -43,14 +43,27 @@ def _summary(args, flops, facts):
 
 
 def theirs(work, variant):
-  """A contender's setup: PyTorch."""
+  """Setup of a contender: a step of PyTorch; see `torch_cyclegan.trainer`.
+
+  Args:
+    work: an `options.Work`.
+    variant: keyword arguments of the trainer.
+  """
   import torch_cyclegan
 
   return torch_cyclegan.trainer(work, **variant)
 
 
 def ours(args):
-  """A contender's setup: this project's step, as its programs build it."""
+  """Setup of a contender: this project's step, built as by `cyclegan_jax.main`.
+
+  Args:
+    args: parsed flags, from `options.parse`.
+
+  Returns:
+    (start, wait, facts); facts: 'platform' and 'device' of JAX and 'matmul',
+    the operations per second of a float32 matrix product on all devices.
+  """
   program.quiet()
   import jax
 
@@ -78,7 +91,7 @@ def ours(args):
 
 
 def _build(config, size, mesh):
-  """First state, step and a random batch of `size` pixels."""
+  """Returns (first state, step, random batch of `size` pixels) of a config."""
   import jax
 
   from cyclegan_jax.config.method import build_method
@@ -88,7 +101,7 @@ def _build(config, size, mesh):
   from cyclegan_jax.training import step as train_step
 
   method = build_method(config)
-  # The length of an epoch has no part in the work of a step.
+  # The length of an epoch does not matter for the time of a step.
   schedule = optim.schedule(steps_per_epoch=1000, **config.schedule)
   optimizers = build_optimizers(config, schedule)
   local = parallel.local_batch_size(config.train.batch_size, mesh)
@@ -112,7 +125,12 @@ def _build(config, size, mesh):
 
 
 def _matmul_speed(size=2048, times=20):
-  """Operations a second of float32 matrix products, the best of `times`."""
+  """Returns the operations per second of float32 matrix products.
+
+  Args:
+    size: side of the matrices.
+    times: number of products, of which the fastest counts.
+  """
   import jax
   import jax.numpy as jnp
 
@@ -127,5 +145,5 @@ def _matmul_speed(size=2048, times=20):
 
 
 if __name__ == '__main__':
-  program.large_pages()  # as the programs do; PyTorch's processes get them too
+  program.large_pages()  # as in the commands; also inherited by PyTorch
   sys.exit(program.run(main))

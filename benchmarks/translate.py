@@ -1,9 +1,9 @@
-"""Times the translation of pictures, alone or in turn with PyTorch.
+"""Times the translation of images, alone or in turn with PyTorch.
 
   python benchmarks/translate.py --size=256 --vs=torch
 
-One forward pass of a generator; the columns are those of train_step.py. PyTorch
-gets the same weights, in an official file, and the same pictures.
+A step is one forward pass of a generator; train_step.py explains the columns.
+PyTorch uses the same weights, from an official .pth file, and the same images.
 """
 
 import functools
@@ -37,12 +37,12 @@ def main(argv):
   for other in result[1:]:
     if 'fake' in other.facts:
       apart = np.abs(other.facts['fake'] - result[0].facts['fake']).max()
-      print(f'{other.name}: pictures differ by at most {apart:.1e}')
+      print(f'{other.name}: images differ by at most {apart:.1e}')
   return 1 if result[0].failure else 0
 
 
 def _write_weights(args, path):
-  """Writes the weights that `ours` draws as an official file."""
+  """Writes the generator weights of `ours` to an official .pth file."""
   program.quiet()
   from cyclegan_jax import pth
 
@@ -53,13 +53,13 @@ def _write_weights(args, path):
 
 
 def _drawn(args):
-  """A method, pictures to translate and weights, the same in each process."""
+  """Returns (method, images to translate, parameters); always the same."""
   import jax
 
   from cyclegan_jax.config.method import build_method
 
   config = options.config(args)
-  # Larger than at the start of training, so that pictures come out.
+  # Larger than in training, so that the outputs are not close to zero.
   config.generator.init_gain = 0.1
   method = build_method(config)
   batch = options.random_batch(config, args.batch, args.size)
@@ -67,14 +67,28 @@ def _drawn(args):
 
 
 def theirs(work, variant, weights):
-  """A contender's setup: PyTorch."""
+  """Setup of a contender: PyTorch; see `torch_cyclegan.translator`.
+
+  Args:
+    work: an `options.Work`.
+    variant: keyword arguments of the translator.
+    weights: path of the official .pth file.
+  """
   import torch_cyclegan
 
   return torch_cyclegan.translator(work, **variant, weights=weights)
 
 
 def ours(args):
-  """A contender's setup: this project's compiled translation."""
+  """Setup of a contender: this project's compiled translation.
+
+  Args:
+    args: parsed flags, from `options.parse`.
+
+  Returns:
+    (start, wait, facts); facts: 'platform' of JAX and, after the first step,
+    'fake', the translation as an array [batch, height, width, channels].
+  """
   program.quiet()
   import jax
 
@@ -89,12 +103,12 @@ def ours(args):
 
   def wait():
     jax.block_until_ready(fake)
-    if 'fake' not in facts:  # they are read after the first translation
+    if 'fake' not in facts:  # filled by the first translation
       facts['fake'] = np.asarray(fake)
 
   return start, wait, facts
 
 
 if __name__ == '__main__':
-  program.large_pages()  # as the programs do; PyTorch's processes get them too
+  program.large_pages()  # as in the commands; also inherited by PyTorch
   sys.exit(program.run(main))

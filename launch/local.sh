@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
-# Trains in several processes of this machine.
+# Trains in several processes on this machine.
 set -euo pipefail
 
 usage() {
   cat <<'END'
-Trains in several processes of this machine, on virtual CPU devices or one GPU
-each:
+Trains in several processes on this machine, each on virtual CPU devices or one
+GPU:
 
   launch/local.sh --processes=2 --cpu-devices=2 -- \
     --config=configs/satellite2map.py --workdir=runs/NAME
 
-  --processes=N      how many processes (2)
-  --cpu-devices=K    virtual CPU devices of each (1)
-  --gpus             one GPU a process instead, of CUDA_VISIBLE_DEVICES if set
-  --program=MODULE   what to run (cyclegan_jax.main)
-  --logs=DIR         where the output of processes 1, 2, ... goes (a new folder)
-  --help             this text
-  -- ARGUMENTS       of the program
+  --processes=N      number of processes (2)
+  --cpu-devices=K    virtual CPU devices per process (1)
+  --gpus             use one GPU per process, from CUDA_VISIBLE_DEVICES if set
+  --program=MODULE   Python module to run (cyclegan_jax.main)
+  --logs=DIR         folder for the output of processes 1, 2, ... (a new folder)
+  --help             print this text
+  -- ARGUMENTS       arguments of the program
 
-Process 0 prints here. Ctrl-C and SIGTERM go to all: they save the same step,
-and the same command continues. The exit code is that of the first process that
-fails, which ends the others. PYTHON is the interpreter (python).
+Process 0 prints to this terminal. Ctrl-C and SIGTERM are sent to all processes:
+they save a checkpoint of the same step, and the same command resumes the run.
+If a process fails, the others are stopped, and its exit code is the exit code
+of this script. The variable PYTHON is the interpreter (python).
 END
 }
 
@@ -39,7 +40,7 @@ while (($#)); do
     --logs=*) logs="${1#*=}" ;;
     --help | -h) usage && exit ;;
     --) shift && break ;;
-    *) fail "$1 is no option: see --help; the program's come after --" ;;
+    *) fail "$1: unknown flag (see --help); flags of the program follow --" ;;
   esac
   shift
 done
@@ -47,21 +48,21 @@ done
   fail "--processes=$processes: give a whole number from 1"
 [[ "$devices" =~ ^[1-9][0-9]*$ ]] ||
   fail "--cpu-devices=$devices: give a whole number from 1"
-(($#)) || fail 'nothing after --: give the arguments of the program'
+(($#)) || fail 'no arguments after --: give the arguments of the program'
 python="${PYTHON:-python}"
 command -v "$python" >/dev/null ||
-  fail "PYTHON=$python: no such program; activate the environment or set PYTHON"
+  fail "PYTHON=$python: not found; activate the environment or set PYTHON"
 if [[ "$gpus" ]]; then
   all="$(seq -s, 0 $((processes - 1)))"
   IFS=, read -ra ids <<<"${CUDA_VISIBLE_DEVICES:-$all}"
   ((${#ids[@]} >= processes)) ||
-    fail "--processes=$processes: CUDA_VISIBLE_DEVICES has ${#ids[@]} only"
+    fail "--processes=$processes: CUDA_VISIBLE_DEVICES has only ${#ids[@]} GPUs"
 else
   export JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES="$devices"
   export JAX_CPU_COLLECTIVES_IMPLEMENTATION=gloo
 fi
 if [[ "$logs" ]]; then
-  mkdir -p "$logs" || fail "--logs=$logs: it can't be made"
+  mkdir -p "$logs" || fail "--logs=$logs: cannot create this folder"
 else
   logs="$(mktemp -d)"
 fi
@@ -72,9 +73,9 @@ server.bind(("127.0.0.1", 0))
 print(server.getsockname()[1])')"
 
 pids=()
-# A signal that comes once is passed on once: a second one stops the program
-# without saving, so each process gets a group of its own (set -m), out of the
-# terminal's reach.
+# Each signal must reach the program once, as a second one stops it without
+# saving. So each process gets a process group of its own (set -m), which the
+# terminal does not signal, and this script passes signals on.
 trap 'tell INT' INT
 trap 'tell TERM' TERM
 tell() {
@@ -98,11 +99,11 @@ for ((i = 0; i < processes; i++)); do
 done
 set +m
 ((processes == 1)) ||
-  echo "processes 1 to $((processes - 1)) print to $logs/N.log" >&2
+  echo "output of processes 1 to $((processes - 1)): $logs/N.log" >&2
 
 first=0 deadline=''
 while ((${#pids[@]})); do
-  sleep 0.2 || true # a signal of the terminal ends it too
+  sleep 0.2 || true # a signal from the terminal also ends the sleep
   for i in "${!pids[@]}"; do
     kill -0 "${pids[i]}" 2>/dev/null && continue
     code=0
@@ -110,12 +111,12 @@ while ((${#pids[@]})); do
     unset "pids[i]"
     ((code && !first)) || continue
     first=$code
-    # Told to stop, all save the same step, in their own time.
+    # Stopped by a signal: all processes save the same step; do not rush them.
     ((code == 130 || code == 143)) && continue
     echo "process $i ended with exit code $code" >&2
     ((i == 0)) || tail -n 20 "$logs/$i.log" >&2
     tell TERM
-    deadline=$((SECONDS + 10)) # the others may be waiting for it in vain
+    deadline=$((SECONDS + 10)) # the others may be waiting for the dead process
   done
   [[ ! "$deadline" ]] || ((SECONDS < deadline)) || tell KILL
 done

@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
-# Trains on a Cloud TPU slice, and goes on when a spot slice is taken away.
+# Trains on a Cloud TPU slice; resumes the run after a spot slice is preempted.
 set -euo pipefail
 
 usage() {
   cat <<'END'
-Trains on a Cloud TPU slice: creates it or takes the one there, copies the last
+Trains on a Cloud TPU slice: creates the slice unless it exists, copies the last
 commit, installs pinned versions, runs the command on every worker and prints
-the log of worker 0. When the slice is taken away it is created again, and the
-same command continues the run:
+the log of worker 0. A preempted slice is created again, and the same command
+resumes the run:
 
   launch/tpu_pod.sh --name=NAME --zone=us-west4-a --type=v5litepod-16 --spot \
     -- --config=configs/NAME.py --workdir=gs://BUCKET/NAME
 
-  --name=NAME        of the slice
-  --zone=ZONE        where
+  --name=NAME        name of the slice
+  --zone=ZONE        zone of the slice
   --type=TYPE        accelerator type, such as v5litepod-16
   --version=RUNTIME  image of the workers (tpu-ubuntu2204-base)
-  --project=ID       of the bill (gcloud's own setting)
-  --spot             cheap, and taken away at any time
-  --queued           wait in the queue of queued resources for a place
-  --keep             leave the slice when the run is done, else it's deleted
-  --retries=N        times to run again after preemption or loss (100); a second
-                     crash in turn of a slice that is there is the end
-  --poll=SECONDS     between looks at a slice that isn't ready (30)
-  --delete           delete the slice of --name and --zone, and nothing else
-  --dry-run          print the commands and run none
-  --help             this text
-  -- ARGUMENTS       of cyclegan_jax.main
+  --project=ID       project to bill (setting of gcloud)
+  --spot             use a spot slice: cheap, but may be preempted at any time
+  --queued           request the slice as a queued resource
+  --keep             keep the slice when the run is done (default: delete)
+  --retries=N        number of restarts after preemption or loss (100); two
+                     crashes in a row on a working slice end the script
+  --poll=SECONDS     time between checks of a slice that is not ready (30)
+  --delete           only delete the slice of --name and --zone
+  --dry-run          print the commands instead of running them
+  --help             print this text
+  -- ARGUMENTS       arguments of cyclegan_jax.main
 
-Ctrl-C and SIGTERM have the run saved and leave the slice. The exit code is
-that of cyclegan_jax.main. gcloud reaches the workers by ssh: first do
+On Ctrl-C and SIGTERM the run is saved and the slice is kept. The exit code is
+the one of cyclegan_jax.main. gcloud connects to the workers by ssh: first run
 ssh-add ~/.ssh/google_compute_engine
 END
 }
@@ -59,12 +59,12 @@ while (($#)); do
     --dry-run) dry=yes ;;
     --help | -h) usage && exit ;;
     --) shift && break ;;
-    *) fail "$1 is no option: see --help; the program's come after --" ;;
+    *) fail "$1: unknown flag (see --help); flags of the program follow --" ;;
   esac
   shift
 done
-[[ "$name" ]] || fail 'no --name: name the slice (see --help)'
-[[ "$zone" ]] || fail 'no --zone: say where the slice is (see --help)'
+[[ "$name" ]] || fail 'no --name: give the name of the slice (see --help)'
+[[ "$zone" ]] || fail 'no --zone: give the zone of the slice (see --help)'
 [[ "$retries" =~ ^[0-9]+$ ]] || fail "--retries=$retries: give a whole number"
 [[ "$poll" =~ ^[0-9]+$ ]] || fail "--poll=$poll: give whole seconds"
 if [[ ! "$delete" ]]; then
@@ -74,8 +74,8 @@ if [[ ! "$delete" ]]; then
     [[ "$argument" != --workdir=* ]] || workdir="${argument#*=}"
   done
   [[ "$workdir" == gs://* || "$workdir" == /* ]] ||
-    fail "--workdir=$workdir: all workers share it, give gs://... or" \
-      'a folder mounted on all of them'
+    fail "--workdir=$workdir: all workers write to it: give gs://... or the" \
+      'absolute path of a folder mounted on all of them'
 fi
 [[ "$dry" ]] || command -v gcloud >/dev/null ||
   fail 'no gcloud: install the Google Cloud CLI'
@@ -88,7 +88,7 @@ if [[ ! "$dry" ]]; then
   trap 'rm -rf "$tmp"' EXIT
 fi
 source launch/tpu_slice.sh
-# The remote shell takes the command line apart once more.
+# Quoted once more, because the remote shell splits the command line again.
 train_command="$worker run $(quoted "$@")"
 
 if [[ "$dry" ]]; then
@@ -103,19 +103,19 @@ if [[ "$dry" ]]; then
 fi
 if [[ "$delete" ]]; then
   if [[ "$(state)" == ABSENT ]]; then
-    say "there is no $name"
+    say "$name does not exist"
   else
     delete_slice
   fi
   exit
 fi
 [[ -z "$(git status --porcelain --untracked-files=no)" ]] ||
-  say 'what is not committed is not copied'
+  say 'uncommitted changes are not copied'
 
-# Ctrl-C would end the connections and leave the training: they run in groups
-# of their own (set -m), out of the terminal's reach.
+# Ctrl-C would end the connections but not the training. So the connections run
+# in process groups of their own (set -m), which the terminal does not signal.
 training='' stopped=''
-# shellcheck disable=SC2329  # the traps call it
+# shellcheck disable=SC2329  # called by the traps
 stop() {
   [[ "$training" ]] || exit "$1"
   stopped="$1"
@@ -133,12 +133,12 @@ train() {
   training=$!
   set +m
   wait "$training" || code=$?
-  while kill -0 "$training" 2>/dev/null; do # a signal came meanwhile
+  while kill -0 "$training" 2>/dev/null; do # a signal ended the wait
     code=0
     wait "$training" || code=$?
   done
   training=''
-  for _ in {1..25}; do # the last lines come
+  for _ in {1..25}; do # wait for the last lines
     kill -0 "$log" 2>/dev/null || break
     sleep 0.2
   done
@@ -150,7 +150,7 @@ crashes=0
 for ((try = 0; try <= retries; try++)); do
   code=0
   ensure_slice || code=$?
-  ((code == 0 || try)) || exit "$code" # options that don't fit
+  ((code == 0 || try)) || exit "$code" # wrong flags
   if ((code == 0)); then
     if install_code; then train || code=$?; else code=1; fi
   fi
@@ -164,15 +164,15 @@ for ((try = 0; try <= retries; try++)); do
   esac
   [[ ! "$stopped" ]] || break
   now="$(state)" || now=unknown
-  # 143 is saved, 255 a lost connection: all else, on a slice that is still
-  # there, is the program's own.
+  # 143: saved; 255: connection lost. Other exit codes on a working slice are a
+  # crash of the program.
   if [[ "$now" == READY ]] && ((code != 143 && code != 255)); then
     ((++crashes < 2)) || break
   else
     crashes=0
   fi
-  say "exit code $code, $name is $now: again"
+  say "exit code $code, $name is $now: trying again"
   sleep "$poll"
 done
-say "exit code $code; $name is left: --delete deletes it"
+say "exit code $code; $name still exists: --delete deletes it"
 exit "$code"

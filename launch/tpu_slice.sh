@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# A slice's life, for tpu_pod.sh, which has set these:
+# Functions that create, check and delete a slice. Sourced by tpu_pod.sh, which
+# sets these variables:
 : "${name?}" "${zone?}" "${type?}" "${version?}" "${project?}" "${spot?}"
 : "${queued?}" "${dry?}" "${poll?}" "${tmp?}" "${worker?}"
 
@@ -8,7 +9,7 @@ where=(--zone="$zone")
 tpu=(gcloud compute tpus tpu-vm)
 queue=(gcloud compute tpus queued-resources)
 
-# Its arguments as one types them in a shell.
+# Prints its arguments, quoted for a shell.
 quoted() {
   local word line='' quote="'\\''"
   for word; do
@@ -18,7 +19,7 @@ quoted() {
   echo "${line# }"
 }
 
-# Runs a command, or prints it.
+# Runs a command; with --dry-run prints it instead.
 run() {
   if [[ "$dry" ]]; then
     quoted "$@"
@@ -27,7 +28,7 @@ run() {
   fi
 }
 
-# The state that a describe command prints, ABSENT if there is no such thing.
+# Prints the output of a describe command, or ABSENT if the resource is missing.
 state_of() {
   local out
   if out="$("$@" 2>"$tmp/describe")"; then
@@ -52,7 +53,7 @@ state() {
   fi
   node_state="$(state_of "${tpu[@]}" describe "$name" "${where[@]}" \
     --format='value(state)')" || return 1
-  # An active request whose slice is gone gives no other.
+  # A queued request whose slice is gone does not create another slice.
   [[ ! "$queued" || "$node_state" != ABSENT ]] || node_state=SUSPENDED
   echo "$node_state"
 }
@@ -76,7 +77,7 @@ delete_slice() {
   fi
 }
 
-# Waits until the slice is ready; creates it, anew where it was taken away.
+# Waits until the slice is ready; creates a missing or preempted slice.
 ensure_slice() {
   local now last=''
   while :; do
@@ -87,13 +88,13 @@ ensure_slice() {
       READY) return ;;
       ABSENT) create_slice || return 1 ;;
       PREEMPTED | TERMINATED | FAILED | SUSPENDED) delete_slice || return 1 ;;
-      STOPPED) fail "--name=$name is a stopped slice: start or delete it" ;;
+      STOPPED) fail "--name=$name: the slice is stopped: start or delete it" ;;
       *) sleep "$poll" ;;
     esac
   done
 }
 
-# Runs a command line on a worker, or on all.
+# Runs the command line $2 on worker $1, or on all workers (all).
 on() {
   run "${tpu[@]}" ssh "$name" "${where[@]}" --worker="$1" --command="$2"
 }

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What each worker of a TPU slice does for launch/tpu_pod.sh.
+# Commands of launch/tpu_pod.sh on each worker of a TPU slice.
 set -euo pipefail
 
 usage() {
   cat <<'END'
-What launch/tpu_pod.sh has every worker of a slice do:
+Commands that launch/tpu_pod.sh runs on every worker of a slice:
 
-  tpu_worker.sh install        makes ~/cyclegan_jax_venv, of pinned versions
-  tpu_worker.sh run ARGUMENTS  trains; prints to ~/cyclegan_jax.log
-  tpu_worker.sh log            follows that until the training ends
-  tpu_worker.sh stop           has a training save and end
+  tpu_worker.sh install        installs pinned versions in ~/cyclegan_jax_venv
+  tpu_worker.sh run ARGUMENTS  trains; writes the log ~/cyclegan_jax.log
+  tpu_worker.sh log            follows the log until the training ends
+  tpu_worker.sh stop           stops the training, which saves first
 END
 }
 
@@ -21,7 +21,7 @@ cd "$(dirname "$0")/.."
 
 install_pinned() {
   export PATH="$HOME/.local/bin:$PATH"
-  # The runtime images come with Python 3.10; uv brings a newer one.
+  # The runtime images have Python 3.10; uv installs a newer version.
   command -v uv >/dev/null ||
     PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install -q --user uv
   [[ -x "$venv/bin/python" ]] || uv venv -q --python 3.11 "$venv"
@@ -29,8 +29,8 @@ install_pinned() {
     -e '.[demo,gcs,tpu]'
 }
 
-# The process that trains here; after a restart of the machine its number may be
-# another program's.
+# Prints the process id of the training, if it is running. After a reboot the
+# id may belong to another program.
 training() {
   local pid
   pid="$(cat "$pid_file" 2>/dev/null)" || return 1
@@ -48,14 +48,14 @@ stop() {
   kill -KILL "$pid"
 }
 
-# When a connection is lost gcloud connects again and gives the same command: it
-# then waits for the training that goes on.
+# When a connection is lost, gcloud connects again and repeats the command,
+# which then waits for the training that is still running.
 run() {
-  exec >>"$log" 2>&1 </dev/null # not to the connection, which may be lost
+  exec >>"$log" 2>&1 </dev/null # the connection may be lost
   if ! training >/dev/null; then
     rm -f "$code_file"
-    # With a platform named, a TPU that can't be used is an error, and the CPU
-    # doesn't take its place.
+    # With explicit platforms, an unusable TPU is an error instead of a fallback
+    # to the CPU.
     export JAX_PLATFORMS="${JAX_PLATFORMS:-tpu,cpu}"
     "$venv/bin/python" -u -m cyclegan_jax.main --distributed=auto "$@" &
     echo $! >"$pid_file"
@@ -70,7 +70,7 @@ run() {
 
 case "${1:-}" in
   install)
-    # A lost connection leaves its training running.
+    # A training may still be running after its connection was lost.
     stop
     rm -f "$pid_file" "$code_file" "$log"
     install_pinned
@@ -89,7 +89,7 @@ case "${1:-}" in
   stop) stop ;;
   --help | -h) usage ;;
   *)
-    echo "error: ${1:-nothing} is none of install, run, log, stop" >&2
+    echo "error: ${1:-no command}: give install, run, log or stop" >&2
     exit 2
     ;;
 esac

@@ -1,13 +1,15 @@
-"""Kills a training run again and again, and looks for a trace of it.
+"""Kills a training run repeatedly and checks that this leaves no trace.
 
   python tests/chaos.py --kills=20
 
-Trains a tiny network undisturbed, then by the same command killed at random
-moments: while it starts, compiles, trains, writes a checkpoint or a sample, or
-ends; by SIGKILL, alone or behind a SIGTERM, or by two SIGTERMs. Both runs have
-to leave the same, bit for bit: every array of the last checkpoint, every file,
-every record of TensorBoard, once; and nothing half written. Exit code 0 if so,
-1 if not. It runs on the CPU unless JAX_PLATFORMS says otherwise.
+Trains a tiny network twice with the same command: one run is undisturbed, the
+other is killed at random moments and resumed. The moments are: during start-up,
+compilation or a step, while a checkpoint or a sample is written, and at the
+end. A kill is SIGKILL, SIGTERM followed by SIGKILL, or SIGTERM twice. Both runs
+must leave bit-identical results: every array of the last checkpoint, every
+file, and every record of TensorBoard exactly once. No temporary file may be
+left over. The exit code is 0 if all of this is true and 1 otherwise. Runs on
+the CPU unless JAX_PLATFORMS is set.
 """
 
 import argparse
@@ -42,23 +44,23 @@ OPTIONS = {
   'generator__dropout': 0.5,
   'log__checkpoint_every': 5,
   'log__sample_every': 10,
-  # Without identity losses a third less to compile.
+  # Without identity losses, compiling takes a third less time.
   'loss__identity_a': 0.0,
   'loss__identity_b': 0.0,
 }
-# What the machine decides, not the training.
+# Metrics and files that depend on the machine, not on the training.
 SPEEDS = {'seconds_per_step', 'images_per_second', 'input_wait'}
 MACHINE = {'environment.json', 'lock'}
 TEMPORARY = re.compile(r'\.(part|tmp)$|orbax-checkpoint-tmp')
 
 
 class Kind(NamedTuple):
-  """When and how to kill.
+  """Kind of kill: its moment and its signals.
 
   Attributes:
-    event: what to wait for, counted in `Process.seen`.
-    count: drawn from 1 to this: how often it has to be seen.
-    signals: (seconds to wait at most, signal), one after the other.
+    event: event to wait for, a key of `Process.seen`.
+    count: the kill waits for a random number of events from 1 to `count`.
+    signals: ((longest random delay in seconds, signal), ...), sent in order.
   """
 
   event: str
@@ -81,16 +83,16 @@ KINDS = {
 
 
 class Failure(Exception):
-  """The program did what it must never do."""
+  """Raised if the program hangs, or exits with an unexpected code."""
 
 
 class Process:
-  """The training program, and what was seen of it.
+  """A process of the training program, and the events observed.
 
   Attributes:
-    step: the last step it told of.
-    seen: how often each event of `KINDS` was seen.
-    seconds: from its start to its end, once it ended.
+    step: last step that the process printed.
+    seen: {event of `KINDS`: number of times the event was observed}.
+    seconds: duration of the process; set by `end`.
   """
 
   def __init__(self, program, workdir):
@@ -112,7 +114,7 @@ class Process:
     self.seen = collections.Counter(started=1)
 
   def look(self):
-    """Notes what happened since; whether it still runs."""
+    """Counts the new events; returns True while the process is running."""
     running = self._process.poll() is None
     said = self._output.read()
     lines = re.findall(r'step (\d+)/', said)
@@ -130,24 +132,28 @@ class Process:
     return running
 
   def wait(self, seconds, until):
-    """Looks on until something is so, time is up, or it ends."""
+    """Counts events until `until()` is true, time is up or the process ends."""
     end = time.monotonic() + seconds
     while self.look() and time.monotonic() < end and not until():
       time.sleep(0.002)
 
   def signal(self, number):
+    """Sends a signal to the process."""
     self._process.send_signal(number)
 
   def end(self, patience=600):
-    """Waits for the end; the exit code.
+    """Waits for the end of the process and returns its exit code.
+
+    Args:
+      patience: longest time to wait, in seconds.
 
     Raises:
-      Failure: it doesn't come.
+      Failure: the process is still running after that time.
     """
     try:
       return self._process.wait(patience)
     except subprocess.TimeoutExpired:
-      raise Failure(f'no end within {patience} s') from None
+      raise Failure(f'still running after {patience} s') from None
     finally:
       self._process.kill()
       self._process.wait()
@@ -156,12 +162,12 @@ class Process:
       self.seconds = time.monotonic() - self._start
 
   def unfinished(self):
-    """Names of the checkpoints it had begun to write when it ended."""
+    """Returns the names of the checkpoints that the process left unfinished."""
     left = {name for event, name, _ in self._files if event == SAVING}
     return sorted(left & self._saving)
 
   def where(self):
-    """What it was doing when it ended."""
+    """Describes the activity of the process at its end, for a printed line."""
     if self.unfinished():
       return f'writing {", ".join(self.unfinished())}, step {self.step}'
     if self.seen['last']:
@@ -172,23 +178,28 @@ class Process:
 
 
 def _written(workdir):
-  """{(event, name, time)}: files whose appearance or change is an event."""
+  """Returns {(event, file name, modification time)} of a run folder.
+
+  A new entry is an event: a checkpoint is being saved or has been saved, or a
+  sample picture was written.
+  """
   found = set()
   for path in (workdir / 'checkpoints').glob('*'):
     found.add(('saved' if path.name.isdigit() else SAVING, path.name, 0))
   for path in (workdir / 'samples').glob('*'):
-    with contextlib.suppress(FileNotFoundError):  # has its final name by now
+    with contextlib.suppress(FileNotFoundError):  # renamed to its final name
       found.add(('sample', path.name, path.stat().st_mtime_ns))
   return found
 
 
 class Program:
-  """What both runs start.
+  """Training program that both runs start.
 
   Attributes:
-    steps: steps of a whole run.
-    output: file of all that was printed.
-    env: environment of a process.
+    steps: number of steps of a complete run.
+    output: path of the file with all printed lines.
+    cache: folder of the compilation cache.
+    env: environment of the processes.
   """
 
   def __init__(self, folder, steps):
@@ -207,6 +218,7 @@ class Program:
     }
 
   def command(self, workdir):
+    """Returns the command line that trains in a run folder."""
     _, *flags = tiny.command(
       'folder',
       workdir,
@@ -218,15 +230,20 @@ class Program:
     return [sys.executable, '-m', 'cyclegan_jax.main', *flags]
 
   def compiled(self):
-    """How many programs the compiler's cache holds."""
+    """Returns the number of programs in the compilation cache."""
     return len(list(self.cache.glob('*-cache')))
 
   def tail(self, lines=20):
+    """Returns the last printed lines."""
     return '\n'.join(self.output.read_text().splitlines()[-lines:])
 
 
 def undisturbed(program, workdir):
-  """Runs it to its end; the seconds that took."""
+  """Runs the program to its end and returns the seconds taken.
+
+  Raises:
+    Failure: the exit code is not 0, or the program does not end.
+  """
   process = Process(program, workdir)
   code = process.end()
   if code:
@@ -235,13 +252,21 @@ def undisturbed(program, workdir):
 
 
 def disturbed(program, workdir, kills, rng, say=print):
-  """Runs it to its end, killed on the way.
+  """Runs the program, kills and restarts it, and then runs it to its end.
+
+  Args:
+    program: a `Program`.
+    workdir: the run folder.
+    kills: number of kills.
+    rng: `random.Random`, which decides the kinds and moments.
+    say: function that prints a line.
 
   Returns:
-    How many kills there were, and how many left a checkpoint half written.
+    (number of kills, number of kills that left an unfinished checkpoint).
 
   Raises:
-    Failure: it ended in another way than it may.
+    Failure: a process ended with an unexpected exit code or did not end, or the
+      run had too few steps for the kills.
   """
   names = plan(kills, rng)
   done, halves = 0, 0
@@ -251,7 +276,7 @@ def disturbed(program, workdir, kills, rng, say=print):
       return done, halves
     name = names.pop(0)
     process, code = _kill(program, workdir, KINDS[name], len(names) + 1, rng)
-    if code in (0, 128 + TERM):  # was faster
+    if code in (0, 128 + TERM):  # ended before the kill
       names.insert(0, name)
     elif code in (-KILL, -TERM):
       done += 1
@@ -263,11 +288,14 @@ def disturbed(program, workdir, kills, rng, say=print):
     how = f'kill {done}' if code < 0 else f'exit code {code}'
     aim = f'aim: {name}'
     say(f'{how:<13} {aim:<22} {process.seconds:5.1f} s  {process.where()}')
-  raise Failure(f'no way to do {kills} kills: give more --steps')
+  raise Failure(f'--kills={kills} cannot be reached: give more --steps')
 
 
 def plan(kills, rng):
-  """Names of `KINDS`: at least a quarter is `SAVING`, the last ones `END`."""
+  """Returns a list of `kills` names of `KINDS`, in random order.
+
+  At least a quarter of them are `SAVING`. The last eighth are `END`.
+  """
   others = [name for name in KINDS if name not in (SAVING, END)]
   rng.shuffle(others)
   ends = kills // 8
@@ -278,7 +306,13 @@ def plan(kills, rng):
 
 
 def _kill(program, workdir, kind, kills_left, rng):
-  """Starts the program and kills it, before it takes the others' steps."""
+  """Starts the program and kills it as `kind` says.
+
+  The kill comes early enough to leave steps for the other kills.
+
+  Returns:
+    (`Process`, its exit code).
+  """
   saved = [int(n) for event, n, _ in _written(workdir) if event == 'saved']
   start = max(saved, default=0)
   share = (program.steps - start) // (kills_left + 1)
@@ -306,7 +340,15 @@ def _kill(program, workdir, kind, kills_left, rng):
 
 
 def differences(whole, killed):
-  """What two work folders don't share, a line each."""
+  """Compares two run folders.
+
+  Args:
+    whole: folder of the undisturbed run.
+    killed: folder of the run that was killed.
+
+  Returns:
+    List of lines, one per difference or leftover file.
+  """
   return [
     *_leftovers(killed),
     *_compare_files(whole, killed),
@@ -321,7 +363,11 @@ def _leftovers(workdir):
 
 
 def _compare_files(whole, killed):
-  """All but those whose names or contents hold times."""
+  """Yields lines on files that differ or are missing.
+
+  Skips files whose names or contents depend on the time: checkpoints,
+  TensorBoard files and those in `MACHINE`.
+  """
   trees = []
   for root in (whole, killed):
     paths = {str(p.relative_to(root)): p for p in root.rglob('*')}
@@ -353,7 +399,10 @@ def _first_difference(one, two):
 
 
 def _compare_states(whole, killed):
-  """Array by array, of the last checkpoint and all others both have."""
+  """Yields lines on differences of the checkpoints that both folders contain.
+
+  The last checkpoint must be of the same step in both folders.
+  """
   steps = [
     {int(p.name) for p in folder.iterdir() if p.name.isdigit()}
     for folder in (whole, killed)
@@ -361,7 +410,7 @@ def _compare_states(whole, killed):
   last = [max(x, default=None) for x in steps]
   if last[0] != last[1]:
     yield f'checkpoints: the last ones are {last[0]} and {last[1]}'
-  # Killed before it deleted the oldest, a run has one more until it saves.
+  # A run killed before it deleted the oldest checkpoint keeps one more.
   if len(steps[1]) - len(steps[0]) not in (0, 1):
     yield f'checkpoints: kept {sorted(steps[0])} and {sorted(steps[1])}'
   for step in sorted(steps[0] & steps[1]):
@@ -372,6 +421,7 @@ def _compare_states(whole, killed):
 
 
 def same_bits(one, two):
+  """Returns True if both are arrays with equal type, shape and bytes."""
   return (
     one is not None
     and two is not None
@@ -381,7 +431,7 @@ def same_bits(one, two):
 
 
 def read_state(folder):
-  """{name: array} of a checkpoint, which stays as it is."""
+  """Reads {name: array} of a checkpoint without changing the checkpoint."""
   with ocp.StandardCheckpointer() as checkpointer:
     tree = checkpointer.restore(folder / 'state')
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
@@ -410,7 +460,11 @@ def _compare_boards(whole, killed):
 
 
 def read_board(folder):
-  """{tag: [(step, bytes of the value)]}, every record of every file."""
+  """Reads all TensorBoard files of a folder.
+
+  Returns:
+    {tag: [(step, bytes of the value)]}, with every record of every file.
+  """
   board = collections.defaultdict(list)
   for path in sorted(folder.glob('*tfevents*')):
     if TEMPORARY.search(path.name):
@@ -427,7 +481,18 @@ def read_board(folder):
 
 
 def check(folder, kills, steps, seed, say=print):
-  """Does it all in a folder; whether all was well."""
+  """Trains the undisturbed and the killed run and compares them.
+
+  Args:
+    folder: empty folder for both runs.
+    kills: number of kills.
+    steps: number of training steps.
+    seed: random seed of the kinds and moments of the kills.
+    say: function that prints a line.
+
+  Returns:
+    True if the runs are equal.
+  """
   program = Program(folder, steps)
   whole, killed = folder / 'whole', folder / 'killed'
   start = time.monotonic()
@@ -436,7 +501,7 @@ def check(folder, kills, steps, seed, say=print):
     compiled = program.compiled()
     say(f'undisturbed: {steps} steps, {seconds:.1f} s, {compiled} compilations')
     if not compiled:
-      raise Failure('the compiler keeps nothing: its cache stays empty')
+      raise Failure('the compilation cache is empty')
     done, halves = disturbed(program, killed, kills, random.Random(seed), say)
     found = differences(whole, killed)
   except Failure as e:
@@ -449,7 +514,7 @@ def check(folder, kills, steps, seed, say=print):
   )
   for line in found:
     say(f'  {line}')
-  say('FAILED: there are differences' if found else 'PASSED: not a bit differs')
+  say('FAILED: there are differences' if found else 'PASSED: bit-identical')
   return not found
 
 
@@ -457,26 +522,32 @@ def main(argv=None):
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawTextHelpFormatter
   )
-  parser.add_argument('--kills', type=int, default=20, help='how many (20)')
-  parser.add_argument('--seed', type=int, default=0, help='of the moments (0)')
   parser.add_argument(
-    '--steps', type=int, help='steps of training (15 a kill and 30 more)'
+    '--kills', type=int, default=20, help='number of kills (20)'
   )
   parser.add_argument(
-    '--keep', metavar='DIR', help='new folder to work in, and to keep'
+    '--seed', type=int, default=0, help='random seed of the kills (0)'
+  )
+  parser.add_argument(
+    '--steps', type=int, help='training steps (15 per kill plus 30)'
+  )
+  parser.add_argument(
+    '--keep',
+    metavar='DIR',
+    help='new or empty folder for the runs, which is kept',
   )
   args = parser.parse_args(argv)
   quiet()
-  import cyclegan_jax.data.tf  # noqa: F401, or TensorBoard's reader is loud
+  import cyclegan_jax.data.tf  # noqa: F401, silences TensorBoard's reader
 
   folder = pathlib.Path(args.keep or tempfile.mkdtemp(prefix='chaos_'))
   folder.mkdir(parents=True, exist_ok=True)
   if any(folder.iterdir()):
-    parser.error(f'--keep={folder} is not empty')
+    parser.error(f'--keep={folder} is not empty: give a new folder')
   steps = args.steps or 15 * args.kills + 30
   well = check(folder.absolute(), args.kills, steps, args.seed)
   if args.keep or not well:
-    print(f'all of it is in {folder}')
+    print(f'all files are in {folder}')
   else:
     shutil.rmtree(folder)
   return 0 if well else 1

@@ -1,13 +1,14 @@
-"""Trains for a long time, and looks for what grows.
+"""Trains for a long time and checks that memory and step time do not grow.
 
   python tests/soak.py --steps=20000
 
-Trains a tiny network in one process, which logs, samples and saves as a real
-run does. Behind the first tenth of the steps its memory has to stay within 2%,
-its steps within 20% of their time, its threads and open files within their
-number. Prints readings and a verdict; exit code 0 if all holds, 1 if not. For
-Linux, where nothing else is running: that would change the steps' time. It
-runs on the CPU unless JAX_PLATFORMS says otherwise.
+Trains a tiny network in one process, which logs, samples and saves like a real
+run. After the first tenth of the steps, the memory must not grow by 2% or more,
+the time per step must not change by 20% or more, and the numbers of threads and
+open files must not grow. Prints readings and a verdict. The exit code is 0 if
+all checks pass and 1 otherwise. Requires Linux and a machine without other
+work, which would change the time per step. Runs on the CPU unless JAX_PLATFORMS
+is set.
 """
 
 import argparse
@@ -27,15 +28,16 @@ STEP_TIME_CHANGE = 0.2
 
 
 class Reading(NamedTuple):
-  """Of the process, at a logged step.
+  """Measurements of the training process at a logged step.
 
   Attributes:
-    step: steps done.
-    seconds: a step since the reading before, or None for the first.
-    memory: bytes of memory it holds, without its libraries' files, which the
-      system drops and reads anew as it likes.
-    threads: how many it has.
-    handles: how many files and the like it has open.
+    step: number of steps done.
+    seconds: seconds per step since the previous reading, or None for the first
+      reading.
+    memory: anonymous memory of the process in bytes. Mapped files, such as
+      libraries, are not counted: the system drops and reloads them at any time.
+    threads: number of threads.
+    handles: number of open file descriptors.
   """
 
   step: int
@@ -46,7 +48,7 @@ class Reading(NamedTuple):
 
 
 def read(pid):
-  """(memory, threads, handles) of a process."""
+  """Returns (memory, threads, handles) of a process, as in `Reading`."""
   process = pathlib.Path(f'/proc/{pid}')
   status = dict(
     line.split(':', 1) for line in (process / 'status').read_text().splitlines()
@@ -56,7 +58,15 @@ def read(pid):
 
 
 def train(workdir, steps, every, pipe):
-  """The process that trains; sends (step, time) of every logged step."""
+  """Trains; runs in the training process.
+
+  Args:
+    workdir: folder for the pictures and the run.
+    steps: number of steps.
+    every: log.every, the steps between two logged steps.
+    pipe: connection to which (step, monotonic time) of each logged step is
+      sent.
+  """
   from cyclegan_jax.config import flags, program
   from cyclegan_jax.config.run import build_run
   from cyclegan_jax.training import trainer
@@ -87,12 +97,12 @@ def train(workdir, steps, every, pipe):
 
 
 def readings(steps, every, say=print):
-  """Trains in a process of its own, and reads how it fares.
+  """Trains in a separate process and measures this process.
 
   Args:
-    steps: how many to train.
-    every: steps between two readings.
-    say: prints a line, now and then.
+    steps: number of training steps.
+    every: number of steps between two readings.
+    say: function that prints a line; called for about 20 readings.
 
   Returns:
     A list of `Reading`.
@@ -117,7 +127,7 @@ def readings(steps, every, say=print):
         before = step, now
         if len(found) % max(1, steps // every // 20) == 0:
           say(row(found[-1]))
-    except EOFError:  # it has closed its end
+    except EOFError:  # the training process closed the pipe
       process.join()
     finally:
       process.kill()
@@ -133,7 +143,7 @@ HEADER = (
 
 
 def row(reading):
-  """A line of the table."""
+  """Returns the line of a `Reading` in the table."""
   milliseconds = 1000 * (reading.seconds or 0)
   return (
     f'| {reading.step:6} | {milliseconds:7.2f} | {reading.memory / 1e6:9.1f} '
@@ -142,18 +152,20 @@ def row(reading):
 
 
 def judge(found):
-  """What is judged, in lines, and whether all of it holds.
+  """Checks that nothing grows.
 
   Args:
-    found: readings, of at least 20 steps behind the first tenth.
+    found: list of `Reading`, at least 20 of them after the first tenth of the
+      steps.
 
   Returns:
-    [(whether it holds, line)].
+    [(True if the check passes, line that describes the check)].
   """
   warm = [r for r in found if r.step > found[-1].step / 10]
   parts = [warm[i * len(warm) // 4 :][: len(warm) // 4] for i in range(4)]
-  # Medians: a checkpoint being saved needs memory, which it gives back.
-  # Against the least: memory that is freed late would hide what grows.
+  # Medians, because saving a checkpoint takes memory for a short time. The last
+  # quarter is compared with the quarter of least memory, because memory that is
+  # freed late would hide a growth.
   memory = [statistics.median(r.memory for r in part) for part in parts]
   least = min(range(3), key=lambda i: memory[i])
   growth = memory[3] / memory[least] - 1
@@ -167,11 +179,11 @@ def judge(found):
     ),
     (
       abs(change) < STEP_TIME_CHANGE,
-      f'time: {1000 * seconds[1]:.2f} ms a step in the second quarter, '
+      f'time: {1000 * seconds[1]:.2f} ms per step in the second quarter, '
       f'{1000 * seconds[3]:.2f} ms in the last: {change:+.1%}',
     ),
   ]
-  # Pools have a thread more or less at any moment: the fewest tell a growth.
+  # The number of pool threads varies: a growth shows in the smallest number.
   for name, pick in (('threads', min), ('handles', max)):
     first = max(getattr(r, name) for r in parts[0])
     last = pick(getattr(r, name) for r in parts[3])
@@ -184,14 +196,16 @@ def main(argv=None):
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawTextHelpFormatter
   )
-  parser.add_argument('--steps', type=int, default=20000, help='steps (20000)')
+  parser.add_argument(
+    '--steps', type=int, default=20000, help='number of steps (20000)'
+  )
   args = parser.parse_args(argv)
   if args.steps < 50:
-    parser.error(f'--steps={args.steps}: at least 50 make a judgement')
+    parser.error(f'--steps={args.steps}: must be at least 50')
   every = min(100, args.steps // 50)
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  # As the real program has it: its memory in large pages (program.large_pages).
+  # Memory in large pages, as in the real program (program.large_pages).
   os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
   print(HEADER)
   lines = judge(readings(args.steps, every))
