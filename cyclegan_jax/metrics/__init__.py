@@ -1,1 +1,1 @@
-"""Metrics of translations, and the test pictures they are taken over."""
+"""Metrics that score translations against the pictures of a test set."""

@@ -1,4 +1,4 @@
-"""What a metric is, and what it takes to make one."""
+"""Types of a metric, and of the settings that metrics are made from."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,29 +9,42 @@ from cyclegan_jax.common.types import Colours, Images
 
 
 def same(images: Images) -> Images:
-  """What is measured of pictures themselves."""
+  """Returns its argument: the features of a metric that compares pixels.
+
+  Args:
+    images: float [batch, height, width, channels] in [-1, 1].
+
+  Returns:
+    The same array.
+  """
   return images
 
 
 class Metric(NamedTuple):
-  """A way to measure translations.
+  """A metric of translations: features of images, and a score of features.
 
   Attributes:
-    name: of `METRICS`.
-    kind: 'pairs', of a picture and its true translation; 'sets', of all
-      translations and all true pictures; 'labels', of the classes a
-      translation shows and a true label map.
-    columns: what `score` names its numbers; the first is the one to rank by.
-    features: images [b, h, w, c] in [-1, 1] -> what `score` takes of each, [b,
-      ...]: of labels, class numbers [b, h, w]; None where these are given.
-    score: of pairs, (features, features) -> [b] numbers; of sets, ([n, size],
-      [m, size]) -> {column: number}; of labels, confusion matrix [size, size]
-      -> {column: number}.
-    best: 'low' or 'high'.
-    directions: those it can be measured in, of 'a2b' and 'b2a'.
-    size: features of a picture of a set, or classes.
-    of_shown: whether `features` takes RGB images as `images.shown` gives them,
-      and so leaves out other channels.
+    name: the metric's name, a key of `registry.METRICS`.
+    kind: 'pairs' compares each translation with its true picture; 'sets'
+      compares all translations with all true pictures; 'labels' compares the
+      classes that a translation shows with a true label map.
+    columns: names of the numbers that `score` computes, used as columns of the
+      table; models are ranked by the first.
+    features: function of images [batch, height, width, channels] in [-1, 1]
+      that returns the input of `score`, one entry per image [batch, ...]; for
+      kind 'labels' the class numbers [batch, height, width]. None if ready-made
+      label maps are used instead.
+    score: for 'pairs', a function of two batches of features that returns
+      [batch] numbers; for 'sets', a function of features [n, size] of the
+      translations and [m, size] of the true pictures that returns {column:
+      number}; for 'labels', a function of a confusion matrix [size, size] that
+      returns {column: number}.
+    best: 'low' or 'high', the better end of the first column.
+    directions: directions the metric can be measured in: 'a2b', 'b2a' or both.
+    size: for 'sets', number of features per picture; for 'labels', number of
+      classes; else 0.
+    of_shown: True if `features` takes the RGB or gray image that `images.shown`
+      makes, so that the metric ignores all channels that are not shown.
   """
 
   name: str
@@ -45,34 +58,46 @@ class Metric(NamedTuple):
   of_shown: bool = False
 
   def of_images(self, images: Images, show: tuple[int, ...] | None) -> Any:
-    """The features of images, or with `of_shown` of the channels to show.
+    """Returns the features of images, reduced to shown channels if `of_shown`.
 
     Args:
-      images: [b, h, w, c] in [-1, 1].
-      show: the channels to show, as `images.shown` takes them.
+      images: [batch, height, width, channels] in [-1, 1].
+      show: numbers of the channels to show, as in `images.shown`, or None;
+        ignored unless the metric is `of_shown`.
+
+    Returns:
+      The result of `features`, one entry per image.
+
+    Raises:
+      ValueError: the metric uses ready-made label maps (`features` is None).
     """
     if self.features is None:
-      raise ValueError(f'{self.name} takes features that are given')
-    # Networks repeat gray themselves.
+      raise ValueError(
+        f'{self.name} uses ready-made label maps and computes no features'
+      )
+    # The networks repeat a gray channel themselves.
     if self.of_shown and (show or images.shape[-1] not in (1, 3)):
       images = shown(images, show)
     return self.features(images)
 
 
 class Needs(NamedTuple):
-  """What metrics are made of.
+  """Settings that metrics are made from.
 
   Attributes:
     paired: whether the test pictures are true pairs.
-    directions: of the model, 'a2b', 'b2a'.
-    colours: for each class its RGB colours in [0, 255], where there are label
-      maps; else None.
-    segmenter: path of one, or ''.
-    predicted: whether label maps are given in its place.
-    inception: path of PyTorch-FID's weights, or ''.
-    resize: 'clean' or 'pytorch-fid', how Inception's input is resized.
-    subsets, subset_size, seed: of `distances.kernel`.
-    prefix: what the user spells these with, such as '--'.
+    directions: directions the model translates in: 'a2b', 'b2a' or both.
+    colours: for each class its RGB colours in [0, 255]; None if the test set
+      has no label maps.
+    segmenter: path of a segmenter (see `segmenter_model.segmenter`), or ''.
+    predicted: whether the user gives ready-made label maps of the b2a
+      translations, so that no segmenter is needed.
+    inception: path of PyTorch-FID's Inception weights, or ''.
+    resize: resizing of Inception's input, 'clean' or 'pytorch-fid'.
+    subsets: argument of `distances.kernel`.
+    subset_size: argument of `distances.kernel`.
+    seed: argument of `distances.kernel`.
+    prefix: text that error messages put before an option's name, such as '--'.
   """
 
   paired: bool = False

@@ -1,8 +1,8 @@
-"""Label maps: read from gray pictures, and from pictures by their colours.
+"""Label maps, read from grayscale files or from the colours of a picture.
 
-A label map is an integer array [height, width] of class numbers, 255 for pixels
-that do not count. It is never interpolated: `resize_labels` takes the nearest
-pixel.
+A label map is an integer array [height, width] of class numbers; 255 marks
+pixels that are not scored. Label maps are never interpolated: `resize_labels`
+takes the class of the nearest pixel.
 """
 
 import pathlib
@@ -18,11 +18,20 @@ from cyclegan_jax.data.picture import named
 
 IGNORED = 255
 _LOSSLESS = ('.png', '.bmp', '.tif', '.tiff')
-_MODES = ('1', 'L', 'P')  # a palette's indices are the class numbers
+_MODES = ('1', 'L', 'P')  # 'P': palette indices are the class numbers
 
 
 def resize_labels(labels, height, width):
-  """A label map [h, w] at another size, each pixel the nearest one's class."""
+  """Resizes a label map by taking the class of the nearest pixel.
+
+  Args:
+    labels: integers [old_height, old_width].
+    height: new height in pixels.
+    width: new width in pixels.
+
+  Returns:
+    Integers [height, width] of the same dtype.
+  """
   rows, columns = (
     ((np.arange(new) + 0.5) * old / new).astype(int)
     for new, old in zip((height, width), labels.shape)
@@ -31,77 +40,86 @@ def resize_labels(labels, height, width):
 
 
 def label_map(picture):
-  """Reads a label map: gray values, or indices of a palette, are the classes.
+  """Reads a label map file: gray values or palette indices are the classes.
 
   Args:
-    picture: a `data.picture.Picture`.
+    picture: the label map's file, a `data.picture.Picture`.
 
   Returns:
-    int64 [h, w].
+    Class numbers, int64 [height, width].
 
   Raises:
-    UserError: it can't be read, or holds colours.
+    UserError: the file cannot be read, or is neither 8-bit gray nor palette.
   """
   with decode.opened(picture) as image:
     if image.mode not in _MODES:
       raise UserError(
-        f'{picture.name}: no label map ({image.mode}): it needs class numbers '
-        'as 8-bit gray values'
+        f'{picture.name}: not a label map (mode {image.mode}): save class '
+        'numbers as 8-bit gray values'
       )
     try:
       return np.asarray(image).astype(np.int64)
-    except Exception as e:  # Pillow raises all kinds
+    except Exception as e:  # Pillow raises many types
       raise UserError(
         f'{picture.name}: cannot be read as a label map '
-        f'({type(e).__name__}): save it anew'
+        f'({type(e).__name__}): replace the file'
       ) from e
 
 
 def as_shown(labels, preprocess):
-  """A label map [h, w], scaled and cropped as `load_test_image` does a picture.
+  """Scales and crops a label map the way its test picture is prepared.
+
+  The result has the size of the image that `load_test_image` returns for the
+  test picture.
 
   Args:
-    labels: int64 [h, w], of the size of its test picture.
+    labels: int64 [height, width], of the size of the test picture's file.
     preprocess: a `data.preprocess.Preprocess`.
+
+  Returns:
+    int64 [new_height, new_width].
   """
   width, height = preprocess.test_size(*labels.shape[::-1])
   return preprocess.test_crop(resize_labels(labels, height, width))
 
 
 def test_labels(picture, preprocess):
-  """Reads the label map of a test picture, as `as_shown` gives it.
+  """Reads the label map of a test picture, scaled and cropped like the picture.
 
   Args:
     picture: the label map's `Picture`, of the size of its test picture.
     preprocess: a `data.preprocess.Preprocess`.
 
   Returns:
-    int64 [h, w].
+    int64 [height, width], the size of the prepared test picture.
 
   Raises:
-    UserError: as `label_map`.
+    UserError: same errors as `label_map`.
   """
   return as_shown(label_map(picture), preprocess)
 
 
 def predicted_labels(folder, names):
-  """Label maps that another segmenter made of the translated pictures.
+  """Reads label maps of translations that the user's own segmenter made.
 
   Args:
-    folder: holds, below it, one file a picture, called like it but for its
-      folder and ending, of a format without loss (PNG, BMP, TIFF).
-    names: of the test pictures (`Picture.name`).
+    folder: a folder with one label map per test picture, in any subfolder, in
+      a lossless format (PNG, BMP, TIFF). A label map has the name of its
+      picture; folder and extension may differ.
+    names: names of the test pictures (`Picture.name`).
 
   Returns:
-    A list of int64 [h, w] in the order of the names.
+    A list of int64 [height, width], in the order of `names`.
 
   Raises:
-    UserError: the folder or a file is missing or can't be read, or which file
-      belongs to a picture is not clear.
+    UserError: the folder or a file is missing or cannot be read, or two label
+      maps or two pictures have the same name.
   """
   folder = files.place(folder)
   if not folder.is_dir():
-    raise UserError(f'no folder {folder}: give one of predicted label maps')
+    raise UserError(
+      f'no folder {folder}: give a folder of predicted label maps'
+    )
   found = files.found(folder, folders.sort)
   maps = [x for x, why in found if not why and x.suffix.lower() in _LOSSLESS]
   stems = [pathlib.PurePath(name).stem for name in names]
@@ -112,26 +130,27 @@ def predicted_labels(folder, names):
     twice = [x for x, n in Counter(found).items() if n > 1 and x in stems]
     if twice:
       raise UserError(
-        f'two files {twice[0]} {where}: which label map is whose is not clear'
+        f'two files named {twice[0]} {where}: rename one, because label maps '
+        'and pictures are matched by name'
       )
   there = {file.stem: file for file in maps}
   for stem in stems:
     if stem not in there:
       raise UserError(
-        f'no label map {folder / stem}.png: it needs one a test picture, under '
-        "the picture's name"
+        f'no label map {folder / stem}.png: each test picture needs a label '
+        "map of the picture's name"
       )
   return [label_map(named(there[stem])) for stem in stems]
 
 
 class Palette(NamedTuple):
-  """The colours that stand for classes in label pictures.
+  """Colours that stand for classes in the label pictures of a dataset.
 
   Attributes:
-    classes: their names.
+    classes: names of the classes.
     colours: for each class a list of RGB colours in [0, 255].
-    void: RGB colours of what does not count.
-    ids: for each class its number in the data set's own label maps.
+    void: list of RGB colours in [0, 255] of pixels that are not scored.
+    ids: for each class its number in the dataset's own label map files.
   """
 
   classes: list
@@ -141,17 +160,18 @@ class Palette(NamedTuple):
 
 
 def nearest_colour(image, colours):
-  """The class whose colour is nearest to each pixel.
+  """Returns, for each pixel of an image, the class of the nearest colour.
 
   Args:
-    image: [h, w, 3 or 1] in [-1, 1].
+    image: [height, width, 3 or 1] in [-1, 1].
     colours: for each class a list of RGB colours in [0, 255].
 
   Returns:
-    int64 [h, w]; of equally near classes the first.
+    Class numbers, int64 [height, width]; the lowest number of equally near
+    classes. Distances are Euclidean in RGB.
 
   Raises:
-    UserError: neither gray nor RGB.
+    UserError: the image has neither 1 nor 3 channels.
   """
   check_rgb(image)
   pixels = images.to_levels(np.asarray(image))
@@ -166,26 +186,31 @@ def nearest_colour(image, colours):
 
 
 def check_rgb(image):
-  """Raises `UserError` for an image that is neither gray nor RGB."""
+  """Raises `UserError` for an image that is neither gray nor RGB.
+
+  Args:
+    image: an array [height, width, channels].
+  """
   if image.shape[-1] not in (1, 3):
     raise UserError(
-      f'pictures of {image.shape[-1]} channels (data.channels): label maps are '
-      'read from gray or RGB pictures: leave out the metrics fcn and palette'
+      f'pictures of {image.shape[-1]} channels (data.channels): label maps can '
+      'only be read from gray or RGB pictures: leave out the metrics fcn and '
+      'palette'
     )
 
 
 def labels_of_picture(image, palette):
-  """The label map that a true label picture shows by its colours.
+  """Returns the label map that a coloured label picture shows.
 
-  Read it at the size it has and use `resize_labels`: in between two colours a
-  resized picture shows a third.
+  Use the picture at its original size and resize the result by `resize_labels`:
+  resizing the picture itself mixes the colours at the borders of classes.
 
   Args:
-    image: [h, w, 3] in [-1, 1].
+    image: the label picture, [height, width, 3] in [-1, 1].
     palette: a `Palette`, such as `CITYSCAPES`.
 
   Returns:
-    int64 [h, w], void is 255.
+    Class numbers, int64 [height, width]; 255 where a void colour is nearest.
   """
   labels = nearest_colour(image, [*palette.colours, palette.void])
   labels[labels == len(palette.colours)] = IGNORED
@@ -193,22 +218,22 @@ def labels_of_picture(image, palette):
 
 
 def train_ids(labels, palette):
-  """A data set's own label map, such as *_labelIds.png, in class numbers.
+  """Converts a dataset's own label ids, as in `*_labelIds.png`, to classes.
 
   Args:
-    labels: integers [h, w] in [0, 255].
+    labels: label ids, integers [height, width] in [0, 255].
     palette: a `Palette`, such as `CITYSCAPES`.
 
   Returns:
-    int64 [h, w], what is of no class is 255.
+    Class numbers, int64 [height, width]; 255 for ids not in `palette.ids`.
   """
   table = np.full(256, IGNORED, np.int64)
   table[palette.ids] = np.arange(len(palette.ids))
   return table[labels]
 
 
-# name, colour, id: the 19 classes that Cityscapes scores, in the order of their
-# train ids (Cordts et al. 2016, and the label table of cityscapesScripts).
+# (name, colour, id) of the 19 classes that Cityscapes scores, in the order of
+# their train ids (Cordts et al. 2016; label table of cityscapesScripts).
 _CITYSCAPES = (
   ('road', (128, 64, 128), 7),
   ('sidewalk', (244, 35, 232), 8),
@@ -230,7 +255,8 @@ _CITYSCAPES = (
   ('motorcycle', (0, 0, 230), 32),
   ('bicycle', (119, 11, 32), 33),
 )
-# Groups of poles and license plates have the colours of poles and of cars.
+# Pole groups and license plates are missing here: they have the colours of
+# poles and cars.
 _CITYSCAPES_VOID = {
   'unlabeled, ego vehicle, border, out of roi, static': (0, 0, 0),
   'dynamic': (111, 74, 0),

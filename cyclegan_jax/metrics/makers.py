@@ -1,6 +1,6 @@
-"""How metrics are made: each maker is (name, `Needs`) -> [`Metric`].
+"""Makers of metrics: functions (name, `Needs`) -> [`Metric`].
 
-What a metric needs is loaded when it is made, not before.
+A maker imports libraries and loads weights only when it is called.
 """
 
 import functools
@@ -15,14 +15,26 @@ _FCN = ('pixel accuracy', 'class accuracy', 'class IoU')
 
 
 def pairs(column, best, load, of_shown=False):
-  """A maker of a distance between two batches, from `load()`."""
+  """Returns a maker of a metric that compares translations with true pictures.
+
+  Args:
+    column: the metric's column in the table.
+    best: 'low' or 'high'.
+    load: function without arguments that returns (features, score), see
+      `Metric`.
+    of_shown: see `Metric`.
+
+  Returns:
+    A function (name, `Needs`) -> [`Metric`]. The function raises `UserError` if
+    the test pictures are not true pairs.
+  """
 
   def maker(name, needs):
     if not needs.paired:
       raise UserError(
-        f'{needs.prefix}metrics: {name} compares with true translations, and '
-        'the test pictures are no pairs (data.paired): use those of sets, such '
-        'as kd_vgg'
+        f'{needs.prefix}metrics: {name} compares with true translations, but '
+        'the test pictures are not pairs (data.paired): use metrics that '
+        'compare sets, such as kd_vgg'
       )
     features, score = load()
     metric = Metric(name, 'pairs', (column,), score, features, best)
@@ -32,12 +44,29 @@ def pairs(column, best, load, of_shown=False):
 
 
 def one_by_one(distance):
-  """(features, score) of a distance between two images."""
+  """Returns a `load` argument of `pairs` for a distance between two images.
+
+  Args:
+    distance: function of a translated and a true image, float [height, width,
+      channels] in [-1, 1], that returns a number.
+
+  Returns:
+    A function without arguments that returns (features, score); `score` calls
+    `distance` for each pair of images of two batches.
+  """
   return lambda: (same, lambda xs, ys: [distance(*z) for z in zip(xs, ys)])
 
 
 def lpips(column, net):
-  """A maker of LPIPS by 'alexnet' or 'vgg16'."""
+  """Returns a maker of LPIPS with features of 'alexnet' or 'vgg16'.
+
+  Args:
+    column: the metric's column in the table.
+    net: 'alexnet' or 'vgg16'.
+
+  Returns:
+    A function (name, `Needs`) -> [`Metric`].
+  """
 
   def load():
     from cyclegan_jax.metrics.perceptual import LPIPS
@@ -49,11 +78,15 @@ def lpips(column, net):
 
 
 def frechet(column, load):
-  """A maker of the Frechet distance of features.
+  """Returns a maker of the Frechet distance of features, such as the FID.
 
   Args:
-    column: what the table calls it.
-    load: (name, `Needs`) -> (images -> [b, size], size).
+    column: the metric's column in the table.
+    load: function (name, `Needs`) -> (features, size). `features` maps images
+      [batch, height, width, channels] in [-1, 1] to [batch, size].
+
+  Returns:
+    A function (name, `Needs`) -> [`Metric`].
   """
 
   def maker(name, needs):
@@ -71,7 +104,18 @@ def frechet(column, load):
 
 
 def kernel(column, load):
-  """A maker of the kernel distance, as `frechet`, and of its interval."""
+  """Returns a maker of the kernel distance of features, such as the KID.
+
+  The metric has three columns: the distance, and the ends of its 95% interval,
+  which add ' low' and ' high' to the name of the first column.
+
+  Args:
+    column: the first column's name in the table.
+    load: see `frechet`.
+
+  Returns:
+    A function (name, `Needs`) -> [`Metric`].
+  """
   columns = (column, f'{column} low', f'{column} high')
 
   def maker(name, needs):
@@ -96,21 +140,36 @@ def kernel(column, load):
 
 
 def inception(name, needs):
-  """(features, size) of PyTorch-FID's Inception."""
+  """Loads PyTorch-FID's Inception network, a `load` argument of `frechet`.
+
+  Args:
+    name: the metric's name, for error messages.
+    needs: `Needs`; `inception` and `resize` are used.
+
+  Returns:
+    (features, 2048). `features` maps images [batch, height, width, channels] in
+    [-1, 1] to [batch, 2048].
+
+  Raises:
+    UserError: an unknown `resize`, no `inception`, or a weights file that
+      cannot be read.
+  """
   from cyclegan_jax.pretrained import networks
 
   lookup(networks.RESIZES, needs.resize, f'{needs.prefix}resize')
   if not needs.inception:
     raise UserError(
-      f'{name} needs {needs.prefix}inception=FILE: the weights of PyTorch-FID, '
-      f'{_INCEPTION}'
+      f"{name} needs {needs.prefix}inception=FILE: download PyTorch-FID's "
+      f'weights, {_INCEPTION}'
     )
   return _inception_features(needs.inception, needs.resize), 2048
 
 
-# The same function for the same features: they are computed once.
+# Cached, so that FID and KID have the same function as `features`: the table
+# computes the features of equal functions once.
 @functools.lru_cache(maxsize=1)
 def _inception_features(path, resize):
+  """Returns Inception's function: images [b, h, w, c] -> [b, 2048]."""
   import jax
 
   from cyclegan_jax.pretrained import networks, weights
@@ -121,12 +180,24 @@ def _inception_features(path, resize):
 
 
 def embedding(net, size):
-  """The same of a trunk's last layer, averaged over each picture, to load."""
+  """Returns a `load` argument of `frechet`: averaged features of a trunk.
+
+  The features are the outputs of the last convolutional layer of VGG-16 or
+  AlexNet, averaged over the pixels of each picture.
+
+  Args:
+    net: 'vgg16' or 'alexnet'.
+    size: number of features: 512 for 'vgg16', 256 for 'alexnet'.
+
+  Returns:
+    A function (name, `Needs`) -> (features, size).
+  """
   return lambda name, needs: (_trunk_features(net), size)
 
 
 @functools.lru_cache
 def _trunk_features(net):
+  """Returns a function: images [b, h, w, c] -> averaged features [b, size]."""
   import jax
 
   from cyclegan_jax.pretrained import networks, weights
@@ -135,18 +206,33 @@ def _trunk_features(net):
     'vgg16': (weights.vgg16, networks.embed_vgg16),
     'alexnet': (weights.alexnet, networks.embed_alexnet),
   }[net]
-  # Put there once: each call would copy them anew.
+  # Otherwise each call would copy the parameters to the device.
   params, embed = jax.device_put(load()['trunk']), jax.jit(embed)
   return lambda images: np.asarray(embed(params, images))
 
 
 def fcn(name, needs):
-  """The FCN score: a2b by the nearest colours, b2a by a segmenter."""
+  """Makes the FCN score: by nearest colours in a2b, by a segmenter in b2a.
+
+  The b2a metric is made only if `needs.directions` has b2a and the test
+  pictures are pairs, because label maps belong to pictures of A.
+
+  Args:
+    name: the metric's name.
+    needs: `Needs`.
+
+  Returns:
+    A list of one `Metric` per direction.
+
+  Raises:
+    UserError: no label maps, or in b2a neither a segmenter nor ready-made label
+      maps, or a segmenter that cannot be read or has other classes.
+  """
   from cyclegan_jax.metrics.segmentation import scores
 
   by_colours = palette(name, needs)
   found = [x._replace(columns=_FCN, score=scores) for x in by_colours]
-  # Label maps are of A's pictures, so of B's only where these are pairs.
+  # Label maps belong to pictures of A. They fit pictures of B only in pairs.
   if 'b2a' in needs.directions and needs.paired:
     metric = Metric(name, 'labels', _FCN, scores, best='high')
     found.append(
@@ -160,13 +246,13 @@ def fcn(name, needs):
 
 
 def _segmented(name, needs):
-  """Images [b, h, w, c] -> class numbers; None if they are given."""
+  """Returns a segmenter of batches; None if label maps are ready-made."""
   if needs.predicted:
     return None
   if not needs.segmenter:
     raise UserError(
-      f'{name} of b2a needs {needs.prefix}segmenter=PATH: an .onnx file, or a '
-      'folder made by cyclegan_jax.segmenter'
+      f'{name} of b2a needs {needs.prefix}segmenter=PATH: give an .onnx file, '
+      'or a folder made by cyclegan_jax.segmenter'
     )
   from cyclegan_jax.metrics.segmenter_model import segmenter
 
@@ -175,15 +261,28 @@ def _segmented(name, needs):
 
 
 def palette(name, needs):
-  """Per-pixel accuracy of maps read by the nearest colours, in a2b."""
+  """Makes the pixel accuracy of label maps read by the nearest class colours.
+
+  The metric is measured in a2b only: a translation to B is a label picture.
+
+  Args:
+    name: the metric's name.
+    needs: `Needs`; `colours` is used.
+
+  Returns:
+    A list of one `Metric`.
+
+  Raises:
+    UserError: the test pictures have no label maps.
+  """
   from cyclegan_jax.metrics.labels import nearest_colour
   from cyclegan_jax.metrics.segmentation import scores
 
   if needs.colours is None:
     raise UserError(
       f'{needs.prefix}metrics: {name} needs label maps of the test pictures: '
-      'testLabels/ and classes.json in data.root (or, to evaluate, '
-      '--palette=cityscapes)'
+      'add testLabels/ and classes.json to data.root (or give '
+      'cyclegan_jax.evaluate --palette=cityscapes)'
     )
 
   def features(images):

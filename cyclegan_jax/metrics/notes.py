@@ -1,14 +1,20 @@
-"""Lines below a table: what has to be known to read its numbers."""
+"""Notes printed below a table of metrics, on how to read its numbers."""
 
 from cyclegan_jax.common.images import shown_as
 
 
 def lines(chosen, tests):
-  """Yields lines about the numbers of metrics.
+  """Yields notes on how to read the numbers of some metrics.
+
+  The notes name the columns of a 95% interval, warn of a Frechet distance of
+  too few pictures, and name the channels that metrics of RGB images see.
 
   Args:
     chosen: a list of `Metric`.
-    tests: the `Truth` that they are measured with.
+    tests: the `Truth` that the metrics were measured with.
+
+  Yields:
+    One line of text per note, without a line end.
   """
   count = min(len(pictures) for pictures in tests.pictures.values())
   for metric in chosen:
@@ -19,20 +25,20 @@ def lines(chosen, tests):
       yield f'{column} low and high bound its 95% interval'
     elif count <= metric.size:
       yield (
-        f'{column}: {count} pictures have a covariance of {metric.size} '
-        'features that is rank-deficient: compare equal counts only, and see '
-        'KD or KID'
+        f'{column}: the covariance of {metric.size} features is rank-deficient '
+        f'with {count} pictures: compare only values of equally many pictures, '
+        'or use KD or KID'
       )
   columns = [metric.columns[0] for metric in chosen if metric.of_shown]
   if columns and (texts := _shown(tests)):
-    yield f'{", ".join(columns)}: of what is shown, {"; ".join(texts)}'
+    yield f'{", ".join(columns)}: of shown channels only ({"; ".join(texts)})'
 
 
 def _shown(tests):
-  """A text for each domain of which more is done than to take RGB."""
+  """Returns a text per domain that is not simply shown as RGB."""
   texts = []
   for domain, pictures in tests.pictures.items():
     count = pictures[0].shape[-1]
     if tests.show[domain] or count != 3:
-      texts.append(f'of {domain.upper()} {shown_as(count, tests.show[domain])}')
+      texts.append(f'{domain.upper()}: {shown_as(count, tests.show[domain])}')
   return texts

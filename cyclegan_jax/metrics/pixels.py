@@ -1,4 +1,4 @@
-"""How far two pictures are from each other, pixel by pixel."""
+"""Metrics that compare two images pixel by pixel: L1, PSNR, SSIM, Dice."""
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -7,18 +7,34 @@ from numpy.lib.stride_tricks import sliding_window_view
 from cyclegan_jax.common.types import Colours, Image
 from cyclegan_jax.metrics.labels import IGNORED, nearest_colour
 
-_RANGE = 2.0  # of images in [-1, 1]
+_RANGE = 2.0  # width of the value range [-1, 1] of images
 _MOST_DB = 100.0
-_SIGMA, _K1, _K2 = 1.5, 0.01, 0.03  # of SSIM (Wang et al. 2004, Sec. III)
+_SIGMA, _K1, _K2 = 1.5, 0.01, 0.03  # SSIM (Wang et al. 2004, Sec. III)
 
 
 def l1(fake: Image, real: Image) -> float:
-  """Mean absolute difference in [0, 2]; lower is better."""
+  """Returns the mean absolute difference of two images; lower is better.
+
+  Args:
+    fake: the translated image, [height, width, channels] in [-1, 1].
+    real: the true image, of the same shape.
+
+  Returns:
+    A float in [0, 2].
+  """
   return float(np.abs(fake - real).mean())
 
 
 def psnr(fake: Image, real: Image) -> float:
-  """Peak signal-to-noise ratio in dB, at most 100; higher is better."""
+  """Returns the peak signal-to-noise ratio of two images; higher is better.
+
+  Args:
+    fake: the translated image, [height, width, channels] in [-1, 1].
+    real: the true image, of the same shape.
+
+  Returns:
+    A float in dB, at most 100 (also for equal images).
+  """
   error = np.mean(np.square(fake - real), dtype=np.float64)
   if error == 0:
     return _MOST_DB
@@ -26,10 +42,19 @@ def psnr(fake: Image, real: Image) -> float:
 
 
 def ssim(fake: Image, real: Image) -> float:
-  """Structural similarity (Wang et al. 2004), gaussian window of 11 pixels.
+  """Returns the structural similarity of two images; higher is better.
 
-  As `tf.image.ssim` computes it: windows that fit into the picture, the mean
-  over pixels and channels. Smaller pictures take the largest window that fits.
+  Computed as `tf.image.ssim` does (Wang et al. 2004): a Gaussian window of 11
+  pixels at every position where the window lies inside the image, averaged over
+  positions and channels. In images below 11 pixels the window has the length of
+  the shorter side.
+
+  Args:
+    fake: the translated image, [height, width, channels] in [-1, 1].
+    real: the true image, of the same shape.
+
+  Returns:
+    A float in [-1, 1]; 1 for equal images.
   """
   window = _gaussian(min(11, *real.shape[:2]))
   x, y = np.asarray(fake, np.float64), np.asarray(real, np.float64)
@@ -43,11 +68,18 @@ def ssim(fake: Image, real: Image) -> float:
 
 
 def dice(fake: Image, real: Image) -> float:
-  """Dice coefficient of masks in [0, 1], mean of channels; higher is better.
+  """Returns the Dice coefficient of two images as masks; higher is better.
 
-  A channel's mask is where it is above 0, the middle of [-1, 1]. Of masks x and
-  y the coefficient is 2 |x and y| / (|x| + |y|) (Dice 1945), and 1 of two empty
-  ones. An image with NaN has no masks: the result is NaN.
+  The mask of a channel contains the pixels above 0, the middle of [-1, 1]. The
+  coefficient of masks x and y is `2 |x and y| / (|x| + |y|)` (Dice 1945), and 1
+  if both are empty. The result is the mean over channels.
+
+  Args:
+    fake: the translated image, [height, width, channels] in [-1, 1].
+    real: the true image, of the same shape.
+
+  Returns:
+    A float in [0, 1], or NaN if an image contains NaN.
   """
   if np.isnan(fake).any() or np.isnan(real).any():
     return float('nan')
@@ -57,20 +89,20 @@ def dice(fake: Image, real: Image) -> float:
 
 
 def _gaussian(size):
-  """Weights [size] of a gaussian window, their sum 1."""
+  """Returns the weights [size] of a Gaussian window; their sum is 1."""
   places = np.arange(size) - (size - 1) / 2
   weights = np.exp(-0.5 * (places / _SIGMA) ** 2)
   return weights / weights.sum()
 
 
 def _blur(image, weights):
-  """Weighted means of the windows that fit into an image [h, w, c]."""
+  """Returns weighted means of all windows inside an image [h, w, c]."""
   for axis in (0, 1):
     image = sliding_window_view(image, len(weights), axis=axis) @ weights
   return image
 
 
-# name -> (translated, true) -> number, for images [h, w, c] in [-1, 1]
+# name -> function (translated, true) -> number of images [h, w, c] in [-1, 1]
 PAIRED_METRICS = {'L1': l1, 'PSNR': psnr, 'SSIM': ssim}
 
 
@@ -80,16 +112,17 @@ def pixel_accuracy(
   colours: Colours,
   ignored: int = IGNORED,
 ) -> tuple[int, int]:
-  """Share of pixels whose nearest class colour is of the true class.
+  """Counts the pixels whose nearest class colour belongs to the true class.
 
   Args:
-    image: [h, w, 3] in [-1, 1].
-    labels: [h, w], class numbers.
+    image: a translated label picture, [height, width, 3] in [-1, 1].
+    labels: true class numbers, integers [height, width].
     colours: for each class a list of RGB colours in [0, 255].
-    ignored: the label that does not count.
+    ignored: class number of pixels that are not scored.
 
   Returns:
-    (right, counted) pixels.
+    (number of correct pixels, number of scored pixels); their ratio is the
+    accuracy.
   """
   right = nearest_colour(image, colours) == labels
   counted = labels != ignored

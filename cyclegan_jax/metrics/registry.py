@@ -1,4 +1,4 @@
-"""The metrics by name. A new one is a line in `METRICS`."""
+"""Table of all metrics by name; a new metric is a new line in `METRICS`."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from cyclegan_jax.common.errors import UserError, lookup
 from cyclegan_jax.metrics import makers, pixels
 from cyclegan_jax.metrics.base import Metric, Needs
 
-# name -> (name, `Needs`) -> [`Metric`]
+# name -> maker: a function (name, `Needs`) -> [`Metric`]
 METRICS = {
   'l1': makers.pairs('L1', 'low', makers.one_by_one(pixels.l1)),
   'psnr': makers.pairs('PSNR', 'high', makers.one_by_one(pixels.psnr)),
@@ -26,22 +26,30 @@ METRICS = {
 
 
 def names(text: str) -> list[str]:
-  """The names in a text such as 'l1,ssim'."""
+  """Splits a text such as 'l1,ssim' into names, without repetitions.
+
+  Args:
+    text: names of metrics, separated by commas or spaces.
+
+  Returns:
+    The names in their order.
+  """
   return list(dict.fromkeys(text.replace(',', ' ').split()))
 
 
 def make(names: Sequence[str], needs: Needs) -> list[Metric]:
-  """The metrics of some names.
+  """Makes the metrics of some names.
 
   Args:
-    names: of `METRICS`.
-    needs: `Needs`.
+    names: keys of `METRICS`.
+    needs: the `Needs` to make the metrics from.
 
   Returns:
-    A list of `Metric`, in the order of the names; of 'fcn' one a direction.
+    A list of `Metric` in the order of `names`; 'fcn' adds one per direction.
 
   Raises:
-    UserError: an unknown name, or one that lacks what it needs.
+    UserError: `names` is empty, a name is unknown, or a setting or package that
+      a metric needs is missing.
   """
   if not names:
     raise UserError(

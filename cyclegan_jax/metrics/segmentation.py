@@ -1,6 +1,7 @@
-"""The FCN score: whether translations show the right classes, and where.
+"""FCN score: agreement of the classes in translations with true label maps.
 
-One confusion matrix for a test set, and the three numbers read from it.
+The score consists of three numbers, computed from one confusion matrix for the
+whole test set.
 """
 
 import numpy as np
@@ -10,25 +11,29 @@ from cyclegan_jax.metrics.labels import IGNORED
 
 
 def confusion(predicted, true, classes, ignored=IGNORED):
-  """Counts of pixels of each true and predicted class, to add up over a set.
+  """Returns the confusion matrix of a predicted and a true label map.
+
+  The matrix of a test set is the sum of the matrices of its pictures.
 
   Args:
-    predicted: [h, w], class numbers.
-    true: the same of the true label map.
-    classes: how many there are.
-    ignored: the true label of pixels that do not count.
+    predicted: predicted class numbers, integers [height, width].
+    true: true class numbers, integers [height, width].
+    classes: number of classes.
+    ignored: true class number of pixels that are not scored.
 
   Returns:
-    int64 [classes, classes]; rows are the true classes.
+    Numbers of pixels, int64 [classes, classes]: rows are true classes, columns
+    predicted classes.
 
   Raises:
-    UserError: the maps differ in size, or a pixel that counts is of no class.
+    UserError: the label maps differ in size, or a scored pixel has a number
+      outside 0 to classes - 1.
   """
   predicted, true = np.asarray(predicted), np.asarray(true)
   if predicted.shape != true.shape:
     raise UserError(
-      f'a predicted label map of {_size(predicted)} pixels for a true one of '
-      f'{_size(true)}: they have to be equal'
+      f'a predicted label map has {_size(predicted)} pixels, but the true '
+      f'label map has {_size(true)}: the sizes must be equal'
     )
   counted = true != ignored
   predicted, true = predicted[counted], true[counted]
@@ -36,28 +41,31 @@ def confusion(predicted, true, classes, ignored=IGNORED):
     wrong = labels[(labels < 0) | (labels >= classes)]
     if wrong.size:
       raise UserError(
-        f'a {kind} label map holds {wrong[0]}: classes go from 0 to '
-        f'{classes - 1}'
+        f'a {kind} label map holds {wrong[0]}: class numbers must be between 0 '
+        f'and {classes - 1}'
       )
   pairs = true.astype(np.int64) * classes + predicted.astype(np.int64)
   return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def scores(confusion):
-  """The three numbers of the FCN score, in [0, 1]; higher is better.
+  """Returns the three numbers of the FCN score; higher is better.
 
-  Per-pixel accuracy, per-class accuracy and class IoU of Long et al. (2015,
-  Sec. 5: pixel acc., mean acc., mean IU), as in the paper (Sec. 5.1.1) over one
-  matrix for the whole test set. The means leave out classes that can't be
-  scored: without a true pixel for the accuracy, neither true nor predicted for
-  the IoU. The official scripts/eval_cityscapes counts these as 0, which is the
-  same wherever every class occurs in the truth, as in Cityscapes.
+  The numbers are the pixel accuracy, mean class accuracy and mean class IoU of
+  Long et al. (2015, Sec. 5: pixel acc., mean acc., mean IU), computed from one
+  matrix for the whole test set as in the CycleGAN paper (Sec. 5.1.1). The mean
+  accuracy skips classes without a true pixel. The mean IoU skips classes
+  without a true or predicted pixel. The official `scripts/eval_cityscapes`
+  counts skipped classes as 0; results are equal if every class occurs in the
+  true label maps, as in Cityscapes.
 
   Args:
-    confusion: [classes, classes], a sum of what `confusion` gives.
+    confusion: sum of the results of `confusion` for all pictures, integers
+      [classes, classes].
 
   Returns:
-    {'pixel accuracy', 'class accuracy', 'class IoU'}; empty if no pixel counts.
+    {'pixel accuracy': float, 'class accuracy': float, 'class IoU': float}, each
+    in [0, 1]; an empty dict if no pixel is scored.
   """
   right = np.diag(confusion).astype(float)
   true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
@@ -72,4 +80,5 @@ def scores(confusion):
 
 
 def _size(labels):
+  """Returns the size of a label map as text, 'WIDTHxHEIGHT'."""
   return 'x'.join(map(str, labels.shape[::-1]))

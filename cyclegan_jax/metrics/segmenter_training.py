@@ -1,4 +1,4 @@
-"""Training and test of a `Segmenter` on real pictures and their label maps."""
+"""Training and testing of a `Segmenter` on real pictures and label maps."""
 
 from functools import partial
 
@@ -17,28 +17,33 @@ from cyclegan_jax.metrics.segmentation import confusion, scores
 from cyclegan_jax.metrics.segmenter_model import MULTIPLE
 
 _RATE = 3e-3
-# Spread of what is drawn for each picture: the gain of each colour, the light
-# on all of it, noise; and the most of a blurred copy that is mixed in. Fakes
-# are a bit off the real pictures, and still have to be read.
+# Random changes per picture: standard deviations of the gain of each colour, of
+# the brightness and of noise, and the largest share of a blurred copy.
+# Translations differ a little from real pictures; the segmenter must tolerate
+# these differences.
 _GAIN, _LIGHT, _NOISE, _BLUR = 0.1, 0.1, 0.03, 1.0
 
 
 class Batches:
-  """The batch of a step: random crops, mirrored at random.
+  """Function of a step that returns random crops of pictures and label maps.
 
-  Called with a step it gives images float32 [b, side, side, 3] in [-1, 1] and
-  label maps int [b, side, side]; side is the crop size, as a multiple of 8.
+  A call with the number of a step returns (images, label maps): float32 [batch,
+  side, side, 3] in [-1, 1] and integers [batch, side, side]. `side` is the crop
+  size, rounded down to a multiple of 8. Crops are mirrored at random if
+  `preprocess.flip`. The same seed and step give the same batch. A call raises
+  `UserError` if a picture or label map cannot be used.
 
   Args:
-    pictures: a list of `Picture`.
-    labels: the `Labels` of them.
-    preprocess: a `Preprocess`; it resizes, and crops are cut in every mode.
-    batch_size: pictures a step.
-    seed: decides what is drawn.
-    cache_bytes: memory for decoded pictures.
+    pictures: list of `Picture` of domain A.
+    labels: the `Labels` of `pictures`.
+    preprocess: a `Preprocess`; pictures are resized by its mode, and cropped
+      even if the mode does not crop.
+    batch_size: crops per step.
+    seed: seed of the random choices.
+    cache_bytes: memory for decoded pictures, in bytes.
 
   Raises:
-    UserError: called, a picture or label map that can't be used.
+    UserError: the crop size is below 8.
   """
 
   def __init__(
@@ -71,7 +76,7 @@ class Batches:
     return crop[:, ::-1] if mirrored else crop
 
   def _read(self, index):
-    """uint8 [h, w, 4]: a picture and, last, its label map."""
+    """Reads a picture and its label map (channel 3) as uint8 [h, w, 4]."""
     picture, file = self._pictures[index], self._labels.pictures[index]
     labels = label_maps.label_map(file)
     _check_classes(file, labels, len(self._labels.classes))
@@ -83,7 +88,7 @@ class Batches:
     if min(size) < self._side:
       raise UserError(
         f'{picture.name}: {size[0]}x{size[1]} is smaller than '
-        f'data.crop_size={self._preprocess.crop_size}: use a smaller crop'
+        f'data.crop_size={self._preprocess.crop_size}: use a smaller crop size'
       )
     pixels = decode.resized(picture, image, 3, size)
     labels = label_maps.resize_labels(labels, *pixels.shape[:2])
@@ -91,36 +96,40 @@ class Batches:
 
 
 def _check_classes(file, labels, classes):
+  """Raises `UserError` if a label map has a number that is not a class."""
   wrong = labels[(labels >= classes) & (labels != IGNORED)]
   if wrong.size:
     raise UserError(
-      f'{file.name}: a pixel is {wrong[0]}, and classes.json has classes 0 to '
-      f'{classes - 1}; 255 is for what does not count'
+      f'{file.name}: a pixel is {wrong[0]}, but must be a class number of '
+      f'classes.json, 0 to {classes - 1}, or 255 for pixels that are not scored'
     )
 
 
 def _check_size(file, labels, size):
+  """Raises `UserError` if a label map is not of its picture's (h, w)."""
   if labels.shape != size:
     raise UserError(
-      f'{file.name}: {labels.shape[1]}x{labels.shape[0]}, its picture is '
-      f'{size[1]}x{size[0]}: a label map has the size of its picture'
+      f'{file.name}: the label map is {labels.shape[1]}x{labels.shape[0]}, but '
+      f'its picture is {size[1]}x{size[0]}: the sizes must be equal'
     )
 
 
 def ground_truth(segment, pictures, labels, preprocess):
-  """The scores of real pictures: the ground-truth row of the FCN score.
+  """Returns the FCN score of real pictures, the paper's "ground truth" row.
 
   Args:
-    segment: image [h, w, 3] in [-1, 1] -> label map [h, w].
-    pictures: a list of `Picture`.
-    labels: the `Labels` of them.
-    preprocess: a `Preprocess`.
+    segment: function that maps an image [height, width, 3] in [-1, 1] to class
+      numbers [height, width].
+    pictures: list of `Picture`, the real pictures.
+    labels: the `Labels` of `pictures`.
+    preprocess: a `Preprocess`; pictures and label maps are prepared as for a
+      test.
 
   Returns:
-    As `segmentation.scores`.
+    {column: number}, see `segmentation.scores`.
 
   Raises:
-    UserError: a picture or label map that can't be used.
+    UserError: a picture or label map cannot be used.
   """
   count = len(labels.classes)
   matrix = np.zeros((count, count), np.int64)
@@ -134,23 +143,27 @@ def ground_truth(segment, pictures, labels, preprocess):
 
 
 def train(net, batch, steps, seed, progress=lambda step, loss: None):
-  """Trains a network from random parameters; the same bits for a seed.
+  """Trains a segmenter from random parameters.
+
+  The same arguments give bit-identical parameters.
 
   Args:
     net: a `Segmenter`.
-    batch: step -> images float32 [b, h, w, 3] in [-1, 1], h and w multiples of
-      8, and label maps int [b, h, w].
-    steps: how many.
-    seed: decides parameters and augmentation.
-    progress: called with (steps done, loss) now and then.
+    batch: function of a step's number that returns images, float32 [batch,
+      height, width, 3] in [-1, 1], and class numbers, integers [batch, height,
+      width]. Height and width must be multiples of 8.
+    steps: number of steps.
+    seed: seed of the initial parameters and of the augmentation.
+    progress: function called with (steps done, loss) every 100 steps and at the
+      end.
 
   Returns:
-    Its parameters.
+    The trained parameters, dicts of NumPy arrays.
   """
   key = jax.random.PRNGKey(seed)
   images, _ = batch(0)
   shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
-  params = net.lazy_init(key, shape)['params']  # runs no layer
+  params = net.lazy_init(key, shape)['params']  # without running the layers
   optimizer = optax.adam(optax.cosine_decay_schedule(_RATE, steps))
   state = optimizer.init(params)
 
@@ -176,7 +189,16 @@ def train(net, batch, steps, seed, progress=lambda step, loss: None):
 
 
 def loss(scores, labels):
-  """Cross-entropy of scores [b, h, w, classes], mean over pixels that count."""
+  """Returns the mean cross-entropy over all scored pixels of a batch.
+
+  Args:
+    scores: unnormalised class scores [batch, height, width, classes].
+    labels: true class numbers, integers [batch, height, width]; pixels of 255
+      are not scored.
+
+  Returns:
+    A scalar; 0 if no pixel is scored.
+  """
   counted = labels != IGNORED
   each = optax.softmax_cross_entropy_with_integer_labels(
     scores, jnp.where(counted, labels, 0)
@@ -185,7 +207,15 @@ def loss(scores, labels):
 
 
 def augment(images, key):
-  """Images [b, h, w, 3] in other light and colours, blurred, with noise."""
+  """Randomly changes blur, colours, brightness and noise of images.
+
+  Args:
+    images: [batch, height, width, 3] in [-1, 1].
+    key: a JAX random key.
+
+  Returns:
+    Images of the same shape, clipped to [-1, 1].
+  """
   count = images.shape[0]
   gain, light, blur, noise = jax.random.split(key, 4)
   share = _BLUR * jax.random.uniform(blur, (count, 1, 1, 1))

@@ -1,4 +1,4 @@
-"""Metrics over all test pictures, batch by batch."""
+"""Table of metrics over all test pictures, computed batch by batch."""
 
 import collections
 import math
@@ -19,7 +19,7 @@ _Labels = Integer[np.ndarray, 'height width']
 _TRANSLATED, _COPY, _BACK = 'translated', 'copy the input', 'reconstructed'
 _ANOTHER, _TRUE = 'another picture', 'true pair'
 CANDIDATES = (_TRANSLATED, _COPY, _ANOTHER, _TRUE, _BACK)
-# kind of metric -> what it is measured of
+# kind of metric -> candidates it is measured for
 _MEASURED = {
   'pairs': (_TRANSLATED, _COPY, _ANOTHER, _BACK),
   'labels': (_TRANSLATED, _COPY, _ANOTHER, _TRUE),
@@ -28,16 +28,19 @@ _MEASURED = {
 
 
 class Truth(NamedTuple):
-  """What is measured with.
+  """Test pictures and label maps that translations are compared with.
 
   Attributes:
-    pictures: {'a', 'b'}: sequences of images, float32 [h, w, c] in [-1, 1].
-    paired: whether they are true pairs by position.
-    labels: a sequence of the label maps of A, [h, w], or None.
+    pictures: {'a': images, 'b': images}, sequences of float32 [height, width,
+      channels] in [-1, 1].
+    paired: whether pictures of A and B at the same position are true pairs.
+    labels: sequence of the true label maps of the pictures of A, integers
+      [height, width], or None.
     colours: for each class its RGB colours in [0, 255], or None.
-    predicted: a sequence of label maps of B's translations, made by somebody
-      else, or None.
-    show: {'a', 'b'}: the channels to show, as `images.shown` takes them.
+    predicted: sequence of ready-made label maps of the b2a translations, by
+      position, or None.
+    show: {'a': channels, 'b': channels}, the channels that metrics of RGB
+      images see: tuples of numbers as in `images.shown`, or None.
   """
 
   pictures: Mapping[str, Sequence[Image]]
@@ -59,28 +62,41 @@ def table(
   batch: int = 4,
   reals: dict[Any, np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
-  """How close translations come, beside what needs no training.
+  """Measures translations of all test pictures, and baselines for comparison.
+
+  The candidates, one row each per direction, are:
+
+  - 'translated': the translations.
+  - 'copy the input': the untranslated inputs, if both domains have equally many
+    channels or the input is gray (the gray channel is repeated).
+  - 'another picture': the true picture of another pair (true pairs only).
+  - 'true pair': the true picture itself, for metrics of label maps (true pairs
+    only).
+  - 'reconstructed': reconstructions compared with their inputs, for metrics of
+    pairs (true pairs and both directions only). The row's direction is 'a2b2a'
+    or 'b2a2b'.
 
   Args:
-    translate: (images [b, h, w, c], direction) -> images, float in [-1, 1].
-    tests: `Truth`.
-    directions: of 'a2b' and 'b2a'.
+    translate: function (images, direction) -> images, float [batch, height,
+      width, channels] in [-1, 1].
+    tests: the `Truth` to compare with.
+    directions: directions to measure: 'a2b', 'b2a' or both.
     metrics: a list of `Metric`.
-    candidates: of `CANDIDATES`, the rows wanted.
-    batch: pictures of one size to translate and measure at a time.
-    reals: a dict to keep features of the true pictures in, for the next call
-      with the same pictures, or None.
+    candidates: rows to compute, a selection of `CANDIDATES`.
+    batch: largest number of pictures to translate and measure at a time; a
+      batch holds pictures of equal size only.
+    reals: a dict in which features of the true pictures are kept. Pass the same
+      dict to later calls with the same pictures to compute the features only
+      once.
 
   Returns:
-    A row a direction and candidate: {'direction', 'candidate', column:
-    number}, without columns that do not apply. Candidates are 'translated',
-    'copy the input' (where channels agree, or gray in each channel), of true
-    pairs 'another picture' (a true picture of another pair) and 'true pair' (of
-    label maps), and of two directions 'reconstructed' (of pairs of input and
-    reconstruction; the direction is 'a2b2a' or 'b2a2b').
+    A list of rows {'direction': str, 'candidate': str, column: number, ...}. A
+    row has no columns of metrics that do not apply or are not finite. Rows
+    without any number are left out.
 
   Raises:
-    UserError: a picture or a label map can't be used, or there are too few.
+    UserError: a picture or label map cannot be used, or there are too few
+      pictures for a metric.
   """
   reals = {} if reals is None else reals
   rows = []
@@ -100,7 +116,15 @@ def table(
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-  """The rows as a table, in columns that also line up as plain text."""
+  """Formats rows as a Markdown table whose columns align as plain text.
+
+  Args:
+    rows: dicts of column name to text or number. The table has the columns of
+      all rows; a cell without value is empty.
+
+  Returns:
+    The text of the table. Numbers have 3 decimals, KID and KD have 5.
+  """
   heads = list(dict.fromkeys(key for row in rows for key in row))
   cells = [heads] + [[_cell(h, row.get(h, '')) for h in heads] for row in rows]
   widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
@@ -112,12 +136,13 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(head, value):
+  """Returns the text of a table cell in the column named `head`."""
   digits = 5 if head.startswith(('KID', 'KD')) else 3
   return f'{value:.{digits}f}' if isinstance(value, float) else value
 
 
 def _examples(tests, direction):
-  """What belongs to each test picture: {name: array}."""
+  """Yields, for each input of a direction, a dict of the arrays to measure."""
   inputs, others = (tests.pictures[d] for d in direction.split('2'))
   half = max(1, len(others) // 2)
   for place, image in enumerate(inputs):
@@ -129,7 +154,7 @@ def _examples(tests, direction):
 
 
 def _batches(examples, size):
-  """Joins at most `size` that follow each other and are of the same shapes."""
+  """Yields batches of up to `size` successive examples of equal shapes."""
   group, shapes = [], None
   for example in examples:
     now = [x.shape for x in example.values()]
@@ -143,13 +168,15 @@ def _batches(examples, size):
 
 
 def _stack(group):
+  """Stacks a list of dicts of arrays into one dict of batches."""
   return {key: np.stack([x[key] for x in group]) for key in group[0]}
 
 
 class _Direction:
-  """What is measured in one direction."""
+  """Collects the measurements of one direction, batch by batch."""
 
   def __init__(self, tests, direction, metrics, candidates):
+    """Takes the arguments of `table` for one direction."""
     self._tests = tests
     self._direction = direction
     self._domains = direction.split('2')
@@ -158,7 +185,14 @@ class _Direction:
     self._found = collections.defaultdict(list)  # by candidate and metric
 
   def add(self, part, fakes, again):
-    """Measures a batch of `_batches`, its translations and reconstructions."""
+    """Measures one batch.
+
+    Args:
+      part: a batch of `_batches`.
+      fakes: translations of the batch's inputs, [batch, height, width,
+        channels].
+      again: reconstructions of the inputs, or None.
+    """
     pictures = {_TRANSLATED: fakes}
     if self._tests.paired:
       pictures |= {_ANOTHER: part['another'], _TRUE: part['truth']}
@@ -185,6 +219,7 @@ class _Direction:
           )
 
   def _pairs(self, metric, name, images, part, features):
+    """Returns one number per image, for metrics of kind 'pairs'."""
     here, there = self._domains
     truths = part['input'] if name == _BACK else part['truth']
     domain = here if name == _BACK else there
@@ -197,9 +232,11 @@ class _Direction:
     )
 
   def _sets(self, metric, name, images, part, features):
+    """Returns [features of the batch], for metrics of kind 'sets'."""
     return [features(metric, images, self._domains[1])]
 
   def _labels(self, metric, name, images, part, features):
+    """Returns one confusion matrix per image, for metrics of kind 'labels'."""
     true = [self._tests.labels[place] for place in part['place']]
     if metric.features is not None:
       predicted = features(metric, images, self._domains[1])
@@ -213,7 +250,12 @@ class _Direction:
     return [confusion(x, y, metric.size) for x, y in zip(predicted, true)]
 
   def rows(self, batch, reals):
-    """The rows of all that was added."""
+    """Returns the rows of all batches added so far, as `table` does.
+
+    Args:
+      batch: pictures per batch when features of true pictures are computed.
+      reals: dict that holds the features of true pictures; filled here.
+    """
     if _COPY in self._candidates and self._copies():
       for metric in self._metrics:
         if metric.kind == 'sets':
@@ -229,13 +271,14 @@ class _Direction:
       for metric in self._metrics:
         if found := self._found[name, metric]:
           numbers = self._score(metric, found, batch, reals)
-          # JSON has no NaN.
+          # JSON cannot represent NaN.
           row |= {k: v for k, v in numbers.items() if math.isfinite(v)}
       if len(row) > 2:
         rows.append(row)
     return rows
 
   def _score(self, metric, found, batch, reals):
+    """Returns {column: number} of a metric, from the measured batches."""
     if metric.kind == 'pairs':
       return {metric.columns[0]: float(np.mean(found))}
     if metric.kind == 'labels':
@@ -244,9 +287,10 @@ class _Direction:
     return metric.score(np.concatenate(found), real)
 
   def _real(self, metric, domain, batch, reals):
-    """Features [n, size] of a domain's true pictures, computed once.
+    """Returns the features [n, size] of a domain's true pictures.
 
-    Those of the inputs are of copies, and shown as the other domain is.
+    Features are computed once and kept in `reals`. The shown channels are the
+    target domain's even for inputs, because inputs are measured as copies.
     """
     show = self._tests.show[self._domains[1]]
     key = metric.features, domain, metric.of_shown and show
@@ -259,9 +303,10 @@ class _Direction:
     return reals[key]
 
   def _copies(self):
-    """Returns True if a copy of the input is a picture of the other domain.
+    """Returns True if an input can be measured as a picture of the target.
 
-    A gray one is, in each of the channels.
+    The numbers of channels must be equal, or the input is gray: its channel is
+    then repeated.
     """
     first, other = (self._tests.pictures[d][0] for d in self._domains)
     return first.shape[-1] in (1, other.shape[-1])

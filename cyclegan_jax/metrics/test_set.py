@@ -1,4 +1,4 @@
-"""The test pictures of a data set as metrics take them: read one at a time."""
+"""Test pictures of a dataset in the form that metrics need, read on demand."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -15,12 +15,17 @@ from cyclegan_jax.metrics.table import Truth
 
 
 class Lazy(Sequence):
-  """A sequence whose items are read each time they are asked for."""
+  """Sequence that reads an item each time the item is accessed."""
 
   def __init__(
     self, read: Callable[[Any], np.ndarray], places: Sequence[Any]
   ) -> None:
-    """Takes a function of a place, and the places to call it with."""
+    """Makes a sequence of the length of `places`.
+
+    Args:
+      read: function that maps an entry of `places` to an array.
+      places: the argument of `read` for each item.
+    """
     self._read = read
     self._places = places
 
@@ -34,15 +39,17 @@ class Lazy(Sequence):
 def check_asked(
   source: Source, on_training_pictures: bool, option: str
 ) -> None:
-  """Holds against what was asked for that training pictures are measured.
+  """Raises if training pictures would be measured without the user's consent.
 
   Args:
-    source: a `Source`.
-    on_training_pictures: whether that was asked for.
-    option: the option that asks for it, as the user gives it.
+    source: the dataset's `Source`.
+    on_training_pictures: whether the user allows to measure the training
+      pictures of a domain that has no test pictures.
+    option: the option that allows this, with its value, for the error message.
 
   Raises:
-    UserError: there are no test pictures of a domain, and it was not.
+    UserError: a domain has no test pictures, and `on_training_pictures` is
+      False.
   """
   if not source.stands_in or on_training_pictures:
     return
@@ -51,8 +58,8 @@ def check_asked(
     for x in source.stands_in.values()
   )
   raise UserError(
-    f'{" and ".join(missing)}, so training pictures would be measured: add the '
-    f'test pictures, or ask for that by {option}'
+    f'{" and ".join(missing)}, so training pictures would be measured: add '
+    f'test pictures, or measure training pictures with {option}'
   )
 
 
@@ -61,19 +68,25 @@ def truth(
   on_training_pictures: bool = False,
   option: str = '--config.evaluate.on_training_pictures=True',
 ) -> Truth:
-  """The `Truth` of a `Dataset`; nothing is kept in memory.
+  """Returns the test pictures and label maps of a dataset, read on demand.
 
-  Training pictures that stand in for test pictures are pairs where that does
-  not only follow from their names.
+  With `data.on_bad_image` 'skip', unpaired test pictures that cannot be read
+  are left out with a warning. If training pictures replace the test pictures of
+  both domains, they count as true pairs only if the dataset declares the pairs,
+  not if the pairs merely follow from equal file names.
 
   Args:
     data: a `Dataset`.
-    on_training_pictures: whether to measure training pictures of a domain
-      without test pictures.
-    option: the option that asks for that, as the user gives it.
+    on_training_pictures: whether to measure the training pictures of a domain
+      that has no test pictures.
+    option: the option that allows this, with its value, for the error message.
+
+  Returns:
+    A `Truth`; its sequences read a picture or label map at each access and
+    keep none in memory.
 
   Raises:
-    UserError: as `check_asked`.
+    UserError: same errors as `check_asked`.
   """
   source = data.source
   check_asked(source, on_training_pictures, option)
@@ -100,8 +113,11 @@ def truth(
 
 
 def _reader(data, domain):
+  """Returns a function that reads the test picture at a position."""
+
   def read(place):
-    # Read alone: not all at once, and none in the place of one that is bad.
+    # A dataset of one picture: `test_images` then reads only this picture, and
+    # 'stop' raises for a bad picture instead of skipping it.
     one = {domain: [data.source.test[domain][place]]}
     alone = data._replace(
       source=data.source._replace(test=one), on_bad_image='stop'
@@ -112,10 +128,13 @@ def _reader(data, domain):
 
 
 def _usable(read, place):
+  """Returns True if a picture can be read; warns if not."""
   try:
     read(place)
   except UserError as e:
-    bad_pictures.warn_once(f'{e} (data.on_bad_image=skip: goes on without it)')
+    bad_pictures.warn_once(
+      f'{e} (data.on_bad_image=skip: the picture is skipped)'
+    )
     return False
   return True
 
@@ -123,17 +142,22 @@ def _usable(read, place):
 def check(
   there: Truth, directions: Collection[str], chosen: Iterable[Metric]
 ) -> None:
-  """Measures a picture of each domain, so that a mistake is met early.
+  """Computes features of one picture per domain, to find errors early.
+
+  Args:
+    there: the `Truth` to measure with.
+    directions: directions that will be measured: 'a2b', 'b2a' or both.
+    chosen: the metrics that will be measured.
 
   Raises:
-    UserError: pictures that are too small for a metric, or have channels that
-      it does not take.
+    UserError: pictures are too small for a metric, or have a number of channels
+      that a metric does not support.
   """
   for metric in chosen:
     shared = set(metric.directions) & set(directions)
     if metric.features is None or not shared:
       continue
-    # Label maps are read from translations alone.
+    # Label maps are read from translations only, not from inputs.
     of_made = metric.kind == 'labels'
     domains = {d[-1] for d in shared} if of_made else there.pictures
     for domain in domains:

@@ -1,4 +1,4 @@
-"""The networks by name, and the one way to run them."""
+"""Networks by name, and the function `apply` that runs them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from cyclegan_jax.nets.discriminators import PatchGAN, PixelGAN
 from cyclegan_jax.nets.generators import ResnetGenerator, UnetGenerator
 from cyclegan_jax.nets.layers import Net
 
-# A name with a number fixes the depth; the plain name takes any.
+# A name with a number fixes the depth; a plain name has the depth as an option.
 GENERATORS = {
   'resnet': ResnetGenerator,
   'resnet_6blocks': partial(ResnetGenerator, depth=6),
@@ -37,39 +37,54 @@ def constructor(
   depth: int = 0,
   **options: Any,
 ) -> partial[Net]:
-  """The network `name` of a table, with its options set but out_channels.
+  """Returns a network's constructor with all options set but `out_channels`.
 
   Args:
     table: `GENERATORS` or `DISCRIMINATORS`.
-    name: a name of the table.
-    what: the config section the name stands in, for errors.
-    depth: blocks, levels or layers; 0 takes the network's own, as one whose
-      depth is no option always does.
-    **options: fields of the network's class.
+    name: key of the table.
+    what: config section of the name, such as 'generator', for error messages.
+    depth: number of residual blocks, levels or layers; 0 uses the network's
+      default. Ignored by networks without the option `depth`.
+    **options: values of further fields of the network classes; fields that only
+      other networks of the table have are ignored.
+
+  Returns:
+    A function that makes the network, with the remaining fields as keyword
+    arguments.
 
   Raises:
-    UserError: an unknown name, or a depth for a name that fixes it.
+    UserError: `name` is unknown, or `depth` is given for a name that fixes it.
   """
   make = lookup(table, name, f'{what}.name')
   if depth:
     if isinstance(make, partial):
       raise UserError(
-        f'{what}.depth={depth} does not go with {what}.name={name!r}, which '
-        f'has {make.keywords["depth"]}: use {name.split("_")[0]!r}'
+        f'{what}.depth={depth}: {what}.name={name!r} fixes the depth to '
+        f'{make.keywords["depth"]}: use the name {name.split("_")[0]!r}'
       )
     options['depth'] = depth
   others = {x for other in table.values() for x in fields(other)}
-  idle = others - fields(make)  # config/unused.py refuses those that are set
+  # Fields of other networks. config/unused.py raises if the user sets them.
+  idle = others - fields(make)
   return partial(make, **{k: x for k, x in options.items() if k not in idle})
 
 
 def fields(make: Callable[..., Net]) -> set[str]:
-  """The names of the options that a network of a table has."""
+  """Returns the names of the dataclass fields of a network.
+
+  Args:
+    make: a value of `GENERATORS` or `DISCRIMINATORS`.
+  """
   return {field.name for field in dataclasses.fields(network_class(make))}
 
 
 def network_class(make: Callable[..., Net]) -> type[Net]:
-  """The class of a network of a table."""
+  """Returns the class of a network.
+
+  Args:
+    make: a value of `GENERATORS` or `DISCRIMINATORS`: a class, or a `partial`
+      of one.
+  """
   kind = make.func if isinstance(make, partial) else make
   return kind  # type: ignore[return-value]
 
@@ -84,25 +99,28 @@ def apply(
   taps: tuple[str, ...] = (),
   only_taps: bool = False,
 ) -> Any:
-  """Runs a network.
+  """Runs a network on images and returns its output.
 
   Args:
-    net: a module of this package.
-    params: its parameters.
+    net: a network of this package.
+    params: the network's parameters.
     images: [batch, height, width, channels] in [-1, 1].
-    key: switches training on (dropout) and draws its random numbers.
-    axis: name of the mapped device axis, or None outside of one.
-    taps: features to return beside the output, of the network's `taps`.
-    only_taps: whether to run no further than the last of them.
+    key: random key for dropout. A key switches training mode on; None switches
+      dropout off.
+    axis: name of the mapped device axis, or None outside of a mapped function.
+    taps: names of intermediate features to return, a selection of the network's
+      `taps`.
+    only_taps: whether to stop after the last feature of `taps`.
 
   Returns:
-    The network's output, float32 [batch, height', width', channels']. With
-    `taps` the output and {tap: [batch, height'', width'', channels'']}; with
-    `only_taps` that dict alone.
+    The network's output, float32 [batch, out_height, out_width, out_channels].
+    With `taps`: the pair (output, features), where features is {tap: [batch,
+    tap_height, tap_width, tap_channels]}. With `taps` and `only_taps`: features
+    only.
   """
   wanted = {'taps': taps, 'only_taps': only_taps} if taps else {}
 
-  # Batch norm reads the batch alone, so its running averages are dropped.
+  # Batch norm uses statistics of the batch only: running averages are dropped.
   def run(params, images):
     output, _ = net.apply(
       {'params': params},

@@ -1,7 +1,7 @@
-"""Antialiased halving and doubling (Zhang 2019), as in the code of CUT.
+"""Antialiased down- and upsampling by 2 (Zhang 2019), as in CUT's code.
 
-Written as sums of slices, which compilers fuse: a convolution with one kernel
-for each channel is slow on most platforms.
+The blurs are sums of slices, which XLA fuses. A depthwise convolution would be
+slow on most platforms.
 """
 
 import jax
@@ -10,16 +10,18 @@ from jax import lax
 
 from cyclegan_jax.nets.layers import reflect_pad
 
-# The filters along a side; both sides have the same. `UP`'s sum is 2: of four
-# taps two meet a pixel.
+# Filters along each side. The weights of `UP` sum up to 2, because each output
+# pixel sees only two of the four.
 DOWN, UP = (0.25, 0.5, 0.25), (0.25, 0.75, 0.75, 0.25)
 
 
 def down(x):
-  """Blurs by [1, 2, 1] / 4 along both sides and takes every other pixel.
+  """Halves height and width: blurs by [1, 2, 1] / 4, takes every second pixel.
+
+  The edges are padded by reflection.
 
   Args:
-    x: [batch, height, width, channels], at least 2 pixels a side.
+    x: [batch, height, width, channels], at least 2 pixels per side.
 
   Returns:
     [batch, ceil(height / 2), ceil(width / 2), channels].
@@ -28,7 +30,10 @@ def down(x):
 
 
 def up(x):
-  """Doubles height and width: each pixel 3/4 its own, 1/4 its neighbour's.
+  """Doubles height and width by bilinear interpolation.
+
+  Along each side an output pixel is 3/4 of the nearest input pixel plus 1/4 of
+  the next neighbour. The edges are padded by replication.
 
   Args:
     x: [batch, height, width, channels].
@@ -41,21 +46,26 @@ def up(x):
 
 @jax.custom_vjp
 def halve(x):
-  """`down` of a picture that has the pixel beyond each edge, if it is read.
+  """Computes `down` for images that are padded already.
 
   Args:
-    x: [batch, 1 + height, 1 + width, channels], or 2 + height and width.
+    x: [batch, 2 + height, 2 + width, channels], padded by one pixel at each
+      edge. The last row and column may be missing for an even height and width,
+      because `halve` does not read them then.
+
+  Returns:
+    [batch, ceil(height / 2), ceil(width / 2), channels].
   """
   x = 0.5 * x[:, 1:-1:2] + 0.25 * (x[:, :-2:2] + x[:, 2::2])
   return 0.5 * x[:, :, 1:-1:2] + 0.25 * (x[:, :, :-2:2] + x[:, :, 2::2])
 
 
 def _halve_forward(x):
-  return halve(x), x[:0]  # its shape, without its numbers
+  return halve(x), x[:0]  # keeps the shape without the values
 
 
 def _halve_backward(empty, grad):
-  # XLA's gradient of strided slices takes up to twice as long on a CPU.
+  # On a CPU, XLA's gradient of strided slices takes up to twice as long.
   for axis in (2, 1):
     before, behind = ([(0, 0)] * 4 for _ in range(2))
     before[axis], behind[axis] = (1, 0), (0, 1)
@@ -71,10 +81,14 @@ halve.defvjp(_halve_forward, _halve_backward)
 
 
 def double(x):
-  """`up` of a picture that has the pixel beyond each edge.
+  """Computes `up` for images that are padded already.
 
   Args:
-    x: [batch, height + 2, width + 2, channels].
+    x: [batch, height + 2, width + 2, channels], padded by one pixel at each
+      edge.
+
+  Returns:
+    [batch, 2 height, 2 width, channels].
   """
   for axis in (1, 2):
     size = x.shape[axis] - 2

@@ -1,4 +1,4 @@
-"""CoGAN's networks: a domain's own layers beside those that both share."""
+"""CoGAN's networks, which share most layers between the two domains."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -8,20 +8,22 @@ from cyclegan_jax.nets.forward import Forward
 from cyclegan_jax.nets.generators import UPSAMPLINGS
 from cyclegan_jax.nets.layers import Net, reflect_pad
 
-_LEAST = 4  # pixels of the side a picture grows from
+_LEAST = 4  # least side in pixels of the generator's first layer
 
 
 class CoGenerator(Net):
-  """Noise z [b, 1, 1, n] -> images [b, height, width, out_channels] in (-1, 1).
+  """CoGAN's generator: makes images of a domain from noise.
 
-  Grows from about 4x4 pixels; all but the last two layers are tied (Liu and
-  Tuzel 2016, Sec. 3).
+  Maps noise [batch, 1, 1, n] to images, float32 [batch, height, width,
+  out_channels] in (-1, 1). Images grow from about 4x4 pixels. Both domains
+  share the parameters of all layers but the last two (Liu and Tuzel 2016, Sec.
+  3).
 
   Attributes:
-    domain: 'a' or 'b', whose own layers to use.
+    domain: 'a' or 'b', the domain of the images.
     size: (height, width) of the images.
     out_channels: channels of the images.
-    upsampling: as a generator's.
+    upsampling: a key of `generators.UPSAMPLINGS`.
   """
 
   domain: str = 'a'
@@ -31,7 +33,7 @@ class CoGenerator(Net):
 
   @property
   def levels(self):
-    """How often height and width double."""
+    """Number of layers that double height and width."""
     levels = 0
     while all(
       s % 2 ** (levels + 1) == 0 and s >> (levels + 1) >= _LEAST
@@ -41,11 +43,12 @@ class CoGenerator(Net):
     return levels
 
   def _features(self, level):
+    """Returns the number of channels at a level; level 0 is the image size."""
     return self.width * min(2**level, 8)
 
   @property
   def seed_features(self):
-    """Channels of the first layer, which tell the size it draws."""
+    """Number of channels of the first layer, reshaped to the first image."""
     height, width = (s >> self.levels for s in self.size)
     return height * width * self._features(self.levels)
 
@@ -67,11 +70,15 @@ class CoGenerator(Net):
 
 
 class CoDiscriminator(Net):
-  """Images [b, h, w, any] -> scores [b, h', w', 1]; tied behind one layer.
+  """CoGAN's discriminator: scores of image patches of a domain.
+
+  Maps images [batch, height, width, channels] to scores, float32 [batch,
+  out_height, out_width, 1], without a sigmoid. Both domains share the
+  parameters of all layers but the first.
 
   Attributes:
-    domain: 'a' or 'b', whose own layer to use.
-    depth: strided layers.
+    domain: 'a' or 'b', the domain of the images.
+    depth: number of layers with stride 2; 0 means 1.
   """
 
   domain: str = 'a'

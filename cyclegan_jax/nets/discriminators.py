@@ -1,7 +1,8 @@
-"""Discriminators: maps of scores, one score a patch or a pixel.
+"""Discriminators: networks that score each patch or pixel of an image.
 
-Images [b, h, w, any] -> scores [b, h', w', 1], no sigmoid. Each tells its
-layers once, in the verbs of `nets.verbs`.
+They map images [batch, height, width, channels] to scores [batch, out_height,
+out_width, 1], without a sigmoid. A discriminator defines its layers once, in
+terms of the verbs of `nets.verbs`.
 """
 
 import jax.numpy as jnp
@@ -15,10 +16,22 @@ from cyclegan_jax.nets.readers import forward
 
 
 class Discriminator(Net):
-  """A discriminator [b, h, w, any] -> [b, h', w', 1]."""
+  """Base class of discriminators.
+
+  Maps images [batch, height, width, channels] to scores, float32 [batch,
+  out_height, out_width, 1], without a sigmoid.
+  """
 
   def layers(self, do, x):
-    """All layers from the picture to the scores; see `Generator.layers`."""
+    """Applies all layers, from the image to the scores.
+
+    Args:
+      do: a `verbs.Reader`, whose verbs are called for the layers.
+      x: the image in the form the reader works with.
+
+    Returns:
+      The scores in the form the reader works with.
+    """
     raise NotImplementedError
 
   @nn.compact
@@ -28,24 +41,24 @@ class Discriminator(Net):
 
 
 class PatchGAN(Discriminator):
-  """C64-C128-C256-C512 and a conv to one score (paper, Sec. 7.2).
+  """PatchGAN C64-C128-C256-C512 and a convolution to one score (Sec. 7.2).
 
-  With `depth` 1, 2, 3, 4, 5 a score sees 16, 34, 70, 142, 286 pixels squared;
-  with blurs, as in CUT, 84 at depth 3.
+  With `depth` 1, 2, 3, 4, 5 each score sees a square of 16, 34, 70, 142, 286
+  pixels; with downsampling='blur' and depth 3, as in CUT, 84 pixels. Calling
+  the network raises `UserError` if the images are too small for a score.
 
   Attributes:
-    depth: halvings (n_layers in the official code).
-    downsampling: a name of `DOWNSAMPLINGS`.
-
-  Raises:
-    UserError: the picture is too small to leave a score.
+    depth: number of layers that halve height and width (`n_layers` in the
+      official code).
+    downsampling: a key of `generators.DOWNSAMPLINGS`.
   """
 
   sequential = 'model'
 
   depth: int = 3
   downsampling: str = option(
-    'stride', 'stride (CycleGAN) | blur (CUT: antialiased), of patchgan'
+    'stride',
+    'stride (CycleGAN) | blur (CUT: antialiased): downsampling of patchgan',
   )
 
   @property
@@ -57,7 +70,8 @@ class PatchGAN(Discriminator):
     if min(height, width) // 2**self.depth < 3:
       raise UserError(
         f'discriminator.depth={self.depth} is too deep for {height}x{width} '
-        f'pictures: use crop_size >= {3 * 2**self.depth} or a smaller depth'
+        f'pictures: use data.crop_size >= {3 * 2**self.depth} or a smaller '
+        'depth'
       )
     return super().__call__(x, train, axis)
 
@@ -85,10 +99,10 @@ class PatchGAN(Discriminator):
 
 
 class PixelGAN(Discriminator):
-  """1x1 convolutions: every pixel is judged by its colour alone."""
+  """PixelGAN: 1x1 convolutions that score each pixel by its colour only."""
 
   sequential = 'net'
-  depth = 0  # no option of it: it has no strided layers
+  depth = 0  # no annotation, so not an option: there are no strided layers
 
   def layers(self, do, x):
     x = do.activate(

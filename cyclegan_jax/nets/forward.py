@@ -1,4 +1,4 @@
-"""A network's forward pass: its verbs as layers of Flax."""
+"""Reader that runs a network's forward pass with layers of Flax."""
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from cyclegan_jax.nets.verbs import Reader
 
 
 def _replicate(x, size):
+  """Pads images [b, h, w, c] by `size` repetitions of the edge pixels."""
   pads = ((0, 0), (size, size), (size, size), (0, 0))
   return jnp.pad(x, pads, 'edge')
 
@@ -25,19 +26,20 @@ _ACTIVATIONS = {
 
 
 class Enough(Exception):
-  """All features that were asked for are there: no further layer need run."""
+  """Stops a forward pass once all requested features are computed."""
 
 
 class Forward(Reader):
-  """Runs layers on images [batch, height, width, channels].
+  """Reader that runs layers on images [batch, height, width, channels].
 
   Attributes:
-    net: the `Net` whose parameters the layers have.
-    train: whether dropout drops.
-    axis: name of the mapped device axis, or None.
-    taps: the features asked for.
-    features: {name: array} of those met so far.
-    only_taps: whether to raise `Enough` once they are all there.
+    net: the `Net` that holds the parameters of the layers.
+    train: whether dropout is active.
+    axis: name of the mapped device axis, or None outside of a mapped function.
+    taps: names of the requested features.
+    features: {name: array} of the requested features computed so far.
+    only_taps: whether to raise `Enough` once all requested features are
+      computed.
   """
 
   what = 'Flax'
@@ -48,11 +50,19 @@ class Forward(Reader):
     self.features = {}
 
   def start(self, x):
-    """The pictures [batch, height, width, channels] as the verbs take them."""
+    """Converts images to the form that the verbs work with.
+
+    Args:
+      x: images [batch, height, width, channels].
+    """
     return x
 
   def finish(self, x):
-    """The result of verbs as pictures, or maps, again."""
+    """Converts a result of the verbs back to [batch, height, width, channels].
+
+    Args:
+      x: images or scores in the form that the verbs work with.
+    """
     return x
 
   def pad(self, x, size, mode='reflect'):
@@ -70,7 +80,8 @@ class Forward(Reader):
     )
 
   def conv_transpose(self, x, name, features, kernel, *, bias=None):
-    # PyTorch's padding seen from the dilated input; SAME is one pixel off.
+    # PyTorch's padding, in terms of the dilated input. SAME would be shifted by
+    # one pixel.
     padding = {3: (1, 2), 4: (2, 2)}[kernel]
     return self.net.conv(
       x, features, kernel, name, padding=padding, input_dilation=2, bias=bias
@@ -105,19 +116,32 @@ class Forward(Reader):
     return x
 
   def block(self, x, layers):
-    """A residual block."""
+    """Applies one residual block.
+
+    Args:
+      x: the block's input.
+      layers: function (reader, x) -> x that applies the layers beside the
+        shortcut.
+
+    Returns:
+      x + layers(self, x).
+    """
     return x + layers(self, x)
 
   def behind_block(self, x):
-    """A block's result as the verbs after the blocks take it."""
+    """Converts a block's result to the form that all other verbs work with."""
     return x
 
   def block_reader(self):
-    """(net, train, axis) -> the reader that runs a block's layers."""
+    """Returns a function (net, train, axis) that makes a block's reader."""
     return Forward
 
   def residual_blocks(self, x, names, layers):
-    """The blocks, compiled once as a loop where that is as fast."""
+    """Applies residual blocks, as a loop if a loop is as fast.
+
+    A loop compiles the block only once. See `Reader.residual_blocks` for the
+    arguments.
+    """
     net = self.net
     block = Block(
       **net.options(), layers=layers, reader=self.block_reader(), parent=None
@@ -145,7 +169,8 @@ class Forward(Reader):
     if net.remat != 'none':
       run = jax.checkpoint(run)
     elif forms.loops(net.target, x):
-      # A loop writes what it keeps to memory: only what is dear to compute.
+      # A loop writes saved activations to memory, so save only those that are
+      # expensive to compute.
       keep = jax.checkpoint_policies.save_only_these_names(
         CONVOLUTION, STATISTICS
       )
@@ -163,18 +188,20 @@ class Forward(Reader):
 
 
 def _between(names, taps):
-  """(first, last) of the blocks up to each tap, and of those after the last."""
+  """Returns ranges (first, last) of blocks that end at taps or at the end."""
   ends = [i for i, name in enumerate(names, 1) if name in taps]
   ends = sorted({0, *ends, len(names)})
   return list(zip(ends, ends[1:]))
 
 
 class Block(Net):
-  """A residual block as a network of its own.
+  """Residual block as a separate Flax network.
 
   Attributes:
-    layers: (reader, x) -> x, what is added to x.
-    reader: (net, train, axis) -> `Forward`, to run them.
+    layers: function (reader, x) -> x that applies the layers beside the
+      shortcut.
+    reader: function (net, train, axis) that returns the `Forward` to run the
+      layers with.
   """
 
   layers: object = None

@@ -1,9 +1,9 @@
-"""A network's forward pass in the forms that suit a TPU.
+"""Reader that runs a network's forward pass in the forms that suit a TPU.
 
-The same sums as `nets.forward`: few pictures are cut into strips of rows, full
-resolution is packed where its channels are few, and an instance norm, the
-activation and the padding behind it are one operation, which runs when a
-convolution asks for its result.
+The results equal those of `nets.forward` up to rounding. Small batches are cut
+into strips of rows. Full-resolution images with few channels are packed. An
+instance norm and the activation and padding that follow form one operation,
+which is applied when a convolution needs its result.
 """
 
 from functools import partial, wraps
@@ -23,14 +23,14 @@ from cyclegan_jax.nets.verbs import first_padding
 
 _MODES = {'reflect': 'reflect', 'replicate': 'replicate'}
 _SLOPES = {'relu': 0.0, 'leaky_relu': 0.2}
-_WINDOW, _FEW = 7, 8  # side of a large kernel, and few channels
+_WINDOW, _FEW = 7, 8  # least side of a "large" kernel; most of "few" channels
 _LANES = 128  # channels that fill a register
 
 
 def _named(verb):
-  """Names all operations of a verb by the layer, as Flax's modules do.
+  """Decorates a verb to name its operations by the layer, as Flax modules do.
 
-  Those of a norm count with the convolution that asks for its result.
+  Operations of a norm get the name of the convolution that needs the result.
   """
 
   @wraps(verb)
@@ -42,13 +42,13 @@ def _named(verb):
 
 
 class ForwardTPU(Forward):
-  """Runs layers on `Later`, the strips of pictures.
+  """Reader that runs layers on `Later`, strips of images.
 
   Attributes:
-    strips: number of strips of each picture; 1 for whole pictures.
-    padding: (size, mode) in which residual blocks take and give their values
-      padded; None: they do not.
-    height: rows of the network's pictures.
+    strips: number of strips per image; 1 means whole images.
+    padding: (size, mode) of the padding that inputs and results of residual
+      blocks already have; None if they are not padded.
+    height: number of rows of the network's images.
   """
 
   height = 0
@@ -73,7 +73,7 @@ class ForwardTPU(Forward):
   @_named
   def conv(self, x, name, features, kernel, *, stride=1, padding=0, bias=None):
     if (2 * (x.size or padding) - kernel) // stride != -1:
-      x = x.joined(self.strips)  # a strip would not give a strip
+      x = x.joined(self.strips)  # strips of the result would differ in height
       self.strips = 1
     if x.norm is None:
       x = x._replace(x=x.x.astype(self.net.dtype))
@@ -83,7 +83,7 @@ class ForwardTPU(Forward):
       return form(x, weights)._replace(bias=bias)
     x = x.unpacked() if x.packed else x
     if kernel >= _WINDOW and features <= _FEW:
-      # The columns of the few outputs are padded, not those of the input.
+      # Padding the columns of the few outputs is cheaper than of the input.
       y = x.run(self.strips, columns=False)
       return Later(tpu.few_outputs(y, weights, x.size, x.mode), bias)
     y = x.run(self.strips)
@@ -104,11 +104,12 @@ class ForwardTPU(Forward):
       y = strips.pad(y, self.strips, after, after, 'zeros')
       y = plain(y, packed.doubling(weights), Geometry())
       return Later(y, bias, packed=True)
-    # PyTorch's padding seen from the dilated input; SAME is one pixel off.
+    # PyTorch's padding, in terms of the dilated input. SAME would be shifted by
+    # one pixel.
     padding = {3: (1, 2), 4: (2, 2)}[kernel]
     if self.strips > 1:
-      # Pixels around the strips that their outputs see, and what is left of
-      # the padding between them.
+      # Rows of neighbouring strips that the outputs of a strip depend on, and
+      # the padding of the dilated strips that remains.
       pads, padding = {3: (after, (1, 0)), 4: ((1, 1), (0, 0))}[kernel]
       y = strips.pad(y, self.strips, pads, pads, 'zeros')
     return Later(plain(y, weights, Geometry(1, padding, 2)), bias)
@@ -127,7 +128,7 @@ class ForwardTPU(Forward):
     return x._replace(slope=self.known(_SLOPES, kind, 'activation'))
 
   def dropout(self, x, rate):
-    # The masks are those of whole pictures.
+    # Dropout masks are drawn for whole images.
     y = super().dropout(strips.join(self._now(x), self.strips), rate)
     return Later(strips.cut(y, self.strips))
 
@@ -176,11 +177,11 @@ class ForwardTPU(Forward):
     return Later(x[:, size:-size, size:-size], known=known)
 
   def _now(self, x):
-    """The result [batch x strips, height / strips, width, channels]."""
+    """Returns x with all operations applied, unpacked, but in strips."""
     return (x.unpacked() if x.packed else x).run(self.strips)
 
   def _packed_form(self, x, features, kernel, stride, padding):
-    """(x, weights) -> `Later`, by a convolution of packed strips, or None."""
+    """Returns a function (x, weights) -> `Later` for packed strips, or None."""
     fits = x.size and kernel == 2 * x.size + 1 and stride == 1
     halves = not x.size and kernel in (3, 4) and (stride, padding) == (2, 1)
     if x.packed:
@@ -195,29 +196,34 @@ class ForwardTPU(Forward):
     return self._from_few if fits and self.net.packs else None
 
   def _from_few(self, x, weights):
-    # Packed before it is padded: a register for four pixels, not for each.
+    """Convolves an unpacked x of few channels to packed strips."""
+    # Packed before padding: a register then holds four pixels, not one.
     y = x._replace(x=edges.pack(x.x), packed=True).run(self.strips)
     return Later(tpu.few_inputs(y, packed.between(weights)), packed=True)
 
   def _to_few(self, x, weights):
+    """Convolves a packed x to unpacked strips of few channels."""
     y = tpu.few_outputs(x.run(self.strips), packed.between(weights))
     return Later(edges.unpack(y))
 
   def _halve(self, x, weights):
+    """Convolves a packed x with stride 2."""
     convolve = partial(plain, geometry=Geometry())
     return Later(self._halved(x.run(self.strips), weights, convolve))
 
   def _halve_few(self, x, weights):
+    """Packs an x of few channels and convolves it with stride 2."""
     y = edges.pack(self._now(x))
     return Later(self._halved(y, weights, tpu.few_inputs))
 
   def _halved(self, y, weights, convolve):
+    """Pads packed strips with zeros and applies a stride-2 convolution."""
     pads = (1, len(weights) - 3)
     y = strips.pad(y, self.strips, pads, pads, 'zeros')
     return convolve(y, packed.halving(weights))
 
   def _parameters(self, x, name, features, kernel, bias):
-    """The kernel, and the bias or None, of a convolution."""
+    """Returns (kernel, bias or None) of a convolution."""
     return _ConvParameters(
       (kernel, kernel, x.channels, features),
       self.net.has_bias(bias),
@@ -229,7 +235,12 @@ class ForwardTPU(Forward):
 
 
 class _NormParameters(nn.Module):
-  """The parameters of `layers.InstanceNorm`, under the same names."""
+  """Module with the parameters of `layers.InstanceNorm`, same names.
+
+  Attributes:
+    affine: whether there are parameters scale and bias.
+    features: number of channels.
+  """
 
   affine: bool
   features: int
@@ -240,13 +251,13 @@ class _NormParameters(nn.Module):
 
 
 class _ConvParameters(nn.Module):
-  """The parameters of `Net.conv`, under the same names.
+  """Module with the parameters of `Net.conv`, same names.
 
   Attributes:
-    shape: [size, size, inputs, outputs] of the kernel.
+    shape: shape of the kernel, (size, size, inputs, outputs).
     use_bias: whether there is a bias [outputs].
-    kernel_init: the init of the kernel.
-    dtype: of what is returned.
+    kernel_init: initializer of the kernel.
+    dtype: dtype of the returned arrays.
   """
 
   shape: tuple[int, ...]

@@ -1,7 +1,8 @@
 """Generators: the ResNet of CycleGAN and CUT, and the U-Net of pix2pix.
 
-Each tells its layers once, in the verbs of `nets.verbs`: what runs, tiles,
-exports and PyTorch's names follow from that.
+A generator defines its layers once, in terms of the verbs of `nets.verbs`. The
+forward pass, translation in tiles, exports and PyTorch's parameter names are
+derived from this definition.
 """
 
 import jax.numpy as jnp
@@ -14,11 +15,11 @@ from cyclegan_jax.nets.forward import Enough
 from cyclegan_jax.nets.layers import Net, crop_to, pad_to_multiple
 from cyclegan_jax.nets.readers import forward
 
-# name -> what the backward pass computes anew instead of keeping it.
+# name -> activations that the backward pass recomputes instead of storing.
 REMATS = {
-  'none': 'nothing but what is cheap, in the residual blocks',
-  'blocks': 'the insides of the residual blocks',
-  'all': 'the whole network, one pass after the other',
+  'none': 'only the cheap operations of the residual blocks',
+  'blocks': 'all operations of the residual blocks',
+  'all': 'the whole network, in each of its passes',
 }
 
 
@@ -27,7 +28,8 @@ def _transpose(do, x, name, features, kernel, bias=None):
 
 
 def _resize(do, x, name, features, kernel, bias=None):
-  # Nearest neighbour and a convolution: no checkerboard (Odena et al. 2016).
+  # Nearest-neighbour upsampling and a convolution avoid checkerboard artifacts
+  # (Odena et al. 2016).
   del kernel
   return do.conv(do.pad(do.double(x), 1), name, features, 3, bias=bias)
 
@@ -37,29 +39,33 @@ def _blur(do, x, name, features, kernel, bias=None):
   return do.conv(do.blur_up(x), name, features, 3, padding=1, bias=bias)
 
 
-# name -> (do, x, name, features, kernel, bias) -> x of twice the size
+# name -> function (do, x, name, features, kernel, bias) that doubles the size
 UPSAMPLINGS = {'transpose': _transpose, 'resize': _resize, 'blur': _blur}
-# name -> stride of the convolutions that halve; at 1 a blur behind them does.
+# name -> stride of the downsampling convolutions; if 1, a blur after each
+# convolution halves the size.
 DOWNSAMPLINGS = {'stride': 2, 'blur': 1}
 
 
 class Generator(Net):
-  """A generator [b, h, w, any] -> [b, h, w, out_channels] in (-1, 1).
+  """Base class of generators.
 
-  Sizes that the network cannot halve often enough are mirrored at the edges
-  and cropped back, so any height and width comes out as it went in.
+  Maps images [batch, height, width, channels] in [-1, 1] to float32 [batch,
+  height, width, out_channels] in (-1, 1). Height and width can have any value:
+  images are padded by reflection to a multiple of `multiple`, and the output is
+  cropped.
 
   Attributes:
-    out_channels: channels of the pictures made.
+    out_channels: channels of the output.
     depth: residual blocks of the ResNet; levels of the U-Net.
     dropout: rate of dropout, 0 for none; the official rate is 0.5.
-    upsampling: a name of `UPSAMPLINGS`.
-    remat: a name of `REMATS`: what is computed twice to save memory.
-    remats: the names that make a difference to the network.
-    taps: names of the features that a loss may ask for, in their order.
-    activations: {upsampling: memory that translating a whole picture takes at
-      most, in activations of the picture's size and `width` channels}, measured
-      on a CPU (docs/performance.md).
+    upsampling: a key of `UPSAMPLINGS`.
+    remat: a key of `REMATS`: activations that are recomputed in the backward
+      pass to save memory.
+    remats: keys of `REMATS` that have an effect on this network.
+    taps: names of the features that a loss may use, in their order.
+    activations: {upsampling: peak memory of translating a whole picture}. The
+      unit is one activation of the picture's size and `width` channels.
+      Measured on a CPU (docs/performance.md).
   """
 
   remats = ('none', 'all')
@@ -74,20 +80,23 @@ class Generator(Net):
 
   @property
   def peak(self):
-    """Memory of translating a whole picture, in activations of its size."""
+    """Peak memory of translating a whole picture; unit as in `activations`."""
     return self.activations[self.upsampling]
 
   @property
   def multiple(self):
-    """Number that heights and widths are padded to a multiple of."""
+    """Number to whose multiples heights and widths are padded."""
     raise NotImplementedError
 
   def layers(self, do, x):
-    """All layers from the padded picture to the last convolution.
+    """Applies all layers, from the padded image to the last convolution.
 
     Args:
-      do: a `verbs.Reader`.
-      x: the picture, as the reader has it.
+      do: a `verbs.Reader`, whose verbs are called for the layers.
+      x: the image in the form the reader works with.
+
+    Returns:
+      The output before tanh, in the form the reader works with.
     """
     raise NotImplementedError
 
@@ -104,17 +113,19 @@ class Generator(Net):
     return (x, do.features) if taps else x
 
   def joins(self, shape):
-    # The masks of dropout follow a picture's place in the batch.
+    # Dropout masks depend on an image's position in the batch.
     return super().joins(shape) and not self.dropout
 
 
 class ResnetGenerator(Generator):
-  """c7s1-64, d128, d256, depth x R256, u128, u64, c7s1-3 (paper, Sec. 7.2).
+  """ResNet c7s1-64, d128, d256, depth x R256, u128, u64, c7s1-3 (Sec. 7.2).
 
   Attributes:
-    downsampling: a name of `DOWNSAMPLINGS`.
-    padding: the mode of `verbs.Reader.pad` in the residual blocks.
-    blurred: `activations` with downsampling='blur', which halves later.
+    downsampling: a key of `DOWNSAMPLINGS`.
+    padding: mode of `verbs.Reader.pad` in the residual blocks, 'reflect' or
+      'replicate'.
+    blurred: replaces `activations` if downsampling='blur', which halves the
+      size after each convolution and so needs more memory.
   """
 
   sequential = 'model'
@@ -123,11 +134,13 @@ class ResnetGenerator(Generator):
   blurred = {'transpose': 9, 'resize': 7, 'blur': 7}
 
   downsampling: str = option(
-    'stride', 'stride (CycleGAN) | blur (CUT: antialiased), of resnet'
+    'stride',
+    'stride (CycleGAN) | blur (CUT: antialiased): downsampling of resnet',
   )
   padding: str = option(
     'reflect',
-    'reflect | replicate, of the residual blocks of resnet (padding_type)',
+    'reflect | replicate: padding in the residual blocks of resnet '
+    '(padding_type)',
   )
 
   @property
@@ -172,7 +185,12 @@ class ResnetGenerator(Generator):
     return do.conv(do.pad(x, 3), 'last', self.out_channels, 7, bias=True)
 
   def block(self, do, x):
-    """The layers of a residual block beside its shortcut."""
+    """Applies the layers of a residual block, without its shortcut.
+
+    Args:
+      do: a `verbs.Reader`.
+      x: the block's input in the form the reader works with.
+    """
     features = 4 * self.width
     x = do.conv(do.pad(x, 1, self.padding), 'conv_1', features, 3)
     x = do.activate(do.normalize(x, 'norm_1'), 'relu')
@@ -187,10 +205,12 @@ class ResnetGenerator(Generator):
 
 
 class UnetGenerator(Generator):
-  """`depth` halvings and doublings with skip connections (pix2pix, Sec. 6.1.1).
+  """U-Net with `depth` levels and skip connections (pix2pix, Sec. 6.1.1).
 
-  Widths are width x 1, 2, 4, 8, 8, ...; dropout acts on the up path where
-  both sides are 8 wide, the innermost level excepted.
+  Each level halves height and width on the way down and doubles them on the way
+  up. The levels have `width` times 1, 2, 4, 8, 8, ... channels. Dropout follows
+  the up layers from level 4 on (8 times `width` channels in and out), except at
+  the innermost level.
   """
 
   sequential = 'model.model'
@@ -209,7 +229,13 @@ class UnetGenerator(Generator):
     return self.upsample(do, x, 'up_0', self.out_channels, bias=True)
 
   def level(self, do, x, i):
-    """The layers of level i and all below, beside their skip connection."""
+    """Applies level i and all inner levels, without the skip connection.
+
+    Args:
+      do: a `verbs.Reader`.
+      x: the level's input in the form the reader works with.
+      i: number of the level, from 1 to depth - 1, the innermost.
+    """
     innermost = i == self.depth - 1
     outer, inner = (self.width * min(2**j, 8) for j in (i - 1, i))
     x = do.activate(x, 'leaky_relu')
@@ -224,6 +250,15 @@ class UnetGenerator(Generator):
     return x
 
   def upsample(self, do, x, name, features, bias=None):
+    """Applies a layer that doubles height and width, by `upsampling`.
+
+    Args:
+      do: a `verbs.Reader`.
+      x: the layer's input in the form the reader works with.
+      name: key of the layer's parameters.
+      features: number of output channels.
+      bias: see `verbs.Reader.conv`.
+    """
     known = {name: UPSAMPLINGS[name] for name in self.activations}
     how = lookup(known, self.upsampling, 'generator.upsampling')
     return how(do, x, name, features, 4, bias)

@@ -1,7 +1,7 @@
-"""Projection heads: features at some places to unit vectors (Park et al. 2020).
+"""CUT's projection heads: map features of pixels to unit vectors.
 
-Everything is float32 at the highest precision: outputs are tiny at first, and
-are divided by their length.
+See Park et al. 2020. The heads compute in float32 with the highest precision,
+because at first their outputs are tiny and are divided by their length.
 """
 
 import jax
@@ -12,17 +12,19 @@ from jax import lax
 from cyclegan_jax.common.errors import lookup
 from cyclegan_jax.nets.layers import INITS
 
-_TINY = 1e-7  # beside the length that vectors are divided by
+_TINY = 1e-7  # added to the length of a vector before the division
 
 
 class ProjectionHead(nn.Module):
-  """Features [batch, places, any] -> unit vectors [batch, places, features].
+  """Two-layer network that maps features of pixels to unit vectors.
 
-  Linear, ReLU, linear, then divided by the Euclidean length.
+  Maps [batch, pixels, channels] to float32 [batch, pixels, features] by a
+  linear layer, ReLU and a linear layer, then divides each vector by its
+  Euclidean length.
 
   Attributes:
-    features: of both layers.
-    init_type: a name of `layers.INITS`; biases start at 0.
+    features: number of outputs of each layer.
+    init_type: a key of `layers.INITS`, for the weights; biases start at 0.
     init_gain: standard deviation or gain of the init.
   """
 
@@ -35,7 +37,7 @@ class ProjectionHead(nn.Module):
     x = x.astype(jnp.float32)
     x = nn.relu(self._linear('linear_1')(x))
     x = self._linear('linear_2')(x)
-    # The root's slope is infinite at 0.
+    # The derivative of the root is infinite at 0.
     length = jnp.sqrt(jnp.sum(x**2, -1, keepdims=True) + _TINY**2)
     return x / (length + _TINY)
 
@@ -50,26 +52,30 @@ class ProjectionHead(nn.Module):
 
 
 def at_places(features, places):
-  """The features at some places, the same of every picture.
+  """Selects the features of some pixels, the same pixels for each image.
 
   Args:
     features: [batch, height, width, channels].
-    places: [places], different indices of pixels, row by row.
+    places: pixel indices `row * width + column`, integers [pixels], without
+      repetitions.
 
   Returns:
-    [batch, places, channels].
+    [batch, pixels, channels].
   """
   flat = features.reshape(len(features), -1, features.shape[-1])
-  # Each once: the gradient is laid down, where it would have to be added up.
+  # With unique indices the gradient is a plain scatter, without sums.
   return flat.at[:, places].get(unique_indices=True, mode='promise_in_bounds')
 
 
 def mirrored_places(places, shape):
-  """The same places of features that are mirrored from left to right.
+  """Returns where some pixels are after mirroring from left to right.
 
   Args:
-    places: [places], as `draw_places` returns them.
-    shape: of the features, [batch, height, width, channels].
+    places: pixel indices as in `at_places`, integers [pixels].
+    shape: shape of the features, (batch, height, width, channels).
+
+  Returns:
+    The indices of the same pixels in the mirrored features, [pixels].
   """
   width = shape[2]
   row, column = jnp.divmod(places, width)
@@ -77,17 +83,18 @@ def mirrored_places(places, shape):
 
 
 def draw_places(key, shape, count):
-  """Different pixels at random: min(count, height x width) of them.
+  """Draws random pixels without repetition.
 
   Args:
-    key: a random key that all devices share.
-    shape: of the features, [batch, height, width, channels].
-    count: of pixels to draw.
+    key: a random key, the same on all devices.
+    shape: shape of the features, (batch, height, width, channels).
+    count: number of pixels to draw; at most height x width are drawn.
 
   Returns:
-    [places], for `at_places`.
+    Pixel indices `row * width + column` for `at_places`, [min(count, height x
+    width)].
   """
   size = shape[1] * shape[2]
-  # The largest of as many random numbers: faster than a permutation of all.
+  # The positions of the largest random numbers: faster than a permutation.
   numbers = jax.random.bits(key, (size,))
   return lax.top_k(numbers, min(count, size))[1]

@@ -1,4 +1,4 @@
-"""Strips of pictures with operations that have yet to run."""
+"""Strips of images, with operations that are applied later in one pass."""
 
 from typing import NamedTuple
 
@@ -11,19 +11,23 @@ from cyclegan_jax.nets.layers import EPSILON
 
 
 class Later(NamedTuple):
-  """Strips, and all that is to run on them, in the order of the attributes.
+  """Strips of images and the operations still to be applied to them.
+
+  The operations are applied in the order of the attributes: bias, norm,
+  activation, padding.
 
   Attributes:
-    x: [batch x strips, height / strips, width, channels]; if packed, with half
-      the height and width and four times the channels (see `nets.conv.edges`).
-    bias: [channels], or None.
-    norm: (scale, bias) of an instance norm, each [channels], both None for 1
-      and 0; None: there is no norm.
-    slope: of the activation for negative values; 1 for none.
-    size: rows and columns of pixels to pad at each edge.
-    mode: of the padding, as for `edges.before`.
+    x: strips of images, [batch x strips, height / strips, width, channels]; if
+      packed, with half the height and width and four times the channels (see
+      `nets.conv.edges`).
+    bias: bias to add, [channels], or None.
+    norm: (scale, bias) of an instance norm, each [channels] or both None for 1
+      and 0. A `norm` of None means no norm.
+    slope: slope of the activation for negative values; 1 for no activation.
+    size: number of pixels to pad at each edge.
+    mode: mode of the padding, as in `edges.before`.
     packed: whether the strips are packed.
-    known: {(size, mode): the result}, where it is there already.
+    known: {(size, mode): padded result}, results that are computed already.
   """
 
   x: jax.Array
@@ -37,20 +41,24 @@ class Later(NamedTuple):
 
   @property
   def channels(self):
-    """Number of channels of a pixel."""
+    """Number of channels per pixel, packed or not."""
     return self.x.shape[-1] // (4 if self.packed else 1)
 
   @property
   def is_linear(self):
-    """True if neither norm nor activation nor padding has to run."""
+    """True if no norm, activation or padding is pending."""
     return self.norm is None and self.slope == 1 and not self.size
 
   def run(self, count, columns=True):
-    """The result.
+    """Applies the pending operations and returns the result.
 
     Args:
-      count: number of strips of each picture.
-      columns: whether to pad columns, too.
+      count: number of strips per image.
+      columns: whether to pad columns as well as rows.
+
+    Returns:
+      The padded strips, [batch x count, rows, columns, channels]; packed if the
+      strips are packed.
     """
     if columns and (self.size, self.mode) in self.known:
       return self.known[self.size, self.mode]
@@ -73,12 +81,23 @@ class Later(NamedTuple):
     return padded(x, rest)
 
   def normalized(self, norm):
-    """The strips with an instance norm, which undoes any bias."""
+    """Returns the strips with a pending instance norm.
+
+    A pending bias is dropped, because the norm subtracts the mean.
+
+    Args:
+      norm: (scale, bias), each [channels], or (None, None).
+    """
     return self._replace(norm=norm, bias=None)
 
   def unpacked(self):
+    """Returns the same strips in unpacked form."""
     return self._replace(x=edges.unpack(self.x), packed=False)
 
   def joined(self, count):
-    """The same of whole pictures."""
+    """Returns the same operations on whole images.
+
+    Args:
+      count: number of strips per image.
+    """
     return self._replace(x=strips.join(self.x, count), known={})

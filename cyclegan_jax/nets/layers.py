@@ -1,4 +1,4 @@
-"""The layers all networks are built of, with the official code's defaults.
+"""Layers that all networks share, with the official code's defaults.
 
 Images are float arrays [batch, height, width, channels] in [-1, 1].
 """
@@ -19,7 +19,7 @@ from cyclegan_jax.nets.conv import forms
 from cyclegan_jax.nets.conv.norm import Rest, instance_norm
 
 _initializers = nn.initializers
-# The official code's init types; `gain` is its --init_gain, 0.02 by default.
+# The official code's --init_type; `gain` is its --init_gain (default 0.02).
 INITS = {
   'normal': _initializers.normal,
   'xavier': lambda gain: _initializers.variance_scaling(
@@ -30,26 +30,44 @@ INITS = {
   ),
   'orthogonal': _initializers.orthogonal,
 }
-# What a jax.checkpoint policy knows the outputs of convolutions by.
+# Name of the outputs of convolutions in jax.checkpoint policies.
 CONVOLUTION = 'convolution'
-EPSILON = 1e-5  # of all norms
-# Platforms on which the hand-written gradient of instance norm was faster. On
-# an H100 it is 4% faster at batch 16, and 26% slower at batch 1.
+EPSILON = 1e-5  # for all norms
+# Platforms on which the hand-written gradient of instance norm is faster. On an
+# H100 it is 4% faster at batch size 16, but 26% slower at batch size 1.
 BY_HAND = ('cpu', 'tpu')
 
 
 def reflect_pad(x, size):
-  """Mirrors `size` pixels at every edge, the edge itself not repeated."""
+  """Pads images by reflection, without repeating the edge.
+
+  Args:
+    x: [batch, height, width, channels].
+    size: number of pixels to add at each edge.
+
+  Returns:
+    [batch, height + 2 size, width + 2 size, channels].
+  """
   return _mirror(x, (size, size), (size, size))
 
 
 def pad_to_multiple(x, multiple):
-  """Mirrors height and width up to the next multiple; `crop_to` undoes it."""
+  """Pads images by reflection up to the next multiple of a number.
+
+  The image stays in the middle; `crop_to` removes the padding.
+
+  Args:
+    x: [batch, height, width, channels].
+    multiple: number that divides height and width of the result.
+
+  Returns:
+    [batch, padded_height, padded_width, channels].
+  """
   return _mirror(x, *images.margins(x.shape[1:3], multiple))
 
 
 def _mirror(x, rows, columns):
-  """x with pixels mirrored (before, after) it along height and width."""
+  """Pads x by reflection; `rows` and `columns` are numbers (before, after)."""
   if is_symbolic(x):
     for axis, pads in ((1, rows), (2, columns)):
       x = jnp.take(x, _mirrored_places(x.shape[axis], *pads), axis=axis)
@@ -60,19 +78,32 @@ def _mirror(x, rows, columns):
 
 
 def is_symbolic(x):
-  """Whether height and width are not known yet, in a network to export."""
+  """Returns True if height or width is symbolic, as in a network to export.
+
+  Args:
+    x: an array or tracer [batch, height, width, channels].
+  """
   return not all(isinstance(size, int) for size in x.shape[1:3])
 
 
 def _mirrored_places(size, before, after):
-  """What pixel of `size` stands at each place, as `jnp.pad` mirrors them."""
+  """Returns the source index of each pixel of a side padded by reflection."""
   period = jnp.maximum(2 * jnp.asarray(size) - 2, 1)
   place = (jnp.arange(before + size + after) - before) % period
   return jnp.minimum(place, period - place)
 
 
 def crop_to(x, height, width):
-  """The middle [height, width] of x, where `pad_to_multiple` put it."""
+  """Crops the middle of images: undoes `pad_to_multiple`.
+
+  Args:
+    x: [batch, padded_height, padded_width, channels].
+    height: height of the result.
+    width: width of the result.
+
+  Returns:
+    [batch, height, width, channels].
+  """
   if not is_symbolic(x):
     return images.crop_to(x, height, width)
   top, left = (x.shape[1] - height) // 2, (x.shape[2] - width) // 2
@@ -82,12 +113,12 @@ def crop_to(x, height, width):
 
 
 def example_keys(key, count, axis):
-  """One key an example, the same however many devices share the batch.
+  """Returns one random key per example, independent of the number of devices.
 
   Args:
-    key: a key all devices share.
-    count: examples on this device.
-    axis: name of the mapped device axis, or None outside of one.
+    key: a random key, the same on all devices.
+    count: number of examples on this device.
+    axis: name of the mapped device axis, or None outside of a mapped function.
 
   Returns:
     Keys with leading dimension `count`.
@@ -99,7 +130,8 @@ def example_keys(key, count, axis):
 
 
 def _instance_norm(net, name, axis, affine=False):
-  del axis  # statistics of one image: no other device has a part in them
+  """Returns the instance norm layer that is fastest on the platform."""
+  del axis  # statistics of a single image involve no other device
   if net.target in BY_HAND:
     return InstanceNorm(affine, net.dtype, name=name)
   return nn.InstanceNorm(
@@ -113,6 +145,7 @@ def _instance_norm(net, name, axis, affine=False):
 
 
 def _batch_norm(net, name, axis):
+  """Returns a batch norm layer with statistics over all devices."""
   return nn.BatchNorm(
     use_running_average=False,
     use_fast_variance=False,
@@ -125,11 +158,14 @@ def _batch_norm(net, name, axis):
 
 
 def _frozen_batch_norm(net, name, axis):
-  del axis  # no statistics at all
+  """Returns a `FrozenBatchNorm` layer."""
+  del axis  # no statistics are computed
   return FrozenBatchNorm(_around_one(net), net.dtype, name=name)
 
 
 def _around_one(net):
+  """Returns an init of scales: normal, mean 1, deviation `net.init_gain`."""
+
   def init(*args):
     return 1.0 + INITS['normal'](net.init_gain)(*args)
 
@@ -137,11 +173,13 @@ def _around_one(net):
 
 
 class InstanceNorm(nn.Module):
-  """`nn.InstanceNorm` with a gradient by hand (see `nets.conv.norm`).
+  """Instance norm with a hand-written gradient (see `nets.conv.norm`).
+
+  Maps [batch, height, width, channels] to the same shape, as `nn.InstanceNorm`.
 
   Attributes:
-    affine: whether it has the parameters scale and bias.
-    dtype: of the result.
+    affine: whether the layer has the parameters scale and bias.
+    dtype: dtype of the result.
   """
 
   affine: bool
@@ -157,11 +195,14 @@ class InstanceNorm(nn.Module):
 
 
 def affine_parameters(norm, features):
-  """(scale, bias) of a norm, each [features]; (None, None) for 1 and 0.
+  """Creates or reads the parameters of a norm.
 
   Args:
-    norm: a module that has the attribute `affine`.
-    features: channels of the pictures.
+    norm: a Flax module with the attribute `affine`.
+    features: number of channels of the images.
+
+  Returns:
+    (scale, bias), each [features]; (None, None) if the norm is not affine.
   """
   if not norm.affine:
     return None, None
@@ -171,10 +212,14 @@ def affine_parameters(norm, features):
 
 
 class FrozenBatchNorm(nn.Module):
-  """Batch norm with averages of old batches, as PyTorch's eval() has it.
+  """Batch norm with fixed statistics, as in PyTorch's eval mode.
 
-  Its parameters are scale and bias, and the averages mean and var, which
-  training leaves alone.
+  Maps [batch, height, width, channels] to the same shape. The parameters are
+  scale and bias, and the statistics mean and var, whose gradients are 0.
+
+  Attributes:
+    scale_init: init of the scale.
+    dtype: dtype of the result.
   """
 
   scale_init: Callable
@@ -198,7 +243,8 @@ class FrozenBatchNorm(nn.Module):
     return (x + bias).astype(self.dtype)
 
 
-# (network, layer name, device axis) -> layer. Statistics are float32 always.
+# name -> function (network, layer name, device axis) that returns the layer.
+# Statistics are always float32.
 NORMS = {
   'instance': _instance_norm,
   'instance_affine': partial(_instance_norm, affine=True),
@@ -206,15 +252,22 @@ NORMS = {
   'batch_frozen': _frozen_batch_norm,
   'none': lambda net, name, axis: lambda x: x,
 }
-# option -> {its names: whether `init_gain` makes a difference to them}
+# option -> {value of the option: whether `init_gain` has an effect}
 GAINS = {
   'init_type': {name: name != 'kaiming' for name in INITS},
-  'norm': {name: name.startswith('batch') for name in NORMS},  # their scales
+  'norm': {name: name.startswith('batch') for name in NORMS},  # init of scales
 }
 
 
 class Dropout(nn.Module):
-  """Drops elements, with masks that do not depend on the device count."""
+  """Dropout with masks that do not depend on the number of devices.
+
+  Maps [batch, ...] to the same shape. Calls take x, whether to train (else x is
+  returned unchanged), and the name of the mapped device axis or None.
+
+  Attributes:
+    rate: probability of dropping an element.
+  """
 
   rate: float
 
@@ -230,20 +283,21 @@ class Dropout(nn.Module):
 
 
 class Net(nn.Module):
-  """What every network can be told: width, norm, init and compute dtype.
+  """Base class of networks, with the options that all networks have.
 
   Attributes:
     width: channels of the first layer (ngf, ndf in the official code).
-    norm: a name of `NORMS`. 'batch' uses the statistics of the batch at hand,
-      in training and in translation alike, as pix2pix (Isola et al. 2017,
-      Sec. 3.3) does; 'batch_frozen' averages that came with the weights;
-      'instance_affine' is instance norm with a scale and a bias, as in the
-      paper's Torch code.
-    init_type: a name of `INITS`, for all convolutions; biases start at 0.
+    norm: a key of `NORMS`. 'batch' uses the statistics of the current batch,
+      both in training and in translation, as pix2pix (Isola et al. 2017, Sec.
+      3.3) does. 'batch_frozen' uses statistics that are stored with the
+      weights. 'instance_affine' is instance norm with a scale and a bias, as in
+      the paper's Torch code.
+    init_type: a key of `INITS`, for all convolutions; biases start at 0.
     init_gain: standard deviation or gain of the init.
     dtype: dtype of the computation; parameters stay float32.
-    platform: what it is compiled for ('cpu', 'gpu', 'tpu'), to choose the
-      fastest forms; None for the default backend.
+    platform: platform that the network is compiled for, 'cpu', 'gpu' or 'tpu':
+      the fastest form of each layer is chosen for this platform. None means the
+      default backend.
   """
 
   width: int = 64
@@ -254,43 +308,65 @@ class Net(nn.Module):
   platform: str | None = None
 
   def options(self):
-    """The attributes above, for another network like this one."""
+    """Returns the common options, {name: value}, to make a similar network."""
     names = {field.name for field in dataclasses.fields(Net)}
     return {name: getattr(self, name) for name in names - {'parent', 'name'}}
 
   @property
   def multiple(self):
-    """Number that heights and widths are divided by on the way, at most."""
+    """Largest factor by which layers reduce height and width."""
     return 1
 
   @property
   def packs(self):
-    """True if layers at full resolution are next to strided ones.
+    """True if full-resolution layers are directly next to strided layers.
 
-    A TPU then computes them on packed pictures, see `nets.conv.edges`.
+    A TPU then computes the full-resolution layers on packed images (see
+    `nets.conv.edges`).
     """
     return False
 
   @property
   def target(self):
-    """The platform to choose forms for."""
+    """Platform for which the forms of layers are chosen."""
     return self.platform or jax.default_backend()
 
   def joins(self, shape):
-    """Whether two batches [batch, height, width, channels] go in one pass.
+    """Returns True if two batches should be joined into one forward pass.
 
-    Only where that changes no result, as batch norm would, and is faster.
+    True only if joining is faster and does not change the result, as it would
+    with batch norm.
+
+    Args:
+      shape: shape of each batch, (batch, height, width, channels).
     """
     return self.norm != 'batch' and (
       self.target != 'cpu' or self.reads_kernels(shape)
     )
 
   def reads_kernels(self, shape):
-    """Whether kernels rather than pictures fill a CPU's time with a batch."""
+    """Returns True if reading kernels dominates the time of a batch on a CPU.
+
+    A larger batch is then more efficient.
+
+    Args:
+      shape: shape of the batch, (batch, height, width, channels).
+    """
     del shape
     return False
 
   def normalize(self, x, name, axis):
+    """Applies the network's norm.
+
+    Args:
+      x: [batch, height, width, channels].
+      name: key of the norm's parameters.
+      axis: name of the mapped device axis, or None outside of a mapped
+        function.
+
+    Returns:
+      An array of the same shape.
+    """
     return lookup(NORMS, self.norm, 'norm')(self, name, axis)(x)
 
   def conv(
@@ -304,7 +380,20 @@ class Net(nn.Module):
     bias=None,
     **options,
   ):
-    """A convolution, zero-padded by `padding` (before, after)."""
+    """Applies a convolution.
+
+    Args:
+      x: [batch, height, width, channels].
+      features: number of output channels.
+      kernel: side of the square kernel in pixels.
+      name: key of the layer's parameters.
+      padding: numbers of zeros (before, after) to add along height and width.
+      bias: whether the layer has a bias; None decides by the norm (`has_bias`).
+      **options: further arguments of `nn.Conv`, such as `strides`.
+
+    Returns:
+      [batch, out_height, out_width, features].
+    """
     x = nn.Conv(
       features,
       (kernel, kernel),
@@ -319,9 +408,14 @@ class Net(nn.Module):
     return checkpoint_name(x, CONVOLUTION)
 
   def has_bias(self, asked):
-    """True if a convolution has a bias: with instance norm, unless asked."""
+    """Returns True if a convolution has a bias.
+
+    Args:
+      asked: True or False decides explicitly. None means True if the network's
+        norm is an instance norm, as in the official code.
+    """
     return self.norm.startswith('instance') if asked is None else asked
 
   def kernel_init(self):
-    """The init of all kernels."""
+    """Returns the initializer of all kernels, from the options of the init."""
     return lookup(INITS, self.init_type, 'init_type')(self.init_gain)

@@ -1,4 +1,4 @@
-"""The reader that runs a network on its platform."""
+"""Choice of the reader that runs a network's layers on its platform."""
 
 from cyclegan_jax.nets.forward import Forward
 from cyclegan_jax.nets.forward_tpu import ForwardTPU
@@ -7,10 +7,13 @@ FORWARDS = {'tpu': ForwardTPU}
 
 
 def forward(net, *args):
-  """The `Forward` for a network's platform.
+  """Makes the `Forward` that suits a network's platform.
 
   Args:
-    net: the network.
-    *args: of `Forward`.
+    net: the `Net`.
+    *args: further arguments of `Forward`.
+
+  Returns:
+    A `Forward`, or on a TPU a `ForwardTPU`.
   """
   return FORWARDS.get(net.target, Forward)(net, *args)

@@ -1,14 +1,14 @@
-"""The verbs in which a network tells its layers, once, to every reader.
+"""Verbs: the methods with which a network defines its layers for all readers.
 
-A network has a method `layers(do, x)` that passes x through verbs of `do`:
+A network has a method `layers(do, x)` that calls one verb of `do` per layer:
 
     x = do.pad(x, 3)
     x = do.conv(x, 'first', 64, 7)
 
-`do` is a `Reader` and decides what x is: images for `nets.forward`, tiles for
-`inference.tiled`, names of nodes for `exporters.onnx_graph`, tensors for
-`exporters.tflite`, places in a PyTorch list for `pth.official`. Kernels are
-square. Layers with parameters have a name, under which `params` has them.
+`do` is a `Reader`. The reader decides what x is: images for `nets.forward`,
+tiles for `inference.tiled`, names of nodes for `exporters.onnx_graph`, tensors
+for `exporters.tflite`, positions in a PyTorch list for `pth.official`. Kernels
+are square. A layer with parameters has a name, its key in `params`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,22 +20,25 @@ Value = TypeVar('Value')
 
 
 class Reader:
-  """All verbs, each refused: a reader overrides those that it knows.
+  """Base class of readers: every verb raises `UserError`.
+
+  A subclass overrides the verbs that it supports. Each verb takes and returns
+  x in the form the reader works with.
 
   Attributes:
-    what: the reader in words, for errors.
+    what: name of the reader, the subject of its error messages.
   """
 
   what = 'this reader'
 
   def pad(self, x: Any, size: int, mode: str = 'reflect') -> Any:
-    """Adds `size` pixels at every edge.
+    """Pads height and width.
 
     Args:
-      x: what the verbs before gave.
-      size: pixels to add at each of the four edges.
+      x: the layer's input.
+      size: number of pixels to add at each of the four edges.
       mode: 'reflect' mirrors the pixels next to the edge, 'replicate' repeats
-        the edge.
+        the pixels at the edge.
     """
     raise self.refuse('padding')
 
@@ -50,16 +53,17 @@ class Reader:
     padding: int = 0,
     bias: bool | None = None,
   ) -> Any:
-    """A convolution to `features` channels.
+    """Applies a convolution.
 
     Args:
-      x: what the verbs before gave.
-      name: of its parameters.
-      features: output channels.
-      kernel: side of the kernel.
-      stride: of the kernel.
-      padding: zeros at every edge.
-      bias: whether it has a bias; None: as the norm wants it.
+      x: the layer's input.
+      name: key of the layer's parameters.
+      features: number of output channels.
+      kernel: side of the kernel in pixels.
+      stride: stride of the kernel.
+      padding: number of zeros to add at each edge.
+      bias: whether the layer has a bias; None decides by the network's norm
+        (`Net.has_bias`).
     """
     raise self.refuse('convolutions')
 
@@ -72,22 +76,46 @@ class Reader:
     *,
     bias: bool | None = None,
   ) -> Any:
-    """A transposed convolution that doubles height and width.
+    """Applies a transposed convolution that doubles height and width.
 
-    PyTorch's of stride 2 and padding 1; output padding 1 if `kernel` is odd.
+    Equals PyTorch's with stride 2 and padding 1, and output padding 1 if
+    `kernel` is odd.
+
+    Args:
+      x: the layer's input.
+      name: key of the layer's parameters.
+      features: number of output channels.
+      kernel: side of the kernel in pixels, 3 or 4.
+      bias: whether the layer has a bias; None decides by the network's norm
+        (`Net.has_bias`).
     """
     raise self.refuse("generator.upsampling='transpose'")
 
   def normalize(self, x: Any, name: str) -> Any:
-    """The network's norm."""
+    """Applies the network's norm.
+
+    Args:
+      x: the layer's input.
+      name: key of the norm's parameters, if it has any.
+    """
     raise self.refuse('norms')
 
   def activate(self, x: Any, kind: str) -> Any:
-    """An activation: 'relu', or 'leaky_relu' of slope 0.2."""
+    """Applies an activation.
+
+    Args:
+      x: the layer's input.
+      kind: 'relu', or 'leaky_relu' (with slope 0.2).
+    """
     raise self.refuse('activations')
 
   def dropout(self, x: Any, rate: float) -> Any:
-    """Drops elements in training; a rate of 0 drops none."""
+    """Applies dropout, in training only.
+
+    Args:
+      x: the layer's input.
+      rate: probability of dropping an element; 0 drops none.
+    """
     raise self.refuse('dropout')
 
   def residual_blocks(
@@ -96,64 +124,97 @@ class Reader:
     names: Sequence[str],
     layers: Callable[['Reader', Any], Any],
   ) -> Any:
-    """x + layers(x), again and again, each with parameters of its own.
+    """Applies a sequence of residual blocks, x + layers(x).
 
     Args:
-      x: what the verbs before gave.
-      names: of the blocks; each block's output is also tapped by its name.
-      layers: (reader, x) -> x, the layers beside the shortcut.
+      x: the input of the first block.
+      names: names of the blocks: keys of their parameters. Each block's output
+        is also marked by `tap` under the block's name.
+      layers: function (reader, x) -> x that applies a block's layers, without
+        the shortcut.
     """
     raise self.refuse('residual blocks')
 
   def skip(self, x: Any, layers: Callable[[Any], Any]) -> Any:
-    """Concatenates the channels of x and of layers(x)."""
+    """Concatenates the channels of x and layers(x).
+
+    Args:
+      x: the input.
+      layers: function x -> x that applies the layers beside the skip
+        connection.
+    """
     raise self.refuse('skip connections')
 
   def double(self, x: Any) -> Any:
-    """Repeats every pixel: twice the height and width."""
+    """Doubles height and width by repeating each pixel."""
     raise self.refuse("generator.upsampling='resize'")
 
   def blur_down(self, x: Any) -> Any:
-    """Blurs by [1, 2, 1] / 4 and takes every other pixel (Zhang 2019).
+    """Blurs by [1, 2, 1] / 4 and takes every second pixel (Zhang 2019).
 
-    The edges are mirrored by a pixel; odd sizes are rounded up.
+    The edges are padded by one reflected pixel. Half of an odd size is rounded
+    up.
     """
     raise self.refuse("downsampling='blur'")
 
   def blur_up(self, x: Any) -> Any:
-    """Doubles height and width by [1, 3, 3, 1] / 4, bilinear interpolation.
+    """Doubles height and width by [1, 3, 3, 1] / 4: bilinear interpolation.
 
-    The edges are repeated by a pixel.
+    The edges are padded by one replicated pixel.
     """
     raise self.refuse("upsampling='blur'")
 
   def tap(self, x: Any, name: str) -> Any:
-    """Marks a feature that a loss may ask for by this name; returns x."""
+    """Marks x as a feature that losses can use, and returns x unchanged.
+
+    Args:
+      x: output of a layer.
+      name: name of the feature, one of the network's `taps`.
+    """
     raise self.refuse('features')
 
   def refuse(self, what: str) -> UserError:
-    """The error for a verb or an option that this reader does not know."""
+    """Returns the error for a layer that this reader does not support.
+
+    Args:
+      what: the layer or option in words, such as 'dropout'.
+
+    Returns:
+      A `UserError` for the caller to raise.
+    """
     return UserError(
-      f'{self.what} cannot have {what}: choose a network without'
+      f'{self.what} does not support {what}: choose a network without it'
     )
 
   def known(self, table: Mapping[str, Value], name: str, what: str) -> Value:
-    """The value of an option's name.
+    """Looks up an option's value in a table of this reader.
+
+    Args:
+      table: the values this reader supports, by name.
+      name: the option's name to look up.
+      what: name of the option, such as 'generator.padding', for the error.
+
+    Returns:
+      The value `table[name]`.
 
     Raises:
-      UserError: this reader's table has no such name.
+      UserError: the table does not have the name.
     """
     if name not in table:
       known = ' or '.join(map(repr, table))
-      raise UserError(f'{self.what} cannot have {what}={name!r}: use {known}')
+      raise UserError(
+        f'{self.what} does not support {what}={name!r}: use {known}'
+      )
     return table[name]
 
 
 class _Found(Exception):
-  pass
+  """Raised by `_FirstPadding.pad` with the arguments (size, mode)."""
 
 
 class _FirstPadding(Reader):
+  """Reader that stops at a padding, if that is the first layer."""
+
   def pad(self, x, size, mode='reflect'):
     raise _Found(size, mode)
 
@@ -161,7 +222,14 @@ class _FirstPadding(Reader):
 def first_padding(
   layers: Callable[[Reader, Any], Any],
 ) -> tuple[int, str] | None:
-  """(size, mode) of the padding that layers begin with; None without one."""
+  """Returns the padding that a sequence of layers begins with.
+
+  Args:
+    layers: function (reader, x) -> x, as in `Reader.residual_blocks`.
+
+  Returns:
+    (size, mode) of the first layer if it is a padding, else None.
+  """
   try:
     layers(_FirstPadding(), None)
   except _Found as found:

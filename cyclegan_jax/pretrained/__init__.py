@@ -1,1 +1,1 @@
-"""VGG-16, AlexNet and Inception: networks and weights trained by others."""
+"""VGG-16, AlexNet and Inception: networks with published weights."""

@@ -1,8 +1,9 @@
-"""Pretrained networks that pictures are compared by, as pure functions.
+"""VGG-16, AlexNet and Inception-v3 as pure functions of weights and images.
 
-Each takes {layer: {'kernel': [h, w, inputs, outputs], 'bias': [outputs]}}
-(`weights`) and images [b, h, w, 3] in [-1, 1], or gray ones [b, h, w, 1]. It
-computes in the images' dtype, in full precision on any device.
+The functions take parameters {layer: {'kernel': [height, width, inputs,
+outputs], 'bias': [outputs]}}, as loaded by `pretrained.weights`, and images
+[batch, height, width, 3 or 1] in [-1, 1]. They compute in the images' dtype,
+with full precision on all devices.
 """
 
 from typing import NamedTuple
@@ -15,21 +16,21 @@ from jax import lax
 
 from cyclegan_jax.common.errors import UserError, lookup
 
-# ImageNet's mean and deviation, [0.485, 0.456, 0.406] and [0.229, 0.224,
-# 0.225] of [0, 1], for images in [-1, 1].
+# ImageNet's mean [0.485, 0.456, 0.406] and standard deviation [0.229, 0.224,
+# 0.225] of values in [0, 1], converted to values in [-1, 1].
 _MEAN = np.float32([-0.030, -0.088, -0.188])
 _DEVIATION = np.float32([0.458, 0.448, 0.450])
 
 
 class Trunk(NamedTuple):
-  """Convolutions in a row, a ReLU behind each.
+  """Sequence of convolutions, each followed by a ReLU.
 
   Attributes:
-    name: as a user knows the network.
-    convs: {layer: (stride, padding)}, in order.
-    pooled: layers whose input is pooled, with stride 2.
-    window: of the max pooling, in pixels.
-    outputs: what the network gives; 'relu1' is behind 'conv1'.
+    name: name of the network, for error messages.
+    convs: {layer: (stride, padding)} of the convolutions in their order.
+    pooled: layers whose input is max pooled, with stride 2.
+    window: side of the max pooling window in pixels.
+    outputs: names of the results: 'relu1' is the ReLU of 'conv1'.
   """
 
   name: str
@@ -66,62 +67,98 @@ ALEXNET = Trunk(
 
 
 def vgg16(params, images, until=None):
-  """VGG-16 (Simonyan and Zisserman 2015), without its classifier.
+  """Returns features of VGG-16 (Simonyan and Zisserman 2015), no classifier.
 
   Args:
-    params: as above.
-    images: as above.
-    until: the last output wanted; nothing is computed behind it.
+    params: {layer: {'kernel', 'bias'}}, the 'trunk' of `weights.vgg16`.
+    images: [batch, height, width, 3 or 1] in [-1, 1].
+    until: name of the last output to compute; None computes all.
 
   Returns:
-    {'relu1_2', 'relu2_2', 'relu3_3', 'relu4_2', 'relu4_3', 'relu5_3': [b, h /
-    s, w / s, channels]}, with s = 1, 2, 4, 8, 8, 16.
+    {output: [batch, height / s, width / s, channels]} for the outputs
+    'relu1_2', 'relu2_2', 'relu3_3', 'relu4_2', 'relu4_3' and 'relu5_3', with s
+    = 1, 2, 4, 8, 8 and 16.
 
   Raises:
-    UserError: fewer than 16 pixels a side, or neither 1 nor 3 channels.
+    UserError: a side has fewer than 16 pixels, the images have neither 1 nor 3
+      channels, or `until` is unknown.
   """
   return _run(VGG16, params, images, until)
 
 
 def alexnet(params, images, until=None):
-  """AlexNet with one column (Krizhevsky 2014), without its classifier.
+  """Returns features of one-column AlexNet (Krizhevsky 2014), no classifier.
 
   Args:
-    params: as above.
-    images: as above.
-    until: the last output wanted; nothing is computed behind it.
+    params: {layer: {'kernel', 'bias'}}, the 'trunk' of `weights.alexnet`.
+    images: [batch, height, width, 3 or 1] in [-1, 1].
+    until: name of the last output to compute; None computes all.
 
   Returns:
-    {'relu1', ..., 'relu5': [b, height, width, channels]}.
+    {output: [batch, layer_height, layer_width, channels]} for the outputs
+    'relu1' to 'relu5'.
 
   Raises:
-    UserError: fewer than 31 pixels a side, or neither 1 nor 3 channels.
+    UserError: a side has fewer than 31 pixels, the images have neither 1 nor 3
+      channels, or `until` is unknown.
   """
   return _run(ALEXNET, params, images, until)
 
 
 def embed_vgg16(params, images):
-  """The mean of 'relu5_3' over each picture [b, 512]."""
+  """Returns VGG-16's output 'relu5_3', averaged over the pixels of each image.
+
+  Args:
+    params: see `vgg16`.
+    images: [batch, height, width, 3 or 1] in [-1, 1].
+
+  Returns:
+    Features [batch, 512].
+
+  Raises:
+    UserError: same errors as `vgg16`.
+  """
   return vgg16(params, images)['relu5_3'].mean((1, 2))
 
 
 def embed_alexnet(params, images):
-  """The mean of 'relu5' over each picture [b, 256]."""
+  """Returns AlexNet's output 'relu5', averaged over the pixels of each image.
+
+  Args:
+    params: see `alexnet`.
+    images: [batch, height, width, 3 or 1] in [-1, 1].
+
+  Returns:
+    Features [batch, 256].
+
+  Raises:
+    UserError: same errors as `alexnet`.
+  """
   return alexnet(params, images)['relu5'].mean((1, 2))
 
 
 def until(params, output):
-  """Those of a trunk's parameters that an output such as 'relu4_2' needs."""
+  """Selects the parameters that are needed to compute one output of a trunk.
+
+  Args:
+    params: parameters of `vgg16` or `alexnet`, in the order of the layers.
+    output: name of an output, such as 'relu4_2'.
+
+  Returns:
+    The parameters of all layers up to and including the output's layer.
+  """
   names = list(params)
   last = names.index(_layer(output))
   return {name: params[name] for name in names[: last + 1]}
 
 
 def _layer(output):
+  """Returns the name of an output's convolution: 'relu1' -> 'conv1'."""
   return output.replace('relu', 'conv')
 
 
 def _run(trunk, params, images, last):
+  """Returns {output: features} of a `Trunk`, up to the output `last`."""
   last = last or trunk.outputs[-1]
   lookup(dict.fromkeys(trunk.outputs), last, 'until')
   x = _rgb(images)
@@ -136,7 +173,7 @@ def _run(trunk, params, images, last):
     if 0 in x.shape[1:]:
       raise UserError(
         f'pictures of {images.shape[1]}x{images.shape[2]} pixels are too small '
-        f'for {trunk.name}: give larger ones or leave out its metrics'
+        f'for {trunk.name}: use larger pictures, or leave out its metrics'
       )
     if name in layers:
       outputs[layers[name]] = x
@@ -145,31 +182,35 @@ def _run(trunk, params, images, last):
 
 
 def _rgb(images):
+  """Returns gray or RGB images as [b, h, w, 3]; else raises `UserError`."""
   channels = images.shape[-1]
   if channels not in (1, 3):
     raise UserError(
-      f'pictures of {channels} channels: the pretrained networks of the '
-      'metrics take gray or RGB'
+      f'pictures of {channels} channels: the pretrained networks of metrics '
+      'need gray or RGB pictures; choose other metrics'
     )
   return jnp.broadcast_to(images, (*images.shape[:-1], 3))
 
 
 def _conv_relu(params, x, stride, padding):
+  """Returns the ReLU of a convolution with bias."""
   y = lax.conv_general_dilated(
     x,
     jnp.asarray(params['kernel'], x.dtype),
     (stride, stride),
     padding,
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    # TPUs and GPUs would round to fewer bits: the numbers are for comparison.
+    # By default TPUs and GPUs use fewer bits, and metrics would depend on the
+    # device.
     precision=lax.Precision.HIGHEST,
   )
   bias = jnp.asarray(params['bias'], x.dtype)
   return nn.relu(y + bias.reshape(1, 1, 1, -1))
 
 
-# Inception's branches, layer behind layer: 'NAME' keeps the size, 'NAME/s' has
-# no padding and stride s. Branches that begin alike share what is alike.
+# Layers of Inception's branches in their order: 'NAME' keeps the size, 'NAME/s'
+# has no padding and stride s. Branches that start with the same layer names
+# share these layers.
 _STEM = (
   ('Conv2d_1a_3x3/2', 'Conv2d_2a_3x3/1', 'Conv2d_2b_3x3', 'max/2')
   + ('Conv2d_3b_1x1', 'Conv2d_4a_3x3/1', 'max/2')
@@ -209,28 +250,30 @@ _BLOCKS = (
   | dict.fromkeys(('Mixed_6b', 'Mixed_6c', 'Mixed_6d', 'Mixed_6e'), _C)
   | {'Mixed_7a': _D}
   | {'Mixed_7b': (*_E, ('average', 'branch_pool'))}
-  # The published network takes the maximum here, so all FIDs do.
+  # FID's published network has max pooling here, so every FID needs it.
   | {'Mixed_7c': (*_E, ('max', 'branch_pool'))}
 )
 
 
 def inception(params, images, resize='clean'):
-  """FID's features (Heusel et al. 2017): Inception-v3's last pooling layer.
+  """Returns FID's features: the last pooling layer of Inception-v3.
 
-  The network is PyTorch-FID's, average pools not counting what is padded.
+  The network is PyTorch-FID's (Heusel et al. 2017): average pooling does not
+  count padded pixels.
 
   Args:
-    params: as above, with batch norm folded in (`weights.inception`).
-    images: as above, of any size.
-    resize: to 299x299, 'clean' with an antialiased bicubic filter, as
-      clean-fid does (Parmar et al. 2022), or 'pytorch-fid', which takes two
-      pixels a side however large the picture is.
+    params: {layer: {'kernel', 'bias'}} with batch norm folded in, as loaded by
+      `weights.inception`.
+    images: [batch, height, width, 3 or 1] in [-1, 1], of any size.
+    resize: method of resizing to 299x299. 'clean' uses an antialiased bicubic
+      filter, as clean-fid does (Parmar et al. 2022); 'pytorch-fid' interpolates
+      bilinearly between the two nearest pixels per axis, without antialiasing.
 
   Returns:
-    [b, 2048].
+    Features [batch, 2048].
 
   Raises:
-    UserError: neither 1 nor 3 channels, or another `resize`.
+    UserError: the images have neither 1 nor 3 channels, or `resize` is unknown.
   """
   x = lookup(RESIZES, resize, 'resize')(_rgb(images))
   x = _path(params, x, _STEM)
@@ -241,6 +284,7 @@ def inception(params, images, resize='clean'):
 
 
 def _path(params, x, steps, block=''):
+  """Applies the layers of one of Inception's branches to x [b, h, w, c]."""
   for step in steps:
     name, _, stride = step.partition('/')
     padding = 'VALID' if stride else 'SAME'
@@ -253,6 +297,7 @@ def _path(params, x, steps, block=''):
 
 
 def _average(x, *window):
+  """Average pooling that does not count padded pixels."""
   return nn.avg_pool(x, *window, count_include_pad=False)
 
 
@@ -260,13 +305,31 @@ _POOLS = {'max': nn.max_pool, 'average': _average}
 
 
 def resize_clean(images):
-  """To 299x299 as Pillow's BICUBIC does on single floats, and cut at +-1."""
+  """Resizes images to 299x299 as clean-fid does: bicubic, antialiased.
+
+  Equals Pillow's BICUBIC filter on float32 values, clipped to [-1, 1].
+
+  Args:
+    images: [batch, height, width, channels] in [-1, 1].
+
+  Returns:
+    [batch, 299, 299, channels] in [-1, 1].
+  """
   shape = images.shape[0], 299, 299, images.shape[3]
   return jnp.clip(jax.image.resize(images, shape, 'cubic'), -1, 1)
 
 
 def resize_pytorch_fid(images):
-  """To 299x299 as PyTorch's `interpolate`, bilinear and not antialiased."""
+  """Resizes images to 299x299 as PyTorch-FID does: bilinear, not antialiased.
+
+  Equals PyTorch's `interpolate` in mode 'bilinear'.
+
+  Args:
+    images: [batch, height, width, channels].
+
+  Returns:
+    [batch, 299, 299, channels].
+  """
   shape = images.shape[0], 299, 299, images.shape[3]
   return jax.image.resize(images, shape, 'linear', antialias=False)
 

@@ -1,1 +1,1 @@
-"""Forms of a convolution; the fastest one is chosen for each platform."""
+"""Forms of a convolution, of which each platform uses the fastest."""

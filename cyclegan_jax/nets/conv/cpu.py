@@ -1,13 +1,14 @@
-"""Convolutions for a CPU.
+"""Convolutions in forms that are fast on a CPU.
 
-XLA is slow at some shapes, which other forms of the same sums avoid (figures
-of all in docs/performance.md):
+XLA's own convolution is slow in some cases. They are computed in other forms
+(times in docs/performance.md):
 
-- an output whose size is a power of two: one row more, cut off again;
-- a transposed convolution: one for each phase of its output, without the
-  zeros between the pixels of its input;
-- the gradient of a kernel: matrix products of the shifted pictures;
-- 3x3 between many channels: Winograd's F(4x4, 3x3) (Lavin and Gray 2016).
+- an output size that is a power of two: with one additional row, cut off again;
+- a transposed convolution: as one convolution per phase of the output, without
+  zeros between the pixels of the input;
+- the gradient of the kernel: as matrix products of shifted images;
+- a 3x3 kernel between many channels: by Winograd's F(4x4, 3x3) (Lavin and Gray
+  2016).
 """
 
 from functools import partial
@@ -21,7 +22,16 @@ from cyclegan_jax.nets.conv.plain import Geometry, plain
 
 
 def convolve(x, kernel, geometry):
-  """`plain` in the form that is fastest on a CPU."""
+  """Computes a convolution in the form that is fastest on a CPU.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    geometry: a `Geometry`.
+
+  Returns:
+    The result of `plain`, [batch, out_height, out_width, outputs].
+  """
   if x.dtype != jnp.float32 or _is_small(x, kernel, geometry):
     return plain(x, kernel, geometry)
   return _float32(x, kernel, geometry)
@@ -66,22 +76,34 @@ _float32.defvjp(_float32_forward, _float32_backward)
 
 
 def _suits_winograd(x, kernel, geometry):
+  """Returns True if Winograd's form is possible and faster."""
   if geometry != Geometry(padding=geometry.padding):
     return False
-  # 64 -> 128 at 256x256 with zeros around it, forward and backward: 216 in
-  # place of 413 ms; 128 -> 64 146 in place of 320 ms.
+  # Forward and backward at 256x256 with zero padding: 64 -> 128 channels take
+  # 216 ms instead of 413 ms, 128 -> 64 take 146 ms instead of 320 ms.
   padded = any(geometry.padding) and max(kernel.shape[2:]) >= 128
   least = 64 if padded else 128
   return winograd.suits(x.shape, kernel.shape, least)
 
 
 def _padded(x, geometry):
-  """x with the zeros around it that a convolution of the geometry sees."""
+  """Returns x with the zero padding of a geometry."""
   return jnp.pad(x, ((0, 0), geometry.padding, geometry.padding, (0, 0)))
 
 
 def one_row_more(x, kernel, geometry):
-  """`plain` by way of one output row too many, which is cut off."""
+  """Computes `plain` with one additional output row, which is cut off.
+
+  XLA is slow if the output size is a power of two.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    geometry: a `Geometry`.
+
+  Returns:
+    [batch, out_height, out_width, outputs].
+  """
   before, after = geometry.padding
   rows = jax.eval_shape(partial(plain, geometry=geometry), x, kernel).shape[1]
   return lax.conv_general_dilated(
@@ -95,10 +117,18 @@ def one_row_more(x, kernel, geometry):
 
 
 def by_phases(x, kernel, geometry):
-  """`plain` with dilation 2, as a convolution for each phase of the output.
+  """Computes `plain` with dilation 2, as one convolution per output phase.
 
-  Rows and columns of even and of odd places meet other parts of the kernel,
-  and no zeros that stand between the pixels of x.
+  Even and odd rows and columns of the output see different parts of the kernel.
+  Computed separately, they skip the zeros between the pixels of x.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    geometry: a `Geometry` with dilation 2 and stride 1.
+
+  Returns:
+    [batch, out_height, out_width, outputs].
   """
   sides = [
     2 * side + sum(geometry.padding) - len(kernel) for side in x.shape[1:3]
@@ -115,14 +145,14 @@ def by_phases(x, kernel, geometry):
 
 
 def _phase(x, kernel, geometry, sizes, top, left):
-  """Every second row and column of the output, from (top, left) on."""
+  """Returns every second output row and column, starting at (top, left)."""
   pads, firsts = [], []
   for phase, size, side in zip((top, left), sizes, x.shape[1:3]):
     before, first = divmod(geometry.padding[0] - phase, 2)
     taps = len(range(first, len(kernel), 2))
     pads.append([before, size + taps - 1 - before - side])
     firsts.append(first)
-  pads[0][1] += 1  # one row more
+  pads[0][1] += 1  # an additional row, see `one_row_more`
   return lax.conv_general_dilated(
     x,
     kernel[firsts[0] :: 2, firsts[1] :: 2],
@@ -133,10 +163,20 @@ def _phase(x, kernel, geometry, sizes, top, left):
 
 
 def input_gradient(x, kernel, grad, geometry):
-  """The gradient of the input [batch, height, width, inputs].
+  """Returns the gradient of a convolution by its input.
 
-  For few inputs a convolution of its own, since XLA is slow where that one's
-  padding is part of it.
+  A form other than XLA's own is used for stride 2 (by phases), and for few
+  input channels: the gradient is padded first, because XLA is slow if the
+  padding is part of the convolution.
+
+  Args:
+    x: the input, [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    grad: the gradient of the output, [batch, out_height, out_width, outputs].
+    geometry: the convolution's `Geometry`.
+
+  Returns:
+    [batch, height, width, inputs].
   """
   size, _, inputs, _ = kernel.shape
   before, after = geometry.padding

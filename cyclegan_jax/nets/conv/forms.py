@@ -1,4 +1,4 @@
-"""Convolutions in the form that is fastest on each platform."""
+"""Choice of the form of a convolution that is fastest on a platform."""
 
 from functools import partial
 
@@ -10,22 +10,37 @@ from cyclegan_jax.nets.conv.plain import Geometry, plain, product
 
 
 def convolution(platform):
-  """The convolution for a platform, to be called as Flax's layers do."""
+  """Returns the convolution of a platform, for use in Flax's layers.
+
+  Args:
+    platform: a key of `FORMS`; any other name gives XLA's convolution.
+
+  Returns:
+    A function with the arguments of `lax.conv_general_dilated`, as the argument
+    `conv_general_dilated` of `nn.Conv` needs. Groups and kernel dilation are
+    not supported.
+  """
   form = FORMS.get(platform, plain)
 
   def convolve(x, kernel, strides, padding, *, lhs_dilation, **options):
-    del options  # no groups, no kernel dilation here
+    del options  # groups and kernel dilation are never used
     return form(x, kernel, Geometry(strides[0], padding[0], lhs_dilation[0]))
 
   return convolve
 
 
 def loops(platform, x):
-  """Whether 3x3 convolutions of x, to as many channels, may stand in a loop.
+  """Returns True if 3x3 convolutions are as fast in a loop as without one.
 
-  XLA compiles a convolution within a loop to naive code on the CPU; Winograd's
-  form has none. On a GPU a step with a loop took 64 ms, without one 53 ms. On a
-  TPU a loop costs nothing and compiles once.
+  On a CPU, XLA compiles a convolution in a loop to naive code, unless
+  Winograd's form, which has no convolution, is used. On a GPU a step took 64 ms
+  with a loop and 53 ms without. On a TPU a loop costs no time and compiles only
+  once.
+
+  Args:
+    platform: a key of `FORMS`.
+    x: the input [batch, height, width, channels]; the output has equally many
+      channels.
   """
   if platform in (ANY, 'gpu'):
     return False
@@ -34,25 +49,36 @@ def loops(platform, x):
 
 
 def in_loop(platform):
-  """The platform to choose forms for, of a network that runs in a loop.
+  """Returns the platform name to use for a network that runs in a loop.
 
-  At 64 px a step of CoGAN's search took 0.5 s in XLA's naive code, and 0.015 s
-  in matrix products, on a core of a CPU.
+  On a CPU, XLA's code for a convolution in a loop is naive: at 64 px, a step of
+  CoGAN's search took 0.5 s on one core, and 0.015 s as matrix products.
+
+  Args:
+    platform: 'cpu', 'gpu' or 'tpu'.
+
+  Returns:
+    A key of `FORMS`: `CPU_LOOP` for 'cpu', else the platform itself.
   """
   return CPU_LOOP if platform == 'cpu' else platform
 
 
 def reads_kernels(shape):
-  """Whether 3x3 convolutions of the shape mostly read their kernels.
+  """Returns True if reading the kernels dominates 3x3 convolutions on a CPU.
 
-  Then a CPU gains from a larger batch: Winograd's form with few tiles.
+  This is the case in Winograd's form with few tiles. A larger batch is then
+  more efficient.
+
+  Args:
+    shape: shape of the input, (batch, height, width, channels).
   """
   kernel = (3, 3, shape[-1], shape[-1])
   return winograd.suits(shape, kernel) and np.prod(shape[:3]) <= 2048
 
 
 def _any(x, kernel, geometry):
-  # Without Winograd's form, which rounds more.
+  """Computes `plain`; the form is chosen by the platform at run time."""
+  # Winograd's form is not used: its rounding errors are larger.
   return lax.platform_dependent(
     x,
     kernel,
@@ -61,9 +87,9 @@ def _any(x, kernel, geometry):
   )
 
 
-# For programs to export, of any size: chosen by the platform they meet.
+# Platform name for exported programs, which run on any platform.
 ANY = 'any'
-# For what runs in a loop on a CPU.
+# Platform name for networks that run in a loop on a CPU.
 CPU_LOOP = 'cpu loop'
 FORMS = {
   'cpu': cpu.convolve,

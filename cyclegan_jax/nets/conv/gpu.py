@@ -1,7 +1,7 @@
-"""Convolutions for a GPU.
+"""Convolutions in forms that are fast on a GPU.
 
-XLA runs the kernel's gradient of a transposed convolution with a window as
-large as the image: more than half of a step's time on an H100.
+XLA computes the kernel gradient of a transposed convolution by a window as
+large as the image. This took more than half of a step's time on an H100.
 """
 
 from functools import partial
@@ -13,7 +13,16 @@ from cyclegan_jax.nets.conv.plain import Geometry, plain
 
 
 def convolve(x, kernel, geometry):
-  """`plain` in the form that is fastest on a GPU."""
+  """Computes a convolution in the form that is fastest on a GPU.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    geometry: a `Geometry`.
+
+  Returns:
+    The result of `plain`, [batch, out_height, out_width, outputs].
+  """
   if geometry.dilation == 1:
     return plain(x, kernel, geometry)
   return _transposed(x, kernel, geometry)
@@ -38,16 +47,20 @@ _transposed.defvjp(_forward, _backward)
 
 
 def as_strided(x, kernel, grad, geometry):
-  """The kernel's gradient of a transposed convolution.
+  """Returns the gradient of a transposed convolution by its kernel.
 
-  The transposed convolution of x is the gradient of a strided convolution of
-  the output, whose own kernel gradient is one that cuDNN has an algorithm for.
+  A transposed convolution is the input gradient of a strided convolution. The
+  kernel gradient of the strided convolution gives the same numbers, and cuDNN
+  has an algorithm for it.
 
   Args:
-    x: [batch, height, width, inputs].
+    x: the input, [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    grad: the output's gradient [batch, height', width', outputs].
-    geometry: a `Geometry` with a dilation and the stride 1.
+    grad: the gradient of the output, [batch, out_height, out_width, outputs].
+    geometry: a `Geometry` with dilation above 1 and stride 1.
+
+  Returns:
+    [size, size, inputs, outputs].
   """
   size = kernel.shape[0]
   before, after = geometry.padding

@@ -1,28 +1,34 @@
-"""Gradients of a convolution by its kernel, as matrix products.
+"""Gradient of a convolution by its kernel, as matrix products.
 
-They equal XLA's own and are faster where `cpu.py` uses them.
+The gradient equals XLA's own up to rounding, and is faster where `cpu.py` uses
+it.
 """
 
 import jax.numpy as jnp
 from jax import lax
 
-# Channels up to which a picture is cheaper to copy than to multiply.
+# Largest number of channels for which copying an image is cheaper than
+# multiplying it.
 THIN = 8
 
 
 def by_rows(x, kernel, grad, geometry):
-  """The gradient of the kernel, a matrix product for each of its rows.
+  """Returns the gradient of the kernel, by one matrix product per kernel row.
 
-  Of input and output's gradient, the one on the finer grid is taken apart into
-  the phases of the step between the two. Laid out as rows of pixels, what a
-  place of the kernel sees is then a run of rows. The runs for the places of a
-  row of the kernel are laid side by side.
+  The input and the output's gradient lie on a fine and a coarse grid. The fine
+  one is split into phases of the stride or dilation. Each phase is stored as a
+  matrix [pixels, channels]: the pixels that meet one kernel position are then
+  a contiguous range of rows. The ranges of all positions in a kernel row are
+  concatenated along channels, and multiplied with the coarse matrix.
 
   Args:
-    x: the input [batch, height, width, inputs].
+    x: the input, [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    grad: the output's gradient [batch, height', width', outputs].
+    grad: the gradient of the output, [batch, out_height, out_width, outputs].
     geometry: a `plain.Geometry` with a stride or a dilation, not both.
+
+  Returns:
+    [size, size, inputs, outputs].
   """
   size = kernel.shape[0]
   transposed = geometry.dilation > 1
@@ -43,7 +49,7 @@ def by_rows(x, kernel, grad, geometry):
     return _few_outputs(fine, coarse, width, size)
   phases = fine.reshape(batch, height, step, width, step, -1)
   runs = [_runs(phases[:, :, row], size) for row in range(step)]
-  count = len(coarse) - reach * (width + 1)  # zeros behind
+  count = len(coarse) - reach * (width + 1)  # without the zeros at the end
   coarse = coarse[:count]
   products = []
   for top in range(size):
@@ -57,14 +63,14 @@ def by_rows(x, kernel, grad, geometry):
 
 
 def _runs(phases, size):
-  """What the places of a row of the kernel see, side by side.
+  """Returns the pixels that meet each position of a kernel row, concatenated.
 
   Args:
     phases: [batch, height, width, step, channels].
-    size: of the kernel.
+    size: side of the kernel.
 
   Returns:
-    [pixels, size * channels], of which the last `reach` are left out.
+    [pixels - (size - 1) // step, size * channels].
   """
   step, channels = phases.shape[3:]
   columns = [
@@ -80,13 +86,18 @@ def _runs(phases, size):
 
 
 def _few_outputs(fine, coarse, width, size):
-  """`by_rows` where the output's gradient is what is laid out.
+  """Computes `by_rows` by concatenating ranges of the output's gradient.
+
+  Cheaper than ranges of the input if there are few outputs.
 
   Args:
-    fine: the input as rows of pixels [pixels, inputs].
-    coarse: the output's gradient, zeros behind [pixels, outputs].
-    width: of the pictures they come from.
-    size: of the kernel.
+    fine: the input, [pixels, inputs].
+    coarse: the output's gradient, filled up with zeros, [pixels, outputs].
+    width: width of the padded images.
+    size: side of the kernel.
+
+  Returns:
+    [size, size, inputs, outputs].
   """
   count, reach = len(coarse), size - 1
   coarse = jnp.pad(coarse, ((reach, 0), (0, 0)))
@@ -102,12 +113,12 @@ def _few_outputs(fine, coarse, width, size):
 
 
 def _product(x, y):
-  """Sums over the pixels: [pixels, a], [pixels, b] -> [a, b]."""
+  """Returns x' y, a sum over pixels: [pixels, a], [pixels, b] -> [a, b]."""
   return lax.dot_general(x, y, (((0,), (0,)), ((), ())))
 
 
 def _pad_to(x, before, height, width, times=1):
-  """x behind `before` zeros, cut or filled up to `times` [height, width]."""
+  """Pads x with `before` zeros, then to `times` (height, width) or crops."""
   low_high = [
     (before, side * times - before - there, 0)
     for side, there in zip((height, width), x.shape[1:3])

@@ -1,9 +1,10 @@
-"""Instance norm, activation and padding as one, with its gradient by hand.
+"""Instance norm, activation and padding as one operation, with its gradient.
 
-Each pass over a picture costs a TPU about as much as a convolution's output. A
-norm here takes the sums of its input, in one pass where rounding allows, and
-one pass for the padded result; its gradient takes one pass for its sums and
-one for the result, and keeps nothing but the input.
+On a TPU each pass over an image costs about as much as the output of a
+convolution. The forward computation here takes one pass for the statistics (two
+in float32, for precision) and one for the padded result. The hand-written
+gradient takes one pass for its sums and one for its result, and stores no
+image but the input.
 """
 
 from functools import partial
@@ -16,21 +17,21 @@ from jax.ad_checkpoint import checkpoint_name
 
 from cyclegan_jax.nets.conv import strips
 
-# The name under which jax.checkpoint policies know mean and deviation.
+# Name of the mean and the deviation in jax.checkpoint policies.
 STATISTICS = 'statistics'
 
 
 class Rest(NamedTuple):
-  """All that is constant of a norm, its activation and the padding behind it.
+  """Constants of a norm and of the activation and padding that follow it.
 
   Attributes:
-    strips: number of strips of each picture, see `strips.cut`.
-    slope: of the activation for negative values; 1 for none.
-    rows: to pad above and below.
-    columns: to pad left and right.
-    mode: of `strips.pad`.
-    packed: whether pictures are packed, see `edges`.
-    epsilon: added to the variance.
+    strips: number of strips per image, see `strips.cut`.
+    slope: slope of the activation for negative values; 1 for no activation.
+    rows: number of rows to add above, and below.
+    columns: number of columns to add left, and right.
+    mode: mode of the padding, as in `edges.before`.
+    packed: whether the images are packed, see `edges`.
+    epsilon: number added to the variance.
   """
 
   strips: int = 1
@@ -44,17 +45,17 @@ class Rest(NamedTuple):
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def instance_norm(x, scale, bias, rest):
-  """The normalized, activated and padded pictures.
+  """Applies instance norm, then an activation, then padding.
 
   Args:
-    x: [batch x strips, height / strips, width, channels].
-    scale: [channels], float32; None for 1.
-    bias: [channels], float32; None for 0, with `scale`.
-    rest: a `Rest`.
+    x: images in strips, [batch x strips, height / strips, width, channels].
+    scale: scale of the norm, float32 [channels]; None for 1.
+    bias: bias of the norm, float32 [channels]; must be None if `scale` is None.
+    rest: the constants, a `Rest`.
 
   Returns:
     [batch x strips, height / strips + 2 rows, width + 2 columns, channels], of
-    x's dtype. Statistics are float32 at least.
+    x's dtype. Statistics are computed in float32 or wider.
   """
   return _forward(x, scale, bias, rest)[0]
 
@@ -95,43 +96,54 @@ instance_norm.defvjp(_forward, _backward)
 
 
 def padded(x, rest):
-  """The pictures padded, without norm and activation."""
+  """Applies only the padding of `instance_norm`, without norm and activation.
+
+  Args:
+    x: images in strips, [batch x strips, height / strips, width, channels].
+    rest: the constants, a `Rest`.
+
+  Returns:
+    [batch x strips, height / strips + 2 rows, width + 2 columns, channels].
+  """
   rows, columns = (rest.rows,) * 2, (rest.columns,) * 2
   return strips.pad(x, rest.strips, rows, columns, rest.mode, rest.packed)
 
 
 def _scaled(normal, scale, bias, rest):
+  """Returns normal * scale + bias; `normal` itself if scale is None."""
   if scale is None:
     return normal
   return normal * _of_channels(scale, rest) + _of_channels(bias, rest)
 
 
 def _activate(y, slope):
+  """Returns the (leaky) ReLU of y with a slope for negative values."""
   if slope == 1:
     return y
   return jnp.where(y > 0, y, slope * y) if slope else jnp.maximum(y, 0)
 
 
 def _statistics(x, rest):
-  """Mean and 1 / deviation of each picture [batch x strips, 1, 1, channels]."""
+  """Returns means and 1 / deviations per image, each [b x strips, 1, 1, c]."""
   y = _wide(x)
   mean = _means(y.sum((1, 2)), x, rest)
   if y.dtype == x.dtype:
     variance = _means(((y - mean) ** 2).sum((1, 2)), x, rest)
   else:
-    # One pass. What the difference of squares loses, bfloat16 has lost before.
+    # One pass. The difference of squares loses no more precision than bfloat16
+    # inputs already lack.
     squares = _means((y * y).sum((1, 2)), x, rest)
     variance = jnp.maximum(squares - mean * mean, 0)
   return mean, lax.rsqrt(variance + rest.epsilon)
 
 
 def _wide(x):
-  """x in float32, or wider as it is."""
+  """Returns x in float32, or unchanged if its dtype is wider."""
   return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _means(sums, x, rest):
-  """Means over each picture, from the sums [batch x strips, channels]."""
+  """Returns means per image, [b x strips, 1, 1, c], from sums per strip."""
   parts = rest.strips * (4 if rest.packed else 1)
   channels = sums.shape[-1] * rest.strips // parts
   whole = sums.reshape(-1, parts, channels).sum(1)
@@ -140,10 +152,10 @@ def _means(sums, x, rest):
 
 
 def _each(x, rest):
-  """Values of channels [..., channels], once for each pixel of a pack."""
+  """Repeats values [..., channels] for the 4 pixels of a packed pixel."""
   return jnp.concatenate([x] * 4, axis=-1) if rest.packed else x
 
 
 def _of_channels(x, rest):
-  """Values [channels] as they meet pictures: [1, 1, 1, channels]."""
+  """Reshapes values [channels] to [1, 1, 1, channels of the images]."""
   return _each(x, rest).reshape(1, 1, 1, -1)

@@ -1,7 +1,7 @@
-"""Kernels of convolutions of packed pictures (see `edges`).
+"""Kernels of convolutions of packed images (see `edges`).
 
-A packed kernel gives the same sums: what it multiplies pixels with that the
-plain kernel does not reach is zero.
+A packed kernel gives the same results as the plain kernel. It covers more
+pixels; its weights of pixels outside the plain kernel are zero.
 """
 
 import jax.numpy as jnp
@@ -10,11 +10,14 @@ from jax import lax
 
 
 def between(kernel):
-  """The kernel [size, size, inputs, outputs] from packed to packed pictures.
+  """Returns a kernel of stride 1 from packed to packed images.
+
+  Args:
+    kernel: the plain kernel, [size, size, inputs, outputs], size odd.
 
   Returns:
-    [blocks, blocks, 4 inputs, 4 outputs], for pictures that are padded by
-    blocks // 2, blocks = 2 ceil(size // 2 / 2) + 1.
+    [blocks, blocks, 4 inputs, 4 outputs] with blocks = 2 ceil(size // 2 / 2) +
+    1, for packed images that are padded by blocks // 2.
   """
   size = len(kernel)
   reach = -(-(size // 2) // 2)
@@ -31,15 +34,15 @@ def between(kernel):
 
 
 def halving(kernel):
-  """The kernel of a convolution of stride 2 and padding 1, from packed.
+  """Returns a kernel of stride 2 and padding 1, from packed to plain images.
 
   Args:
-    kernel: [size, size, inputs, outputs], size 3 or 4.
+    kernel: the plain kernel, [size, size, inputs, outputs], size 3 or 4.
 
   Returns:
-    [blocks, blocks, 4 inputs, outputs], blocks = size - 1, for packed pictures
-    with a row of zeros above and a column on the left, and for size 4 below
-    and on the right, too.
+    [blocks, blocks, 4 inputs, outputs] with blocks = size - 1, for packed
+    images with a row of zeros above and a column of zeros on the left; for size
+    4 also with a row below and a column on the right.
   """
   blocks = range(-1, len(kernel) - 2)
   return _packed(
@@ -49,10 +52,14 @@ def halving(kernel):
 
 
 def doubling(kernel):
-  """The kernel of a transposed 3x3 convolution of stride 2, to packed.
+  """Returns a kernel of a transposed convolution, from plain to packed images.
+
+  Args:
+    kernel: the plain kernel of a transposed convolution of stride 2, [3, 3,
+      inputs, outputs].
 
   Returns:
-    [2, 2, inputs, 4 outputs], for pictures with a row of zeros below and a
+    [2, 2, inputs, 4 outputs], for plain images with a row of zeros below and a
     column of zeros on the right.
   """
   return _packed(
@@ -62,11 +69,16 @@ def doubling(kernel):
 
 
 def _packed(kernel, places):
-  """The kernel at its places, zeros at those beyond it.
+  """Distributes the weights of a kernel over a packed kernel.
 
   Args:
-    kernel: [size, size, inputs, outputs].
-    places: [blocks, pixels of the input, pixels of the output] along a side.
+    kernel: the plain kernel, [size, size, inputs, outputs].
+    places: for each weight of the packed kernel along a side, its index in the
+      plain kernel, [blocks, input pixels, output pixels]. Weights of an index
+      outside the plain kernel are zero.
+
+  Returns:
+    [blocks, blocks, input channels, output channels].
   """
   places = np.array(places)
   size = len(kernel)

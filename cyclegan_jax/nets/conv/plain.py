@@ -1,4 +1,4 @@
-"""A convolution as XLA has it, and the same sums as a matrix product."""
+"""XLA's convolution, and the same computation as a matrix product."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from jax import lax
 
 
 class Geometry(NamedTuple):
-  """Constants of a convolution, the same along height and width.
+  """Constants of a convolution, equal along height and width.
 
   Attributes:
-    stride: of the window.
-    padding: zeros (before, after).
-    dilation: of the input; 2 makes a transposed convolution.
+    stride: stride of the window.
+    padding: numbers of zeros (before, after).
+    dilation: dilation of the input; 2 makes a transposed convolution.
   """
 
   stride: int = 1
@@ -21,7 +21,7 @@ class Geometry(NamedTuple):
 
 
 def plain(x, kernel, geometry):
-  """XLA's convolution.
+  """Computes a convolution in XLA's own form.
 
   Args:
     x: [batch, height, width, inputs].
@@ -29,7 +29,7 @@ def plain(x, kernel, geometry):
     geometry: a `Geometry`.
 
   Returns:
-    [batch, height', width', outputs].
+    [batch, out_height, out_width, outputs].
   """
   return lax.conv_general_dilated(
     x,
@@ -42,7 +42,16 @@ def plain(x, kernel, geometry):
 
 
 def product(x, kernel, geometry):
-  """`plain` as a matrix product with what the kernel sees at each place."""
+  """Computes `plain` as a product of the kernel and a matrix of all patches.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    geometry: a `Geometry`.
+
+  Returns:
+    [batch, out_height, out_width, outputs].
+  """
   size, stride = len(kernel), geometry.stride
   pads = (*geometry.padding, geometry.dilation - 1)
   zero = jnp.zeros((), x.dtype)

@@ -1,8 +1,9 @@
-"""Pictures cut into strips of rows, which lie in the batch axis.
+"""Cutting of images into strips of rows, which become entries of the batch.
 
-A TPU fills the eight rows of its registers with the pictures of a batch. For
-fewer pictures its compiler cuts the width into pieces around every layer. With
-the pictures cut once, each layer only fetches the rows next to its strip.
+A TPU fills the eight rows of its registers with the images of a batch. For
+smaller batches its compiler splits the width before and after each layer. If
+images are cut into strips once, each layer only fetches the rows next to its
+strips.
 """
 
 import jax.numpy as jnp
@@ -10,20 +11,20 @@ from jax import lax
 
 from cyclegan_jax.nets.conv import edges
 
-ROWS = 8  # of a register
+ROWS = 8  # rows of a register
 
 
 def count(batch, height, multiple=1):
-  """Number of strips for each picture, 1 for none.
+  """Returns the number of strips to cut each image into.
 
   Args:
-    batch: number of pictures.
-    height: rows of a picture.
-    multiple: rows of a strip are a multiple of this number.
+    batch: number of images.
+    height: number of rows of an image.
+    multiple: number that must divide the rows of a strip.
 
   Returns:
-    The largest number with batch x strips <= 8 that leaves two times
-    `multiple` rows or more in each strip.
+    The largest number for which batch x strips is at most 8, and each strip has
+    at least 2 x `multiple` rows; 1 means not to cut.
   """
   rows, rest = divmod(height, multiple)
   fitting = [n for n in range(1, ROWS // max(batch, 1) + 1) if rows % n == 0]
@@ -32,25 +33,47 @@ def count(batch, height, multiple=1):
 
 
 def cut(x, strips):
-  """[batch, height, ...] -> [batch x strips, height / strips, ...]."""
+  """Cuts images into strips.
+
+  Args:
+    x: [batch, height, ...].
+    strips: number of strips per image, a divisor of the height.
+
+  Returns:
+    [batch x strips, height / strips, ...].
+  """
   return x.reshape(-1, x.shape[1] // strips, *x.shape[2:])
 
 
 def join(x, strips):
-  """Undoes `cut`."""
+  """Joins strips to images: undoes `cut`.
+
+  Args:
+    x: [batch x strips, height / strips, ...].
+    strips: number of strips per image.
+
+  Returns:
+    [batch, height, ...].
+  """
   return x.reshape(-1, x.shape[1] * strips, *x.shape[2:])
 
 
 def pad(x, strips, rows, columns, mode, packed=False):
-  """Pads pictures; strips take rows from the strips above and below.
+  """Pads images that are cut into strips.
+
+  Inside an image, a strip is padded with rows of the strips above and below.
 
   Args:
     x: [batch x strips, height / strips, width, channels].
-    strips: number of strips for each picture.
-    rows: rows to add (above, below).
-    columns: columns to add (left, right).
-    mode: as for `edges.before`.
-    packed: whether the pictures are packed.
+    strips: number of strips per image; 1 means whole images.
+    rows: numbers of rows to add (above, below) to each strip.
+    columns: numbers of columns to add (left, right).
+    mode: mode of the padding at the edges of the image, see `edges.before`.
+    packed: whether the images are packed; `rows` and `columns` then count
+      packed pixels.
+
+  Returns:
+    [batch x strips, padded_rows, padded_columns, channels].
   """
   x = _pad(x, -2, columns, mode, packed)
   if strips == 1:
@@ -71,6 +94,7 @@ def pad(x, strips, rows, columns, mode, packed=False):
 
 
 def _pad(x, axis, sizes, mode, packed):
+  """Pads whole images along one axis by sizes (before, after)."""
   if not any(sizes):
     return x
   if mode == 'zeros':

@@ -1,8 +1,8 @@
-"""Convolutions for a TPU.
+"""Convolutions in forms that are fast on a TPU.
 
-Its matrix units multiply by 128 channels and more. Where a 7x7 convolution has
-three, the columns of the kernel are taken as channels, too: 21 of them, with a
-kernel of 7x1.
+A TPU's matrix units process at least 128 channels at once. For a 7x7
+convolution of three channels, the columns of the kernel are turned into
+channels: 21 channels and a 7x1 kernel.
 """
 
 from functools import partial
@@ -13,11 +13,20 @@ import jax.numpy as jnp
 from cyclegan_jax.nets.conv import strips
 from cyclegan_jax.nets.conv.plain import Geometry, plain
 
-_FEW = 8  # channels
+_FEW = 8  # most channels that count as few
 
 
 def convolve(x, kernel, geometry):
-  """`plain` in the form that is fastest on a TPU."""
+  """Computes a convolution in the form that is fastest on a TPU.
+
+  Args:
+    x: [batch, height, width, inputs].
+    kernel: [size, size, inputs, outputs].
+    geometry: a `Geometry`.
+
+  Returns:
+    The result of `plain`, [batch, out_height, out_width, outputs].
+  """
   if geometry != Geometry() or len(kernel) < 7:
     return plain(x, kernel, geometry)
   if kernel.shape[2] <= _FEW:
@@ -28,7 +37,9 @@ def convolve(x, kernel, geometry):
 
 
 def few_inputs(x, kernel):
-  """A convolution without padding, the kernel's columns as input channels.
+  """Computes a convolution of few input channels, without padding.
+
+  The columns of the kernel are turned into input channels.
 
   Args:
     x: [batch, height, width, inputs].
@@ -43,14 +54,16 @@ def few_inputs(x, kernel):
 
 
 def few_outputs(x, kernel, padding=0, mode='reflect'):
-  """A convolution without padding, the kernel's columns as output channels.
+  """Computes a convolution to few output channels, without padding of rows.
+
+  The columns of the kernel are turned into output channels.
 
   Args:
     x: [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    padding: columns to add left and right; the few outputs are padded in place
-      of the inputs.
-    mode: of `strips.pad`.
+    padding: number of columns to pad left, and right. The padding is applied to
+      the few output channels, not to the input.
+    mode: mode of the padding, see `edges.before`.
 
   Returns:
     [batch, height - size + 1, width + 2 padding - size + 1, outputs].
@@ -64,11 +77,11 @@ def few_outputs(x, kernel, padding=0, mode='reflect'):
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _spread(x, size):
-  """The columns that a kernel sees, as channels.
+  """Concatenates the columns that a kernel covers along channels.
 
   Args:
     x: [batch, height, width, channels].
-    size: of the kernel.
+    size: side of the kernel.
 
   Returns:
     [batch, height, width - size + 1, size x channels].
@@ -79,11 +92,11 @@ def _spread(x, size):
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _gather(x, size):
-  """The sums of columns for the places of a kernel.
+  """Sums the contributions of a kernel's columns, which are channels of x.
 
   Args:
     x: [batch, height, width, size x channels].
-    size: of the kernel.
+    size: side of the kernel.
 
   Returns:
     [batch, height, width - size + 1, channels].
@@ -95,8 +108,8 @@ def _gather(x, size):
   return total.astype(x.dtype)
 
 
-# The gradient of each is the other one's sums, with zeros around and mirrored.
-# XLA's own would fill a padded picture for each of the places.
+# The gradient of `_spread` is a `_gather` of mirrored, zero-padded values, and
+# vice versa. XLA's own gradient would write a padded image per kernel column.
 def _spread_backward(size, _, grad):
   grad = _zeros_around(_mirrored(grad, size), size)
   return (_gather(grad, size),)
@@ -107,12 +120,14 @@ def _gather_backward(size, _, grad):
 
 
 def _mirrored(x, size):
+  """Reverses the order of the `size` groups of channels."""
   channels = x.shape[-1] // size
   parts = [x[..., i * channels : (i + 1) * channels] for i in range(size)]
   return jnp.concatenate(parts[::-1], axis=-1)
 
 
 def _zeros_around(x, size):
+  """Adds size - 1 columns of zeros on the left and the right."""
   return strips.pad(x, 1, (0, 0), (size - 1, size - 1), 'zeros')
 
 

@@ -1,23 +1,23 @@
-"""3x3 convolutions by F(4x4, 3x3) of Winograd (Lavin and Gray 2016).
+"""3x3 convolutions by Winograd's F(4x4, 3x3) (Lavin and Gray 2016).
 
-A tile of 6x6 of the input gives 4x4 of the output by 36 products a channel,
-where the plain sums take 144: fewer multiplications for more additions, and
-the products are those of matrices. float32, relative error about 1e-6.
+An input tile of 6x6 pixels gives 4x4 output pixels with 36 multiplications per
+channel instead of 144, at the price of more additions. The multiplications are
+matrix products. In float32 the relative error is about 1e-6.
 """
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-_TILE, _STEP = 6, 4  # a tile of 6 gives 4
-# Where the polynomials of Toom and Cook are evaluated, besides infinity. With
-# the usual 0, 1, -1, 2, -2 rounding errors are twice as large, the largest
-# three times.
+_TILE, _STEP = 6, 4  # sides of a tile of the input and of the output
+# Points at which the polynomials of the Toom-Cook algorithm are evaluated, in
+# addition to infinity. With the usual points 0, 1, -1, 2, -2 rounding errors
+# are twice as large on average, and the largest error three times as large.
 _POINTS = np.array([0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5)])
 
 
 def _transforms():
-  """The input, kernel and output transforms [places, 6 or 3 or 4]."""
+  """Returns the transforms of input [6, 6], kernel [6, 3], output [6, 4]."""
   output, kernel = np.vander(_POINTS, 4, True), np.vander(_POINTS, 3, True)
   inputs = np.zeros((_TILE, _TILE))
   for i, point in enumerate(_POINTS):
@@ -25,7 +25,7 @@ def _transforms():
     inputs[i, : _STEP + 1] = np.poly(others)[::-1]
     kernel[i] /= np.prod(point - others)
   inputs[-1] = np.poly(_POINTS)[::-1]
-  inputs[np.abs(inputs) < 1e-12] = 0  # left of what cancels
+  inputs[np.abs(inputs) < 1e-12] = 0  # rounding errors of exact zeros
   # The last coefficient is the value at infinity.
   return (
     inputs,
@@ -40,12 +40,12 @@ _OUTPUT_2D = np.kron(_OUTPUT, _OUTPUT).astype(np.float32)
 
 
 def suits(x_shape, kernel_shape, least=128):
-  """Returns True if the form is possible and was measured faster.
+  """Returns True if Winograd's form is possible and, as measured, faster.
 
   Args:
-    x_shape: of the input, [batch, height, width, inputs].
-    kernel_shape: [size, size, inputs, outputs].
-    least: channels of input and output from which on it was faster.
+    x_shape: shape of the input, (batch, height, width, inputs).
+    kernel_shape: shape of the kernel, (size, size, inputs, outputs).
+    least: number of input and output channels from which the form is faster.
   """
   batch, height, width, inputs = x_shape
   return (
@@ -56,7 +56,7 @@ def suits(x_shape, kernel_shape, least=128):
 
 
 def convolve(x, kernel):
-  """A convolution with a 3x3 kernel, without stride, padding or dilation.
+  """Computes a 3x3 convolution with stride 1, without padding or dilation.
 
   Args:
     x: [batch, height, width, inputs].
@@ -72,7 +72,18 @@ def convolve(x, kernel):
 
 
 def gradients(x, kernel, grad):
-  """The gradients of input and kernel, transposes of `convolve`'s stages."""
+  """Returns the gradients of `convolve` by its input and its kernel.
+
+  The gradients are computed by the transposes of the stages of `convolve`.
+
+  Args:
+    x: the input, [batch, height, width, inputs].
+    kernel: [3, 3, inputs, outputs].
+    grad: the gradient of the output, [batch, height - 2, width - 2, outputs].
+
+  Returns:
+    (gradient by x, gradient by the kernel), of the shapes of x and kernel.
+  """
   grid = _grid(x)
   height, width = x.shape[1:3]
   padded = _pad_to_tiles(x)
@@ -87,17 +98,18 @@ def gradients(x, kernel, grad):
 
 
 def _products(x, y, axis_x, axis_y):
-  """A matrix product for each of the places of a tile, the leading axis."""
+  """Returns a matrix product per position of a tile, the leading axis."""
   return lax.dot_general(x, y, (((axis_x,), (axis_y,)), ((0,), (0,))))
 
 
 def _grid(x):
-  """(pictures, tiles down, tiles across) of an input."""
+  """Returns (images, tiles down, tiles across) of an input."""
   batch, height, width, _ = x.shape
   return batch, -(-(height - 2) // _STEP), -(-(width - 2) // _STEP)
 
 
 def _pad_to_tiles(x):
+  """Pads x with zeros below and on the right to a whole number of tiles."""
   _, down, across = _grid(x)
   rows = down * _STEP + 2 - x.shape[1]
   columns = across * _STEP + 2 - x.shape[2]
@@ -105,7 +117,7 @@ def _pad_to_tiles(x):
 
 
 def _combine(matrix, parts):
-  """matrix @ parts, for a list of arrays, as sums of a few of them each."""
+  """Returns matrix @ parts for a list of arrays, skipping zero factors."""
   return [
     sum(float(factor) * part for factor, part in zip(row, parts) if factor)
     for row in matrix
@@ -113,13 +125,13 @@ def _combine(matrix, parts):
 
 
 def _transformed_kernel(kernel):
-  """[3, 3, inputs, outputs] -> [36, inputs, outputs]."""
+  """Transforms a kernel: [3, 3, inputs, outputs] -> [36, inputs, outputs]."""
   flat = kernel.reshape(9, -1)
   return (_KERNEL_2D @ flat).reshape(_TILE**2, *kernel.shape[2:])
 
 
 def _tiled_input(x):
-  """[batch, height, width, inputs] -> [36, tiles, inputs]."""
+  """Transforms an input: [b, height, width, inputs] -> [36, tiles, inputs]."""
   _, down, across = _grid(x)
 
   def places(x, axis, count):
@@ -134,14 +146,14 @@ def _tiled_input(x):
 
 
 def _transposed_input(tiles, grid):
-  """[36, tiles, inputs] -> [batch, height, width, inputs]: overlaps add up."""
+  """Transpose of `_tiled_input`: [36, tiles, inputs] -> [b, h, w, inputs]."""
   x = tiles.reshape(_TILE, _TILE, *grid, -1)
   x = _overlap(_combine(_INPUT.T, list(x)), 2)
   return _overlap(_combine(_INPUT.T, list(x)), 2)
 
 
 def _overlap(parts, axis):
-  """Lays tiles of 6 beside each other, 4 apart; `parts` are their places."""
+  """Sums overlapping tiles of 6 pixels, 4 apart; `parts` has 6 positions."""
 
   def shifted(part, before):
     pads = [(0, 0)] * part.ndim
@@ -157,7 +169,7 @@ def _overlap(parts, axis):
 
 
 def _output(products, grid):
-  """[36, tiles, outputs] -> [batch, height, width, outputs]."""
+  """Transforms products: [36, tiles, outputs] -> [b, h, w, outputs]."""
   batch, down, across = grid
   y = _OUTPUT_2D.T @ products.reshape(_TILE**2, -1)
   y = y.reshape(_STEP, _STEP, *grid, -1).transpose(2, 3, 0, 4, 1, 5)
@@ -165,7 +177,7 @@ def _output(products, grid):
 
 
 def _transposed_output(y):
-  """[batch, height, width, outputs] -> [36, tiles, outputs]."""
+  """Transpose of `_output`: [b, h, w, outputs] -> [36, tiles, outputs]."""
   batch, height, width, outputs = y.shape
   y = y.reshape(batch, height // _STEP, _STEP, width // _STEP, _STEP, outputs)
   y = jnp.stack(_combine(_OUTPUT, [y[:, :, i] for i in range(_STEP)]))
