@@ -1,4 +1,7 @@
-"""The methods by name. A new one is a file here and a line in `METHODS`."""
+"""Table of the methods by name.
+
+A new method is a file in this folder and a line in `METHODS`.
+"""
 
 from cyclegan_jax.methods import (
   bigan,

@@ -1,4 +1,8 @@
-"""What the engine knows of a method: four pure functions."""
+"""The interface of a method: pure functions that the training calls.
+
+A method is a value of four functions: init, generator_loss, discriminator_loss
+and translate. Some methods add a fifth one, generate.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,23 +17,25 @@ from cyclegan_jax.common.types import Params
 from cyclegan_jax.methods.losses import AdversarialLoss
 from cyclegan_jax.nets.layers import Net
 
-# Given they may be NumPy's, made they are JAX's.
+# Inputs of a method may be NumPy arrays; its outputs are JAX arrays.
 Images = Float[Array | np.ndarray, 'batch height width channels']
 Made = Float[Array, 'batch height width other_channels']
 Scalars = dict[str, Float[Array, '']]
 
 
 class Choices(NamedTuple):
-  """What a method is made of.
+  """The settings from which an `Entry` makes a `Method`.
 
   Attributes:
-    generator: out_channels -> network.
-    discriminator: () -> network.
-    channels: {'a': int, 'b': int}.
+    generator: out_channels -> generator network.
+    discriminator: () -> discriminator network.
+    channels: {'a': number, 'b': number}, channels of the images of each domain.
     adversarial_loss: an `AdversarialLoss`.
-    weights: {option of loss.*: float}; each method uses its own.
-    directions: what to train, of 'a2b' and 'b2a'.
-    contrast: {option of contrast.*: value}, of methods with PatchNCE.
+    weights: {name: float}, the weights of the options loss.NAME. A method reads
+      those that its `Entry` lists.
+    directions: the directions to train, of 'a2b' and 'b2a'.
+    contrast: {name: value} of the options contrast.NAME, for methods with
+      PatchNCE.
   """
 
   generator: Callable[..., Net]
@@ -42,36 +48,42 @@ class Choices(NamedTuple):
 
 
 class Method(NamedTuple):
-  """A way to learn image-to-image translation.
+  """A method of image-to-image translation, as functions and facts.
 
-  Batches are {'a': images, 'b': images}, float32 [batch, height, width,
-  channels] in [-1, 1]. `axis` is the name of the mapped device axis or None.
+  In the signatures below, `batch` is {'a': images, 'b': images}, float32
+  [batch, height, width, channels] in [-1, 1]. `params` is the dict that `init`
+  returns, `key` is a random key, and `axis` is the name of the mapped device
+  axis or None.
 
   Attributes:
-    init: (key, batch) -> {'gen': {name: params}, 'disc': {name: params}}, and
-      where the method has them 'heads', {name: params}, which are trained with
-      the generators and not needed to translate, and 'frozen', weights that
-      nobody trains.
+    init: (key, batch) -> {'gen': {name: params}, 'disc': {name: params}}, the
+      initial parameters. Some methods add 'heads', {name: params}, which are
+      trained with the generators and not needed to translate, and 'frozen',
+      weights that are never trained.
     generator_loss: (params, batch, key, axis) -> (loss, (samples, terms)).
-      `samples` is what the discriminators judge and the image pool replays;
-      `terms` is a dict of named scalars, already weighted, whose sum is the
-      loss. A term with weight 0 is not computed.
+      `samples` is {name: images} for the image pools and the discriminators.
+      `terms` is {name: scalar}: the weighted terms, whose sum is the loss. A
+      term with weight 0 is not computed.
     discriminator_loss: (params, batch, samples, key, axis) -> (loss, (terms,
-      scores)); `scores` are named scalars for the log alone.
-    translate: (params, images, direction) -> images, without randomness;
-      `params` need only hold 'gen'.
-    generate: for methods that update their discriminators first: (params,
-      batch, key, axis) -> a dict of all that `generator_loss` takes from the
-      generators' passes over the batch; 'samples' is what it has in it for the
-      discriminators. `generator_loss` takes the dict as `made`, or makes it.
-      None: the generators are updated first.
-    won: (mean score of reals, of fakes) -> whether the discriminator can tell
-      them apart for certain, or None where scores have no such limits.
-    directions: what `translate` can do, of 'a2b' and 'b2a'.
-    generators: {direction: the network that alone is its translation, with
-      params['gen'][direction]}; empty where translating takes more than that.
-    paired: whether it learns from true pairs: batch['b'][i] is what
-      batch['a'][i] should become.
+      scores)). `terms` is as above, and `scores` is {name: scalar}, values for
+      the log only.
+    translate: (params, images, direction) -> images of the other domain,
+      without randomness. Only params['gen'] is read.
+    won: (mean score of real images, mean score of translations) -> True if the
+      discriminator tells them apart with certainty; None if scores have no such
+      limits.
+    directions: the directions of `translate`, of 'a2b' and 'b2a'.
+    generators: {direction: network}, where the network with the parameters
+      params['gen'][direction] is the whole translation; {} if a translation
+      needs more than one pass of a network.
+    paired: whether the method learns from true pairs, so that batch['b'][i]
+      must be the picture that corresponds to batch['a'][i].
+    generate: (params, batch, key, axis) -> a dict of everything that
+      `generator_loss` takes from the generators' passes over the batch, with
+      the samples for the discriminators under 'samples'. `generator_loss` then
+      has an argument `made` for this dict, and calls `generate` if `made` is
+      None. A method with `generate` updates its discriminators first. If
+      `generate` is None, the generators are updated first.
   """
 
   init: Callable[[PRNGKeyArray, Mapping[str, Images]], Params]
@@ -90,12 +102,14 @@ class Method(NamedTuple):
 
 
 class Entry(NamedTuple):
-  """A method and the options that it reads, a line of `METHODS`.
+  """An entry of `METHODS`: a method and the options that it reads.
 
   Attributes:
     make: `Choices` -> `Method`.
-    options: of loss.*, of the options that choose networks, and `directions`,
-      those that the method reads; the others are not for it.
+    options: names of the options that the method reads, of the options that not
+      every method reads: `loss.*`, `contrast.*`, `directions`, and options of
+      networks and projection heads. A config that sets another one of these
+      options is refused.
   """
 
   make: Callable[[Choices], Method]

@@ -1,4 +1,7 @@
-"""BiGAN / ALI (Donahue et al., Dumoulin et al., ICLR 2017), between domains."""
+"""BiGAN and ALI, used between two image domains.
+
+Donahue et al. and Dumoulin et al., both ICLR 2017.
+"""
 
 import jax
 
@@ -7,14 +10,22 @@ from cyclegan_jax.methods.base import Entry, Method
 
 
 def bigan(choices):
-  """One discriminator tells pairs (x, G(x)) from pairs (F(y), y).
+  """Makes BiGAN as the CycleGAN paper compares it (Sec. 5.1.1).
 
-  As in CycleGAN's comparison: (x, G(x)) is labelled 1 and (F(y), y) 0; G wants
-  0 and F wants 1. No cycle, no identity; both kinds of pair have their pool.
+  One discriminator tells pairs (x, G(x)) from pairs (F(y), y). The pair
+  (x, G(x)) is labelled 1 and (F(y), y) is labelled 0, so G is trained towards
+  the label 0 and F towards 1. There is no cycle and no identity loss. Each kind
+  of pair has its own image pool.
 
   Args:
     choices: `Choices`; uses the weights adversarial, discriminator,
       gradient_penalty.
+
+  Returns:
+    A `Method`.
+
+  Raises:
+    UserError: only one direction is to be trained.
   """
   common.both_ways('bigan', choices)
   adversarial, weights = choices.adversarial_loss, choices.weights
@@ -35,6 +46,7 @@ def bigan(choices):
     keys = iter(jax.random.split(key, 4))
 
     def fake(d):
+      """Returns the translations of the batch in the direction `d`."""
       net, images = generators[d], batch[d[0]]
       return common.apply(net, params['gen'][d], [images], next(keys), axis)[0]
 

@@ -1,4 +1,4 @@
-"""CoGAN (Liu and Tuzel, NeurIPS 2016): two GANs with tied layers."""
+"""CoGAN (Liu and Tuzel, NeurIPS 2016): two GANs that share layers."""
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +13,29 @@ from cyclegan_jax.nets.cogan import CoDiscriminator, CoGenerator
 from cyclegan_jax.nets.conv import forms
 
 _NOISE = 100  # elements of z
-_STEPS, _RATE = 200, 0.1  # of the search for a picture's z
+_STEPS, _RATE = 200, 0.1  # of the search for the z of an image
 
 
 def cogan(choices):
-  """Draws pairs of pictures from one z; translates by finding a picture's z.
+  """Makes CoGAN as the CycleGAN paper compares it (Sec. 5.1.1).
 
-  The generators share their first layers, the discriminators their last ones.
-  A picture x is translated by minimising |G_X(z) - x|^2 over z and drawing
-  G_Y(z), so it must have the size of training. Of the networks asked for,
-  width, norm, init, upsampling and dtype are used.
+  Two generators make an image of each domain from the same noise z, and share
+  their first layers. The discriminators share their last layers. An image x is
+  translated in two steps: Adam finds the z that minimises the squared error
+  between G_X(z) and x, and G_Y(z) is the translation. Therefore x must have the
+  size of the training images. CoGAN has its own networks, which use only the
+  options width, norm, init, upsampling and dtype.
 
   Args:
     choices: `Choices`; uses the weights adversarial, discriminator,
       gradient_penalty.
+
+  Returns:
+    A `Method`, whose `translate` raises `UserError` for images of another size
+    than the training images.
+
+  Raises:
+    UserError: only one direction is to be trained.
   """
   common.both_ways('cogan', choices)
   adversarial, weights = choices.adversarial_loss, choices.weights
@@ -34,6 +43,7 @@ def cogan(choices):
   seen = critic.options() | {'depth': critic.depth}
 
   def drawer(domain, shape, **changes):
+    """Returns the generator of a domain for images of `shape`."""
     return CoGenerator(
       **like.options() | changes,
       domain=domain,
@@ -43,13 +53,14 @@ def cogan(choices):
     )
 
   def viewer(domain):
+    """Returns the discriminator of a domain."""
     return CoDiscriminator(**seen, domain=domain)
 
   def init(key, batch):
     key_gen, key_disc = jax.random.split(key)
     z = jnp.zeros((1, 1, 1, _NOISE))
     gen, disc = {}, {}
-    for d in 'ab':  # the same key: tied layers come out the same
+    for d in 'ab':  # with the same key, shared layers get equal weights
       gen |= common.init(drawer(d, batch[d].shape), key_gen, z)
       disc |= common.init(viewer(d), key_disc, batch[d])
     return {'gen': {'pair': gen}, 'disc': {'pair': disc}}
@@ -79,10 +90,10 @@ def cogan(choices):
     if source.seed_features != params['seed']['bias'].size:
       raise UserError(
         f'{images.shape[2]}x{images.shape[1]} pictures: method="cogan" '
-        'translates pictures of the size it was trained on only'
+        'only translates pictures of the size that it was trained on'
       )
 
-    # Another form, for the search is a loop.
+    # Convolutions inside the loop of the search need another form.
     platform = forms.in_loop(like.target)
     looped = drawer(direction[0], images.shape, platform=platform)
     z = _search(lambda z: nets.apply(looped, params, z), images)
@@ -98,11 +109,14 @@ def cogan(choices):
 
 
 def _search(draw, images):
-  """The z [b, 1, 1, n] whose drawings are closest to images [b, h, w, c].
+  """Finds with Adam the z whose images have the least squared error.
 
   Args:
-    draw: z -> images.
-    images: the images to find.
+    draw: z [b, 1, 1, n] -> images [b, h, w, c].
+    images: the images to approximate [b, h, w, c].
+
+  Returns:
+    z [b, 1, 1, n].
   """
 
   def far(z):
@@ -115,7 +129,8 @@ def _search(draw, images):
     updates, state = optimizer.update(jax.grad(far)(z), state)
     return optax.apply_updates(z, updates), state
 
-  # Not from 0, which the norms make nothing of; the same for all pictures.
+  # z = 0 is no useful start, since the norms turn its features into zeros.
+  # Every image starts at the same z, whatever its place in the batch.
   z = jax.random.normal(jax.random.PRNGKey(0), (1, 1, 1, _NOISE))
   z = jnp.repeat(z, len(images), axis=0)
   z, _ = jax.lax.fori_loop(0, _STEPS, closer, (z, optimizer.init(z)))

@@ -1,4 +1,4 @@
-"""Pieces of several methods: translators, running networks, discriminators."""
+"""Shared parts of methods: running networks, translation, discriminators."""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,14 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.methods.losses import gradient_penalty
 from cyclegan_jax.nets import layers
 
-# Options for an `Entry`: of a method with `discriminators`
+# Options for the `Entry` of a method that uses `discriminators`.
 ADVERSARIAL = (
   'loss.adversarial_loss',
   'loss.adversarial',
   'loss.discriminator',
   'loss.gradient_penalty',
 )
-# and of one that is made of the networks asked for.
+# Options for the `Entry` of a method that uses the networks of the config.
 NETWORKS = (
   'generator.name',
   'generator.depth',
@@ -30,25 +30,34 @@ NETWORKS = (
 
 
 def init(net, key, batch):
-  """Parameters of a network for a batch's shape."""
-  # Shapes alone, so no layer runs; equal layers compile once.
+  """Initialises a network.
+
+  Args:
+    net: the network.
+    key: a random key.
+    batch: images [batch, height, width, channels], read for shape and dtype.
+
+  Returns:
+    The random parameters.
+  """
+  # With shapes instead of values no layer runs, and equal layers compile once.
   shape = jax.ShapeDtypeStruct((1, *batch.shape[1:]), batch.dtype)
   return net.lazy_init(key, shape)['params']
 
 
 def apply(net, params, batches, key, axis, **taps):
-  """A network's results for several batches, in one pass where it can.
+  """Runs a network on several batches, in one joint pass if possible.
 
   Args:
     net: the network.
-    params: its parameters.
-    batches: list of images [batch, height, width, channels].
-    key: random key of the passes.
+    params: the parameters of `net`.
+    batches: list of images [batch, height, width, channels], of equal shape.
+    key: random key for dropout.
     axis: name of the mapped device axis, or None.
-    **taps: `taps` and `only_taps` of `nets.apply`.
+    **taps: the arguments `taps` and `only_taps` of `nets.apply`.
 
   Returns:
-    What `nets.apply` returns for each batch.
+    A list of the return values of `nets.apply`, one per batch.
   """
   if len(batches) > 1 and net.joins(batches[0].shape):
     joined = nets.apply(
@@ -71,58 +80,102 @@ def apply(net, params, batches, key, axis, **taps):
 
 
 def judge_by(critic):
-  """(params, name, batches, key, axis) -> scores, by one of equal networks."""
+  """Makes the function by which a method's discriminators judge images.
+
+  Args:
+    critic: the network of every discriminator.
+
+  Returns:
+    (params, name, batches, key, axis) -> list of the scores of each batch, by
+    the discriminator with the parameters params['disc'][name].
+  """
   return lambda params, name, *rest: apply(critic, params['disc'][name], *rest)
 
 
 def by_domain(batch, samples):
-  """What a domain's discriminator tells apart, for `discriminators`."""
+  """Returns the real images and translations that discriminators judge.
+
+  Args:
+    batch: {'a': images, 'b': images}.
+    samples: {domain: translations to the domain}.
+
+  Returns:
+    {domain: (real images, translations)} of the domains of `samples`, the form
+    that `discriminators` takes.
+  """
   return {d: (batch[d], samples[d]) for d in samples}
 
 
 def join(x, y):
-  """A pair of pictures as one, for a discriminator of pairs."""
+  """Joins two batches of images along the channels.
+
+  Args:
+    x: images [batch, height, width, c].
+    y: images [batch, height, width, c'].
+
+  Returns:
+    Images [batch, height, width, c + c'], for a discriminator of pairs.
+  """
   return jnp.concatenate([x, y], axis=-1)
 
 
 def total(terms):
-  """The sum of a generator loss's terms.
+  """Returns the sum of the terms of a generator loss, {name: scalar}.
 
   Raises:
-    UserError: there are none.
+    UserError: there are no terms.
   """
   if not terms:
-    raise UserError('all weights of loss.* are 0: there is nothing to learn')
+    raise UserError('loss.*: all weights are 0: set at least one above 0')
   return sum(terms.values(), 0.0)
 
 
 def both_ways(method, choices):
-  """Refuses to train a single direction of a method that needs both."""
+  """Checks that both directions are to be trained.
+
+  Args:
+    method: name of a method that can only train both, for the error message.
+    choices: `Choices`.
+
+  Raises:
+    UserError: only one direction is to be trained.
+  """
   if set(choices.directions) != set(DIRECTIONS):
     raise UserError(
-      f'directions={choices.directions[0]!r}: method={method!r} learns both '
-      "together: use 'both'"
+      f'directions={choices.directions[0]!r}: method={method!r} always learns '
+      "both directions: use 'both'"
     )
 
 
 def check_identity(weights, names, choices):
-  """Refuses identity terms between domains of different channels.
+  """Checks that terms which need equal channels in both domains can be used.
 
   Args:
-    weights: {option of loss.*: float}.
-    names: those of the identity terms.
+    weights: {name: weight of the option loss.NAME}.
+    names: names of the terms that need equal channels, such as identity terms.
     choices: `Choices`.
+
+  Raises:
+    UserError: such a term has a weight other than 0, and the domains have
+      different numbers of channels.
   """
   for name in names:
     if weights[name] and choices.channels['a'] != choices.channels['b']:
       raise UserError(
-        f'loss.{name}={weights[name]} needs data.channels_a and '
-        f'data.channels_b to be equal: set it to 0'
+        f'loss.{name}={weights[name]} needs equal data.channels_a and '
+        f'data.channels_b: set this weight to 0'
       )
 
 
 def translators(choices):
-  """{direction: network}, and the translation by them."""
+  """Makes the generators of a method, one per direction.
+
+  Args:
+    choices: `Choices`.
+
+  Returns:
+    {direction: network}, and the `Method.translate` that runs these networks.
+  """
   networks = {
     d: choices.generator(out_channels=choices.channels[d[-1]])
     for d in choices.directions
@@ -135,12 +188,16 @@ def translators(choices):
 
 
 def discriminators(judge, judged, choices):
-  """The loss of a method's discriminators.
+  """Makes the loss of a method's discriminators.
+
+  The loss is the sum over the discriminators of the adversarial loss. WGAN-GP
+  adds the gradient penalty.
 
   Args:
-    judge: (params, name, batches, key, axis) -> their scores by the
-      discriminator `name`.
-    judged: (batch, samples) -> {name: (what is to be called real, fake)}.
+    judge: (params, name, batches, key, axis) -> list of the scores of each
+      batch by the discriminator `name`.
+    judged: (batch, samples) -> {name: (real, fake)}, the images that the
+      discriminator `name` is to call real and fake.
     choices: `Choices`; uses the weights discriminator and gradient_penalty.
 
   Returns:
@@ -155,6 +212,7 @@ def discriminators(judge, judged, choices):
     for name, (real, fake) in pairs.items():
 
       def score(*batches, key, name=name):
+        """Returns the scores of each batch by this discriminator."""
         return judge(params, name, batches, key, axis)
 
       on_real, on_fake = score(real, fake, key=next(keys))

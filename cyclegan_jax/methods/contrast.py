@@ -1,4 +1,4 @@
-"""PatchNCE for several methods: features, projection heads, the loss."""
+"""PatchNCE for CUT, FastCUT and DCLGAN: features, projection heads, loss."""
 
 from typing import NamedTuple
 
@@ -20,19 +20,23 @@ OPTIONS = (
   'optim.lr_heads',
   'optim.beta1_heads',
 )
-# Of the official code's layers 4, 8, 12 and 16 the two convolutions that halve,
-# and the residual blocks 1 and 5, or the last of fewer; 0 is the picture.
+# The default taps are those of the official code: layer 0 is the padded input,
+# layers 4 and 8 are the downsampling convolutions, and layers 12 and 16 are the
+# residual blocks 1 and 5. A network with fewer blocks uses its last block
+# instead of block 5.
 INPUT, _FIRST_BLOCK, _LATER_BLOCK = 'padded', 0, 4
 
 
 class Contrast(NamedTuple):
-  """PatchNCE between pictures, by a generator's features.
+  """PatchNCE between images, computed on the features of a generator.
 
   Attributes:
-    taps: names of the features.
-    head: the projection head of each.
-    patches: places that are compared in each feature.
-    temperature: of `patch_nce`.
+    taps: names of the features that are compared.
+    head: the projection head, a network that is used with other parameters for
+      each tap.
+    patches: largest number of positions that are compared in the features of
+      each tap.
+    temperature: temperature of `losses.patch_nce`.
   """
 
   taps: tuple[str, ...]
@@ -41,7 +45,16 @@ class Contrast(NamedTuple):
   temperature: float
 
   def init(self, key, net, batch):
-    """{tap: parameters of its head} for a batch's shape."""
+    """Initialises the projection heads.
+
+    Args:
+      key: a random key.
+      net: the generator whose features the heads take.
+      batch: images [batch, height, width, channels], read for shape and dtype.
+
+    Returns:
+      {tap: parameters of its head}.
+    """
     images = jax.ShapeDtypeStruct((1, *batch.shape[1:]), batch.dtype)
     (_, features), _ = jax.eval_shape(
       lambda images: net.init_with_output(key, images, taps=self.taps), images
@@ -55,24 +68,29 @@ class Contrast(NamedTuple):
     }
 
   def loss(self, query, query_heads, source, source_heads, key, flipped=None):
-    """PatchNCE, mean over the taps.
+    """Computes PatchNCE, averaged over the taps.
 
     Args:
-      query: {tap: features of the translation}.
-      query_heads: {tap: parameters} for them.
-      source: {tap: features of the picture it was made from}; no gradient is
-        taken by them.
-      source_heads: {tap: parameters} for them.
-      key: a random key that all devices share: draws the places.
-      flipped: whether the translation is of the picture's mirror image, a
-        boolean scalar; None: it never is.
+      query: {tap: features of the translations}, [batch, height, width,
+        channels].
+      query_heads: {tap: parameters} of the heads for `query`.
+      source: {tap: features of the inputs of the translations}. No gradient is
+        computed with respect to `source`.
+      source_heads: {tap: parameters} of the heads for `source`.
+      key: a random key that draws the positions. It must be the same on all
+        devices.
+      flipped: boolean scalar, true if the translations are those of the
+        mirrored inputs; None if they never are.
+
+    Returns:
+      The loss, a scalar.
     """
     losses = []
     for tap, k in zip(self.taps, jax.random.split(key, len(self.taps))):
       shape = query[tap].shape
       places = there = projection.draw_places(k, shape, self.patches)
       if flipped is not None:
-        # Cheaper than to mirror the features, which the paper's code does.
+        # The official code mirrors the features, which takes longer.
         mirrored = projection.mirrored_places(places, shape)
         there = jnp.where(flipped, mirrored, places)
       source_tap = jax.lax.stop_gradient(source[tap])
@@ -86,21 +104,23 @@ class Contrast(NamedTuple):
     return sum(losses) / len(losses)
 
   def _vectors(self, features, places, params):
+    """Returns unit vectors [batch, places, features] of some positions."""
     return self.head.apply(
       {'params': params}, projection.at_places(features, places)
     )
 
 
 def contrast(choices, net, *, with_input):
-  """The `Contrast` that choices ask for.
+  """Makes a `Contrast` from the options `contrast.*`.
 
   Args:
     choices: `Choices`.
     net: the generator whose features are compared.
-    with_input: whether the picture itself is one of the papers' features.
+    with_input: whether the default taps include the padded input image, as in
+      CUT but not in DCLGAN.
 
   Raises:
-    UserError: a generator without features, or a tap that it does not have.
+    UserError: the generator has no taps, or lacks one that contrast.taps names.
   """
   options = choices.contrast
   if not net.taps:
@@ -125,7 +145,22 @@ def contrast(choices, net, *, with_input):
 
 
 def encode(net, params, batches, taps, key, axis):
-  """{tap: features} of each batch; no layer behind the last tap runs."""
+  """Computes the features of several batches of images.
+
+  The layers after the last tap are not run.
+
+  Args:
+    net: the generator.
+    params: the parameters of `net`.
+    batches: list of images [batch, height, width, channels], of equal shape.
+    taps: names of the features.
+    key: a random key for dropout.
+    axis: name of the mapped device axis, or None.
+
+  Returns:
+    A list of {tap: features [batch, height', width', channels']}, one per
+    batch.
+  """
   return common.apply(
     net, params, batches, key, axis, taps=taps, only_taps=True
   )

@@ -1,4 +1,4 @@
-"""CUT and FastCUT (Park et al., ECCV 2020): contrast in place of cycles."""
+"""CUT and FastCUT (Park et al., ECCV 2020): PatchNCE instead of cycles."""
 
 from functools import partial
 
@@ -10,22 +10,29 @@ from cyclegan_jax.methods.base import Entry, Method
 
 
 def cut(choices, *, flips=False):
-  """A translator a direction, that keeps what is at each place of a picture.
+  """Makes CUT or FastCUT: one generator per direction, trained with PatchNCE.
 
-  Every place of a translation is to be found again in its input by the
-  generator's own features (PatchNCE, Eq. 4), and every place of a picture of
-  the other domain in what the generator makes of that (Eq. 5).
-  configs/horse2zebra_cut.py and _fastcut.py have the paper's settings.
+  The PatchNCE term (Eq. 4) requires that each position of a translation matches
+  the same position of its input better than other positions. The positions are
+  compared by the features of the generator itself. The identity term (Eq. 5) is
+  the same loss for a picture of the target domain and the image that the
+  generator makes of it. The recipe cards configs/horse2zebra_cut.py and
+  configs/horse2zebra_fastcut.py have the paper's settings.
 
   Args:
     choices: `Choices`; uses the weights adversarial, nce, nce_identity,
       discriminator, gradient_penalty, and `contrast`.
-    flips: FastCUT: half of the steps translate mirrored pictures, whose
-      features are mirrored back, and there is no identity term.
+    flips: True for FastCUT. A step then translates mirrored pictures with
+      probability 0.5, and the features of their translations are compared at
+      mirrored positions. There is no identity term.
+
+  Returns:
+    A `Method`.
 
   Raises:
-    UserError: a generator without features, or PatchNCE between domains of
-      different channels: the generator that takes one encodes the other.
+    UserError: the generator has no features, contrast.taps names an unknown
+      feature, or a PatchNCE term has a weight other than 0 and the domains have
+      different numbers of channels (the generator encodes images of both).
   """
   networks, translate = common.translators(choices)
   critic = choices.discriminator()
@@ -33,7 +40,7 @@ def cut(choices, *, flips=False):
   adversarial = choices.adversarial_loss
   names = ['nce'] if flips else ['nce', 'nce_identity']
   weights = {name: choices.weights[name] for name in names}
-  # The generator that takes pictures of one domain reads those of the other.
+  # A generator also encodes images of its target domain.
   common.check_identity(weights, names, choices)
   nce = {
     d: contrast.contrast(choices, net, with_input=True)
@@ -51,7 +58,7 @@ def cut(choices, *, flips=False):
     return params
 
   def draws(key):
-    """Returns a flag, the pictures are mirrored (None: never), and keys."""
+    """Returns whether the inputs are mirrored (None: never), and more keys."""
     key_coin, *keys = jax.random.split(key, 1 + 2 * len(networks))
     return jax.random.bernoulli(key_coin) if flips else None, keys
 
@@ -64,7 +71,7 @@ def cut(choices, *, flips=False):
       inputs = {'nce': jnp.where(flipped, x[:, :, ::-1], x) if flips else x}
       if weights.get('nce_identity'):
         inputs['nce_identity'] = batch[d[-1]]
-      # The pass that translates a picture has its features, too.
+      # The pass that translates the inputs also gives their features.
       found = common.apply(net, gen, [*inputs.values()], k, axis, taps=taps)
       if choices.weights['adversarial']:
         made['samples'][d[-1]] = found[0][0]
@@ -76,10 +83,11 @@ def cut(choices, *, flips=False):
         picture, features = made['compared'][d]['nce']
 
         def others(gen, x, net=net, taps=taps, k=k_source):
+          """Returns the features of the inputs before mirroring."""
           return contrast.encode(net, gen, [x], taps, k, axis)[0]
 
         features = jax.lax.cond(
-          flipped,  # then these are of a mirrored picture
+          flipped,  # `features` are then those of the mirrored inputs
           others,
           lambda gen, x, features=features: features,
           *jax.lax.stop_gradient((gen, x)),

@@ -8,15 +8,19 @@ from cyclegan_jax.methods.losses import l1
 
 
 def cyclegan(choices):
-  """The method of the paper, Eq. 3, with every term's weight apart.
+  """Makes CycleGAN with the paper's loss (Eq. 3) and a weight for each term.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, cycle_a, cycle_b (the
-      paper's lambda, 10 each), identity_a, identity_b (Sec. 5.2),
-      discriminator (the official 0.5), gradient_penalty.
+    choices: `Choices`; uses the weights adversarial, cycle_a and cycle_b (the
+      paper's lambda, 10 for both), identity_a and identity_b (Sec. 5.2),
+      discriminator (0.5 in the official code), gradient_penalty.
+
+  Returns:
+    A `Method`.
 
   Raises:
-    UserError: an identity loss between domains of different channels.
+    UserError: only one direction is to be trained, or an identity loss has a
+      weight other than 0 and the domains have different numbers of channels.
   """
   common.both_ways('cyclegan', choices)
   adversarial, weights = choices.adversarial_loss, choices.weights
@@ -40,14 +44,16 @@ def cyclegan(choices):
     keys = iter(jax.random.split(key, 6))
 
     def run(direction, *batches):
+      """Returns the translations of each batch in a direction."""
       net, weights = generators[direction], params['gen'][direction]
       return common.apply(net, weights, batches, next(keys), axis)
 
     def fooled(domain, fake):
+      """Returns the weighted adversarial loss of translations to a domain."""
       (scores,) = judge(params, domain, [fake], next(keys), axis)
       return weights['adversarial'] * adversarial.generator(scores)
 
-    # The identity pictures (Sec. 5.2) go with the batch that is translated.
+    # The identity images (Sec. 5.2) are made in the same pass, to save time.
     fake_b, *same_b = run('a2b', a, *([b] if weights['identity_b'] else []))
     fake_a, *same_a = run('b2a', b, *([a] if weights['identity_a'] else []))
     terms, samples = {}, {}

@@ -1,4 +1,4 @@
-"""DCLGAN (Han et al., 2021): CycleGAN with contrast in place of the cycle."""
+"""DCLGAN (Han et al., 2021): CycleGAN with PatchNCE instead of the cycle."""
 
 import jax
 
@@ -9,19 +9,24 @@ from cyclegan_jax.methods.losses import l1
 
 
 def dclgan(choices):
-  """Both directions, each compared by PatchNCE across the two generators.
+  """Makes DCLGAN: both directions, with PatchNCE across the two generators.
 
-  A translation to b is encoded by the generator that takes b, its input by the
-  one that takes a; a projection head per domain. With an L1 identity loss.
-  configs/horse2zebra_dclgan.py has the paper's settings.
+  PatchNCE compares a translation to B, encoded by the generator `b2a`, with its
+  input, encoded by the generator `a2b`; and likewise in the other direction.
+  Each domain has its own projection heads. An L1 identity loss is added. The
+  recipe card configs/horse2zebra_dclgan.py has the paper's settings.
 
   Args:
     choices: `Choices`; uses the weights adversarial, nce, identity_a,
       identity_b, discriminator, gradient_penalty, and `contrast`.
 
+  Returns:
+    A `Method`.
+
   Raises:
-    UserError: a generator without features, or an identity term between
-      domains of different channels.
+    UserError: only one direction is to be trained, the generator has no
+      features, contrast.taps names an unknown feature, or an identity loss has
+      a weight other than 0 and the domains have different numbers of channels.
   """
   common.both_ways('dclgan', choices)
   adversarial, weights = choices.adversarial_loss, choices.weights
@@ -30,7 +35,8 @@ def dclgan(choices):
   critic = choices.discriminator()
   judge = common.judge_by(critic)
   nce = contrast.contrast(choices, generators['a2b'], with_input=False)
-  takes = {'a': 'a2b', 'b': 'b2a'}  # the generator that encodes a domain
+  # The generator that encodes the images of each domain.
+  takes = {'a': 'a2b', 'b': 'b2a'}
 
   def init(key, batch):
     keys = iter(jax.random.split(key, 6))
@@ -50,7 +56,7 @@ def dclgan(choices):
       images = [batch[source]]
       if weights[f'identity_{target}']:
         images.append(batch[target])
-      # The pass that translates a picture has its features, too.
+      # The pass that translates the inputs also gives their features.
       (fake, features), *same = common.apply(
         generators[d], params['gen'][d], images, k, axis, taps=nce.taps
       )

@@ -1,6 +1,6 @@
-"""Feature loss + GAN: SimGAN that stays close in VGG-16's features.
+"""Feature loss + GAN: SimGAN with its L1 loss on features of VGG-16.
 
-The variant of SimGAN in CycleGAN's paper (Sec. 5.1.1), with relu4_2 as there.
+A variant of SimGAN in the CycleGAN paper (Sec. 5.1.1), with the layer relu4_2.
 """
 
 from cyclegan_jax.common.errors import UserError
@@ -14,32 +14,39 @@ _LAST = 'conv4_2'
 
 
 def _relu4_2(params, images):
+  """Returns the relu4_2 features of VGG-16 of images in [-1, 1]."""
   return networks.vgg16(params, images, until='relu4_2')['relu4_2']
 
 
 def _until_relu4_2():
-  """The weights that it takes, the only ones a checkpoint holds."""
+  """Returns the weights of VGG-16 up to relu4_2; checkpoints hold no others."""
   layers = list(networks.VGG16.convs)
   trunk = pretrained.vgg16()['trunk']
   return {name: trunk[name] for name in layers[: layers.index(_LAST) + 1]}
 
 
 def feature(choices, network=_relu4_2, load=_until_relu4_2):
-  """An adversarial loss and the L1 between features of x and G(x).
+  """Makes feature loss + GAN as the CycleGAN paper compares it (Sec. 5.1.1).
+
+  The loss is an adversarial loss plus the mean absolute difference between the
+  features of an image x and of its translation G(x).
 
   Args:
     choices: `Choices`; uses the weights adversarial, feature, discriminator,
       gradient_penalty.
-    network: (params, images) -> features, of gray and of RGB images.
-    load: () -> params, called where training begins.
+    network: (params, images) -> features, for gray and RGB images in [-1, 1].
+    load: () -> params of `network`, called by `Method.init`.
+
+  Returns:
+    A `Method`.
 
   Raises:
-    UserError: a domain that is neither gray nor RGB.
+    UserError: the images of a domain are neither gray nor RGB.
   """
   for domain, count in choices.channels.items():
     if count not in (1, 3):
       raise UserError(
-        f"data.channels_{domain}={count}: method='feature' compares by VGG-16, "
+        f"data.channels_{domain}={count}: method='feature' needs VGG-16, "
         'which takes 1 (gray) or 3 (RGB) channels: use another method'
       )
 

@@ -1,6 +1,7 @@
-"""Adversarial losses and L1: arrays in, scalars out, no weights inside.
+"""Loss functions, which take arrays and return unweighted scalars.
 
-Scores are discriminator outputs [batch, h, w, 1] before any sigmoid.
+Scores are the outputs of a discriminator [batch, height, width, 1], without a
+sigmoid.
 """
 
 import math
@@ -18,16 +19,18 @@ _LOGIT_95 = math.log(0.95 / 0.05)  # the logit of the probability 0.95
 
 
 class AdversarialLoss(NamedTuple):
-  """What generator and discriminator minimise.
+  """The losses that generator and discriminator minimise (paper, Eq. 1).
 
   Attributes:
-    generator: scores of fakes -> scalar.
-    generator_fake: the same for a generator that wants its pictures to be
-      called fake (BiGAN).
-    discriminator: (scores of reals, scores of fakes) -> scalar.
+    generator: scores of translations -> loss of a generator whose images should
+      be judged as real, a scalar.
+    generator_fake: scores of translations -> loss of a generator whose images
+      should be judged as fake (BiGAN), a scalar.
+    discriminator: (scores of real images, scores of translations) -> loss of
+      the discriminator, a scalar.
     penalized: whether the discriminator needs the gradient penalty.
-    won: (mean score of reals, mean score of fakes), numbers -> whether the
-      discriminator tells them apart with next to no loss.
+    won: (mean score of real images, mean score of translations), both numbers
+      -> True if the discriminator tells them apart almost without loss.
   """
 
   generator: Callable[[Scores], Float[Array, '']]
@@ -40,11 +43,12 @@ class AdversarialLoss(NamedTuple):
 def l1(
   x: Float[Array, '*shape'], y: Float[Array, '*shape']
 ) -> Float[Array, '']:
-  """Mean absolute difference (paper, Eq. 2)."""
+  """Mean absolute difference of two arrays (paper, Eq. 2)."""
   return jnp.mean(jnp.abs(x - y))
 
 
-# The logit of a place with itself among the others, before the temperature.
+# The logit of a position with itself among the negatives, before the division
+# by the temperature: it removes the position from the negatives.
 _ITSELF = -10.0
 
 
@@ -53,19 +57,22 @@ def patch_nce(
   key: Float[Array, 'batch places features'],
   temperature: float,
 ) -> Float[Array, '']:
-  """PatchNCE: finds a place of one picture among places of another.
+  """PatchNCE, a contrastive loss (Park et al. 2020, Eq. 3 and 4).
 
-  (Park et al. 2020, Eq. 3 and 4.) The place's own vector in `key` is to be more
-  like the query than those of the other places of the same picture are. Vectors
-  that tell nothing of their place cost the logarithm of the number of places.
+  The vector of each position in `query` should be more similar to the vector of
+  the same position in `key` than to those of other positions of the same image.
+  Vectors without information on their position give a loss of the logarithm of
+  the number of positions.
 
   Args:
-    query: unit vectors of a translation.
-    key: those of the picture it was made from, no gradient is taken by them.
-    temperature: that similarities are divided by, 0.07 in the paper.
+    query: unit vectors of some positions of translations, [batch, places,
+      features].
+    key: unit vectors of the same positions of the inputs of the translations.
+      No gradient is computed with respect to `key`.
+    temperature: divisor of the similarities, 0.07 in the paper.
 
   Returns:
-    The cross-entropy, mean over places and pictures.
+    The cross-entropy, averaged over positions and images, a scalar.
   """
   key = lax.stop_gradient(key)
   highest = lax.Precision.HIGHEST
@@ -83,19 +90,21 @@ def gradient_penalty(
   fake: Float[Array, 'batch height width channels'],
   mix: Float[Array, ' batch'],
 ) -> Float[Array, '']:
-  """WGAN-GP's penalty (Gulrajani et al. 2017, Eq. 3), without its weight 10.
+  """Gradient penalty of WGAN-GP (Gulrajani et al. 2017, Eq. 3).
 
-  The critic's value of a picture is the mean of its scores, which is what the
-  loss averages; its gradient's norm is pulled to 1 between real and fake.
+  The gradient is that of the critic's mean score of an image, taken at random
+  mixtures of real images and translations. Its norm should be 1. The result
+  does not include the paper's weight 10.
 
   Args:
-    critic: images [b, h, w, c] -> scores.
-    real: [b, h, w, c].
-    fake: [b, h, w, c].
-    mix: [b] in [0, 1], the share of the real picture.
+    critic: images [batch, height, width, channels] -> scores.
+    real: real images [batch, height, width, channels].
+    fake: translations [batch, height, width, channels].
+    mix: share of the real image in each mixture, [batch] in [0, 1].
 
   Returns:
-    Mean over the batch of (|gradient| - 1)^2.
+    The squared difference between the gradient's norm and 1, averaged over the
+    batch, a scalar.
   """
   mix = mix[:, None, None, None]
   between = mix * real + (1 - mix) * fake
@@ -105,11 +114,20 @@ def gradient_penalty(
     return jnp.mean(scores, axis=(1, 2, 3)).sum()
 
   squares = jnp.sum(jax.grad(total)(between) ** 2, axis=(1, 2, 3))
-  # The root's slope is infinite at 0: a flat critic must not give NaN.
+  # The root's slope is infinite at 0, so a constant critic would give NaN.
   return jnp.mean((jnp.sqrt(squares + 1e-16) - 1) ** 2)
 
 
 def _halves(generator, real, fake, swap=jnp.negative, **options):
+  """Makes an `AdversarialLoss` from functions of single scores.
+
+  Args:
+    generator: score -> loss of a generator that should be judged as real.
+    real: score -> loss of the discriminator for a real image.
+    fake: score -> loss of the discriminator for a translation.
+    swap: score -> score with the meanings of real and fake exchanged.
+    **options: other fields of `AdversarialLoss`.
+  """
   return AdversarialLoss(
     generator=lambda scores: jnp.mean(generator(scores)),
     generator_fake=lambda scores: jnp.mean(generator(swap(scores))),
@@ -121,11 +139,12 @@ def _halves(generator, real, fake, swap=jnp.negative, **options):
 
 
 def _beyond(least_real, most_fake):
+  """Returns an `AdversarialLoss.won` with bounds for the two mean scores."""
   return lambda real, fake: real > least_real and fake < most_fake
 
 
 ADVERSARIAL_LOSSES = {
-  # Mao et al. 2017, with the paper's targets 1 and 0 (Sec. 4).
+  # Mao et al. 2017, with the targets 1 and 0 of the CycleGAN paper (Sec. 4).
   'lsgan': _halves(
     generator=lambda s: (s - 1) ** 2,
     real=lambda s: (s - 1) ** 2,
@@ -133,7 +152,7 @@ ADVERSARIAL_LOSSES = {
     swap=lambda s: 1 - s,
     won=_beyond(0.95, 0.05),
   ),
-  # Goodfellow et al. 2014 on logits; the generator's non-saturating form.
+  # Goodfellow et al. 2014 on logits, with the non-saturating generator loss.
   'vanilla': _halves(
     generator=lambda s: jax.nn.softplus(-s),
     real=lambda s: jax.nn.softplus(-s),
@@ -147,7 +166,7 @@ ADVERSARIAL_LOSSES = {
     fake=lambda s: jax.nn.relu(1 + s),
     won=_beyond(1, -1),
   ),
-  # Gulrajani et al. 2017. A critic's scores have no end: it never wins.
+  # Gulrajani et al. 2017. A critic's scores are unbounded, so it never wins.
   'wgangp': _halves(
     generator=lambda s: -s,
     real=lambda s: -s,

@@ -1,11 +1,11 @@
-"""Methods whose directions learn alone: pix2pix, SimGAN and feature loss."""
+"""Base of the methods pix2pix, SimGAN and feature loss."""
 
 import jax
 
 from cyclegan_jax.methods import common
 from cyclegan_jax.methods.base import Method
 
-# The options for an `Entry`, but for that of its `term`.
+# The options for an `Entry`, without that of the weight of `term`.
 OPTIONS = (*common.ADVERSARIAL, *common.NETWORKS, 'directions')
 
 
@@ -18,17 +18,26 @@ def one_way(
   paired=False,
   frozen=None,
 ):
-  """A method of an adversarial loss and a distance, in each direction alone.
+  """Makes a method whose loss is an adversarial loss plus a distance.
+
+  Each direction that is trained has its own generator and discriminator.
 
   Args:
     choices: `Choices`; uses the weights adversarial, discriminator,
       gradient_penalty and `term`.
-    term: name of the distance's weight, and in the log.
-    distance: (frozen parameters, x, y, fake) -> scalar, where fake is x's
-      translation and y the picture of the other domain.
-    sees: (x, image) -> what a discriminator is shown of an image to judge.
-    paired: whether y has to be x's true translation.
-    frozen: () -> {name: params} that nobody trains, or None.
+    term: name of the distance: loss.TERM is its weight, and the log names it
+      TERM_DIRECTION.
+    distance: (frozen, x, y, fake) -> scalar, where `frozen` are the parameters
+      that are never trained, `x` the inputs, `y` the images of the target
+      domain in the batch, and `fake` the translations of `x`.
+    sees: (x, image) -> the input of the discriminator, where `image` is a real
+      image or a translation to be judged, and `x` the corresponding input.
+    paired: whether `y` must be the true pairs of `x`.
+    frozen: () -> {name: params}, parameters that are never trained; None for
+      none.
+
+  Returns:
+    A `Method`.
   """
   networks, translate = common.translators(choices)
   critic = choices.discriminator()
@@ -36,6 +45,7 @@ def one_way(
   adversarial, weights = choices.adversarial_loss, choices.weights
 
   def ends(batch, direction):
+    """Returns the images of the source and of the target domain."""
     return batch[direction[0]], batch[direction[-1]]
 
   def init(key, batch):

@@ -1,4 +1,4 @@
-"""pix2pix (Isola et al., CVPR 2017): a conditional GAN on true pairs."""
+"""pix2pix (Isola et al., CVPR 2017): a conditional GAN for true pairs."""
 
 from cyclegan_jax.methods import common, one_way
 from cyclegan_jax.methods.base import Entry
@@ -6,16 +6,20 @@ from cyclegan_jax.methods.losses import l1
 
 
 def pix2pix(choices):
-  """A translator a direction, with its own discriminator of pairs (Eq. 4).
+  """Makes pix2pix: a conditional GAN with an L1 loss (Isola et al., Eq. 4).
 
-  The discriminator sees the input beside the output. The paper's own networks
-  and settings are options: U-Net, batch norm, dropout, the vanilla loss, no
-  image pool (configs/facades_pix2pix.py); the defaults make it the variant
-  with CycleGAN's.
+  The discriminator sees the input and the output, joined along the channels.
+  With the default options, pix2pix has the networks and settings of CycleGAN,
+  as in the CycleGAN paper's comparison. The recipe card
+  configs/facades_pix2pix.py sets those of the pix2pix paper: U-Net, batch norm,
+  dropout, vanilla loss, no image pool.
 
   Args:
     choices: `Choices`; uses the weights adversarial, l1 (the paper's lambda,
       100), discriminator, gradient_penalty.
+
+  Returns:
+    A `Method`, with a generator and a discriminator per direction.
   """
   return one_way.one_way(
     choices,

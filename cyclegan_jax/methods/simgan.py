@@ -1,4 +1,4 @@
-"""SimGAN (Shrivastava et al., CVPR 2017): stay close to the input."""
+"""SimGAN (Shrivastava et al., CVPR 2017): a GAN that stays near its input."""
 
 from cyclegan_jax.methods import one_way
 from cyclegan_jax.methods.base import Entry
@@ -6,13 +6,18 @@ from cyclegan_jax.methods.losses import l1
 
 
 def simgan(choices):
-  """An adversarial loss and |x - G(x)|, as CycleGAN's paper compares it.
+  """Makes SimGAN as the CycleGAN paper compares it (Sec. 5.1.1).
 
-  Gray pictures are compared with RGB ones as if they were RGB.
+  The loss is an adversarial loss plus the mean absolute difference between an
+  image x and its translation G(x). If one of them is gray and the other RGB,
+  the gray image is compared with each RGB channel.
 
   Args:
     choices: `Choices`; uses the weights adversarial, self_regularization,
       discriminator, gradient_penalty.
+
+  Returns:
+    A `Method`, with a generator and a discriminator per direction.
   """
   return one_way.one_way(
     choices,

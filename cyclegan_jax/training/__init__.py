@@ -1,1 +1,1 @@
-"""The engine: runs any Method, and knows none by name."""
+"""Training of any `Method`: the code here depends on no method by name."""

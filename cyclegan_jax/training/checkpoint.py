@@ -1,4 +1,4 @@
-"""Saving and restoring the train state; the only file that imports orbax."""
+"""Saves and restores the train state. No other file imports orbax."""
 
 import zlib
 
@@ -11,26 +11,29 @@ from cyclegan_jax.common.errors import UserError
 
 
 class SaveError(UserError):
-  """A checkpoint could not be written; those before it are whole."""
+  """A checkpoint could not be written. Earlier checkpoints are intact."""
 
 
 class Checkpoints:
-  """The checkpoints of a run, saved in the background, each whole or absent.
+  """The checkpoints of a run, which are saved in the background.
 
-  Each holds the state and the checksums of its arrays, which are compared when
-  it is read.
+  A checkpoint is either complete or absent, never half written. It holds the
+  train state and the checksums of the arrays, which are compared when the
+  checkpoint is read.
   """
 
   def __init__(self, folder, keep=3, keep_every=0):
-    """Opens or makes `folder` (absolute).
+    """Opens the folder of a run's checkpoints and creates it if missing.
 
     Args:
-      folder: holds a folder a step, named by it.
-      keep: how many of the newest to keep.
-      keep_every: also keep every step that this divides; 0 keeps no others.
+      folder: absolute path of the folder. Each checkpoint is a subfolder whose
+        name is the number of its step.
+      keep: number of newest checkpoints to keep.
+      keep_every: checkpoints of steps divisible by this number are also kept;
+        0 keeps none besides the newest.
 
     Raises:
-      UserError: the folder can't be made.
+      UserError: the folder cannot be created.
     """
     self._folder = folder
     with files.writing(folder):
@@ -44,27 +47,36 @@ class Checkpoints:
           max_to_keep=keep,
           keep_period=keep_every or None,
           enable_async_checkpointing=True,
-          cleanup_tmp_directories=True,  # of killed processes
+          cleanup_tmp_directories=True,  # left by killed processes
         ),
       )
 
   def latest_step(self):
-    """The newest step saved, or None."""
+    """Returns the step of the newest checkpoint, or None if none exists."""
     return self._manager.latest_step()
 
   def preempted(self, step):
-    """Whether all processes are to stop at this step, once one is told to."""
+    """Returns True if all processes of a run must stop at this step.
+
+    The processes agree on the step after one of them has received SIGTERM.
+    """
     return self._manager.reached_preemption(step)
 
   def copy(self, state):
-    """A copy to save later, while the state itself is donated."""
+    """Returns a copy of `state` that can be saved after `state` is donated."""
     return jax.tree.map(lambda x: x.copy(), state)
 
   def save(self, step, state):
-    """Starts to save, unless it was saved; the state must not be donated.
+    """Starts to save the checkpoint of a step in the background.
+
+    Does nothing if the newest checkpoint is of the same step.
+
+    Args:
+      step: number of steps done.
+      state: the `TrainState` after that step, whose arrays are not yet donated.
 
     Raises:
-      SaveError: this one or the one before could not be written.
+      SaveError: this checkpoint or the previous one could not be written.
     """
     if step == self._manager.latest_step():
       return
@@ -77,19 +89,23 @@ class Checkpoints:
           record=ocp.args.JsonSave({'checksums': _checksums(state)}),
         ),
       )
-    except Exception as e:  # file systems, tensorstore, orbax: all kinds
+    except Exception as e:  # any error of file systems, tensorstore, orbax
       raise self._save_error(e) from e
 
   def restore(self, like, say=print):
-    """The newest state that is whole; damaged ones behind it are set aside.
+    """Returns the state of the newest checkpoint that can be read.
+
+    Newer checkpoints, which are damaged, are moved to the folder "damaged" of
+    the run folder.
 
     Args:
-      like: a state of the same shapes, on the devices to restore to.
-      say: tells the user a line.
+      like: a `TrainState` with the shapes of the saved one, on the devices to
+        restore to.
+      say: prints a line to the user.
 
     Raises:
-      UserError: what is saved is the state of other networks, or nothing of
-        it can be read.
+      UserError: a checkpoint has networks of other shapes than `like`, or no
+        checkpoint can be read.
     """
     damaged = {}
     for step in sorted(self._manager.all_steps(), reverse=True):
@@ -97,7 +113,7 @@ class Checkpoints:
         state = self._read(step, like)
       except UserError:
         raise
-      except Exception as e:  # as above
+      except Exception as e:  # see `save`
         damaged[step] = ' '.join(str(e).split())[:80] or type(e).__name__
         continue
       for other, reason in damaged.items():
@@ -108,31 +124,33 @@ class Checkpoints:
       return state
     reasons = '; '.join(f'{step}: {reason}' for step, reason in damaged.items())
     raise UserError(
-      f'no checkpoint in {self._folder} can be read ({reasons}): put a whole '
-      'one back, or start again with another --workdir'
+      f'no checkpoint in {self._folder} can be read ({reasons}): '
+      'restore an intact one from a backup, or start again with another '
+      '--workdir'
     )
 
   def close(self):
-    """Waits for what is being saved.
+    """Waits until the checkpoint that is being saved is written.
 
     Raises:
-      SaveError: it could not be written.
+      SaveError: the checkpoint could not be written.
     """
     try:
       try:
         self._manager.wait_until_finished()
       finally:
-        self._manager.close()  # raises it once more
-    except Exception as e:  # as above
+        self._manager.close()  # raises the same error again
+    except Exception as e:  # see `save`
       raise self._save_error(e) from e
 
   def _read(self, step, like):
+    """Returns the state of a step, or raises any error of reading it."""
     if _shapes(self._manager.item_metadata(step)['state'].tree) != _shapes(
       like
     ):
       raise UserError(
-        f'{self._folder} holds a run of other networks than this config '
-        'asks for: use another --workdir, or the config it was started with'
+        f'{self._folder} holds a run with other networks than those of this '
+        'config: use another --workdir, or the config of that run'
       )
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     restored = self._manager.restore(
@@ -146,7 +164,7 @@ class Checkpoints:
     return state
 
   def _set_aside(self, step):
-    """Moves a step out of the way, so that it can be saved again."""
+    """Moves a damaged checkpoint to "damaged" and returns its new path."""
     aside = self._folder.parent / 'damaged'
     with files.writing(aside):
       aside.mkdir(exist_ok=True)
@@ -160,39 +178,48 @@ class Checkpoints:
     return place
 
   def _save_error(self, error):
+    """Returns the `SaveError` for an error of orbax or of the file system."""
     return SaveError(
-      f'cannot save a checkpoint in {self._folder} ({disk.told(error)}): make '
-      'room or make it writable, then run the same command; it continues from '
-      f'step {self._manager.latest_step() or 0}'
+      f'cannot save a checkpoint in {self._folder} ({disk.told(error)}): '
+      'free space or make the folder writable, then run the same command; it '
+      f'continues from step {self._manager.latest_step() or 0}'
     )
 
 
 def read_params(folder, step=None):
-  """What a run has learned, read beside the run, which may go on.
+  """Reads the trained parameters from a checkpoint of a run.
+
+  The run may be training meanwhile.
 
   Args:
-    folder: the checkpoints of a run, absolute.
-    step: a step saved; None for the newest that is whole.
+    folder: absolute path of the folder of the run's checkpoints.
+    step: the step of the checkpoint to read; None for the newest checkpoint
+      that can be read.
 
   Returns:
-    The step, and {'gen', 'disc'}: parameters as numpy arrays, those of the
-    generators averaged where the run averages them.
+    (step, {'gen': params, 'disc': params}): the step of the checkpoint, and the
+    parameters as NumPy arrays. 'gen' is the moving average of the generators'
+    weights if the run keeps one.
 
   Raises:
-    UserError: there is no such step, or it can't be read.
+    UserError: `folder` holds no checkpoint, none of `step`, or none that can be
+      read.
   """
   steps = sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
   if not steps:
-    raise UserError(f'no checkpoint in {folder}: train first')
+    raise UserError(f'no checkpoint in {folder}: train a model first')
   if step is not None and step not in steps:
     there = ', '.join(map(str, steps))
-    raise UserError(f'no checkpoint of step {step} in {folder}: it has {there}')
-  jax.devices()  # a platform that cannot start is no damaged checkpoint
+    raise UserError(
+      f'no checkpoint of step {step} in {folder}: choose from {there}'
+    )
+  # Raises here if a platform cannot start: the checkpoints are not to blame.
+  jax.devices()
   reasons = []
   for number in reversed(steps) if step is None else [step]:
     try:
       state = _read_raw(folder / str(number))
-    except Exception as e:  # file systems, tensorstore, orbax: all kinds
+    except Exception as e:  # any error of file systems, tensorstore, orbax
       reasons.append(f'{number}: {" ".join(str(e).split())[:80]}')
       continue
     return number, {
@@ -200,13 +227,18 @@ def read_params(folder, step=None):
       'disc': state['params']['disc'],
     }
   raise UserError(
-    f'no checkpoint in {folder} can be read ({"; ".join(reasons)}): train on '
-    'from one that is whole'
+    f'no checkpoint in {folder} can be read ({"; ".join(reasons)}): '
+    'restore an intact one from a backup, or train again'
   )
 
 
 def _read_raw(folder):
-  """The arrays of a checkpoint as it was saved; raises what goes wrong."""
+  """Returns the arrays of a checkpoint in their saved structure.
+
+  Raises:
+    Exception: any error of orbax or of the file system, or a checksum that
+      differs.
+  """
   alone = {'multiprocessing_options': _alone()}
   with ocp.StandardCheckpointer(**alone) as checkpointer:
     state = checkpointer.restore(folder / 'state')
@@ -219,7 +251,7 @@ def _read_raw(folder):
 
 
 def _alone():
-  """Orbax's options for a process that does not wait for the others."""
+  """Returns orbax's options for a process that reads without the others."""
   if not hosts.several():
     return ocp.options.MultiprocessingOptions()
   me = jax.process_index()
@@ -229,7 +261,7 @@ def _alone():
 
 
 def _compare(state, expected):
-  """Raises `ValueError` for the first array whose checksum differs."""
+  """Raises `ValueError` if the checksum of any array is not as expected."""
   actual = _checksums(state)
   wrong = [name for name in actual if actual[name] != expected.get(name)]
   if wrong:
@@ -237,7 +269,7 @@ def _compare(state, expected):
 
 
 def _checksums(state):
-  """CRC-32 of each array's bytes by its path."""
+  """Returns {path of the array: CRC-32 of its bytes}."""
   return {
     path: zlib.crc32(np.ascontiguousarray(x).tobytes())
     for path, x in _leaves(state).items()
@@ -245,11 +277,12 @@ def _checksums(state):
 
 
 def _shapes(tree):
-  """Shape of each array by its path, the same for states and metadata."""
+  """Returns {path: shape} of the arrays of a state or of orbax's metadata."""
   return {path: leaf.shape for path, leaf in _leaves(tree).items()}
 
 
 def _leaves(tree):
+  """Returns {path such as 'params/gen/a2b': leaf} of a tree."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {
     jax.tree_util.keystr(path, simple=True, separator='/'): leaf

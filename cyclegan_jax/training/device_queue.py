@@ -1,4 +1,4 @@
-"""Calls of the compiled step: ahead of the device, and what came of them."""
+"""Calls of the compiled step, and the check of their results for NaN."""
 
 import collections
 import math
@@ -14,28 +14,29 @@ from cyclegan_jax.training.step import NONFINITE
 
 
 class SickTraining(UserError):
-  """A step had NaN or infinity in a loss or a gradient."""
+  """A step gave NaN or infinity in a loss or a gradient."""
 
 
 class Device:
-  """Calls the compiled step, at most two calls ahead of the device.
+  """Reads batches and calls the compiled step of a run.
 
-  So the device always has work, unless it has to wait for input.
+  Up to two calls are queued, so that the device is idle only while it waits for
+  input.
 
   Attributes:
-    waited: seconds so far in which input was read and the device, at the end of
-      them, had nothing more to do.
+    waited: seconds spent so far on reading batches, counted only where the
+      device had finished its work before the batch was ready.
   """
 
   def __init__(self, run, mesh, share, state, say):
-    """Compiles nothing yet.
+    """Opens the batches of a run at the step of a state.
 
     Args:
       run: a `Run`.
-      mesh: the devices.
-      share: (first, count), this process's part of each batch.
-      state: the state to go on from.
-      say: tells the user a line.
+      mesh: the `jax.sharding.Mesh` of the devices that train.
+      share: (first, count): the pictures of each batch that this process reads.
+      state: the `TrainState` from which the training continues.
+      say: prints a line to the user.
     """
     step = train_step.make_step(
       run.method,
@@ -60,11 +61,19 @@ class Device:
     self.waited = 0.0
 
   def __call__(self, state, count):
-    """Starts `count` steps; the state and metrics they will give.
+    """Starts some steps on the device and does not wait for their results.
+
+    Args:
+      state: the `TrainState` before these steps, donated.
+      count: number of steps.
+
+    Returns:
+      The `TrainState` after the last of the steps, and the metrics of that
+      step, {name: scalar}.
 
     Raises:
-      SickTraining: an earlier call met NaN or infinity.
-      UserError: a picture can't be used; the state is as it was.
+      SickTraining: an earlier call gave NaN or infinity.
+      UserError: a picture cannot be used. `state` is not donated then.
     """
     while len(self._running) >= 2:
       self._finish()
@@ -82,30 +91,31 @@ class Device:
     return state, metrics
 
   def settle(self, step):
-    """Waits for what leads up to a step.
+    """Waits until the device has done all steps up to `step`.
 
     Raises:
-      SickTraining: it met NaN or infinity.
+      SickTraining: one of these steps gave NaN or infinity.
     """
     while self._running and self._running[0][0] <= step:
       self._finish()
 
   def _finish(self):
+    """Waits for the oldest call, and warns or raises if it gave NaN."""
     last, count, metrics = self._running.popleft()
-    nonfinite = int(metrics[NONFINITE])  # waits for it
+    nonfinite = int(metrics[NONFINITE])  # waits for the device
     if nonfinite == self._nonfinite:
       return
     self._nonfinite = nonfinite
     what = self._describe(last, count, jax.device_get(metrics))
     if self._run.on_nonfinite == 'stop':
       raise SickTraining(
-        f'{what}: look at the pictures, lower optim.lr, or set '
-        'train.on_nonfinite=skip; the checkpoints of before are kept'
+        f'{what}: check these pictures, lower optim.lr, or set '
+        'train.on_nonfinite=skip; the earlier checkpoints are kept'
       )
     self._say(f'warning: {what}: skipped, {nonfinite} steps so far')
 
   def _describe(self, last, count, metrics):
-    """The step, terms and pictures of a call with NaN or infinity."""
+    """Returns the step, terms and pictures of a call that gave NaN, as text."""
     run = self._run
     first = last - count + 1
     steps = f'step {last}' if count == 1 else f'one of steps {first} to {last}'

@@ -1,4 +1,4 @@
-"""Test figures during and at the end of training, and the best weights."""
+"""Metrics of the test set, during and after training, and the best weights."""
 
 import json
 
@@ -13,14 +13,19 @@ from cyclegan_jax.metrics.test_set import truth
 
 
 def final_table(translate, data, directions):
-  """The `table` of a training's end: L1, PSNR, SSIM, classes of the maps.
+  """Measures the test set at the end of a training.
 
-  The classes of gray and RGB translations alone have colours.
+  The metrics are L1, PSNR and SSIM. The accuracy of label maps is added
+  (`palette`) if the dataset has them and domain B is gray or RGB, since classes
+  are recognised by their colours.
 
   Args:
-    translate: (images [b, h, w, c], direction) -> images.
-    data: a `Dataset`, its test pictures true pairs.
-    directions: of 'a2b' and 'b2a'.
+    translate: (images [b, h, w, c] in [-1, 1], direction) -> images.
+    data: a `Dataset` whose test pictures are true pairs.
+    directions: the directions to measure, of 'a2b' and 'b2a'.
+
+  Returns:
+    The rows of `metrics.table.table`, a list of dicts.
   """
   there = truth(data)
   names = ['l1', 'psnr', 'ssim']
@@ -31,18 +36,20 @@ def final_table(translate, data, directions):
 
 
 class Tracker:
-  """Measures the test pictures during training, and keeps the best weights."""
+  """Measures the test set during training and keeps the best weights."""
 
   def __init__(self, there, directions, chosen, best, folder, save):
-    """Measures nothing yet.
+    """Stores the arguments; nothing is measured until the tracker is called.
 
     Args:
-      there: `Truth`.
-      directions: of 'a2b' and 'b2a'.
+      there: the `Truth` to measure with.
+      directions: the directions to measure, of 'a2b' and 'b2a'.
       chosen: a list of `Metric`.
-      best: what to keep the best by, from `ranking`, or None.
-      folder: where the best is kept: a link to a folder beside it.
-      save: (folder, params) -> None, writes a model.
+      best: the criterion for the best weights, as `ranking` returns it; None to
+        keep no weights.
+      folder: path of the best model. A link with this path leads to the model
+        folder, which is beside it.
+      save: (folder, params) -> None, writes a model folder.
     """
     self._tests = there
     self._directions = directions
@@ -53,12 +60,19 @@ class Tracker:
     self._reals = {}
 
   def __call__(self, step, translate, params):
-    """{'test/a2b/L1': number}; the best so far is written.
+    """Measures the test set, and saves the model if it is the best so far.
 
     Args:
-      step: the step it is.
-      translate: (images [b, h, w, c], direction) -> images.
-      params: {'gen'}, what is kept if it is the best.
+      step: number of steps done.
+      translate: (images [b, h, w, c] in [-1, 1], direction) -> images.
+      params: {'gen': params}, the generators' parameters to save.
+
+    Returns:
+      {'test/DIRECTION/COLUMN': value}, for example 'test/a2b/L1'.
+
+    Raises:
+      UserError: the model cannot be written; or an error of
+        `metrics.table.table`.
     """
     rows = table(
       translate,
@@ -79,13 +93,14 @@ class Tracker:
     }
 
   def _keep(self, step, rows, params):
+    """Saves the parameters and their rows if they are the best so far."""
     name, column, directions, sign = self._best
     values = [
       row[column]
       for row in rows
       if row['direction'] in directions and column in row
     ]
-    if len(values) < len(directions):  # not a number
+    if len(values) < len(directions):  # NaN is left out of the rows
       return
     value = float(np.mean(values))
     before = best_so_far(self._folder)
@@ -93,7 +108,7 @@ class Tracker:
       self._clean()
       return
     place = self._folder.with_name(f'{self._folder.name}_at_{step}')
-    if place == self._target():  # the best of another metric
+    if place == self._target():  # kept by another metric at the same step
       place = place.with_name(f'{place.name}_again')
     files.remove(place)
     self._save(place, params)
@@ -103,19 +118,25 @@ class Tracker:
     self._clean()
 
   def _target(self):
+    """Returns the model folder that the link of the best model leads to."""
     return files.resolved(self._folder)
 
   def _clean(self):
-    """Removes what was the best before, and what was left half written."""
+    """Removes the previous best models and any that were only half written."""
     for place in self._folder.parent.glob(f'{self._folder.name}_at_*'):
       if files.resolved(place) != self._target():
         files.remove(place)
 
 
 def best_so_far(folder):
-  """What is said of the best weights kept: {'step', 'best', 'value', 'rows'}.
+  """Reads the record of the best model of a run.
 
-  Nothing if there are none.
+  Args:
+    folder: path of the best model.
+
+  Returns:
+    {'step': of the model, 'best': the criterion, 'value': of the criterion,
+    'rows': of `metrics.table.table`}; {} if no best model is kept.
   """
   try:
     return json.loads((files.resolved(folder) / 'evaluation.json').read_text())
@@ -124,19 +145,21 @@ def best_so_far(folder):
 
 
 def ranking(text, chosen, directions):
-  """What `Tracker` keeps the best by.
+  """Parses evaluate.best, the criterion by which `Tracker` keeps weights.
 
   Args:
-    text: 'METRIC DIRECTION', or 'METRIC': the mean over its directions.
+    text: 'METRIC DIRECTION'; 'METRIC' for the mean over its directions; '' for
+      none.
     chosen: the list of `Metric` that are measured.
-    directions: those the model has.
+    directions: the directions that the model has.
 
   Returns:
-    (text, column, directions, sign), where a lower sign * value is better;
-    None for ''.
+    None if `text` is empty; else (text, column, directions, sign): the column
+    of the metric, the directions to average, and 1 or -1 such that a lower
+    sign * value is better.
 
   Raises:
-    UserError: it is not measured.
+    UserError: the metric is not measured, or not in this direction.
   """
   if not text:
     return None
@@ -152,7 +175,7 @@ def ranking(text, chosen, directions):
     names = ', '.join(dict.fromkeys(metric.name for metric in chosen))
     raise UserError(
       f'evaluate.best={text!r} is not measured: give one of evaluate.metrics '
-      f'({names}) and, if you like, a direction: "{chosen[0].name} '
+      f'({names}) and optionally a direction, for example "{chosen[0].name} '
       f'{directions[0]}"'
     )
   metric = found[wanted[0]]

@@ -1,7 +1,7 @@
-"""The history of fakes that steadies the discriminators (paper, Sec. 4).
+"""A history of translations for the discriminators to judge (paper, Sec. 4).
 
-Shrivastava et al. (2017) with the official code's semantics. An image pool is
-a value: arrays on the device, part of the train state.
+Proposed by Shrivastava et al. (2017); the rules are those of the official code.
+An image pool is an immutable value: arrays on the device, in the train state.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,12 @@ from jaxtyping import Float, Int32, PRNGKeyArray
 
 
 class ImagePool(struct.PyTreeNode):
-  """The stored fakes of one kind.
+  """Stored images of one kind, for example translations to domain B.
 
   Attributes:
-    images: [size, height, width, channels].
-    count: images stored so far, int32.
+    images: the stored images [size, height, width, channels]; zeros in the
+      slots that are not filled yet.
+    count: number of filled slots, int32.
   """
 
   images: Float[Array, 'size height width channels']
@@ -29,7 +30,13 @@ class ImagePool(struct.PyTreeNode):
 def empty(
   size: int, shape: Sequence[int], dtype: DTypeLike = jnp.float32
 ) -> ImagePool:
-  """A pool of `size` images [height, width, channels], at least 1."""
+  """Returns an empty pool.
+
+  Args:
+    size: number of images that the pool can store, at least 1.
+    shape: shape of each image, (height, width, channels).
+    dtype: dtype of the images.
+  """
   return ImagePool(jnp.zeros((size, *shape), dtype), jnp.zeros((), jnp.int32))
 
 
@@ -38,22 +45,24 @@ def exchange(
   images: Float[Array, 'batch height width channels'],
   key: PRNGKeyArray,
 ) -> tuple[ImagePool, Float[Array, 'batch height width channels']]:
-  """Shows new fakes to the pool, one after the other.
+  """Passes new images through the pool, one after the other.
 
-  While the pool fills, each new image is stored and returned. Full, it returns
-  a random stored image with probability 0.5 and stores the new one in its
-  place; else it returns the new image and does not store it.
+  While the pool is not full, each new image is stored and returned. When the
+  pool is full, one of two things happens, each with probability 0.5. Either a
+  random stored image is returned and the new image is stored in its slot, or
+  the new image is returned and not stored.
 
   Args:
     pool: an `ImagePool`.
-    images: new fakes [batch, height, width, channels].
+    images: new images [batch, height, width, channels].
     key: a random key.
 
   Returns:
-    The new pool and the images to judge, of the shape of `images`.
+    The new pool, and the images for the discriminator to judge, of the shape of
+    `images`.
   """
   size, number = len(pool.images), len(images)
-  # Decided for all images before the loop, which is left with copies.
+  # All random choices are made before the loop, which only copies images.
   keys = jax.random.split(key, number)
   coins, draws = jax.vmap(jax.random.split, out_axes=1)(keys)
   free = pool.count + jnp.arange(number, dtype=jnp.int32)
@@ -61,8 +70,8 @@ def exchange(
   swaps = ~filling & jax.vmap(jax.random.bernoulli)(coins)
   drawn = jax.vmap(lambda draw: jax.random.randint(draw, (), 0, size))(draws)
   slots = jnp.where(filling, free, drawn)
-  # One number per image, as a TPU takes 1 us to look one up: its slot, and 0 to
-  # keep what is stored there, 1 to fill it, 2 to swap.
+  # One number per image, since each look-up takes 1 us on a TPU. It encodes the
+  # slot, and the action: 0 leaves the slot alone, 1 fills the slot, 2 swaps.
   orders = 3 * slots + filling + 2 * swaps
 
   def one(images, new):

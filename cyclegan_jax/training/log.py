@@ -1,4 +1,4 @@
-"""Writes a run's numbers and pictures: files, loggers, the terminal."""
+"""Writes the metrics and sample grids of a run to files and loggers."""
 
 import contextlib
 import json
@@ -11,31 +11,35 @@ from cyclegan_jax.training.workdir import Workdir
 
 
 class Log:
-  """Writes a run's numbers and pictures below its folder, each step once.
+  """Context manager that writes the metrics and sample grids of a run.
 
-  metrics.jsonl has a line a logged step, a function of the training alone;
-  samples/ the pictures. Loggers get the same, with speeds. A context that
-  closes itself.
+  metrics.jsonl gets one line per logged step and holds only values that are
+  bit-identical when the run is repeated. The sample grids are written to
+  samples/. Loggers receive both, and also the speeds. Each step is written
+  once, however often the run is resumed. Every method raises `UserError` if a
+  file cannot be written.
 
   Attributes:
-    board: the folder that TensorBoard reads.
-    code: exit code of this process, as far as it is known.
+    board: path of the folder that TensorBoard reads.
+    code: exit code of this process, which is passed to the loggers at the end;
+      0 until another value is set.
   """
 
   def __init__(
     self, workdir, start_step, to=('tensorboard',), options=None, say=print
   ):
-    """Continues behind `start_step`; what there is of later steps is dropped.
+    """Opens the files and loggers, and removes lines of later steps.
 
     Args:
-      workdir: the run's folder.
-      start_step: steps done; 0 for a new run.
-      to: names of `LOGGERS`.
-      options: {'section.key': value} of the run, for loggers.
+      workdir: path of the run folder.
+      start_step: number of steps done, where the log continues; 0 for a new
+        run. Lines of later steps are removed.
+      to: names of the loggers, of `LOGGERS`.
+      options: {'section.key': value} of the run, for the loggers.
       say: prints a line to the user.
 
     Raises:
-      UserError: it can't be written, here and in all methods.
+      UserError: a file cannot be written.
     """
     work = Workdir(workdir)
     self._workdir, self._samples = work.path, work.samples
@@ -48,9 +52,16 @@ class Log:
       ]
 
   def numbers(self, step, metrics, speed):
-    """Scalars of one step; `speed` goes to loggers alone."""
+    """Writes the metrics of a step.
+
+    Args:
+      step: number of steps done.
+      metrics: {name: scalar}, written to metrics.jsonl and to the loggers. NaN
+        and infinity are null in metrics.jsonl.
+      speed: {name: float}, written to the loggers only.
+    """
     metrics = {name: float(metrics[name]) for name in sorted(metrics)}
-    # JSON has no NaN.
+    # JSON cannot represent NaN.
     line = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
     with files.writing(self._workdir):
       self._lines.add(json.dumps({'step': step} | line) + '\n')
@@ -58,7 +69,7 @@ class Log:
         logger.numbers(step, metrics, speed)
 
   def sample(self, step, picture):
-    """A uint8 sample grid."""
+    """Writes the sample grid of a step, uint8 [height, width, 3]."""
     path = self._samples / f'step_{step:07d}.png'
     with files.writing(self._workdir):
       files.write(path, images.png(picture))
@@ -66,17 +77,17 @@ class Log:
         logger.picture(step, picture)
 
   def flush(self):
-    """Sees all of it onto the disk, before a checkpoint counts on it."""
+    """Writes all output to disk, so that a checkpoint can rely on it."""
     with files.writing(self._workdir):
       self._lines.flush()
       for logger in self._loggers:
         logger.flush()
 
   def close(self, code=0):
-    """Ends the log.
+    """Closes metrics.jsonl and the loggers.
 
     Args:
-      code: exit code of this process, for loggers.
+      code: exit code of this process, which is passed to the loggers.
     """
     with files.writing(self._workdir), contextlib.ExitStack() as stack:
       stack.callback(self._lines.close)
@@ -91,7 +102,7 @@ class Log:
 
 
 class NoLog(contextlib.AbstractContextManager):
-  """Stands for a `Log` in processes that write none."""
+  """A `Log` that writes nothing, for processes other than the first."""
 
   board = None
   code = 0
@@ -110,13 +121,13 @@ class NoLog(contextlib.AbstractContextManager):
 
 
 class _Lines:
-  """A text file that grows line by line.
+  """A text file to which lines are appended.
 
-  In a bucket it is written anew, as a whole, by each `flush`.
+  A file in a bucket is rewritten as a whole by each `flush`.
   """
 
   def __init__(self, path, text):
-    """Begins with a text, of whole lines."""
+    """Creates the file at `path` with a text of complete lines."""
     self._remote = path if files.remote(path) else None
     self._texts = [text]
     if not self._remote:
@@ -124,13 +135,14 @@ class _Lines:
       self._file = disk.Growing(path)
 
   def add(self, line):
+    """Appends a line that ends with a line break."""
     if self._remote:
       self._texts.append(line)
     else:
       self._file.add(line)
 
   def flush(self):
-    """Sees all of it onto the disk."""
+    """Writes all lines to the disk or the bucket."""
     if self._remote:
       files.write(self._remote, ''.join(self._texts))
     else:
@@ -144,10 +156,10 @@ class _Lines:
 
 
 def _kept_lines(path, step):
-  """The lines up to a step: the run writes those behind it again.
+  """Returns the lines of metrics.jsonl up to a step, as one text.
 
-  Lines that cannot be read are dropped: a killed process leaves half of one,
-  and a power cut zeros.
+  The resumed run writes the lines of later steps again. Invalid lines are left
+  out: a killed process can leave half a line, and a power cut zero bytes.
   """
   if not path.exists():
     return ''
@@ -160,29 +172,38 @@ def _kept_lines(path, step):
 
 
 def parameter_table(params):
-  """Every parameter's shape and size, as a table to read."""
+  """Returns a table of the name, shape and size of every parameter, as text."""
   from clu import parameter_overview
 
   return parameter_overview.get_parameter_overview(params)
 
 
 class Progress:
-  """Speed and remaining time of a run, over the steps since the last look."""
+  """Measures the speed of a run and estimates its remaining time."""
 
   def __init__(self, start_step, last_step, batch_size):
+    """Starts the clock.
+
+    Args:
+      start_step: number of steps done.
+      last_step: number of steps of the whole run.
+      batch_size: pictures of each domain per step.
+    """
     self._last_step = last_step
     self._batch_size = batch_size
     self._step, self._time, self._waited = start_step, time.monotonic(), 0.0
 
   def speed(self, step, waited=0.0):
-    """Speeds since the last call.
+    """Returns the mean speeds since the previous call, or since the start.
 
     Args:
-      step: the step it is now.
-      waited: seconds spent waiting for input since the start.
+      step: number of steps done.
+      waited: seconds that the device has waited for input since the start.
 
     Returns:
-      {'seconds_per_step', 'images_per_second', 'input_wait': share of time}.
+      {'seconds_per_step': float, 'images_per_second': pictures of each domain
+      per second, 'input_wait': share of the time that was spent waiting for
+      input, in [0, 1]}.
     """
     now = time.monotonic()
     passed = now - self._time
@@ -196,7 +217,13 @@ class Progress:
     }
 
   def line(self, step, metrics, speed):
-    """One line for the terminal."""
+    """Returns the line that the terminal shows for a logged step.
+
+    Args:
+      step: number of steps done.
+      metrics: {name: scalar} with 'loss_gen' and 'loss_disc'.
+      speed: the dict that `speed` returned.
+    """
     seconds = speed['seconds_per_step']
     left = int(seconds * (self._last_step - step))
     eta = f'{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}'

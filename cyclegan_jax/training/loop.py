@@ -1,4 +1,4 @@
-"""The steps of a run, one after the other, and what is due between them."""
+"""The training loop, which also logs, measures and saves between steps."""
 
 import jax
 
@@ -12,7 +12,14 @@ from cyclegan_jax.training.stopping import StopSignals
 
 
 def check_intervals(run):
-  """Raises `UserError` if a call of several steps would miss what is due."""
+  """Checks the intervals of logging, saving and evaluation.
+
+  Args:
+    run: a `Run`.
+
+  Raises:
+    UserError: an interval is not a multiple of train.steps_per_call.
+  """
   intervals = {
     'log.every': run.log.every,
     'log.sample_every': run.log.sample_every,
@@ -23,15 +30,15 @@ def check_intervals(run):
     if steps % run.steps_per_call:
       raise UserError(
         f'{option}={steps} is not a multiple of train.steps_per_call='
-        f'{run.steps_per_call}: make it one'
+        f'{run.steps_per_call}: use a multiple'
       )
 
 
 class _Observers:
-  """Writes numbers, sample grids and test figures to the log and terminal."""
+  """Writes metrics, sample grids and test metrics to the log and terminal."""
 
   def __init__(self, run, sampler, log, progress, say):
-    """Takes what `steps` takes, and a `Progress`."""
+    """Stores the arguments of `steps` of the same names, and a `Progress`."""
     self._run = run
     self._sampler = sampler
     self._log = log
@@ -42,7 +49,7 @@ class _Observers:
     )
 
   def numbers(self, step, metrics, speed):
-    """Logs the metrics of a step and the learning rates that it used."""
+    """Logs the metrics of a step and the learning rates of that step."""
     metrics = jax.device_get(metrics)
     factor = self._run.schedule.factor(step - 1)
     rates = {
@@ -56,13 +63,13 @@ class _Observers:
     self._monitors.numbers(step, metrics)
 
   def sample(self, step, pictures):
-    """Logs the grid of the pictures that `Sampler.start` began."""
+    """Logs the sample grid of the images that `Sampler.start` computes."""
     pictures = jax.device_get(pictures)
     self._log.sample(step, self._sampler.grid(pictures, step))
     self._monitors.pictures(step, self._sampler.pairs(pictures))
 
   def evaluate(self, step, params):
-    """Measures the test pictures by the generators {'gen'}."""
+    """Measures the test set with the parameters {'gen': params} and logs it."""
     translate = self._sampler.translation(params)
     numbers = self._run.evaluate(step, translate, params)
     self._log.numbers(step, numbers, {})
@@ -71,18 +78,22 @@ class _Observers:
 
 
 class _Later:
-  """Work on results of a step, done while the device computes the next one."""
+  """A queue of work on the results of a step.
+
+  The work is done after the next step was started, so that the device computes
+  meanwhile.
+  """
 
   def __init__(self, device):
     self._device = device
     self._work = []
 
   def add(self, work, step, *args):
-    """Notes `work(step, *args)`, to be called when the step is done."""
+    """Adds the call `work(step, *args)` to the queue."""
     self._work.append((work, step, args))
 
   def finish(self):
-    """Does all the work, each when its step is done."""
+    """Does all queued work, after waiting for the device to do its step."""
     while self._work:
       work, step, args = self._work.pop(0)
       self._device.settle(step)
@@ -90,24 +101,27 @@ class _Later:
 
 
 def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
-  """Steps up to the last one, or until something stops the run.
+  """Trains up to the last step of the run, a signal, or `stop_at`.
+
+  The state is saved at the end in each of these cases.
 
   Args:
     run: a `Run`.
     state: the `TrainState` to continue from, donated.
-    mesh: the devices.
-    share: (first, count), this process's part of each batch.
+    mesh: the `jax.sharding.Mesh` of the devices that train.
+    share: (first, count): the pictures of each batch that this process reads.
     sampler: a `Sampler`.
     log: a `Log` or `NoLog`.
-    checkpoints: `Checkpoints`.
-    stop_at: a step to stop at, or None.
+    checkpoints: the `Checkpoints` to save to.
+    stop_at: the step to stop at, or None for the last step of the run.
     say: prints a line to the user.
 
   Returns:
-    The last state, and the signal that stopped the run or None.
+    The last `TrainState`, and the number of the signal that stopped the run,
+    or None.
 
   Raises:
-    UserError: as `trainer.train`.
+    UserError: same errors as `trainer.train`, where they occur during training.
   """
   last = run.schedule.steps
   step, number = int(state.step), None
@@ -121,7 +135,7 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
     return bool(interval) and (step % interval == 0 or step == last)
 
   def save(step, state):
-    log.flush()  # a checkpoint counts on the lines before it
+    log.flush()  # a run resumed from the checkpoint keeps these lines
     checkpoints.save(step, state)
 
   def stopped():
@@ -130,14 +144,15 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
   with StopSignals() as stop, Watchdog(run.log.stuck_after) as stepped:
     while step < last and not (number := stopped()) and step != stop_at:
       profiler(step)
-      # The steps that fill no call at the end come singly.
+      # The last steps are called singly if they do not fill a whole call.
       count = run.steps_per_call if step + run.steps_per_call <= last else 1
       try:
         state, metrics = device(state, count)
       except SickTraining:
         raise
       except UserError:
-        if hosts.several():  # the others can't be asked to save this step
+        # The other processes do not know of the error and cannot save too.
+        if hosts.several():
           raise
         later.finish()
         device.settle(step)
@@ -154,7 +169,8 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
       if run.evaluate and due(run.evaluate_every):
         params = checkpoints.copy(state.translation_params())
         later.add(observers.evaluate, step, params)
-      if due(run.log.checkpoint_every):  # after what it counts as done
+      # Saved last: a resumed run does not repeat the work above for this step.
+      if due(run.log.checkpoint_every):
         later.add(save, step, checkpoints.copy(state))
     profiler.close(step)
     later.finish()

@@ -1,4 +1,4 @@
-"""The devices of a run, in a line for its user."""
+"""Description of the devices of a run, printed when it starts."""
 
 import os
 
@@ -8,10 +8,10 @@ from cyclegan_jax.common import hosts
 
 
 def line(mesh):
-  """Names the devices that train: how many, their kind, memory and platform.
+  """Returns a line on the devices: number, kind, platform, memory or cores.
 
   Args:
-    mesh: the `jax.sharding.Mesh` of the run.
+    mesh: the `jax.sharding.Mesh` of the devices that train.
   """
   devices = list(mesh.devices.flat)
   used, there = len(devices), jax.device_count()
@@ -26,17 +26,18 @@ def line(mesh):
 
 
 def _of_each(device):
-  """Memory of an accelerator that JAX may use; cores of a CPU."""
+  """Returns [text]: memory per accelerator or number of CPU cores; else []."""
   if device.platform == 'cpu':
     return [f'CPU cores: {_cores()}']
   try:
     limit = (device.memory_stats() or {}).get('bytes_limit')
-  except jax.errors.JaxRuntimeError:  # a platform that does not tell
+  except jax.errors.JaxRuntimeError:  # not every platform reports its memory
     limit = None
   return [f'{limit / 2**30:.1f} GiB each for JAX'] if limit else []
 
 
 def _cores():
+  """Number of CPU cores that this process may use."""
   if hasattr(os, 'sched_getaffinity'):
     return len(os.sched_getaffinity(0))
   return os.cpu_count()

@@ -1,4 +1,4 @@
-"""Optimizers and learning rate schedules by name."""
+"""Optimizers and learning rate schedules, chosen by name."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,11 +11,12 @@ from cyclegan_jax.common.errors import choose, lookup
 
 
 class Optimizer(NamedTuple):
-  """A line of `OPTIMIZERS`.
+  """An entry of `OPTIMIZERS`.
 
   Attributes:
-    make: (learning rate, *values of `options`) -> optimizer.
-    options: those it takes, of 'beta1' and 'beta2'.
+    make: (learning rate, *values of `options`) -> optax transformation. The
+      learning rate is a number or a function of the step.
+    options: names of the options that `make` takes, of 'beta1' and 'beta2'.
   """
 
   make: Callable[..., optax.GradientTransformation]
@@ -31,31 +32,34 @@ OPTIMIZERS = {
 
 
 def _constant(step, constant, decay, unit):
+  """Returns the factor 1 at every step."""
   return jnp.ones(())
 
 
 def _linear(step, constant, decay, unit):
-  # The official lambda rule, whole units (epochs) at a time.
+  """Returns the official linear factor, which is constant within each unit."""
   done = step // unit
   return 1.0 - jnp.maximum(0.0, done + 1 - constant) / (decay + 1)
 
 
 def _cosine(step, constant, decay, unit):
+  """Returns the factor of a cosine from 1 to 0, which changes at each step."""
   share = jnp.clip((step / unit - constant) / max(decay, 1), 0.0, 1.0)
   return 0.5 * (1 + jnp.cos(jnp.pi * share))
 
 
-# Factor of the learning rate at a step; `unit` is the steps in an epoch, or 1.
+# (step, constant, decay, unit) -> factor of the learning rate in [0, 1], where
+# `constant` and `decay` count units of `unit` steps.
 SCHEDULES = {'linear': _linear, 'cosine': _cosine, 'constant': _constant}
 UNITS = ('epochs', 'steps')
 
 
 class Schedule(NamedTuple):
-  """How the learning rates go, and how long the run is.
+  """The schedule of the learning rates, and the length of the run.
 
   Attributes:
-    factor: step -> factor of the learning rate, in [0, 1].
-    steps: length of the run.
+    factor: step, from 0 -> factor of the learning rates, in [0, 1].
+    steps: number of steps of the run.
   """
 
   factor: optax.Schedule
@@ -65,16 +69,20 @@ class Schedule(NamedTuple):
 def schedule(
   name: str, unit: str, constant: int, decay: int, steps_per_epoch: int
 ) -> Schedule:
-  """`constant` units at the full rate, then `decay` units down to 0.
+  """Returns a `Schedule`: a constant learning rate, then a decay to 0.
 
   Args:
-    name: of `SCHEDULES`; 'linear' in epochs is the paper's (Sec. 7.1) with
-      the official code's rounding: 1 - max(0, epoch + 1 - constant) /
-      (decay + 1).
-    unit: 'epochs' or 'steps'.
-    constant: units at the full rate.
-    decay: units of decay.
-    steps_per_epoch: steps in an epoch.
+    name: a name of `SCHEDULES`. 'linear' in epochs is the paper's schedule
+      (Sec. 7.1) as the official code computes it: the factor is 1 - max(0,
+      epoch + 1 - constant) / (decay + 1), with epochs from 0. 'constant' does
+      not decay, but the run has the same length.
+    unit: 'epochs' or 'steps', the unit of `constant` and `decay`.
+    constant: number of units at the full learning rate.
+    decay: number of units of decay.
+    steps_per_epoch: number of steps in an epoch.
+
+  Raises:
+    UserError: an unknown name or unit.
   """
   factor = lookup(SCHEDULES, name, 'schedule.name')
   choose(UNITS, unit, 'schedule.unit')
@@ -88,7 +96,18 @@ def schedule(
 def optimizer(
   name: str, lr: float, beta1: float, beta2: float, factor: optax.Schedule
 ) -> optax.GradientTransformation:
-  """The optimizer `name` with learning rate `lr * factor(step)`."""
+  """Makes an optimizer with the learning rate `lr * factor(step)`.
+
+  Args:
+    name: a name of `OPTIMIZERS`.
+    lr: learning rate before the schedule.
+    beta1: decay of Adam's mean of the gradients; other optimizers ignore it.
+    beta2: decay of Adam's mean of the squares; other optimizers ignore it.
+    factor: the `Schedule.factor`.
+
+  Raises:
+    UserError: an unknown name.
+  """
   make, options = lookup(OPTIMIZERS, name, 'optim.name')
   values = {'beta1': beta1, 'beta2': beta2}
   taken = [values[option] for option in options]

@@ -1,7 +1,7 @@
-"""Several processes of one run: they find each other, agree, and end together.
+"""Start, agreement and common end of the several processes of a run.
 
-Each works on its own devices; `jax.distributed` connects them. What they then
-share of the work is in `parallel.py`.
+`jax.distributed` connects the processes, and each uses its own devices.
+`parallel.py` divides the work of a step among the devices.
 """
 
 import atexit
@@ -23,37 +23,39 @@ from cyclegan_jax.common import hosts, terminal
 from cyclegan_jax.common.errors import Temporary, UserError
 
 _EXPLICIT = ('coordinator', 'num-processes', 'process-id')
-# May differ from machine to machine: config/identity.py compares the names of
-# the pictures.
+# May differ between hosts. config/identity.py compares the names of the
+# pictures instead.
 _OWN = 'data.root'
 
 
 class Agreed(UserError):
-  """What all processes raise together, so that none has to wait for another."""
+  """A `UserError` that all processes of a run raise at the same point."""
 
 
 def join(values, stops=False):
-  """Joins the other processes, if the flags `flags.PROCESS_FLAGS` ask for it.
+  """Connects this process to the other processes of a run, if flags ask for it.
 
-  Comes before anything that uses a device. From here on a line is printed if
-  the process ends without a word.
+  Must be called before any use of a device. Afterwards an error message is
+  printed even if JAX ends the process, which it does without a message.
 
   Args:
-    values: {flag: value}.
-    stops: whether SIGTERM is taken note of (`Checkpoints.preempted`), and does
-      not end the process.
+    values: {flag: value} of all `flags.PROCESS_FLAGS`.
+    stops: whether the caller handles SIGTERM through `Checkpoints.preempted`.
+      Otherwise SIGTERM ends the process.
 
   Raises:
-    UserError: flags that do not fit, or processes that do not meet.
+    UserError: the flags are invalid or contradict each other.
+    Temporary: the processes did not connect within --start-timeout seconds.
+    Agreed: the processes have different code or versions of JAX.
   """
   where = _where(values)
   if where is None:
     return
-  atexit.register(_take_back)  # runs behind what JAX registers
+  atexit.register(_take_back)  # runs after the functions that JAX registers
   not_met = (
     f'the processes did not meet within --start-timeout='
-    f'{values["start-timeout"]} seconds: start all of them, at about the same '
-    'time, with the same --coordinator and a number each'
+    f'{values["start-timeout"]} seconds: start all of them at about the same '
+    'time, with the same --coordinator and a different --process-id each'
   )
   _leave_last_words(not_met)
   try:
@@ -66,49 +68,55 @@ def join(values, stops=False):
     reason = ' '.join(str(e).split())
     if 'should be defined' in reason:
       raise UserError(
-        '--distributed=auto finds no Cloud TPU, GKE, Slurm or Open MPI here: '
+        '--distributed=auto: found no Cloud TPU, GKE, Slurm or Open MPI: '
         f'give {_flags(_EXPLICIT)}'
       ) from e
     raise Temporary(f'{not_met} ({reason[:200]})') from e
-  if not stops:  # else JAX only takes note of it
+  if not stops:  # JAX only records the signal by default
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
   _leave_last_words(_lost())
   check_same({'versions of jax': _versions(), 'code': _code()})
 
 
 def _where(values):
-  """Arguments of `jax.distributed.initialize`; None for a single process."""
+  """Returns the arguments of `jax.distributed.initialize`, or None.
+
+  None stands for a run of a single process.
+
+  Raises:
+    UserError: the flags are invalid or contradict each other.
+  """
   for name in ('start-timeout', 'heartbeat-timeout'):
     if values[name] < 1:
-      raise UserError(f'--{name}={values[name]} must be at least 1')
+      raise UserError(f'--{name}={values[name]}: must be at least 1')
   given = [name for name in _EXPLICIT if values[name] not in ('', -1)]
   if values['distributed'] not in ('', 'auto'):
     raise UserError(
-      f"--distributed={values['distributed']!r}: the only value is 'auto'; "
-      f'else give {_flags(_EXPLICIT)}'
+      f"--distributed={values['distributed']!r}: use 'auto', "
+      f'or give {_flags(_EXPLICIT)} instead'
     )
   if values['distributed'] and given:
     raise UserError(
-      f'--distributed=auto finds by itself what {_flags(given)} would say: '
-      'give one or the other'
+      f'--distributed=auto cannot be combined with {_flags(given)}, which '
+      'it finds out by itself: give one or the other'
     )
   if values['distributed']:
     return {}
   if not given:
     return None
   if missing := [name for name in _EXPLICIT if name not in given]:
-    raise UserError(f'{_flags(given)} needs {_flags(missing)} too')
+    raise UserError(f'{_flags(given)}: also give {_flags(missing)}')
   address, count = values['coordinator'], values['num-processes']
   host, _, port = address.rpartition(':')
   if not host or not port.isdecimal():
     raise UserError(
-      f'--coordinator={address} must be HOST:PORT of process 0, as '
+      f'--coordinator={address}: must be HOST:PORT of process 0, for example '
       '10.0.0.1:1234'
     )
   if not 0 <= values['process-id'] < count:
     raise UserError(
-      f'--process-id={values["process-id"]} must be from 0 to '
-      f'--num-processes={count} less 1'
+      f'--process-id={values["process-id"]}: must be at least 0 and less than '
+      f'--num-processes={count}'
     )
   return {
     'coordinator_address': address,
@@ -119,17 +127,32 @@ def _where(values):
 
 
 def _flags(names):
+  """Returns flags as text, for example '--coordinator, --process-id'."""
   return ', '.join(f'--{name}' for name in names)
 
 
 def check_same_config(config):
-  """Raises `Agreed` if a config, {option: value}, differs among processes."""
+  """Checks that all processes have the same config; data.root may differ.
+
+  Args:
+    config: {option: value} of this process.
+
+  Raises:
+    Agreed: the configs differ. All processes raise it.
+  """
   same = {key: value for key, value in config.items() if key != _OWN}
   check_same({'config': json.dumps(same, sort_keys=True)})
 
 
 def check_same(texts):
-  """Raises `Agreed` if one of {what: text} differs among processes."""
+  """Checks that texts are the same in all processes.
+
+  Args:
+    texts: {what the text is, for the error message: text of this process}.
+
+  Raises:
+    Agreed: a text differs. All processes raise it.
+  """
   if not hosts.several():
     return
   digests = np.array(
@@ -145,17 +168,18 @@ def check_same(texts):
     ]
     if others:
       raise Agreed(
-        f'process {", ".join(others)} has other {what} than process 0: start '
-        f'all with the same (this is process {jax.process_index()})'
+        f'process {", ".join(others)} has other {what} than process 0: use '
+        f'the same in all processes (this is process {jax.process_index()})'
       )
 
 
 def _versions():
+  """Returns the versions of JAX, jaxlib and Flax, as text."""
   return ' '.join(map(importlib.metadata.version, ('jax', 'jaxlib', 'flax')))
 
 
 def _code():
-  """The contents of all files of this package."""
+  """Returns the paths and contents of all .py files of this package."""
   folder = pathlib.Path(__file__).parents[1]
   return '\n'.join(
     f'{path.relative_to(folder)}\n{path.read_text()}'
@@ -165,13 +189,14 @@ def _code():
 
 @contextlib.contextmanager
 def together():
-  """What is done here fails in all processes if it fails in one.
+  """Context manager that raises in all processes if its block fails in one.
 
-  So none waits for another that has ended. Nothing in it may wait for the
-  others.
+  Without it, the other processes would wait for the failed one. The block must
+  not wait for other processes itself. Only a `UserError` counts as a failure.
 
   Raises:
-    UserError: this process's own, or that another had one.
+    Agreed: the block failed in this process or in another one.
+    UserError: the block failed, in a run of a single process.
   """
   error = None
   try:
@@ -185,20 +210,25 @@ def together():
     raise error
   if failed.any():
     numbers = ', '.join(map(str, np.flatnonzero(failed)))
-    raise Agreed(f'process {numbers} cannot go on: its own output says why')
+    raise Agreed(
+      f'process {numbers} cannot continue: see the output of that process'
+    )
 
 
 _last_words = []
 
 
 def _leave_last_words(text):
-  """Has a line printed if this process ends without Python having a say.
+  """Starts a helper process that prints an error if this process is ended.
 
-  When others do not come, or one is lost, JAX ends this one from a thread of
-  its own.
+  JAX ends this process from a thread of its own if other processes do not
+  connect or are lost, and Python code does not run then.
+
+  Args:
+    text: the error message. It replaces that of an earlier call.
   """
   _take_back()
-  # Waits for a word on a pipe, which closes when this process is gone.
+  # The shell waits for a word on a pipe, which closes when this process ends.
   _last_words.append(
     subprocess.Popen(
       ['sh', '-c', 'read -r word || echo "$0" >&2', f'error: {text}'],
@@ -209,27 +239,30 @@ def _leave_last_words(text):
 
 
 def _take_back():
-  """Takes the last words back: this process says itself how it ends."""
+  """Ends the helper process of `_leave_last_words` without a message."""
   while _last_words:
     with contextlib.suppress(OSError):
       _last_words.pop().communicate(b'done\n')
 
 
 def _lost():
+  """Returns the message for a process that was killed or lost another one."""
   return (
-    f'process {jax.process_index()} was killed, or lost another one (see '
-    'above, and what the others say): run the same command to continue'
+    f'process {jax.process_index()} was killed, or lost another process '
+    '(see above, and the output of the other processes): run the same command '
+    'to continue'
   )
 
 
 def leave(error, code):
-  """Ends one of several processes that has met an error alone.
+  """Ends this process at once if an error occurred in this process alone.
 
-  It does not wait for the others: they end as those of a lost process do. What
-  all have met together ends as usual.
+  The exit does not wait for the other processes. They end when JAX notices that
+  this process is lost. In a run of a single process, and for an `Agreed` error,
+  the function returns without effect.
 
   Args:
-    error: what it met.
+    error: the exception that this process met.
     code: the exit code.
   """
   if hosts.several() and not isinstance(error, Agreed):

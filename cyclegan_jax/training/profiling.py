@@ -1,4 +1,4 @@
-"""What a training does with its time: profiles, stuck steps, stragglers."""
+"""Profiles of a training, stack traces of stuck steps, and slow processes."""
 
 import contextlib
 import faulthandler
@@ -16,59 +16,80 @@ from cyclegan_jax.common.errors import UserError
 
 
 class Profile(NamedTuple):
-  """Which steps to profile: `count` of them behind step `start`."""
+  """Steps to profile.
+
+  Attributes:
+    start: number of steps done before the profile starts.
+    count: number of steps in the profile.
+  """
 
   start: int
   count: int
 
 
 def parse(text):
-  """The `Profile` that START:COUNT asks for; None for ''.
+  """Parses the value of --profile.
+
+  Args:
+    text: 'START:COUNT', or '' for no profile.
+
+  Returns:
+    A `Profile`, or None for ''.
 
   Raises:
-    UserError: it is no such text.
+    UserError: `text` has another form, or COUNT is 0.
   """
   if not text:
     return None
   start, _, count = text.partition(':')
   if not start.isdecimal() or not count.isdecimal() or not int(count):
     raise UserError(
-      f'--profile={text} must be START:COUNT, as 100:5 for the five steps '
-      'behind step 100'
+      f'--profile={text}: must be START:COUNT, for example 100:5 for the '
+      'five steps after step 100'
     )
   return Profile(int(start), int(count))
 
 
 class Profiler:
-  """Writes a profile that TensorBoard opens, once its steps have come."""
+  """Writes a profile of some steps of a training, for TensorBoard."""
 
   def __init__(self, profile, folder, settle, say):
-    """Writes nothing yet.
+    """Stores the arguments; the profile starts at a later call.
 
     Args:
-      profile: a `Profile`, or None to do nothing at all.
-      folder: where TensorBoard reads; None for processes that write nothing.
-      settle: (step) -> None, waits until it is done.
-      say: tells the user a line.
+      profile: the `Profile` to write, or None for none.
+      folder: path of the folder that TensorBoard reads; None in processes that
+        write nothing.
+      settle: (step) -> None, waits until the device has done all steps up to
+        `step`.
+      say: prints a line to the user.
     """
     self._wanted, self._folder = profile if folder else None, folder
     self._settle, self._say = settle, say
     self._running, self._scratch = False, None
 
   def __call__(self, step):
-    """Takes note of the steps done: starts, or stops and writes."""
+    """Starts or ends the profile when its steps are reached.
+
+    Args:
+      step: number of steps done.
+
+    Raises:
+      UserError: the profile cannot be written.
+    """
     if not self._wanted:
       return
     start, count = self._wanted
     if self._running and step >= start + count:
       self.close(step)
     elif not self._running and start <= step < start + count:
-      self._settle(step)  # none of before is in it
+      self._settle(step)  # keeps earlier steps out of the profile
       with files.writing(self._folder):
         self._start()
       self._running = True
 
   def _start(self):
+    """Starts JAX's profiler, for a bucket in a temporary folder."""
     folder = self._folder
     if files.remote(folder):
       self._scratch = tempfile.TemporaryDirectory()
@@ -76,13 +97,20 @@ class Profiler:
     jax.profiler.start_trace(str(folder))
 
   def close(self, step):
-    """Ends a profile under way, with the steps it has."""
+    """Ends and writes a profile that has started, even if steps are missing.
+
+    Args:
+      step: number of steps done.
+
+    Raises:
+      UserError: the profile cannot be written.
+    """
     if not self._running:
       return
     self._settle(step)
     with files.writing(self._folder):
       jax.profiler.stop_trace()
-      if self._scratch:  # JAX writes no objects of a bucket
+      if self._scratch:  # JAX cannot write to a bucket
         files.copy_below(pathlib.Path(self._scratch.name), self._folder)
         self._scratch.cleanup()
     self._running, self._wanted = False, None
@@ -90,13 +118,20 @@ class Profiler:
 
 
 class Watchdog:
-  """Writes what every thread is doing, when no step has come for long.
+  """Context manager that prints all stack traces if no step is done for long.
 
-  A loop over several devices that hangs says nothing by itself.
+  A run on several devices can hang without any error message. The stack traces
+  of all threads are written to standard error, again and again until a step is
+  done.
   """
 
   def __init__(self, seconds):
-    """Takes the seconds without a step after which to write; 0 for never."""
+    """Stores the time limit.
+
+    Args:
+      seconds: time without a step after which the stack traces are written; 0
+        for never.
+    """
     self._seconds = seconds
     self._set = 0.0
 
@@ -105,13 +140,14 @@ class Watchdog:
     return self
 
   def __call__(self):
-    """Takes note that a step was done."""
-    if time.monotonic() - self._set > 1:  # each time costs a thread
+    """Restarts the time limit, since a step was done."""
+    if time.monotonic() - self._set > 1:  # each restart starts a thread
       self._arm()
 
   def _arm(self):
+    """Restarts the timer of `faulthandler`."""
     self._set = time.monotonic()
-    # Without a file descriptor, as under some tests, there is nowhere to write.
+    # Under some tests standard error has no file descriptor to write to.
     with contextlib.suppress(OSError, ValueError):
       if self._seconds:
         faulthandler.dump_traceback_later(
@@ -123,17 +159,18 @@ class Watchdog:
 
 
 def by_process(speed):
-  """What each of several processes spent waiting for input, for the log.
+  """Collects the speeds of all processes of a run, for the log.
 
-  Steps go in step: a straggler shows as the one whose input is late.
+  All processes do their steps at the same time. A process that slows the others
+  down because its input is late has the largest `input_wait`. All processes
+  must call this function at the same step.
 
   Args:
-    speed: this process's speeds, from `log.Progress.speed`; all processes have
-      to ask at the same step.
+    speed: the speeds of this process, as `log.Progress.speed` returns them.
 
   Returns:
-    {'process_I/seconds_per_step', 'process_I/input_wait'}; nothing for a
-    single process.
+    {'process_I/seconds_per_step': float, 'process_I/input_wait': float} of each
+    process I; {} in a run of a single process.
   """
   if not hosts.several():
     return {}

@@ -1,6 +1,6 @@
-"""A run in plain values, and how it ended.
+"""The settings of a run as plain values, and the result of a training.
 
-Fields that are options have the option's name.
+A field that holds the value of an option has the name of that option.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,21 +18,22 @@ from cyclegan_jax.training.state import TrainState
 
 
 class Logging(NamedTuple):
-  """Intervals in steps (0: never), and what is kept: the options log.*.
+  """The options `log.*`: intervals in steps (0 = never), and limits.
 
-  Everything enabled also happens at the last step, and the last state is saved
-  in any case.
+  Everything enabled also happens at the last step. The last state is always
+  saved.
 
   Attributes:
-    every: between logged numbers.
-    sample_every: between sample grids.
-    checkpoint_every: between checkpoints.
-    keep: newest checkpoints that are kept.
-    keep_every: between checkpoints that are kept for good.
-    samples: test pictures in a sample grid.
-    stuck_after: seconds without a step after which the stacks of all threads
-      are written to standard error; 0: never.
-    to: names of `loggers.LOGGERS`.
+    every: steps between logged metrics.
+    sample_every: steps between sample grids.
+    checkpoint_every: steps between checkpoints.
+    keep: number of newest checkpoints to keep.
+    keep_every: checkpoints of steps divisible by this number are never removed;
+      0 for none.
+    samples: number of test pictures of each domain in a sample grid.
+    stuck_after: seconds without a step after which the stack traces of all
+      threads are written to standard error; 0 = never.
+    to: names of the loggers, of `loggers.LOGGERS`.
   """
 
   every: int = 100
@@ -46,37 +47,42 @@ class Logging(NamedTuple):
 
 
 class Run(NamedTuple):
-  """All that decides a run, in plain values.
+  """All settings of a run, as plain values.
 
   Attributes:
-    method: a `Method`.
-    optimizers: {'gen', 'disc', 'heads'}, optax transformations.
-    schedule: an `optim.Schedule`.
-    data: a `Dataset`.
-    lr: learning rate of the generators, for the log; `schedule` scales it.
-    lr_discriminator: the same of the discriminators.
-    lr_heads: the same of the projection heads; None where there are none.
+    method: the `Method` to train.
+    optimizers: {'gen', 'disc', 'heads'}, the optax transformation of each group
+      of networks.
+    schedule: the `optim.Schedule`, which also holds the number of steps.
+    data: the `Dataset` to train on.
+    lr: learning rate of the generators before the schedule. It is only logged:
+      `optimizers` hold the rates that are used.
+    lr_discriminator: learning rate of the discriminators, only logged too.
+    lr_heads: learning rate of the projection heads, only logged too; None for
+      methods without heads.
     batch_size: pictures of each domain in a batch, over all devices.
-    accumulate: parts of a device's batch whose gradients add up, to save
-      memory.
-    steps_per_call: steps in one call to the device.
-    seed: decides parameters, data order, augmentation, dropout and pool.
-    pool_size: size of the image pools.
-    ema_decay: decay of the generators' moving average; 0 keeps none.
-    on_nonfinite: 'stop' or 'skip': the effect of a step with NaN or infinity
-      in a loss or a gradient.
-    remat: a name of `nets.generators.REMATS`; any but 'none' also lets a CPU
-      take longer to use less memory.
+    accumulate: number of parts of a device's batch that are processed one after
+      the other to save memory. Their gradients are averaged.
+    steps_per_call: number of steps in one call of the compiled program.
+    seed: seed of parameters, data order, augmentation, dropout and image pools.
+    pool_size: number of images in each image pool; 0 for no pool.
+    ema_decay: decay of the moving average of the generators' weights; 0 for no
+      average.
+    on_nonfinite: 'stop' or 'skip', the reaction to NaN or infinity in a loss or
+      a gradient.
+    remat: a name of `nets.generators.REMATS`. With any name but 'none', a CPU
+      also runs operations in sequence, which takes less memory and more time.
     devices: number of devices to use; 0 for all.
     map: a name of `parallel.MAPS`.
-    log: a `Logging`.
-    init_from: () -> {'gen', 'disc'}, trained parameters to begin with, of some
-      or all networks; None to begin with random ones.
-    evaluate: (step, (images, direction) -> images, {'gen'}) -> {name: number},
-      measures the test pictures; None for never.
-    evaluate_every: steps between calls of `evaluate`; 0: never.
-    profile: a `profiling.Profile`, or None.
-    options: {'section.key': value}, what the user chose, for loggers.
+    log: the `Logging`.
+    init_from: () -> {'gen': {name: params}, 'disc': {name: params}}, the
+      initial parameters of some or all networks; None for random parameters.
+    evaluate: (step, translate, {'gen': params}) -> {name: number}, measures the
+      test set, where `translate` is (images, direction) -> images; None for no
+      evaluation during training.
+    evaluate_every: steps between calls of `evaluate`; 0 = never.
+    profile: the `profiling.Profile` to write, or None.
+    options: {'section.key': value} of the user's config, for loggers.
   """
 
   method: Method
@@ -105,14 +111,15 @@ class Run(NamedTuple):
 
 
 class Result(NamedTuple):
-  """The outcome of a call of `train`.
+  """The result of a call of `trainer.train`.
 
   Attributes:
-    step: steps done.
-    state: the state then.
-    signal: the signal that stopped it before the last step, or None.
-    rows: rows of `evaluation.final_table`, or None if it stopped or the test
-      pictures are no pairs.
+    step: number of steps done.
+    state: the `TrainState` after these steps.
+    signal: number of the signal that stopped the run before its last step, or
+      None.
+    rows: the rows of `evaluation.final_table`; None if the run stopped before
+      its last step or the test pictures are not true pairs.
   """
 
   step: int

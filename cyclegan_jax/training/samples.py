@@ -1,4 +1,4 @@
-"""Sample grids: what the networks make of fixed test pictures."""
+"""Sample grids: translations of fixed test pictures during training."""
 
 from types import MappingProxyType
 
@@ -12,15 +12,21 @@ _ALL_ALIKE = MappingProxyType({'a': None, 'b': None})
 
 
 class Sampler:
-  """Draws a row for each pair of pictures: a | a2b | a2b2a | identity | ..."""
+  """Translates fixed test pictures and draws the results as a grid.
+
+  A row of the grid shows a picture of A, its translation, its reconstruction
+  and its identity image, followed by the same columns for a picture of B.
+  """
 
   def __init__(self, method, inputs, show=_ALL_ALIKE):
-    """Takes the pictures to show in every grid.
+    """Stores the pictures that every grid shows.
 
     Args:
-      method: a `Method`; columns of directions it lacks are left out.
-      inputs: {'a': [image], 'b': [image]}, float [h, w, c] in [-1, 1].
-      show: {'a', 'b'}: the channels to show, as `images.shown` takes them.
+      method: a `Method`. Columns that need a direction which the method lacks
+        are left out.
+      inputs: {'a': [image], 'b': [image]}, float images [h, w, c] in [-1, 1].
+      show: {'a': channels, 'b': channels}, the channels of each domain to show,
+        as `images.shown` takes them.
     """
     self._directions = method.directions
     self._translate = jax.jit(method.translate, static_argnums=2)
@@ -28,19 +34,44 @@ class Sampler:
     self._show = show
 
   def translate(self, params, image, direction):
-    """One image [h, w, c]; compiled once for each size and direction."""
+    """Translates one image. Compiles once per image size and direction.
+
+    Args:
+      params: {'gen': params}.
+      image: [h, w, c] in [-1, 1].
+      direction: 'a2b' or 'b2a'.
+
+    Returns:
+      The translation [h, w, c'] in [-1, 1], on the device.
+    """
     return self._translate(params, image[None], direction)[0]
 
   def translation(self, params):
-    """The same as (images [b, h, w, c], direction) -> images, on the host."""
+    """Returns a function that translates batches with these parameters.
+
+    Args:
+      params: {'gen': params}.
+
+    Returns:
+      (images [b, h, w, c], direction) -> translations, a NumPy array [b, h, w,
+      c'] in [-1, 1].
+    """
     return lambda images, direction: np.stack(
       [self.translate(params, image, direction) for image in images]
     )
 
   def start(self, state):
-    """Starts to compute the pictures of a `TrainState`, waiting for nothing.
+    """Starts to compute the images of a grid and does not wait for them.
 
-    The state may be donated as soon as this returns.
+    Args:
+      state: a `TrainState`, which may be donated as soon as this method
+        returns.
+
+    Returns:
+      {direction: rows}, where a row is the list [input, translation,
+      reconstruction, identity image] of arrays on the device. The last two are
+      left out if the method lacks the opposite direction, and the identity
+      image also if the domains have different numbers of channels.
     """
     params = state.translation_params()
 
@@ -64,14 +95,14 @@ class Sampler:
     }
 
   def grid(self, pictures, step=None):
-    """Draws a grid with titles.
+    """Draws a grid with column titles.
 
     Args:
-      pictures: what `start` returned, on the host.
-      step: the step to name in the picture, or None.
+      pictures: the return value of `start`, as NumPy arrays.
+      step: the step to write into the grid, or None.
 
     Returns:
-      uint8 [height, width, 3].
+      The grid, uint8 [height, width, 3].
     """
     shown = [
       [self._shown(there, row) for row in rows]
@@ -89,9 +120,9 @@ class Sampler:
     )
 
   def _shown(self, there, row):
-    """Images of a row of a direction, as they are shown."""
+    """Returns the images of a row of a direction as RGB."""
     this, other = there.split('2')
-    # The identity is of the domain of its input.
+    # The identity image is of the domain of its input.
     domains = (this, other, this, this)
     return [
       images.shown(image, self._show[domain])
@@ -99,7 +130,14 @@ class Sampler:
     ]
 
   def pairs(self, pictures):
-    """The same as {direction: (inputs, translations)}."""
+    """Returns the inputs and translations of the images of a grid.
+
+    Args:
+      pictures: the return value of `start`, as NumPy arrays.
+
+    Returns:
+      {direction: (inputs, translations)}, each a list of images [h, w, c].
+    """
     return {
       there: tuple(list(column) for column in zip(*(row[:2] for row in rows)))
       for there, rows in pictures.items()
@@ -107,6 +145,6 @@ class Sampler:
 
 
 def _titles(there):
-  """Titles of the columns of a direction."""
+  """Returns the titles of the four columns of a direction."""
   this, other = there.upper().split('2')
   return this, f'{this} to {other}', f'back to {this}', 'identity'

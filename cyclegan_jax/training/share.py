@@ -1,4 +1,4 @@
-"""A device's share of a batch: gradients over it, in parts to save memory."""
+"""Gradients over a device's share of a batch, in parts to save memory."""
 
 from typing import NamedTuple
 
@@ -10,22 +10,32 @@ from cyclegan_jax.training import parallel
 
 
 class Share(NamedTuple):
-  """The way that a device goes through its share of the batch.
+  """Settings for the computation over a device's share of the batch.
 
   Attributes:
-    parts: number of parts, taken one after the other.
-    platform: what the step is compiled for.
+    parts: number of parts of the share, which are processed one after the
+      other.
+    platform: name of the platform that the step is compiled for; None for the
+      default backend.
   """
 
   parts: int
   platform: str | None
 
   def gradients(self, loss, params, groups, batch, key, axis):
-    """Gradients of a loss with respect to some groups of networks.
+    """Computes the gradients of a loss with respect to groups of networks.
+
+    Args:
+      loss: (params, batch, key) -> (loss, (samples, metrics)).
+      params: {group: params} of all networks.
+      groups: names of the groups to differentiate with respect to.
+      batch: a pytree of arrays, this device's share of the batch.
+      key: a random key.
+      axis: name of the mapped device axis, or None.
 
     Returns:
-      The samples of this device's batch; {group: gradients} and the metrics,
-      means over the whole batch.
+      (samples, ({group: gradients}, metrics)): the samples of this device's
+      share; the gradients and metrics are means over the batch of all devices.
     """
     mine = parallel.varying(params, axis)
 
@@ -39,11 +49,19 @@ class Share(NamedTuple):
       return samples, (grads, metrics)
 
     samples, means = self._in_parts(part, batch, key, axis)
-    # In one go: the devices meet once an update.
+    # In one call, so that the devices communicate once per update.
     return samples, parallel.mean(means, axis)
 
   def samples(self, method, params, batch, key, axis):
-    """The samples of `Method.generate`, of this device's batch."""
+    """Returns the samples of `Method.generate` for this device's share.
+
+    Args:
+      method: a `Method` that has `generate`.
+      params: {group: params} of all networks.
+      batch: {'a', 'b'}, this device's share of the batch.
+      key: a random key.
+      axis: name of the mapped device axis, or None.
+    """
 
     def part(batch, key):
       return method.generate(params, batch, key, axis)['samples'], {}
@@ -51,10 +69,16 @@ class Share(NamedTuple):
     return self._in_parts(part, batch, key, axis)[0]
 
   def _in_parts(self, loss, batch, key, axis):
-    """loss(batch, key) -> (samples, values), a part of the batch at a time.
+    """Calls `loss` on each part of the batch.
+
+    Args:
+      loss: (batch, key) -> (samples, values).
+      batch: a pytree of arrays, this device's share of the batch.
+      key: a random key, which is split for the parts.
+      axis: name of the mapped device axis, or None.
 
     Returns:
-      The samples of the whole batch, the means of the values.
+      The samples of all parts, joined; the means of the values over the parts.
     """
     parts = self.parts
     if parts == 1:
@@ -78,5 +102,5 @@ class Share(NamedTuple):
 
 
 def part_keys(key: PRNGKeyArray, parts: int) -> PRNGKeyArray:
-  """The random key of each part of a batch."""
+  """Splits a random key into one key for each part of a batch."""
   return jax.random.split(key, parts)

@@ -1,4 +1,4 @@
-"""All there is of a run at one step: what is saved is what is needed."""
+"""The complete state of a run at one step, which checkpoints save."""
 
 from collections.abc import Mapping
 
@@ -16,17 +16,19 @@ from cyclegan_jax.training import image_pool
 
 
 class TrainState(struct.PyTreeNode):
-  """The state of training, carried from step to step.
+  """The state that a step takes and returns.
 
   Attributes:
-    step: steps done, int32.
-    params: {'gen': {'a2b', 'b2a'}, 'disc': {'a', 'b'}}, names by the method;
-      'heads' and 'frozen' where it has them.
-    opt_state: {'gen', 'disc'}, and 'heads'.
-    pool: an `ImagePool` for each kind of sample the method makes; empty where
-      the pool is off.
-    key: the run's random key; step t uses fold_in(key, t).
-    nonfinite: steps so far with NaN or infinity in a loss or a gradient, int32.
+    step: number of steps done, int32.
+    params: {group: {name: params}}, for example {'gen': {'a2b', 'b2a'}, 'disc':
+      {'a', 'b'}}. The method chooses the names, and can have the groups 'heads'
+      and 'frozen' too.
+    opt_state: {group: state of its optimizer} of 'gen', 'disc' and 'heads'.
+    pool: {name: `ImagePool`} for each kind of sample of the method; {} if the
+      run uses no pool.
+    key: random key of the run; the step after t steps uses fold_in(key, t).
+    nonfinite: number of steps so far that gave NaN or infinity in a loss or a
+      gradient, int32.
     ema: moving average of params['gen'], or None.
   """
 
@@ -39,7 +41,11 @@ class TrainState(struct.PyTreeNode):
   ema: Params | None = None
 
   def translation_params(self) -> Params:
-    """What to translate with: the averaged generators where there are any."""
+    """Returns {'gen': params} to translate with.
+
+    These are the moving average of the generators' weights if the state holds
+    one, and else the current weights.
+    """
     return {'gen': self.params['gen'] if self.ema is None else self.ema}
 
 
@@ -52,16 +58,17 @@ def create(
   pool_size: int = 50,
   ema: bool = False,
 ) -> TrainState:
-  """The state before the first step.
+  """Creates the state before the first step, with random parameters.
 
   Args:
     method: a `Method`.
-    optimizers: {'gen', 'disc', 'heads'}, optax transformations; those of groups
-      that the method does not have are not used.
-    key: the seed as a raw key (`jax.random.PRNGKey`), which decides all.
-    batch: {'a', 'b'}, images of the sizes to come.
-    pool_size: fakes remembered of each kind; 0 switches the pool off.
-    ema: whether to keep a moving average of the generators.
+    optimizers: {'gen', 'disc', 'heads'}, optax transformations. Groups that the
+      method lacks are ignored.
+    key: a raw random key (`jax.random.PRNGKey`), the only source of randomness
+      of the parameters and of the run.
+    batch: {'a': images, 'b': images}, of the sizes that the networks will see.
+    pool_size: number of images in each image pool; 0 for no pool.
+    ema: whether to keep a moving average of the generators' weights.
   """
   key_init, key_run = jax.random.split(key)
   params = method.init(key_init, batch)
@@ -86,28 +93,32 @@ def create(
 
 
 def with_params(state: TrainState, params: Params) -> TrainState:
-  """A state that begins with other parameters.
+  """Returns a state with the parameters of some networks replaced.
+
+  The moving average, if the state keeps one, starts at the new parameters.
 
   Args:
     state: a `TrainState`.
-    params: {'gen': {name: params}, 'disc': {name: params}}, of some or all of
-      its networks; leaves that its networks lack are left out.
+    params: {'gen': {name: params}, 'disc': {name: params}} of some or all
+      networks of the state. Parameters that a network of the state lacks are
+      ignored.
 
   Raises:
-    UserError: there are none, or they are those of other networks.
+    UserError: `params` has no network of the state, or a parameter of such a
+      network is missing or has another shape.
   """
   ours = traverse_util.flatten_dict(state.params)
   theirs = traverse_util.flatten_dict(params)
   networks = {path[:2] for path in theirs} & {path[:2] for path in ours}
   if not networks:
-    raise UserError('init_from holds none of the networks of this config')
+    raise UserError('init_from: holds none of the networks of this config')
   for path, leaf in ours.items():
     if path[:2] in networks and (
       path not in theirs or theirs[path].shape != leaf.shape
     ):
       raise UserError(
-        f'init_from: {"/".join(path)} is missing or of another shape than '
-        f'{leaf.shape}: its networks are not those of this config'
+        f'init_from: {"/".join(path)} is missing or does not have the shape '
+        f'{leaf.shape}: use a model with the networks of this config'
       )
   params = traverse_util.unflatten_dict(
     {

@@ -1,4 +1,4 @@
-"""One step of any method: generators, image pool, discriminators."""
+"""One training step of any method: generators, image pools, discriminators."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,10 +12,10 @@ from cyclegan_jax.training import image_pool, parallel
 from cyclegan_jax.training.share import Share
 from cyclegan_jax.training.state import TrainState
 
-# The groups of networks that the generators' loss trains, where a method has
-# them.
+# The groups of networks that the generators' loss trains, if a method has them.
 LEARNERS = ('gen', 'heads')
-# The metric that counts the steps with NaN or infinity in a loss or gradient.
+# Name of the metric that counts the steps with NaN or infinity in a loss or
+# gradient.
 NONFINITE = 'nonfinite_steps'
 
 
@@ -28,33 +28,42 @@ def make_step(
   on_nonfinite: str = 'stop',
   platform: str | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-  """The pure step of training, to be compiled as one program.
+  """Makes the training step, a pure function to be compiled as one program.
 
-  As in the official code the generators are updated first, all at once, then
-  the discriminators, on the fakes made before that update and passed through
-  the image pool. A method that has `generate` updates its discriminators first.
+  As in the official code, all generators are updated first, in one update. Then
+  the discriminators are updated on the translations that were made before the
+  generators' update and passed through the image pools. A method that has
+  `generate` updates its discriminators first.
 
   Args:
     method: a `Method`.
-    optimizers: {'gen', 'disc', 'heads'}, optax transformations.
-    ema_decay: decay of the generators' moving average; 0 keeps none.
-    accumulate: number of parts of a device's batch, taken one after the other,
-      their gradients added up: less memory, the same update. (Batch norm sees
-      one part at a time.)
-    on_nonfinite: 'skip': a step with NaN or infinity in a loss or a gradient
-      changes nothing but the counts; 'stop': it is counted, for the caller to
-      stop.
-    platform: what it is compiled for; None for the default backend.
+    optimizers: {'gen', 'disc', 'heads'}, the optax transformation of each group
+      of networks.
+    ema_decay: decay of the moving average of the generators' weights, used if
+      the state keeps one.
+    accumulate: number of parts of a device's batch, which are processed one
+      after the other. Their gradients are averaged, so that the update is the
+      same and takes less memory. Only batch norm differs, since its statistics
+      are those of one part.
+    on_nonfinite: reaction to NaN or infinity in a loss or a gradient. 'skip'
+      leaves the state unchanged except for its counts of steps and of such
+      steps. 'stop' updates the state as usual and counts the step, and the
+      caller must stop.
+    platform: name of the platform that the step is compiled for; None for the
+      default backend.
 
   Returns:
-    step(state, batch, axis=None) -> (state, metrics): `axis` is the mapped
-    device axis, along which the batch is split; metrics are scalars.
+    step(state, batch, axis=None) -> (state, metrics): `state` is a
+    `TrainState`, `batch` is {'a': images, 'b': images}, `axis` is the name of
+    the mapped device axis over which the batch is split, and `metrics` is
+    {name: scalar}.
   """
 
   share = Share(accumulate, platform)
   order = _discriminators_first if method.generate else _generators_first
 
   def step(state, batch, axis=None):
+    """Does one step; see the return value of `make_step`."""
     key = jax.random.fold_in(state.key, state.step)
     key_gen, key_pool, key_disc = jax.random.split(key, 3)
     networks = _Networks(state, optimizers)
@@ -62,7 +71,7 @@ def make_step(
     pool = state.pool
 
     def judge(samples):
-      """Updates the discriminators; returns their metrics."""
+      """Updates the discriminators on `samples` and returns their metrics."""
       nonlocal pool
       samples = jax.lax.stop_gradient(samples)
       pool, judged = _through_pools(pool, samples, key_pool, axis)
@@ -96,7 +105,12 @@ def make_step(
 
 
 def _losses(method, axis):
-  """The losses of generators and of discriminators, for `Share.gradients`."""
+  """Returns the generators' and the discriminators' loss of a method.
+
+  Both have the form that `Share.gradients` takes: (params, batch, key) ->
+  (loss, (samples, metrics)). The batch of the discriminators' loss is the pair
+  (batch, samples), and that loss returns no samples.
+  """
 
   def generators(params, batch, key, **made):
     total, (samples, terms) = method.generator_loss(
@@ -114,10 +128,12 @@ def _losses(method, axis):
 
 
 def _generators_first(method, loss, networks, share, batch, key, axis, judge):
-  """Updates all networks; the discriminators see the samples made on the way.
+  """Updates the generators first, and then the discriminators.
+
+  The discriminators judge the samples of the pass that trained the generators.
 
   Returns:
-    The metrics.
+    The metrics, {name: scalar}.
   """
   del method
   samples, means = share.gradients(
@@ -129,10 +145,10 @@ def _generators_first(method, loss, networks, share, batch, key, axis, judge):
 def _discriminators_first(
   method, loss, networks, share, batch, key, axis, judge
 ):
-  """Updates all networks, the generators against new discriminators.
+  """Updates the discriminators first, and then the generators against them.
 
   Returns:
-    The metrics.
+    The metrics, {name: scalar}.
   """
   mine = parallel.varying(networks.params, axis)
 
@@ -140,7 +156,7 @@ def _discriminators_first(
     return method.generate(mine | {'gen': gen}, batch, key, axis)
 
   if share.parts > 1:
-    # One pass for the samples and later one to learn from: less memory.
+    # A second pass for the gradients takes less memory than keeping the first.
     metrics = judge(share.samples(method, mine, batch, key, axis))
     _, means = share.gradients(
       loss, networks.params, networks.learners, batch, key, axis
@@ -152,6 +168,7 @@ def _discriminators_first(
   mine = parallel.varying(networks.params, axis)
 
   def behind(made, learners):
+    """Returns the loss as a function of the generators' outputs `made`."""
     return loss(mine | learners, batch, key, made=made)
 
   (_, (_, terms)), (by_made, grads) = jax.value_and_grad(
@@ -162,12 +179,14 @@ def _discriminators_first(
 
 
 class _Networks:
-  """The parameters of a step, updated one group of networks after the other.
+  """Parameters during a step, which are updated group by group.
 
   Attributes:
-    params, opt_state: as in `TrainState`.
-    learners: the groups that the generators' loss trains.
-    finite: whether losses and gradients so far are, a list of scalars.
+    params: {group: {name: params}}, as in `TrainState`.
+    opt_state: {group: state of its optimizer}, as in `TrainState`.
+    learners: names of the groups that the generators' loss trains.
+    finite: list of boolean scalars, true for each loss, metric or gradient of
+      the step that is finite.
   """
 
   def __init__(self, state, optimizers):
@@ -177,7 +196,7 @@ class _Networks:
     self._optimizers = optimizers
 
   def update(self, grads, metrics):
-    """Updates the groups that have gradients; returns the metrics."""
+    """Updates the groups of `grads`, {group: gradients}; returns `metrics`."""
     self.finite.extend(
       jnp.isfinite(x).all() for x in jax.tree.leaves((grads, metrics))
     )
@@ -192,11 +211,12 @@ class _Networks:
 def _through_pools(pools, samples, key, axis):
   """Passes each kind of sample through its image pool, if it has one.
 
-  All devices see the exchange of the whole batch and take their own share, so
-  that their number is invisible in the result.
+  Every device passes the samples of the whole batch through the pool and keeps
+  its own share of the result. The result therefore does not depend on the
+  number of devices.
 
   Returns:
-    The new pools, and the samples for the discriminators to judge.
+    The new pools, and {name: samples} for the discriminators to judge.
   """
   new, judged = {}, dict(samples)
   for i, name in enumerate(sorted(pools)):

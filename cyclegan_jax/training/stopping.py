@@ -1,4 +1,4 @@
-"""Signals that ask a run to save and stop."""
+"""Handlers of the signals that ask a run to save and stop."""
 
 import contextlib
 import signal
@@ -6,23 +6,25 @@ import time
 
 from cyclegan_jax.common import hosts, terminal
 
-# Seconds in which signals are one and the same: of a killed parent the kernel
-# tells once for each of its threads, and a scheduler may tell both the job and
-# its processes.
+# Signals within this number of seconds count as one. The kernel signals the end
+# of a parent once for each of its threads, and a scheduler may signal both the
+# job and its processes.
 _SAME = 1.0
 
 
 class StopSignals:
-  """Takes note of the first SIGINT, SIGTERM or SIGHUP; a later acts as usual.
+  """Context manager that records the first SIGINT, SIGTERM or SIGHUP.
 
-  A SIGHUP that is ignored stays so, as `nohup` wants it. With several processes
-  JAX takes note of SIGTERM, and all of them agree on a step to stop at
-  (`Checkpoints.preempted`); the other signals are passed on as SIGTERM.
+  A second signal has its usual effect. SIGHUP stays ignored if it was ignored
+  before, for example by `nohup`. If nobody reads the standard output any more,
+  this is recorded as SIGPIPE.
 
-  An output that nobody reads any more counts as a SIGPIPE.
+  In a run of several processes, JAX handles SIGTERM, and the processes agree on
+  a step to stop at (`Checkpoints.preempted`). The other signals are turned into
+  SIGTERM.
 
   Attributes:
-    number: of the signal, or None.
+    number: number of the recorded signal, or None.
   """
 
   def __enter__(self):
@@ -33,12 +35,14 @@ class StopSignals:
     handlers = dict.fromkeys(on_terminal(), note)
     if alone:
       handlers[signal.SIGTERM] = note
-    with contextlib.suppress(ValueError):  # not in the main thread: no signals
+    # Raises outside the main thread, where handlers cannot be set.
+    with contextlib.suppress(ValueError):
       for number, handler in handlers.items():
         self._before[number] = signal.signal(number, handler)
     return self
 
   def _note(self, number, frame):
+    """Records the first signal, and has a later one act as usual."""
     del frame
     now = time.monotonic()
     if self.number is None:
@@ -48,26 +52,29 @@ class StopSignals:
       signal.raise_signal(number)
 
   def _pass_on(self, number, frame):
+    """Records a signal and raises SIGTERM, which JAX handles."""
     del frame
     self.number = self.number or number
     signal.raise_signal(signal.SIGTERM)
 
   def told(self, preempted):
-    """The signal to stop for, or None.
+    """Returns the number of the signal to stop for now, or None.
 
     Args:
-      preempted: () -> whether all of several processes are to stop now.
+      preempted: () -> True if all processes of the run must stop at this step.
+        It is only called in a run of several processes.
     """
     several = hosts.several()
     if self.number is None and terminal.lost():
       self.number = signal.SIGPIPE
-      if several:  # the others have to know
+      if several:  # so that the other processes stop too
         signal.raise_signal(signal.SIGTERM)
     if several:
       return (self.number or signal.SIGTERM) if preempted() else None
     return self.number
 
   def _restore(self):
+    """Restores the previous signal handlers."""
     for number, handler in self._before.items():
       signal.signal(number, handler)
 
@@ -76,7 +83,11 @@ class StopSignals:
 
 
 def on_terminal():
-  """Signals of a terminal: Ctrl-C, and its end unless that is ignored."""
+  """Returns the numbers of the signals that a terminal sends.
+
+  These are SIGINT for Ctrl-C, and SIGHUP when the terminal closes. SIGHUP is
+  left out if it is ignored or does not exist.
+  """
   hangs_up = getattr(signal, 'SIGHUP', None)  # Windows has none
   if hangs_up is None or signal.getsignal(hangs_up) == signal.SIG_IGN:
     return [signal.SIGINT]

@@ -1,4 +1,4 @@
-"""Starts or continues a run, measures it at its end, and says how it went."""
+"""Starts or resumes a run, measures its test set, and reports the results."""
 
 import contextlib
 import json
@@ -18,21 +18,27 @@ from cyclegan_jax.training.workdir import Workdir
 
 
 def train(run, workdir, *, stop_at=None, say=print):
-  """Trains from the newest checkpoint of `workdir`, or from the start.
+  """Trains a run, from its newest checkpoint if it has one.
+
+  The run is complete after `run.schedule.steps` steps. It stops earlier, and
+  saves its state, on a signal or at the step `stop_at`.
 
   Args:
     run: a `Run`.
-    workdir: folder of checkpoints, logs and samples, made if missing.
-    stop_at: a step to stop at, as a signal would; None for none.
+    workdir: path of the run folder, which is created if missing. It receives
+      the checkpoints, the metrics and the sample grids.
+    stop_at: the step to stop at; None for the last step of the run.
     say: prints a line to the user.
 
   Returns:
     A `Result`.
 
   Raises:
-    UserError: batch and devices don't fit, a picture can't be used (what was
-      trained before it is saved), a step gave NaN or infinity, `workdir` holds
-      another kind of run, or it can't be written (what was saved stays).
+    UserError: the batch size does not fit the devices; an interval does not fit
+      train.steps_per_call; a picture cannot be used (in a run of one process
+      the state is saved first); a step gave NaN or infinity; `workdir` holds a
+      run with other networks; or `workdir` cannot be written. Earlier
+      checkpoints are kept in all cases.
   """
   if not hosts.writes():
     say = _silent
@@ -51,7 +57,7 @@ def train(run, workdir, *, stop_at=None, say=print):
     run.data.show,
   )
   checkpoints = Checkpoints(work.checkpoints, run.log.keep, run.log.keep_every)
-  # The log is closed last: a logger may have to wait for a network.
+  # The log is closed last, since a logger may wait for its server.
   with contextlib.ExitStack() as last, contextlib.closing(checkpoints):
     if checkpoints.latest_step() is not None:
       state = checkpoints.restore(state, say)
@@ -74,21 +80,23 @@ def train(run, workdir, *, stop_at=None, say=print):
 
 
 def _log(run, work, step, say):
+  """Returns the `Log` of a run, or a `NoLog` if another process writes it."""
   if not hosts.writes():
     return NoLog()
   return Log(work.path, step, run.log.to, run.options, say)
 
 
 def _exit_code(number, step, last_step):
-  """0, or of a run that was stopped 128 and the signal, SIGINT if none."""
+  """Returns 0 for a complete run, else 128 + the signal (SIGINT if None)."""
   return 128 + (number or 2) if step < last_step else 0
 
 
 def _silent(line):
-  """Says nothing: the first process speaks for all."""
+  """Prints nothing, in processes other than the first."""
 
 
 def _initial_state(run, mesh, work, say):
+  """Creates the state of a new run and writes its table of parameters."""
   state = train_state.create(
     run.method,
     run.optimizers,
@@ -107,7 +115,7 @@ def _initial_state(run, mesh, work, say):
 
 
 def _initialized(state, params, say):
-  """The state with trained parameters; says which networks have them."""
+  """Returns the state with `params`, and prints which networks they replace."""
   state = train_state.with_params(state, params)
   ours = [f'{group}/{name}' for group, x in state.params.items() for name in x]
   theirs = [f'{group}/{name}' for group, x in params.items() for name in x]
@@ -121,11 +129,16 @@ def _initialized(state, params, say):
 
 
 def _test(run, state, sampler, work):
-  """Measures the test pictures, if they are pairs, and writes the table."""
+  """Measures the test set and writes the table, unless it is there already.
+
+  Returns:
+    The rows of the table; None if the test pictures are not true pairs.
+  """
   if not run.data.source.paired:
     return None
   there = work.test_json.exists()
-  hosts.wait_for_all('test')  # the first process is about to write it
+  # Every process must look before the first process writes the file.
+  hosts.wait_for_all('test')
   if there:
     return json.loads(work.test_json.read_text())
   translate = sampler.translation(state.translation_params())
@@ -137,15 +150,18 @@ def _test(run, state, sampler, work):
 
 
 def report(result, work, last_step):
-  """Prints how a run ended and where its results are.
+  """Prints how a run ended, its test metrics, and the paths of its results.
+
+  Only the first process of a run prints.
 
   Args:
-    result: a `Result`.
+    result: the `Result` of the training.
     work: the `Workdir` of the run.
-    last_step: the number of steps the run was to have.
+    last_step: number of steps of the complete run.
 
   Returns:
-    The exit code.
+    The exit code: 0 for a complete run, else 128 + the number of the signal
+    that stopped the run, or of SIGINT if no signal did.
   """
   code = _exit_code(result.signal, result.step, last_step)
   if not hosts.writes():
@@ -161,15 +177,15 @@ def report(result, work, last_step):
   done = f'all {last_step} steps are done'
   if result.step > last_step:
     done = (
-      f'already at step {result.step}, beyond the {last_step} steps asked for'
+      f'already at step {result.step}, beyond the {last_step} steps requested'
     )
   print(f'finished: {done}, in {work.path}')
   if result.rows:
-    print('\nTest pictures against their true pairs, on [-1, 1]:')
+    print('\nTranslations compared with the true pairs, on [-1, 1]:')
     print(markdown(result.rows))
     print(f'test figures:    {work.test_markdown}')
   if best := evaluation.best_so_far(work.best):
-    print(f'\nThe best weights, chosen by {best["best"]} on these pictures:')
+    print(f'\nBest weights, chosen by {best["best"]} on the test set:')
     print(markdown(best['rows']))
     print(
       f'best weights:    {work.best} ({best["best"]} {best["value"]:.4f} at '

@@ -1,4 +1,4 @@
-"""The folder of a run: the names of its files, and its lock."""
+"""The run folder: the paths of its files, and its lock."""
 
 import contextlib
 import errno
@@ -11,15 +11,33 @@ from cyclegan_jax.common import files, hosts
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.training import processes
 
-# What the system says of a lock that another process has. All else it says of a
-# file system without locks.
+# Error numbers for a lock that another process holds. Any other number means
+# that the file system has no locks.
 _IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 class Workdir:
-  """Names of what a run leaves in its folder."""
+  """Paths of the files and folders of a run.
+
+  Attributes:
+    path: the run folder.
+    config: the config of the run.
+    run: format number of the run, and digests of its pictures.
+    environment: versions and devices that the run was trained with.
+    checkpoints: folder of the checkpoints.
+    metrics: the metrics, a line of JSON per logged step.
+    samples: folder of the sample grids.
+    best: link to the best model.
+    tensorboard: folder that TensorBoard reads.
+    parameters: table of the parameters.
+    test_json: metrics of the test set at the end of the run.
+    test_markdown: the metrics of `test_json` as a table.
+    evaluation: metrics that cyclegan_jax.evaluate measures.
+    report: page of the report.
+  """
 
   def __init__(self, path):
+    """Stores the absolute paths below `path`, the folder or URL of a run."""
     self.path = files.absolute(files.place(path))
     self.config = self.path / 'config.json'
     self.run = self.path / 'run.json'
@@ -36,40 +54,49 @@ class Workdir:
     self.report = self.path / 'report' / 'index.html'
 
   def has_checkpoints(self):
-    """Returns True if a step was saved."""
+    """Returns True if the run folder holds a checkpoint."""
     return any(self.checkpoints.glob('[0-9]*'))
 
   def forget_test(self):
-    """Removes the test figures, which will be measured anew."""
+    """Removes the metrics of the test set, so that they are measured again.
+
+    Raises:
+      UserError: a file cannot be removed.
+    """
     with files.writing(self.path):
       for path in (self.test_json, self.test_markdown):
         path.unlink(missing_ok=True)
 
   def last_sample(self):
-    """The newest sample grid, or None."""
+    """Returns the path of the newest sample grid, or None."""
     return max(self.samples.glob('*.png'), default=None)
 
 
 @contextlib.contextmanager
 def open_workdir(workdir):
-  """Makes the folder of a run and keeps it to this process.
+  """Context manager that creates a run folder and locks it for this run.
 
-  The system frees the lock when the process ends, however that may be. That of
-  a folder in a bucket holds on this machine alone.
+  The operating system releases the lock when the process ends in any way. In a
+  run of several processes, the first one holds the lock. The lock of a folder
+  in a bucket is only valid on this host. If the file system has no locks, a
+  warning is printed and the folder is not locked.
 
-  Where the file system has no locks, a line says so and nothing is locked.
+  Args:
+    workdir: path of the run folder, from `Workdir.path`.
 
   Raises:
-    UserError: it can't be made or written, or another process has it.
+    UserError: the folder cannot be created or written, or another process has
+      locked it.
   """
   with contextlib.ExitStack() as stack:
     with processes.together():
-      if hosts.writes():  # the first of several keeps it for all
+      if hosts.writes():  # the first process locks it for all
         stack.enter_context(_lock(workdir))
     yield
 
 
 def _lock(workdir):
+  """Creates and locks a run folder; returns the open lock file."""
   with files.writing(workdir, '--workdir'):
     files.make(workdir)
     lock = files.own(workdir, 'lock').open('a+b', buffering=0)
@@ -85,11 +112,11 @@ def _lock(workdir):
         'use another --workdir'
       ) from e
     print(
-      f'warning: {workdir} (--workdir) cannot be locked ({e.strerror}): start '
-      'no second process in it',
+      f'warning: {workdir} (--workdir) cannot be locked ({e.strerror}): do '
+      'not start a second run in this folder',
       file=sys.stderr,
     )
-  with contextlib.suppress(OSError):  # it tells others, and nothing needs it
+  with contextlib.suppress(OSError):  # only informs the user of another run
     lock.truncate(0)
     lock.write(f'process {os.getpid()} on {platform.node()}'.encode())
   return lock

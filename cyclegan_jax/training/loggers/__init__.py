@@ -1,6 +1,6 @@
-"""Loggers of numbers and pictures, by the names that log.to knows them by.
+"""Loggers of metrics and sample grids, by their names in the option log.to.
 
-metrics.jsonl and samples/ are written by `training.log.Log` in any case.
+`training.log.Log` always writes metrics.jsonl and samples/, with any loggers.
 """
 
 import importlib.util
@@ -18,11 +18,11 @@ def check(names):
   """Checks that loggers can be opened.
 
   Args:
-    names: of `LOGGERS`.
+    names: names of the loggers, of `LOGGERS`.
 
   Raises:
-    UserError: an unknown name, a package that is not installed, or a logger
-      that the user has to prepare.
+    UserError: a name is unknown, a package is not installed, or the user must
+      prepare a logger first, for example log in.
   """
   for name in names:
     logger = lookup(LOGGERS, name, 'log.to')
@@ -30,7 +30,7 @@ def check(names):
       if not importlib.util.find_spec(package):
         extra = f'cyclegan_jax[{logger.extra}]' if logger.extra else package
         raise UserError(
-          f"log.to={name} needs {package}: pip install '{extra}', or leave "
-          f'{name} out of log.to'
+          f"log.to={name} needs {package}: pip install '{extra}', or remove "
+          f'{name} from log.to'
         )
     logger.check()

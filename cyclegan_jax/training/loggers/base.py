@@ -1,4 +1,4 @@
-"""The entry of a logger in the table of loggers."""
+"""The interface of a logger, an entry of `LOGGERS`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -7,34 +7,37 @@ from cyclegan_jax.training.workdir import Workdir
 
 
 def _ready():
-  """Raises nothing: the logger needs no preparation by the user."""
+  """Does nothing, for a logger that the user need not prepare."""
 
 
 class Logger(NamedTuple):
-  """A further place for the numbers and pictures of a run.
+  """A further destination of the metrics and sample grids of a run.
 
-  `open` returns an object with four methods, all called in the main thread, in
-  the order of steps, and by the first process alone:
+  `open` returns an object with four methods. They are called in the main thread
+  of the first process, in the order of steps:
 
-  - numbers(step, metrics, speed): two dicts {name: float}. A step can have
-    several calls, each with other names.
-  - picture(step, picture): a sample grid, uint8 [height, width, 3].
-  - flush(): brings all of it to where a killed process does not lose it; a
-    checkpoint is saved after this.
-  - close(code): the same at the end of this process, whose exit code it is.
+  - numbers(step, metrics, speed): logs two dicts {name: float}. There can be
+    several calls per step, each with other names.
+  - picture(step, picture): logs a sample grid, uint8 [height, width, 3].
+  - flush(): writes everything logged so far to where it is safe if the process
+    is killed. A checkpoint is saved afterwards.
+  - close(code): flushes and closes the logger. `code` is the exit code of this
+    process.
 
-  A run that was killed is trained again from its newest checkpoint, with the
-  same bits. The logger then gets the steps behind `start_step` once more, and
-  keeps each once.
+  A run that was killed is resumed from its newest checkpoint, and the repeated
+  steps are bit-identical. The logger then receives the steps after `start_step`
+  again and must keep each step only once.
 
   Attributes:
     open: (workdir, start_step, options, say) -> the object. `workdir` is a
-      `Workdir`; `start_step` the step that the run continues from, 0 for a new
-      one; `options` {'section.key': value} of the run; `say` prints a line to
-      the user.
-    packages: modules that it imports.
-    extra: the extra of this package that installs them.
-    check: () -> None, raises a `UserError` if the logger cannot be used yet.
+      `Workdir`; `start_step` is the step from which the run is resumed, 0 for a
+      new run; `options` is {'section.key': value} of the run; `say` prints a
+      line to the user.
+    packages: names of the modules that the logger imports.
+    extra: name of the extra of this package that installs these modules; '' for
+      none.
+    check: () -> None, raises a `UserError` if the user must prepare the logger
+      first.
   """
 
   open: Callable[[Workdir, int, Mapping[str, Any], Callable[[str], None]], Any]

@@ -1,4 +1,4 @@
-"""TensorBoard's files of events, below tensorboard/ of a run."""
+"""Logger that writes TensorBoard event files below tensorboard/ of a run."""
 
 import contextlib
 import struct
@@ -6,13 +6,13 @@ import struct
 from cyclegan_jax.common import files
 from cyclegan_jax.training.loggers.base import Logger
 
-_HEAD, _TAIL = 12, 4  # bytes of a TFRecord before and behind its event
+_HEAD, _TAIL = 12, 4  # bytes of a TFRecord before and after its event
 
 
 def _open(work, start_step, options, say):
-  """Continues behind a step; events of later steps are dropped."""
+  """Opens the logger after `start_step`; removes events of later steps."""
   del options, say
-  import cyclegan_jax.data.tf  # noqa: F401, keeps clu's TensorFlow quiet
+  import cyclegan_jax.data.tf  # noqa: F401, silences clu's TensorFlow
 
   folder = work.tensorboard
   files.clean(folder)
@@ -25,10 +25,10 @@ LOGGER = Logger(_open, ('clu', 'tensorboard'))
 
 
 class _TensorBoard:
-  """Writes in a thread of its own, by clu."""
+  """Logger that writes events in a separate thread, with clu."""
 
   def __init__(self, folder):
-    from clu import metric_writers  # slow to import, as TensorFlow is
+    from clu import metric_writers  # slow to import, since it loads TensorFlow
 
     self._writer = metric_writers.AsyncWriter(
       metric_writers.SummaryWriter(str(folder))
@@ -49,7 +49,7 @@ class _TensorBoard:
 
 
 def _keep_events(path, step):
-  """Drops the events of a file behind a step; it may end in half of one."""
+  """Removes events after a step, and a half-written last one, from a file."""
   from google.protobuf import message
   from tensorboard.compat.proto import event_pb2
 
@@ -65,11 +65,18 @@ def _keep_events(path, step):
 
 
 def _records(data):
-  """The records of a TFRecord file up to the first damaged one, as bytes.
+  """Yields the records of a TFRecord file up to the first damaged one.
 
-  A record is the event's length (8 bytes), a checksum of that (4), the event
-  and a checksum of it (4). The last checksum is left to TensorBoard: in Python
-  it takes seconds, and a killed process leaves half a record, not a wrong one.
+  A record is the length of the event (8 bytes), the checksum of the length (4),
+  the event, and the checksum of the event (4). The last checksum is not
+  verified: this would take seconds in Python, and a killed process can leave an
+  incomplete record, but not a wrong one.
+
+  Args:
+    data: the bytes of the file.
+
+  Yields:
+    The bytes of each record.
   """
   from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 

@@ -1,7 +1,7 @@
-"""Weights & Biases; the only file that imports wandb.
+"""Logger for Weights & Biases. No other file imports wandb.
 
-The variables WANDB_PROJECT, WANDB_ENTITY, WANDB_NAME, WANDB_MODE and WANDB_DIR
-set what their names say.
+The environment variables WANDB_PROJECT, WANDB_ENTITY, WANDB_NAME, WANDB_MODE
+and WANDB_DIR set the project, entity, name, mode and folder of the wandb run.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ _FLUSH_INTERVAL = 1.0
 
 
 def _check():
-  """Raises `UserError` if wandb would ask for an API key."""
+  """Raises `UserError` if wandb cannot start or would ask for an API key."""
   import wandb
 
   try:
     wandb.setup(wandb.Settings(silent=True))
     asks = wandb.setup().settings.mode not in ('offline', 'dryrun', 'disabled')
     logged_in = not asks or wandb.login(prompt=False, verify=False)
-  except Exception as e:  # wandb's own, of many kinds
+  except Exception as e:  # wandb raises many kinds of errors
     raise UserError(
-      f'log.to=wandb: wandb does not start ({disk.told(e)}): mend its '
-      'settings, or leave wandb out of log.to'
+      f'log.to=wandb: wandb does not start ({disk.told(e)}): correct its '
+      'settings, or remove wandb from log.to'
     ) from e
   if not logged_in:
     raise UserError(
@@ -48,21 +48,21 @@ LOGGER = Logger(_open, ('wandb',), 'wandb', _check)
 
 
 class _Wandb:
-  """One run of wandb's, however often the training is stopped and continued.
+  """Logger that writes to one wandb run, also when the training is resumed.
 
-  wandb cannot take a step back, and a killed run is trained again from its
-  newest checkpoint. wandb_run.json therefore holds the newest step that wandb
-  was given, and steps up to that one are left out: the training gives the same
-  numbers again. The file is written before wandb is given the step, so no
-  step is ever given twice. A process that is killed in between, or before
-  wandb's own process has written what it was given (about a second), leaves a
-  gap there, and metrics.jsonl has the numbers.
+  wandb accepts only increasing steps, but a killed training repeats the steps
+  after its newest checkpoint. Therefore wandb_run.json holds the last step that
+  was sent to wandb, and steps up to that one are not sent again. Their metrics
+  would be the same. The file is written before the step is sent, so that no
+  step is ever sent twice. If the process is killed in between, or within about
+  a second before wandb's own process has written the step, then this step is
+  missing in wandb. metrics.jsonl still has its metrics.
 
-  The parts of a step are collected and given to wandb together, when the next
-  step begins or by `flush`. Those of a killed process were not counted as
-  given.
+  All values of a step are collected and sent together, when the next step
+  begins or `flush` is called. Values that a killed process had collected are
+  sent after the run is resumed.
 
-  A failure of wandb ends the logging to it with a warning, not the training.
+  If wandb fails, a warning is printed, and the training continues without it.
   """
 
   def __init__(self, work, start_step, options, say):
@@ -84,7 +84,7 @@ class _Wandb:
       self._add(step, {'samples': image})
 
   def flush(self):
-    """Gives wandb what is collected of the newest step."""
+    """Sends the collected values of the newest step to wandb."""
     row, self._row = self._row, {}
     if not row or not self._run:
       return
@@ -93,7 +93,7 @@ class _Wandb:
     self._safely(lambda: self._run.log(row, step=self._step, commit=True))
 
   def close(self, code):
-    """Ends wandb's process too; waits for uploads, but not for ever."""
+    """Flushes, waits a limited time for uploads, and ends wandb's process."""
     import wandb
 
     self.flush()
@@ -103,6 +103,7 @@ class _Wandb:
     self._run = None
 
   def _add(self, step, values):
+    """Collects values of a step, unless the step was sent before."""
     if step <= self._state['last']:
       return
     if step != self._step:
@@ -111,23 +112,24 @@ class _Wandb:
     self._row |= values
 
   def _begin(self, folder, options):
-    """The run, offline where wandb cannot be reached; None if it fails."""
+    """Opens the wandb run, offline if needed; returns None if this fails."""
     return self._safely(lambda: self._online(folder, options))
 
   def _online(self, folder, options):
+    """Opens the wandb run, or an offline run if wandb cannot be reached."""
     try:
       run = _init(folder, self._state['id'])
-    except Exception as e:  # wandb's own, of many kinds
+    except Exception as e:  # see `_check`
       self._say(
-        f'warning: wandb cannot be reached ({disk.told(e)}): this part of the '
-        'run is logged offline'
+        f'warning: wandb cannot be reached ({disk.told(e)}): the run is '
+        'logged offline until it is resumed'
       )
       run = _init(folder, self._state['id'], mode='offline')
     run.config.update(options, allow_val_change=True)
     if run.offline:
       sessions = shlex.quote(os.path.dirname(run.settings.sync_dir))
       self._say(
-        'wandb: offline, to upload it: '
+        'wandb: the run is offline; upload it later with: '
         f'wandb sync {sessions}/offline-run-*-{run.id}'
       )
     elif run.url:
@@ -135,9 +137,10 @@ class _Wandb:
     return run
 
   def _safely(self, call):
+    """Returns the result of `call()`; if it fails, warns and stops logging."""
     try:
       return call()
-    except Exception as e:  # wandb's own, of many kinds
+    except Exception as e:  # see `_check`
       self._run = None
       self._say(
         f'warning: wandb: {disk.told(e)}: the training continues without it'
@@ -146,9 +149,13 @@ class _Wandb:
 
 
 def _state(path, start_step, options):
-  """{'id', 'options', 'last'} of wandb's run to continue, or of a new one.
+  """Reads wandb_run.json, or makes the content for a new wandb run.
 
-  A training that begins anew with other options is another run.
+  A training that starts at step 0 with other options gets a new wandb run.
+
+  Returns:
+    {'id': of the wandb run, 'options': digest of the options, 'last': the last
+    step that was sent}.
   """
   text = json.dumps(options, sort_keys=True, default=str)
   digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -163,6 +170,7 @@ def _state(path, start_step, options):
 
 
 def _init(folder, name, **mode):
+  """Calls `wandb.init` for the wandb run with the id `name`."""
   import wandb
 
   return wandb.init(
@@ -170,11 +178,11 @@ def _init(folder, name, **mode):
     resume='allow',
     project=_unless('WANDB_PROJECT', _PROJECT),
     name=_unless('WANDB_NAME', folder.name),
-    # Of a folder in a bucket: among this machine's temporary files.
+    # For a run folder in a bucket, this is a temporary folder on this host.
     dir=_unless('WANDB_DIR', str(files.own(folder, 'wandb').parent)),
     settings=wandb.Settings(
       silent=True,
-      console='off',  # the terminal is not wandb's to read
+      console='off',  # wandb must not capture the terminal
       init_timeout=_INIT_TIMEOUT,
       finish_timeout=_FINISH_TIMEOUT,
       finish_timeout_raises=True,
@@ -185,5 +193,5 @@ def _init(folder, name, **mode):
 
 
 def _unless(variable, value):
-  """The value, or None where the user has set the variable of wandb's."""
+  """Returns None if the environment variable is set, else `value`."""
   return None if os.environ.get(variable) else value
