@@ -1,1 +1,1 @@
-"""Formats a generator is exported to."""
+"""Exports trained generators to the formats of other runtimes and the web."""

@@ -1,4 +1,4 @@
-"""Trained generators as programs of their own, for use without this package."""
+"""Exports generators to files, and checks these against the model."""
 
 import importlib.util
 import time
@@ -13,16 +13,16 @@ from cyclegan_jax.exporters.formats import FORMATS, LAYOUTS, WEIGHTS
 from cyclegan_jax.inference.model import Model
 
 _ADVICE = {'float16': 'use --weights=float32'}
-# Pictures it is tried with where sizes stay open: (height, width).
+# (height, width) of the images of the trials if the size is open.
 _SIZES = ((67, 93), (64, 48))
 
 
 def check_packages(name, asked=''):
-  """Raises `UserError` if a format's packages are not installed.
+  """Raises `UserError` if a package that a format needs is not installed.
 
   Args:
-    name: a name of `FORMATS`.
-    asked: the format that the user gave, if it is made of another.
+    name: a name in `FORMATS`.
+    asked: the value of --format for the error message, if not `name`.
   """
   for package in FORMATS[name].packages:
     if importlib.util.find_spec(package) is None:
@@ -33,11 +33,12 @@ def check_packages(name, asked=''):
 
 
 class Trial(NamedTuple):
-  """The distance of an exported program from its model.
+  """Difference between an exported program and its model on random images.
 
   Attributes:
-    shape: (batch, height, width) of the pictures tried.
-    error: largest difference, of [-1, 1] or of 0 to 255.
+    shape: (batch, height, width) of the images.
+    error: largest absolute difference between the translations, on the scale
+      from 0 to 255 for uint8 programs and from -1 to 1 for others.
   """
 
   shape: tuple[int, int, int]
@@ -45,11 +46,11 @@ class Trial(NamedTuple):
 
 
 class Result(NamedTuple):
-  """An exported program.
+  """Facts about an exported program.
 
   Attributes:
-    seconds: writing took, the trials not included.
-    bytes: of the file, or of all in the folder.
+    seconds: time in seconds that writing took, without the trials.
+    bytes: size in bytes of the file, or of all files in the folder.
     trials: list of `Trial`.
   """
 
@@ -59,19 +60,22 @@ class Result(NamedTuple):
 
 
 def write(path, name, wanted):
-  """Writes a program and runs it; it is whole and right, or absent.
+  """Exports a program, and compares its translations with those of the model.
+
+  A program that fails the comparison is not written.
 
   Args:
-    path: the file, or for 'savedmodel' the folder; replaced if it is there.
-    name: a name of `FORMATS`.
-    wanted: a `Wanted`.
+    path: the file to write, or for 'savedmodel' the folder. An existing file
+      or folder is replaced.
+    name: a name in `FORMATS`.
+    wanted: the `Wanted` that describes the program.
 
   Returns:
     A `Result`.
 
   Raises:
-    UserError: it can't be written, or translates otherwise than the model;
-      uint8 for pictures that have another range.
+    UserError: the program cannot be written, its translations differ from the
+      model's, or `wanted.pixels` is set for pictures that are not of 8 bits.
   """
   wanted.check()
   with files.writing(path, '--output'), files.made(path) as made:
@@ -88,17 +92,19 @@ def _write_and_try(path, form, wanted):
 
 
 def tried(program, wanted):
-  """Runs a program and the model on random pictures.
+  """Compares a program with the model on random images.
 
   Args:
-    program: pictures -> translated pictures, as `wanted` describes both.
-    wanted: a `Wanted`.
+    program: function: images -> translations, NumPy arrays in the layout and
+      type that `wanted` describes.
+    wanted: the `Wanted` of which the program was made.
 
   Returns:
     A list of `Trial`.
 
   Raises:
-    UserError: the program translates otherwise than the model.
+    UserError: the translations of program and model differ by more than the
+      tolerance in `formats.WEIGHTS`.
   """
   forth, back = LAYOUTS[wanted.layout]
   model = _in_float32(wanted.model)
@@ -116,14 +122,14 @@ def tried(program, wanted):
     fakes = fakes.transpose(back)
     if (fakes.shape, fakes.dtype) != (expected.shape, expected.dtype):
       raise UserError(
-        f'nothing was written: {shape[1]}x{shape[2]} pictures come out as '
-        f'{fakes.dtype} {fakes.shape}; please report it'
+        f'nothing was written: translations of {shape[1]}x{shape[2]} pictures '
+        f'are {fakes.dtype} {fakes.shape}: please report it'
       )
     error = float(np.abs(fakes - expected.astype(np.float64)).max())
     if not error <= tolerance:
       raise UserError(
         f'nothing was written: translations of {shape[1]}x{shape[2]} pictures '
-        f'are {error:.2g} off the model, more than {tolerance:.0e}: '
+        f"differ from the model's by {error:.2g}, more than {tolerance:.0e}: "
         f'{_ADVICE.get(wanted.weights, "please report it")}'
       )
     trials.append(Trial(shape, error))
@@ -133,7 +139,7 @@ def tried(program, wanted):
 def _run(program, images, size):
   try:
     return np.asarray(program(np.ascontiguousarray(images)))
-  except Exception as e:  # each runtime has its own
+  except Exception as e:  # each runtime has its own types
     if not size:
       raise
     raise UserError(

@@ -1,20 +1,19 @@
-"""Exported programs, and the kinds of files they are written to.
+"""Formats of exported programs, and the functions that write and open them.
 
-A network is exported in float32, whatever it was trained in, for CPUs and
-accelerators alike, and takes any batch, height and width unless they are fixed.
-Batch norm takes the statistics of each picture, however many come in a batch,
-as `Model.translate` does.
+A network is exported in float32, whatever type it was trained in, for CPUs and
+accelerators. The program takes any batch, height and width unless they are
+fixed. Batch norm uses the statistics of each image, for any size of the batch,
+as in `Model.translate`.
 
 - 'onnx': a graph of common operators for onnxruntime, TensorRT, OpenVINO, ...
-  Pictures for a ResNet are at least 5 pixels high and wide.
-- 'tflite': operators that TFLite has built in, for phones and small machines.
-  Pictures for a ResNet are at least 5 pixels high and wide. Where sizes are
-  open, they are 256x256 until the input is resized.
-- 'stablehlo': what `jax.export.deserialize` reads: runs with JAX alone.
-- 'savedmodel': a folder that `tf.saved_model.load` reads: runs with TensorFlow
-  alone.
+  Images for a ResNet must be at least 5 pixels high and wide.
+- 'tflite': operators that TFLite has built in, for phones and small devices.
+  Images for a ResNet must be at least 5 pixels high and wide. An open size is
+  256x256 until the input is resized.
+- 'stablehlo': a file for `jax.export.deserialize`. Runs with JAX only.
+- 'savedmodel': a folder for `tf.saved_model.load`. Runs with TensorFlow only.
 
-The last two compile anew for each size of pictures.
+Programs in the last two formats are compiled once for each image size.
 """
 
 import dataclasses
@@ -36,27 +35,27 @@ from cyclegan_jax.inference.model import Model
 from cyclegan_jax.nets.conv import forms
 
 _PLATFORMS = ('cpu', 'cuda', 'tpu')
-# name -> where the channels of [batch, height, width, channels] go, and back.
+# Layout -> transpositions from [batch, height, width, channels], and back.
 LAYOUTS = {'nhwc': ((0, 1, 2, 3),) * 2, 'nchw': ((0, 3, 1, 2), (0, 2, 3, 1))}
 
-# Types that weights are stored in -> the largest difference from the model that
-# is accepted, in levels of 0 to 255 and of pictures in [-1, 1].
+# Type of stored weights -> largest accepted difference from the model, on the
+# scale from 0 to 255 and on the scale from -1 to 1.
 WEIGHTS = {'float32': (1, 1e-4), 'float16': (8, 8 / 127.5)}
 
 
 class Wanted(NamedTuple):
-  """A program to export.
+  """Description of a program to export.
 
   Attributes:
-    model: a `Model`.
+    model: the `Model` to export.
     direction: 'a2b' or 'b2a'.
-    pixels: whether it takes and gives uint8, in place of float32 in [-1, 1];
-      for pictures of a range from 0 to 255 only.
-    layout: a name of `LAYOUTS`, of what it takes and gives.
-    batch: its only batch; None for any.
-    size: its only (height, width); None for any.
-    weights: a name of `WEIGHTS`, the type that the file stores weights in.
-      The program computes in float32.
+    pixels: if True, input and output are uint8; if False, float32 in [-1, 1].
+      True needs pictures of the range 0 to 255.
+    layout: a name in `LAYOUTS`, the layout of input and output.
+    batch: the only size of the batch that the program takes; None for any.
+    size: the only (height, width) that the program takes; None for any.
+    weights: a name in `WEIGHTS`, the type of the weights in the file. The
+      program computes in float32.
   """
 
   model: Model
@@ -69,21 +68,21 @@ class Wanted(NamedTuple):
 
   @property
   def shape(self):
-    """(batch, height, width), None for any."""
+    """(batch, height, width) of the input, with None for any."""
     return (self.batch, *(self.size or (None, None)))
 
   @property
   def channels(self):
-    """Of the pictures it takes."""
+    """Number of channels of the input."""
     return self.model.channels[self.direction[0]]
 
   @property
   def dtype(self):
-    """Of the pictures it takes and gives."""
+    """NumPy type of input and output: uint8 or float32."""
     return np.dtype(np.uint8 if self.pixels else np.float32)
 
   def check(self):
-    """Raises `UserError` for uint8 of pictures that have another range."""
+    """Raises `UserError` if `pixels` is set for pictures not of 8 bits."""
     for domain in self.direction.split('2') if self.pixels else ():
       values = self.model.values[domain]
       arrays.check_bytes(
@@ -91,7 +90,7 @@ class Wanted(NamedTuple):
       )
 
   def network(self):
-    """The generator for any platform, and its parameters."""
+    """Returns (generator in float32 for any platform, its parameters)."""
     net, params = self.model.network(self.direction)
     net = net.clone(
       dtype=jnp.float32, platform=forms.ANY, remat='none', parent=None
@@ -99,7 +98,10 @@ class Wanted(NamedTuple):
     return net, jax.tree.map(np.asarray, params)
 
   def function(self):
-    """The program: pictures in this layout and dtype -> translated ones."""
+    """Returns the program as a JAX function: images -> translations.
+
+    Images and translations are arrays in the layout and type of the program.
+    """
     net, params = self.network()
     forth, back = LAYOUTS[self.layout]
 
@@ -118,19 +120,26 @@ class Wanted(NamedTuple):
     return translate
 
   def input(self, shape):
-    """A shape (batch, height, width) with the channels where they belong."""
+    """Returns the shape of the input, with its channels, in the layout.
+
+    Args:
+      shape: (batch, height, width): numbers, None or symbols of `jax.export`.
+    """
     shape = (*shape, self.channels)
     return tuple(shape[axis] for axis in LAYOUTS[self.layout][0])
 
 
 class Format(NamedTuple):
-  """A kind of file.
+  """A format of exported programs.
 
   Attributes:
-    write: (path, `Wanted`) -> None; path does not exist.
-    open: path -> (pictures -> translated pictures), as its users run it.
-    packages: the modules both need beyond the package's own.
-    weights: the names of `WEIGHTS` that the format stores.
+    write: function (path, `Wanted`) -> None that writes a program. The path
+      must not exist.
+    open: function: path -> program, where the program is a function: images ->
+      translations. It runs in the runtime that users of the format have.
+    packages: names of the modules that `write` and `open` need and that
+      cyclegan_jax does not require.
+    weights: names in `WEIGHTS` of the types that the format can store.
   """
 
   write: Callable
@@ -152,10 +161,10 @@ def _open_onnx(path):
 
 
 def _exported(wanted):
-  """The `jax.export.Exported` of a program, as the oldest readers take it.
+  """Returns the `jax.export.Exported` of a program, in old StableHLO.
 
-  JAX writes StableHLO that readers of the last four weeks know. TensorFlow's
-  newest release is behind that, and a program is kept for longer.
+  By default JAX writes StableHLO for readers that are at most four weeks old.
+  TensorFlow's newest release is older, and programs are kept for longer.
   """
   names = export.symbolic_shape('batch, height, width')
   shape = (known or name for known, name in zip(wanted.shape, names))
@@ -185,7 +194,7 @@ def _write_savedmodel(path, wanted):
   (output,) = program.out_avals
   shape = [None if export.is_symbolic_dim(x) else x for x in output.shape]
 
-  def call(images):  # what jax2tf does, which asks for a newer reader
+  def call(images):  # as jax2tf, whose StableHLO needs a newer reader
     (translated,) = call_module(
       (images,),
       version=program.calling_convention_version,
@@ -202,7 +211,7 @@ def _write_savedmodel(path, wanted):
     input_signature=[images],
     autograph=False,
   )
-  path.mkdir()  # says more than TensorFlow where it can't be made
+  path.mkdir()  # its error is clearer than TensorFlow's
   try:
     tf.saved_model.save(
       module, str(path), signatures={'serving_default': module.translate}

@@ -1,7 +1,7 @@
-"""Generators as ONNX graphs for pictures of any size.
+"""Converts generators to ONNX graphs for images of any size.
 
-Written layer by layer, not traced: a convolution, a norm, a mirrored edge is
-one node each, which runtimes have fast code for.
+The graph is written layer by layer, not traced: each convolution, norm and
+padding is a single node, for which runtimes have fast code.
 """
 
 from typing import NamedTuple
@@ -16,16 +16,16 @@ from cyclegan_jax.exporters.onnx_layers import Graph
 from cyclegan_jax.nets.generators import Generator
 from cyclegan_jax.nets.verbs import Reader
 
-# Of 2021: what any runtime in use reads.
+# Versions of 2021, which all current runtimes read.
 _OPSET, _IR_VERSION = 17, 8
 _LAYOUTS = {'nhwc': 'batch height width {}', 'nchw': 'batch {} height width'}
 
 
 def encoded(wanted):
-  """The bytes of the file of a `formats.Wanted`.
+  """Returns the contents of the ONNX file of a `formats.Wanted`, as bytes.
 
   Raises:
-    UserError: as `build`.
+    UserError: same errors as `build`.
   """
   model = build(
     *wanted.network(),
@@ -39,7 +39,13 @@ def encoded(wanted):
 
 
 def runner(source):
-  """Pictures -> translated pictures, of a file's path or its bytes."""
+  """Returns an ONNX program as a function: images -> translations.
+
+  The program runs in onnxruntime on the CPU.
+
+  Args:
+    source: path or contents (bytes) of the ONNX file.
+  """
   import onnxruntime
 
   session = onnxruntime.InferenceSession(
@@ -51,27 +57,29 @@ def runner(source):
 def build(
   net, params, channels, shape, *, layout='nhwc', pixels=False, half=False
 ):
-  """The ONNX model of a generator.
+  """Returns the ONNX model of a generator.
 
   Args:
     net: a generator of this package.
-    params: its parameters.
-    channels: of the pictures it takes.
-    shape: (batch, height, width), None for what stays open.
-    layout: 'nhwc' or 'nchw', of input and output.
-    pixels: whether both are uint8, in place of float32 in [-1, 1].
-    half: whether the kernels of convolutions are stored in float16.
+    params: parameters of `net`.
+    channels: number of channels of the input.
+    shape: (batch, height, width) of the input, with None for an open size.
+    layout: 'nhwc' or 'nchw', the layout of input and output.
+    pixels: if True, input and output are uint8; if False, float32 in [-1, 1].
+    half: if True, the kernels of convolutions are stored in float16.
 
   Returns:
     An `onnx.ModelProto` with input `images` and output `translated`.
 
   Raises:
-    UserError: a network that is no generator; a layer or an option that has
-      no node.
+    UserError: `net` is not a generator, or has a layer or option that is not
+      supported in ONNX.
   """
   if not isinstance(net, Generator):
     kind = type(net).__name__
-    raise UserError(f'--format=onnx has no {kind}: use --format=stablehlo')
+    raise UserError(
+      f'--format=onnx does not support {kind}: use --format=stablehlo'
+    )
   graph = Graph(half)
   images = _incoming(graph, 'images', layout, pixels)
   padded, corner = graph.pad_to_multiple(images, net.multiple)
@@ -99,11 +107,11 @@ def build(
 
 
 class Value(NamedTuple):
-  """The output of a node, which a verb returns.
+  """Output of a node, which a verb returns.
 
   Attributes:
-    node: its name.
-    channels: of the picture.
+    node: name of the output.
+    channels: number of channels of the output.
   """
 
   node: str
@@ -111,12 +119,12 @@ class Value(NamedTuple):
 
 
 class Nodes(Reader):
-  """A network's verbs as nodes.
+  """Reader of a network's layers that adds each layer to an ONNX graph.
 
   Attributes:
-    graph: the `Graph` they are added to.
+    graph: the `Graph` to which nodes are added.
     net: the network.
-    params: its parameters, or those of one of its residual blocks.
+    params: parameters of the network, or of one of its residual blocks.
   """
 
   what = '--format=onnx'
@@ -151,7 +159,7 @@ class Nodes(Reader):
     return x._replace(node=self.graph.node(operator, x.node, **attributes))
 
   def dropout(self, x, rate):
-    return x  # translation drops nothing
+    return x  # no dropout in translation
 
   def residual_blocks(self, x, names, layers):
     for name in names:
@@ -179,7 +187,7 @@ class Nodes(Reader):
 
 
 def _sizes(shape, channels, layout):
-  """Numbers, and names for what stays open."""
+  """Returns the shape in a layout: numbers, and names of open sizes."""
   known = dict(zip(('batch', 'height', 'width'), shape))
   axes = _LAYOUTS[layout].format(channels).split()
   return [int(x) if x.isdigit() else known[x] or x for x in axes]

@@ -1,6 +1,6 @@
-"""The layers of generators, as nodes of an ONNX graph.
+"""Writes the layers of generators as nodes of an ONNX graph.
 
-Pictures are float32 [batch, channels, height, width], as runtimes want them.
+Images are float32 [batch, channels, height, width], the usual layout of ONNX.
 """
 
 import numpy as np
@@ -14,28 +14,32 @@ _ROWS, _COLUMNS = 2, 3
 
 
 class Graph:
-  """Nodes and constants in order.
+  """ONNX graph under construction.
+
+  Methods that add nodes take names of outputs of earlier nodes, and return the
+  name of their own output.
 
   Attributes:
-    nodes: list of `onnx.NodeProto`.
+    nodes: list of `onnx.NodeProto` in the order of computation.
     constants: list of `onnx.TensorProto`.
-    half: whether kernels are stored in float16. Nodes compute in float32.
+    half: if True, kernels are stored in float16. Nodes compute in float32.
   """
 
   def __init__(self, half=False):
     self.nodes, self.constants, self.half = [], [], half
 
   def node(self, kind, *inputs, output=None, **attributes):
-    """Adds a node.
+    """Adds a node to the graph.
 
     Args:
-      kind: ONNX's name of the operator.
-      *inputs: names of other nodes' outputs, and arrays for constants.
-      output: what its output is called; by default a new name.
-      **attributes: of the operator.
+      kind: name of the operator in ONNX.
+      *inputs: inputs of the node: names of outputs of other nodes, and arrays,
+        which become constants.
+      output: name of the output; by default a new name.
+      **attributes: attributes of the operator.
 
     Returns:
-      The output's name.
+      The name of the output.
     """
     names = [x if isinstance(x, str) else self._constant(x) for x in inputs]
     output = output or f'{kind.lower()}_{len(self.nodes)}'
@@ -49,23 +53,35 @@ class Graph:
     return name
 
   def numbers(self, kind, x, value):
-    """An operator on x, whole numbers, and one such number."""
+    """Adds an operator on an int64 tensor x and an int64 constant."""
     return self.node(kind, x, np.int64(value))
 
   def size(self, x, axis):
-    """x's size along an axis, known when the graph runs, as [1]."""
+    """Adds a node for the size of x along an axis, of shape [1]."""
     return self.node('Shape', x, start=axis, end=axis + 1)
 
   def kernel(self, array):
-    """A kernel in the type that it is stored in; a name or an array."""
+    """Returns a kernel as an input of `node`; stored in float16 if `half`.
+
+    Args:
+      array: the kernel, float32.
+    """
     if not self.half:
       return array
-    with np.errstate(over='ignore'):  # the trial of the program finds it
+    with np.errstate(over='ignore'):  # the trial of the program reports it
       stored = array.astype(np.float16)
     return self.node('Cast', stored, to=onnx.TensorProto.FLOAT)
 
   def convolve(self, x, params, *, stride=1, padding=0):
-    """A convolution by kernel [h, w, inputs, outputs] and bias, if any."""
+    """Adds a convolution.
+
+    Args:
+      x: name of the input.
+      params: {'kernel': [height, width, inputs, outputs], 'bias': [outputs]};
+        the bias may be missing.
+      stride: stride of the kernel.
+      padding: zeros that are added at each edge.
+    """
     kernel, *bias = _weights(params, 'kernel', 'bias')
     kernel = np.transpose(kernel, (3, 2, 0, 1))
     return self.node(
@@ -78,9 +94,14 @@ class Graph:
     )
 
   def convolve_transposed(self, x, params):
-    """A transposed convolution that doubles height and width."""
+    """Adds a transposed convolution that doubles height and width.
+
+    Args:
+      x: name of the input.
+      params: kernel and bias, as for `convolve`.
+    """
     kernel, *bias = _weights(params, 'kernel', 'bias')
-    # Seen from the output, which ONNX's is: turned round.
+    # ONNX defines the kernel as seen from the output, so it is flipped.
     kernel = np.transpose(kernel[::-1, ::-1], (2, 3, 0, 1))
     return self.node(
       'ConvTranspose',
@@ -93,7 +114,7 @@ class Graph:
     )
 
   def double(self, x, mode):
-    """Doubles height and width; `mode` is 'nearest' or 'linear'."""
+    """Adds a doubling of height and width; `mode`: 'nearest' or 'linear'."""
     options = {
       'nearest': {
         'coordinate_transformation_mode': 'asymmetric',
@@ -105,7 +126,7 @@ class Graph:
     return self.node('Resize', x, '', scales, mode=mode, **options[mode])
 
   def blur_down(self, x, channels):
-    """Blurs and takes every other pixel, as `nets.blur.down` does."""
+    """Adds a blur that keeps every other pixel, as `nets.blur.down` does."""
     kernel = np.tile(np.outer(DOWN, DOWN), (channels, 1, 1, 1))
     return self.node(
       'Conv',
@@ -116,19 +137,22 @@ class Graph:
     )
 
   def pad(self, x, size, mode):
-    """Adds `size` pixels at every edge; `mode` is ONNX's name of what."""
+    """Adds a node that pads each edge by `size` pixels, with a mode of ONNX."""
     pads = np.int64([0, 0, size, size, 0, 0, size, size])
     return self.node('Pad', x, pads, mode=mode)
 
   def normalize(self, x, params, channels, norm):
-    """A norm: by each picture's statistics, or by averages among `params`.
+    """Adds a norm.
+
+    The norm 'batch_frozen' uses the running averages mean and var in `params`.
+    Every other norm uses the statistics of each image.
 
     Args:
-      x: name of the picture.
-      params: what there is of scale, bias, mean, var. Official files have
-        averages (mean, var) that 'batch' does not use.
-      channels: of the picture.
-      norm: a name of `layers.NORMS`; 'batch' as for a batch of one picture.
+      x: name of the input.
+      params: any of scale, bias, mean and var. Missing ones have no effect.
+      channels: number of channels of the input.
+      norm: a name in `layers.NORMS`. 'batch' computes as for a batch of one
+        image.
     """
     if norm == 'none':
       return x
@@ -140,13 +164,14 @@ class Graph:
     return self.node(f'{kind}Normalization', x, *weights, epsilon=EPSILON)
 
   def pad_to_multiple(self, x, multiple):
-    """Pads as `layers.pad_to_multiple`, to the size that is known at run time.
+    """Adds mirrored edges, so that height and width are multiples of a number.
 
-    By indices: a picture smaller than what is added is mirrored again and
-    again, which no Pad does.
+    The result is that of `nets.layers.pad_to_multiple`, for sizes that are
+    known only at run time. It is computed by indices, because an image that is
+    smaller than its padding is mirrored repeatedly, which Pad cannot do.
 
     Returns:
-      The padded picture, and what `crop_to` needs.
+      (padded image, corner); `corner` is an argument of `crop_to`.
     """
     corner = {}
     for axis in (_ROWS, _COLUMNS):
@@ -164,7 +189,13 @@ class Graph:
     return x, corner
 
   def crop_to(self, x, images, corner):
-    """The part of x that stands where `pad_to_multiple` put `images`."""
+    """Adds a crop that undoes `pad_to_multiple`.
+
+    Args:
+      x: name of an output of the padded size.
+      images: name of the image before padding, which gives the size.
+      corner: from `pad_to_multiple`.
+    """
     for axis, start in corner.items():
       end = self.node('Add', start, self.size(images, axis))
       x = self.node('Slice', x, start, end, np.int64([axis]))

@@ -1,7 +1,7 @@
-"""Generators as TFLite files, for phones and other small machines.
+"""Converts generators to TFLite files, for phones and other small devices.
 
-Written layer by layer in operators that every TFLite runtime has built in:
-what JAX makes of a network is none of these.
+The program is written layer by layer in operators that every TFLite runtime has
+built in. The operators that JAX exports are not built in.
 """
 
 import jax
@@ -16,13 +16,21 @@ from cyclegan_jax.exporters import tflite_layers as layers
 from cyclegan_jax.nets.generators import Generator
 from cyclegan_jax.nets.verbs import Reader
 
-# The size of pictures before a user resizes them, where it is open.
+# Height and width of an input of open size, before a user resizes it.
 SIZE = 256
 _TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def write(path, wanted):
-  """Writes the file of a `formats.Wanted`."""
+  """Writes a TFLite file.
+
+  Args:
+    path: path of the file.
+    wanted: the `formats.Wanted` to export.
+
+  Raises:
+    UserError: same errors as `build`.
+  """
   data = build(
     *wanted.network(),
     wanted.input(wanted.shape),
@@ -34,23 +42,25 @@ def write(path, wanted):
 
 
 def build(net, params, shape, *, layout='nhwc', pixels=False, half=False):
-  """The bytes of a generator's TFLite file.
+  """Returns the contents of a generator's TFLite file, as bytes.
 
   Args:
     net: a generator of this package.
-    params: its parameters.
-    shape: of the pictures it takes, in their layout; None for what stays open.
-    layout: 'nhwc' or 'nchw', of input and output.
-    pixels: whether both are uint8, in place of float32 in [-1, 1].
-    half: whether weights are stored in float16.
+    params: parameters of `net`.
+    shape: shape of the input in its layout, with None for an open size.
+    layout: 'nhwc' or 'nchw', the layout of input and output.
+    pixels: if True, input and output are uint8; if False, float32 in [-1, 1].
+    half: if True, weights are stored in float16.
 
   Raises:
-    UserError: a network that is no generator; a layer or an option that has
-      no operator.
+    UserError: `net` is not a generator, or has a layer or option that is not
+      supported in TFLite, or the size in `shape` is too small.
   """
   if not isinstance(net, Generator):
     kind = type(net).__name__
-    raise UserError(f'--format=tflite has no {kind}: use --format=stablehlo')
+    raise UserError(
+      f'--format=tflite does not support {kind}: use --format=stablehlo'
+    )
   params = jax.tree.map(np.float32, params)
   kind = tf.uint8 if pixels else tf.float32
   module = tf.Module()
@@ -84,7 +94,7 @@ def _translate(net, params, images, layout):
 
 
 def _set_size(data, shape, layout):
-  """Writes `SIZE` into a file, in place; the converter's size is 1x1."""
+  """Sets the open sizes in a file's bytes to `SIZE`; the converter sets 1."""
   from ai_edge_litert import schema_py_generated as schema
 
   graph = schema.Model.GetRootAs(data).Subgraphs(0)
@@ -94,7 +104,13 @@ def _set_size(data, shape, layout):
 
 
 def runner(data):
-  """Pictures -> translated pictures, by a file's bytes that LiteRT runs."""
+  """Returns a TFLite program as a function: images -> translations.
+
+  The program runs in LiteRT, which resizes its input to each size of images.
+
+  Args:
+    data: contents of the TFLite file, as bytes.
+  """
   from ai_edge_litert.interpreter import Interpreter
 
   with silent_stderr():
@@ -114,11 +130,11 @@ def runner(data):
 
 
 class Layers(Reader):
-  """A network's verbs in TensorFlow's operators.
+  """Reader of a network's layers that computes them by TensorFlow operators.
 
   Attributes:
     net: the network.
-    params: its parameters, or those of one of its residual blocks.
+    params: parameters of the network, or of one of its residual blocks.
   """
 
   what = '--format=tflite'
@@ -132,7 +148,7 @@ class Layers(Reader):
     least = max(places) + 1
     if any(isinstance(x, int) and x < least for x in layers.sizes(x)):
       raise UserError(
-        f'--size is too small for {self.what}: 5x5 is the least for a ResNet'
+        f'--size is too small for {self.what}: a ResNet needs at least 5x5'
       )
     return layers.pad(x, places)
 
@@ -154,7 +170,7 @@ class Layers(Reader):
     return self.known(kinds, kind, 'activation')(x)
 
   def dropout(self, x, rate):
-    return x  # translation drops nothing
+    return x  # no dropout in translation
 
   def residual_blocks(self, x, names, layers):
     for name in names:

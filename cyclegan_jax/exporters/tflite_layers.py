@@ -1,8 +1,8 @@
-"""The layers of generators, in operators that TFLite has built in.
+"""Computes the layers of generators by operators that TFLite has built in.
 
-Pictures are float32 [batch, height, width, channels]. Between `pad_to_multiple`
-and `crop_to` no operator is told a size, so that runtimes use their fast code
-for sizes known beforehand.
+Images are float32 [batch, height, width, channels]. Between `pad_to_multiple`
+and `crop_to` no operator takes a size as an input, so that runtimes can use
+their fast code for sizes known in advance.
 """
 
 import itertools
@@ -13,19 +13,21 @@ from cyclegan_jax.data.tf import tf
 from cyclegan_jax.nets.blur import DOWN
 from cyclegan_jax.nets.layers import EPSILON
 
-# The filters of `nets.blur.UP` for even and for odd places.
+# The filters of `nets.blur.UP` for even and for odd output pixels.
 _UP = ((0.25, 0.75, 0), (0, 0.75, 0.25))
 _SIDES = (1, 2)
 
 
 def pad(x, places):
-  """Adds pixels of the picture at every edge, the last ones outermost.
+  """Adds copies of pixels near the edge at every edge of an image.
 
-  By slices: TFLite's MirrorPad is slow, and took half of a network's time.
+  The copies are slices, because TFLite's MirrorPad is slow: it took half of the
+  time of a network.
 
   Args:
-    x: the picture.
-    places: how far each added pixel is from the edge; 0 is the edge.
+    x: the image.
+    places: distance from the edge of each pixel that is copied, from the
+      innermost copy to the outermost. 0 is the pixel at the edge.
   """
   for axis in _SIDES:
     before = [_slice(x, axis, i, i + 1) for i in reversed(places)]
@@ -39,19 +41,32 @@ def _slice(x, axis, start, end):
 
 
 def convolve(x, params, *, stride=1, padding=0):
-  """A convolution by kernel [h, w, inputs, outputs] and bias, if any."""
+  """Returns a convolution of x.
+
+  Args:
+    x: the image.
+    params: {'kernel': [height, width, inputs, outputs], 'bias': [outputs]}; the
+      bias may be missing.
+    stride: stride of the kernel.
+    padding: zeros that are added at each edge.
+  """
   kernel = params['kernel']
   edges = [(padding, padding)] * 2
   return _shift(_convolve(x, kernel, edges, stride), params)
 
 
 def convolve_transposed(x, params):
-  """A transposed convolution that doubles height and width.
+  """Returns a transposed convolution of x, of twice the height and width.
 
-  Made of four convolutions, one for the even or odd rows and columns of the
-  result: TFLite's own needs to be told a size.
+  The result is computed by four convolutions, one for each combination of even
+  or odd rows and columns. TFLite's own operator takes a size as an input.
+
+  Args:
+    x: the image.
+    params: {'kernel': [height, width, inputs, outputs], 'bias': [outputs]}; the
+      bias may be missing.
   """
-  kernel = params['kernel'][::-1, ::-1]  # pixel i to places 2 i - 1, 2 i, ...
+  kernel = params['kernel'][::-1, ::-1]  # i adds to pixels 2 i - 1, 2 i, ...
   parts = []
   for first in itertools.product((0, 1), repeat=2):
     rows, columns = (slice(1 - odd, None, 2) for odd in first)
@@ -72,17 +87,17 @@ def _shift(x, params):
 
 
 def double(x):
-  """Repeats every pixel: twice the height and width."""
+  """Doubles height and width by repeating every pixel."""
   return _interleave([x] * 4)
 
 
 def blur_down(x):
-  """Blurs and takes every other pixel, as `nets.blur.down` does."""
+  """Blurs x and keeps every other pixel, as `nets.blur.down` does."""
   return _blur(pad(x, [1]), DOWN, DOWN, 2)
 
 
 def blur_up(x):
-  """Doubles height and width, as `nets.blur.up` does."""
+  """Doubles height and width with a blur, as `nets.blur.up` does."""
   x = pad(x, [0])
   return _interleave([_blur(x, *way) for way in itertools.product(_UP, _UP)])
 
@@ -94,17 +109,26 @@ def _blur(x, rows, columns, stride=1):
 
 
 def _interleave(parts):
-  """A picture from its even rows' even and odd columns, and its odd rows'."""
+  """Returns the image whose even and odd rows and columns are given.
+
+  Args:
+    parts: four images: even rows and even columns, even rows and odd columns,
+      odd rows and even columns, odd rows and odd columns.
+  """
   return tf.nn.depth_to_space(tf.concat(parts, -1), 2)
 
 
 def normalize(x, params, norm):
-  """A norm: by each picture's statistics, or by averages among `params`.
+  """Returns x after a norm.
+
+  The norm 'batch_frozen' uses the running averages mean and var in `params`.
+  Every other norm uses the statistics of each image.
 
   Args:
-    x: the picture.
-    params: what there is of scale, bias, mean, var.
-    norm: a name of `layers.NORMS`; 'batch' as for a batch of one picture.
+    x: the image.
+    params: any of scale, bias, mean and var. Missing ones have no effect.
+    norm: a name in `layers.NORMS`. 'batch' computes as for a batch of one
+      image.
   """
   if norm == 'none':
     return x
@@ -118,19 +142,21 @@ def normalize(x, params, norm):
 
 
 def _mean(x):
-  # Side by side: runtimes add one number to the next, and few keep more digits.
+  # One axis at a time: a runtime's plain sum over both loses more digits.
   for axis in _SIDES:
     x = tf.reduce_mean(x, axis, keepdims=True)
   return x
 
 
 def pad_to_multiple(x, multiple):
-  """Pads as `layers.pad_to_multiple`, to the size that is known at run time.
+  """Adds mirrored edges, so that height and width are multiples of a number.
 
-  By indices: a picture smaller than what is added is mirrored again and again.
+  The result is that of `nets.layers.pad_to_multiple`, also for sizes that are
+  known only at run time. It is computed by indices, because an image that is
+  smaller than its padding is mirrored repeatedly.
 
   Returns:
-    The padded picture, and where its height and width begin in it.
+    (padded image, (top, left)), the corner at which the image begins in it.
   """
   corner = []
   for axis, size in zip(_SIDES, sizes(x)):
@@ -146,11 +172,17 @@ def pad_to_multiple(x, multiple):
 
 
 def crop_to(x, images, corner):
-  """The part of x that stands where `pad_to_multiple` put `images`."""
+  """Returns x without the edges that `pad_to_multiple` added.
+
+  Args:
+    x: an image of the padded size.
+    images: the image before padding, which gives the size.
+    corner: from `pad_to_multiple`.
+  """
   (height, width), (top, left) = sizes(images), corner
   return x[:, top : top + height, left : left + width]
 
 
 def sizes(x):
-  """[height, width]: numbers, or tensors for what is not known yet."""
+  """Returns [height, width] of x: numbers, or tensors if not known yet."""
   return [x.shape[axis] or tf.shape(x)[axis] for axis in _SIDES]

@@ -1,1 +1,1 @@
-"""Use of a trained model: loading it, translating pictures and videos."""
+"""Loads trained models and translates pictures, volumes and videos."""

@@ -1,4 +1,4 @@
-"""Arrays that a model is given: which it takes, and the types it gives."""
+"""Checks arrays that a model is to translate, and chooses output types."""
 
 import math
 
@@ -9,16 +9,17 @@ from jaxtyping import Shaped
 from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data.values import Values
 
-# Bicubic resizing exceeds [-1, 1], by no more than this.
+# Bicubic resizing overshoots [-1, 1], but stays within this bound.
 _LARGEST = 1.5
 
 
 def check_images(images: Shaped[np.ndarray, '...'], values: Values) -> None:
-  """Raises `UserError` for an array that is no picture or batch of a domain.
+  """Raises `UserError` if an array is not an image or batch of a domain.
 
   Args:
-    images: uint8, or float in [-1, 1].
-    values: `Values` of the domain.
+    images: the array to check. Accepted are uint8, and floats in [-1, 1], of
+      shape [height, width, channels] or [batch, height, width, channels].
+    values: `Values` of the domain, which give its number of channels.
   """
   check_shape(images, values.channels)
   floats = _is_floating(images.dtype)
@@ -32,11 +33,14 @@ def check_images(images: Shaped[np.ndarray, '...'], values: Values) -> None:
 
 
 def check_values(array: Shaped[np.ndarray, '...'], values: Values) -> None:
-  """Raises `UserError` for an array that holds no values of a domain.
+  """Raises `UserError` if an array has a wrong shape or no real numbers.
+
+  The numbers themselves are not checked.
 
   Args:
-    array: of real numbers, in the range of the domain.
-    values: `Values` of the domain.
+    array: the array to check. Accepted are booleans, integers and floats of
+      shape [height, width, channels] or [batch, height, width, channels].
+    values: `Values` of the domain, which give its number of channels.
   """
   check_shape(array, values.channels)
   if array.dtype.kind not in 'biu' and not _is_floating(array.dtype):
@@ -44,37 +48,50 @@ def check_values(array: Shaped[np.ndarray, '...'], values: Values) -> None:
 
 
 def check_shape(images: Shaped[np.ndarray, '...'], channels: int) -> None:
-  """Raises `UserError` for a shape that no picture or batch has."""
+  """Raises `UserError` if an array has a wrong shape for an image or batch.
+
+  Args:
+    images: an array; [height, width, channels] and [batch, height, width,
+      channels] are accepted, with no axis of length 0.
+    channels: number of channels that the last axis must have.
+  """
   if images.ndim not in (3, 4) or images.shape[-1] != channels:
     raise UserError(
       f'images of shape {images.shape}: the model takes '
       f'[height, width, {channels}] or [batch, height, width, {channels}]'
     )
   if 0 in images.shape:
-    raise UserError(f'images of shape {images.shape}: there is nothing in them')
+    raise UserError(f'images of shape {images.shape}: the array is empty')
 
 
 def check_bytes(values: Values, what: str) -> None:
-  """Raises `UserError` for a domain whose pictures are not of 8 bits.
+  """Raises `UserError` if the pictures of a domain are not of 8 bits.
+
+  Accepted are the range 0 to 255, and the range `auto`.
 
   Args:
     values: `Values` of the domain.
-    what: what asks for uint8, and what to do without, for the message.
+    what: beginning of the error message: what needs uint8, and what to do
+      instead.
   """
   if not (set(values.low) <= {0} and set(values.high) <= {255}):
     low, high = (' '.join(f'{x:g}' for x in xs) for xs in values[1:3])
     raise UserError(
-      f'{what} ({values.option} goes from {low} to {high}, and not from 0 to '
-      '255)'
+      f'{what} ({values.option} is {low} to {high}, and must be 0 to 255)'
     )
 
 
 def made_type(values: Values, given: np.dtype) -> np.dtype:
-  """The type of values that are translated to a domain.
+  """Returns the NumPy type in which translations to a domain are given.
+
+  The type is the recorded type of the domain's training pictures. If none is
+  recorded, the type is float32 for a domain with a range of its own. In all
+  other cases the type is `given` if `given` is an integer type, and uint8 if
+  not.
 
   Args:
-    values: `Values` of that domain, whose own type is taken if it is recorded.
-    given: type of the values that are translated.
+    values: `Values` of the domain of the translations.
+    given: type of the input that is translated.
   """
   if values.dtype:
     return np.dtype(values.dtype)
@@ -95,6 +112,6 @@ def _check_range(low, high):
   if max(-low, high) > _LARGEST:
     raise UserError(
       f'images of floats from {low:g} to {high:g}: the model takes floats in '
-      '[-1, 1] (of 0 to 255: images / 127.5 - 1), or uint8; translate_values() '
-      'takes values of other ranges'
+      '[-1, 1] (from 0 to 255 by images / 127.5 - 1), or uint8; '
+      'translate_values() takes values of other ranges'
     )

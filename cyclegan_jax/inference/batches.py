@@ -1,4 +1,4 @@
-"""From picture files to their translations, batch by batch."""
+"""Translates picture files batch by batch and writes the results."""
 
 import collections
 import concurrent.futures
@@ -21,16 +21,18 @@ from cyclegan_jax.inference.model import Model
 
 
 class Way(NamedTuple):
-  """How pictures are translated.
+  """A model, a direction, and the settings of a translation.
 
   Attributes:
     model: a `Model`.
     direction: 'a2b' or 'b2a'.
-    reconstruct: whether to translate the translation back, too.
-    joined: whether all goes into one picture, side by side.
-    batch: pictures of one size to translate at a time, where memory allows.
-    tile: whether to go through every picture by tiles.
-    memory: bytes for a translation, beyond which it goes by tiles.
+    reconstruct: if True, the reconstruction is made as well.
+    joined: if True, input, translation and reconstruction are written side by
+      side into one picture.
+    batch: largest number of pictures of one size in a batch.
+    tile: if True, every picture is processed in tiles.
+    memory: bytes that a batch may take. A picture that needs more by itself is
+      processed in tiles.
   """
 
   model: Model
@@ -43,21 +45,30 @@ class Way(NamedTuple):
 
   @property
   def channels(self):
-    """Channels of the pictures that go in."""
+    """Number of channels of the input pictures."""
     return self.model.channels[self.direction[0]]
 
   @property
   def values(self):
-    """`Values` of the pictures that go in, and of those that come out."""
+    """[`Values` of the input domain, `Values` of the output domain]."""
     return [self.model.values[domain] for domain in self.direction.split('2')]
 
   @property
   def show(self):
-    """Channels to show of these, as `images.shown` takes them."""
+    """[channels to show of the input domain, of the output domain].
+
+    Each entry is an argument `channels` of `images.shown`.
+    """
     return [self.model.show[domain] for domain in self.direction.split('2')]
 
   def fits(self, size):
-    """Pictures of a size that go at a time; 0 where not even one does."""
+    """Returns how many whole pictures of a size fit into a batch.
+
+    Returns 0 if pictures of this size are to be processed in tiles.
+
+    Args:
+      size: (height, width) of the pictures.
+    """
     if self.tile:
       return 0
     networks = self.model.method.generators
@@ -67,20 +78,26 @@ class Way(NamedTuple):
     return min(self.batch if self.model.joins else 1, self.memory // one)
 
   def bucket(self, size):
-    """The size that pictures of a size are compiled for."""
+    """Returns the padded (height, width) at which a picture is translated.
+
+    Pictures of equal padded size share a batch and a compiled program.
+
+    Args:
+      size: (height, width) of the picture.
+    """
     return images.padded_size(size, self.model.multiple)
 
   def run(self, pictures, count=0):
-    """Translates pictures of one bucket.
+    """Translates images of equal padded size as one batch, or in tiles.
 
     Args:
-      pictures: [float32 [height, width, channels] in [-1, 1]].
-      count: how many to translate at a time at least: fewer are filled up, so
-        that nothing is compiled for them.
+      pictures: list of float32 [height, width, channels] in [-1, 1].
+      count: smallest size of the batch. A smaller batch is filled with copies
+        of its last image, so that no other batch size is compiled.
 
     Returns:
-      For each the images made: the translation and, if asked for, the
-      reconstruction.
+      A list of one tuple per image: (translation,), or (translation,
+      reconstruction) if `reconstruct` is set; float32 in [-1, 1].
     """
     made = [self._translate(pictures, self.direction, count)]
     if self.reconstruct:
@@ -106,7 +123,13 @@ class Way(NamedTuple):
 
 
 class Result(NamedTuple):
-  """How many pictures were translated, were there before, can't be used."""
+  """Numbers of pictures by outcome.
+
+  Attributes:
+    done: pictures that were translated.
+    there: pictures whose translation existed before.
+    bad: pictures that could not be translated.
+  """
 
   done: int
   there: int
@@ -114,25 +137,30 @@ class Result(NamedTuple):
 
 
 def free_memory():
-  """Bytes that the device, or for a CPU the machine, can still give."""
+  """Returns the free memory in bytes: of the device, or of a CPU's host."""
   if facts := jax.local_devices()[0].memory_stats():
     return facts['bytes_limit'] - facts['bytes_in_use']
   return psutil.virtual_memory().available
 
 
 def clean(jobs):
-  """Removes what killed processes left of the files of `inputs.Job`s."""
+  """Removes partly written outputs that killed processes left behind.
+
+  Args:
+    jobs: list of `inputs.Job`.
+  """
   for job in jobs:
-    # No others: a browser calls its downloads so, too.
+    # No other files: browsers give the same ending to their downloads.
     for path in (job.output, names.back(job.output)):
       if not files.remote(path):
         files.remove(files.part(path))
 
 
 def there(job):
-  """Returns True if a `inputs.Job` was done before.
+  """Returns True if the output file of an `inputs.Job` exists.
 
-  A folder of that name, or a name that cannot be, is for `write` to refuse.
+  A folder in its place, or a name that the file system does not allow, gives
+  False; writing the output then raises an error.
   """
   try:
     return job.output.is_file()
@@ -141,15 +169,16 @@ def there(job):
 
 
 def skipped(job, error, output):
-  """One line on a job that failed.
+  """Returns the line that reports a picture which was not translated.
 
   Args:
-    job: a `inputs.Job`.
-    error: an `Exception`.
-    output: the folder of all jobs.
+    job: the `inputs.Job` that failed.
+    error: the `Exception` that it raised.
+    output: the output folder of all jobs.
 
   Raises:
-    WriteError: the error, if other jobs would meet it too.
+    WriteError: `error` itself, if no other file in `output` can be written
+      either, such as on a full disk.
   """
   if isinstance(error, disk.WriteError) and disk.concerns_all(error, output):
     raise error
@@ -163,21 +192,23 @@ def skipped(job, error, output):
 
 
 def translate_all(way, jobs, output=None):
-  """Translates pictures to their files; those that are there are left.
+  """Translates pictures and writes their translations to files.
 
-  While one batch is translated, the next one is read and the last one written.
-  A picture that fails is named on standard error, and the rest is translated.
+  Jobs whose output file exists are skipped. While one batch is translated, the
+  next batch is read and the previous batch is written. A picture that fails is
+  reported on standard error, and all others are translated.
 
   Args:
     way: a `Way`.
-    jobs: [inputs.Job].
-    output: the folder of the translations; by default that of the first one.
+    jobs: list of `inputs.Job`.
+    output: folder of the translations; by default the folder of the first
+      job's output.
 
   Returns:
     A `Result`.
 
   Raises:
-    UserError: no output can be written; what was finished stays.
+    UserError: no output can be written. Files that were finished are kept.
   """
   if not jobs:
     return Result(0, 0, 0)
@@ -187,7 +218,7 @@ def translate_all(way, jobs, output=None):
     total=len(jobs),
     initial=len(jobs) - len(todo),
     unit='picture',
-    disable=None,  # where there is no terminal
+    disable=None,  # no bar without a terminal
   )
   bad = []
   tally = partly.Tally()
@@ -208,10 +239,10 @@ def translate_all(way, jobs, output=None):
         bar.update()
 
   def run(pairs, count):
-    """(seen, picture, images made) of all that can be translated."""
+    """Returns (seen, picture, images made) of each picture translated."""
     try:
       made = way.run([picture for _, picture in pairs], count)
-    except Exception as e:  # too little memory, above all
+    except Exception as e:  # mostly a lack of memory
       if len(pairs) == 1:
         fail(pairs[0][0].job, e)
         return []
@@ -225,7 +256,7 @@ def translate_all(way, jobs, output=None):
     writes = []
     chunks = _chunks(way, todo, fail, tally)
     for (chunk, count), futures in _ahead(pool, chunks, read):
-      buckets = collections.defaultdict(list)  # one, but for what headers hid
+      buckets = collections.defaultdict(list)  # several if a header was wrong
       for seen, future in zip(chunk, futures):
         try:
           picture = future.result()
@@ -246,17 +277,18 @@ def translate_all(way, jobs, output=None):
 
 
 class _Seen(NamedTuple):
-  """A job, and what the header of its picture says."""
+  """A job and the `Look` of its picture."""
 
   job: inputs.Job
   look: picture_files.Look
 
 
 def _chunks(way, jobs, fail, tally):
-  """Pictures of one bucket to translate at a time, and how many at most.
+  """Divides jobs into batches: [([`_Seen`, ...], size of the batch)].
 
-  A bucket is compiled once: its chunks are as even as they can be, and the last
-  one is filled up.
+  Pictures are grouped by padded size, which compiles one program per group. The
+  batches of a group are of equal size; only the last one may hold fewer
+  pictures, and is filled up. Pictures whose header cannot be read go to `fail`.
   """
   buckets = {}
   for job in jobs:
@@ -275,7 +307,7 @@ def _chunks(way, jobs, fail, tally):
 
 
 def _ahead(pool, chunks, read):
-  """Each chunk with the futures of its pictures, read one chunk ahead."""
+  """Yields (chunk, futures of its pictures), reading one chunk ahead."""
   waiting = None
   for chunk in chunks:
     coming = chunk, [pool.submit(read, seen) for seen in chunk[0]]
@@ -287,17 +319,17 @@ def _ahead(pool, chunks, read):
 
 
 def _write(seen, way, made):
-  """Writes what was made of a picture: [input, translation, ...]."""
+  """Writes the images of a job: [input, translation, reconstruction]."""
   _, look = seen
   path, (here, there) = seen.job.output, way.values
   with files.writing(path):
     if way.joined:
       joined = picture_files.side_by_side(made, way.values, way.show)
       shown = Values(joined.shape[-1])
-      if not (here.plain and there.plain):  # a picture to look at
+      if not (here.plain and there.plain):  # for display only
         look = look._replace(bits=8, dtype=np.dtype(np.uint8), file=None)
       return picture_files.write(path, joined, look, shown)
     if len(made) > 2:
-      # Before the translation, which says that all is there.
+      # Before the translation: `there` looks for the translation only.
       picture_files.write(names.back(path), made[2], look, here)
     return picture_files.write(path, made[1], look, there)

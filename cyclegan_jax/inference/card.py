@@ -1,4 +1,4 @@
-"""The model card of a shared model: README.md, as the Hub shows it."""
+"""Writes the model card of a shared model: the README.md that the Hub shows."""
 
 import json
 import re
@@ -13,23 +13,23 @@ from cyclegan_jax.defaults import DEFAULTS, PATHS
 from cyclegan_jax.hub import address
 from cyclegan_jax.metrics.table import markdown
 
-SAMPLES = 'samples.png'  # beside the card
-# Options that say nothing of a model, or that the card says in words.
+SAMPLES = 'samples.png'  # in the folder of the model card
+# Options that do not describe the model, or that the text names elsewhere.
 _UNSAID = ('log.', 'parallel.', 'data.source', 'data.name', *PATHS)
 _NAME = re.compile(r'[A-Za-z0-9][\w./-]*', re.ASCII)
 _SOURCES = {
-  'builtin': 'The pictures that are built into `cyclegan_jax`: `{name}`.',
-  'mni152': 'The brain template MNI152, which is built into `cyclegan_jax`.',
-  'tfds': 'The data set `{name}` of TensorFlow Datasets.',
-  'hf': 'The data set `{name}` of the Hugging Face Hub.',
+  'builtin': 'The pictures built into `cyclegan_jax`: `{name}`.',
+  'mni152': 'The MNI152 brain template, which is built into `cyclegan_jax`.',
+  'tfds': 'The dataset `{name}` of TensorFlow Datasets.',
+  'hf': 'The dataset `{name}` on the Hugging Face Hub.',
 }
-_OWN = "The author's own pictures, which are no part of this repository."
+_OWN = "The author's own pictures, which are not part of this repository."
 _LIMITS = """\
-- The model translates pictures like those that it was trained on. For other
-  pictures it gives a result too, which may be nonsense.
-- A translation is invented: it looks like the other domain, and need not be
-  true. Nothing should be measured or diagnosed from it.
-- Test figures are those of the data above, and say nothing of other data.
+- The model translates pictures that resemble its training pictures. For other
+  pictures it also returns a result, which may be meaningless.
+- A translation is generated: it looks like the other domain, but need not show
+  what is really there. Do not measure or diagnose anything from a translation.
+- The test figures are for the data above and do not carry over to other data.
 """
 
 
@@ -37,15 +37,15 @@ class Facts(NamedTuple):
   """The content of a model card.
 
   Attributes:
-    repo: 'USER/NAME' on the Hub.
-    license: an identifier of the Hub, such as 'mit', or ''.
-    config: the config that is shared, nested dicts.
-    step: the step of training, or None.
-    directions: of 'a2b' and 'b2a'.
-    groups: the groups of networks that are shared, such as ('gen', 'disc').
-    pictures: the contents of run.json, or {}.
-    rows: those of `metrics.table.table`, or [].
-    sample_step: the step of samples.png; None if there is no such file.
+    repo: repository 'USER/NAME' on the Hugging Face Hub.
+    license: licence identifier of the Hub, such as 'mit', or ''.
+    config: the config that is shared, as nested dicts.
+    step: training step of the weights, or None if unknown.
+    directions: the directions that the model translates: 'a2b', 'b2a' or both.
+    groups: groups of networks that are shared, such as ('gen', 'disc').
+    pictures: contents of run.json, or {}.
+    rows: rows of test figures from `metrics.table.table`, or [].
+    sample_step: training step of samples.png; None without that file.
   """
 
   repo: str
@@ -60,7 +60,7 @@ class Facts(NamedTuple):
 
 
 def text(facts: Facts) -> str:
-  """The model card, Markdown behind metadata in YAML."""
+  """Returns the model card: metadata in YAML, followed by Markdown."""
   sections = {
     '': _what(facts),
     'Data': _data(facts),
@@ -79,7 +79,10 @@ def text(facts: Facts) -> str:
 
 
 def _metadata(facts):
-  """YAML, whose texts are quoted: none is taken for a number or a boolean."""
+  """Returns the YAML metadata of the model card.
+
+  Texts are quoted, so that none is read as a number or a boolean.
+  """
   config = facts.config
   values = {
     'license': facts.license,
@@ -99,7 +102,7 @@ def _metadata(facts):
 
 
 def _data_sets(config):
-  """Names of data sets on the Hub; the Hub links no others."""
+  """Returns the names of the training datasets that are on the Hub."""
   if config['data']['source'] != 'hf':
     return []
   names = [x.partition(':')[0] for x in config['data']['name'].split(';')]
@@ -107,7 +110,7 @@ def _data_sets(config):
 
 
 def _base(config):
-  """The repository on the Hub that the training began with, or ''."""
+  """Returns the Hub repository that the training started from, or ''."""
   start = config['init_from']
   return address.parse(start).repo if address.is_address(start) else ''
 
@@ -120,13 +123,12 @@ def _what(facts):
   groups = ' and '.join(kinds.get(x, x) for x in facts.groups)
   base = _base(facts.config)
   return (
-    f'A model of the method `{method}`{trained}. It translates pictures of a '
-    f'domain A and a domain B: {ways}. It was shared with cyclegan_jax '
+    f'A model of the method `{method}`{trained}. It translates pictures '
+    f'between a domain A and a domain B: {ways}. It was shared with '
+    'cyclegan_jax '
     f'{cyclegan_jax.__version__}.\n'
-    + f'\nThe training began with the weights of {base}.\n'
-    * bool(base)
-    + f'\n`model.safetensors` holds the {groups}, and `config.json` the '
-    'options.\n'
+    + f'\nTraining started from the weights of {base}.\n' * bool(base)
+    + f'\n`model.safetensors` holds the {groups}, `config.json` the options.\n'
     + '\nNo licence is given: ask the author before you use the model.\n'
     * (not facts.license)
   )
@@ -143,7 +145,7 @@ def _data(facts):
 
 
 def _counts(pictures):
-  """A table of the pictures' number and digests, as far as they are known."""
+  """Returns a table with the number and digest of the pictures, if known."""
   train, tests = (
     x if isinstance(x, Mapping) else {}
     for x in (pictures.get('pictures'), pictures.get('tests'))
@@ -176,7 +178,7 @@ def _settings(facts):
     and not key.startswith(_UNSAID)
   }
   if not changed:
-    return 'All options have their defaults.\n'
+    return 'All options have their default values.\n'
   lines = ['| option | value | default |', '|---|---|---|']
   for key, value in changed.items():
     lines.append(f'| `{key}` | {_value(value)} | {_value(DEFAULTS[key])} |')
@@ -187,7 +189,7 @@ def _samples(facts):
   if facts.sample_step is None:
     return ''
   return (
-    f'Test pictures and what the model made of them at step '
+    f'Test pictures and their translations at step '
     f'{facts.sample_step:,}:\n\n![samples]({SAMPLES})\n'
   )
 
@@ -195,7 +197,7 @@ def _samples(facts):
 def _use(facts):
   where, way = f'hf://{facts.repo}', facts.directions[0]
   return f"""\
-cyclegan_jax needs its extra `hub` for this (`pip install -e '.[hub]'`).
+This needs the extra `hub` of cyclegan_jax (`pip install -e '.[hub]'`).
 
 ```python
 from cyclegan_jax import load_model
@@ -207,7 +209,7 @@ fakes = model.translate(images, '{way}')  # uint8 [batch, height, width, 3]
     python -m cyclegan_jax.translate --model={where} --direction={way} \\
       --input=FOLDER --output=FOLDER
 
-`--config.init_from={where}` trains from these weights.
+To start a training from these weights, use `--config.init_from={where}`.
 """
 
 
@@ -216,6 +218,6 @@ def _value(value):
 
 
 def _code(text):
-  """A text that stays in the backticks and the cell that it is put into."""
+  """Escapes a text for use in backticks in a cell of a Markdown table."""
   text = ' '.join(text.replace('`', "'").split())
   return text.replace('|', '\\|').replace('<', '&lt;')

@@ -1,4 +1,4 @@
-"""The pictures, volumes and series to translate, and where they go."""
+"""Finds the pictures, volumes and series to translate, and names outputs."""
 
 import functools
 import pathlib
@@ -15,19 +15,20 @@ from cyclegan_jax.inference import names as names_of
 from cyclegan_jax.inference import search
 
 _WHOLE = Cut()
-VOLUMES = ('nii', 'nii.gz')  # the formats that hold volumes
-# What a translation is written as by default, by the format of its input.
+VOLUMES = ('nii', 'nii.gz')  # output formats that hold volumes
+# Format of the input -> default format of its translation.
 _SAME = {'TIFF': 'tiff', 'DICOM': 'nii.gz'}
-_RECORD = 'translate.json'  # the end of what translate writes beside pictures
+_RECORD = 'translate.json'  # end of the names of translate's own records
 
 
 class Job(NamedTuple):
-  """A picture to translate.
+  """A picture, video or volume to translate, and the path of its translation.
 
   Attributes:
-    picture: a `Picture`.
-    output: where the translation goes, the ending of its format included.
-    parts: the files of a DICOM series, in the order of their positions.
+    picture: the input, a `Picture`; the first file of a DICOM series.
+    output: path of the translation, with the ending of its format.
+    parts: the files of a DICOM series, in the order of their positions; for any
+      other input the one file, or ().
   """
 
   picture: Picture
@@ -36,7 +37,7 @@ class Job(NamedTuple):
 
 
 def _nothing(_):
-  """Makes nothing of its argument."""
+  """Returns None for any argument."""
 
 
 def find(
@@ -48,32 +49,36 @@ def find(
   say=_nothing,
   cut=_WHOLE,
 ):
-  """The pictures a user means, and where their translations go.
+  """Finds the files that --input names, and chooses the output paths.
 
-  Names and folders are kept: SOURCE/x/1.jpg becomes OUTPUT/x/1.png; where two
-  would collide, both keep their ending too (1.jpg.png).
+  Names and folders are kept: SOURCE/x/1.jpg becomes OUTPUT/x/1.png. If two
+  outputs would have the same path, both keep the ending of the input as well
+  (1.jpg.png).
 
   Args:
-    source: a file, a folder (with all below it), or a pattern with * ? [].
-    output: the folder of the translations; it is left out of the search.
-    ending: of the translations, such as 'png'; or path -> ending.
-    other: path -> the ending of what is made of a file that is no picture, or
-      None for files to leave out.
-    both: whether pictures that were translated there and back are written too.
-    say: takes a line on the files that are left out.
-    cut: the `Cut` of volumes and of the pages of a TIFF.
+    source: a file, a folder with all its subfolders, or a pattern with the
+      characters `*`, `?` or `[]`.
+    output: folder of the translations, which is excluded from the search.
+    ending: ending of the translations, such as 'png', or a function: path of
+      the input -> ending.
+    other: function: path -> ending of the output for a file that is not a
+      picture but can be translated, such as a video; None for other files.
+    both: if True, names for the reconstructions are kept free as well.
+    say: function that is called with one line about the files left out.
+    cut: the `Cut` by which volumes and multi-page TIFF files are divided.
 
   Returns:
-    [Job], in the order of names.
+    A list of `Job`, in the order of names.
 
   Raises:
-    UserError: there is nothing to be found.
+    UserError: `source` has no file that can be translated, or is the folder
+      `output`.
   """
   root, found = search.search(source)
   inside = files.resolved(output)
   if files.resolved(root) == inside:
     raise UserError(
-      f'--output={output} is the folder of the pictures: give another one'
+      f'--output={output} is the folder of the pictures: give another folder'
     )
 
   def made(path):
@@ -100,23 +105,24 @@ def find(
 
 
 def _behind(path):
-  """The path behind all links; a bucket has none among its pictures."""
+  """Resolves the links of a local path; returns a bucket's path as given."""
   return path if files.remote(path) else path.resolve()
 
 
 def _within(path, folder, behind):
-  """Returns True for a folder and paths below it, by links to folders too."""
+  """Returns True if a path is a folder or is below it, links resolved."""
   parent = behind(path.parent)
   return folder == parent / path.name or folder in (parent, *parent.parents)
 
 
 def default_format(values, joined, path):
-  """The format that a translation is written in where none is asked for.
+  """Returns the name of the format of a translation without --format.
 
   Args:
     values: `Values` of the domain of the translation.
-    joined: whether all goes into one picture, side by side.
-    path: of the input.
+    joined: True if input and translation are written side by side into one
+      picture.
+    path: path of the input.
   """
   if joined:
     return 'png'
@@ -131,25 +137,26 @@ def default_format(values, joined, path):
 
 
 def form_of(path):
-  """The format of arrays of a file by its name, or None."""
+  """Returns the `ArrayFormat` that a file's name stands for, or None."""
   return arrays.find(formats.ending_of(path.name))
 
 
 def is_dicom(path):
-  """Returns True for a file that is DICOM by its name."""
+  """Returns True if the ending of a file's name is one of DICOM."""
   form = form_of(path)
   return form is not None and form.name == 'DICOM'
 
 
 def series(paths):
-  """DICOM files grouped into series, each in the order of its positions.
+  """Groups DICOM files into series.
 
   Args:
-    paths: of files, in order.
+    paths: paths of files of any format, in order.
 
   Returns:
-    [[path, ...]]: the files of a series of one folder; another file is alone,
-    and so is a DICOM file that can't be read.
+    A list of lists of paths. The DICOM files of one series in one folder form
+    one list, in the order of their positions. Any other file, and a DICOM file
+    that cannot be read, is a list of its own.
   """
   groups, keys = {}, {}
   for path in paths:
@@ -159,7 +166,7 @@ def series(paths):
         with files.here(path) as here:
           uid, *keys[path] = _position(here)
         key = path.parent, uid
-      except Exception:  # whoever translates it says why
+      except Exception:  # its translation reports the error
         key = path
     groups.setdefault(key, []).append(path)
   return [
@@ -175,19 +182,19 @@ def _position(path):
 
 
 def _cut_up(paths, root, made, cut):
-  """The jobs of some files, without their outputs, and names for these.
+  """Makes the jobs of some files, with names from which outputs are chosen.
 
-  Series and volumes stay whole where their translations are volumes. Else the
-  slices are pictures of their own, named as x[2,17].nii.
+  A series or volume is one job if its translation is a volume. Otherwise each
+  slice is a job of its own, with a name such as x[2,17].nii.
 
   Args:
-    paths: of files, in order.
+    paths: paths of files, in order.
     root: the folder that names are relative to.
-    made: path -> the ending of a file's translation.
-    cut: the `Cut` of volumes, without a number.
+    made: function: path -> ending of the file's translation.
+    cut: the `Cut` of volumes, with `number` None.
 
   Returns:
-    ([Job], [name below `root`]).
+    ([`Job` without its output], [path relative to `root`]), of equal length.
   """
   jobs, names = [], []
   for group in series(paths):
@@ -207,7 +214,7 @@ def _cut_up(paths, root, made, cut):
 
 
 def _folder_name(name, root):
-  """The name of a series, that of its folder with the ending of DICOM."""
+  """Returns the name of a series: the name of its folder, ending in .dcm."""
   folder = name.parent
   if not folder.name:
     return name.with_name(f'{root.name}.dcm')
@@ -215,14 +222,15 @@ def _folder_name(name, root):
 
 
 def pictures_of(path, cut):
-  """The pictures of a file: itself, or the slices of a volume.
+  """Returns the pictures in a file: one, or all slices of a volume.
 
   Args:
-    path: of the file.
-    cut: the `Cut` without a number.
+    path: path of the file.
+    cut: the `Cut` that divides a volume, with `number` None.
 
   Returns:
-    [Picture]; a file that can't be read is one, for its reader to name it.
+    A list of `Picture`. A file that cannot be read gives one `Picture`, and
+    reading that raises the error.
   """
   if form_of(path) is None:
     return [named(path)]
@@ -235,12 +243,19 @@ def pictures_of(path, cut):
 
 
 def slices(job):
-  """The pictures of a volume or series, in the order of their positions."""
+  """Returns the slices of a `Job`'s volume or series, in order of position.
+
+  Args:
+    job: a `Job` whose input is a volume or a DICOM series.
+
+  Returns:
+    A list of `Picture`.
+  """
   if len(job.parts) > 1:
     return [named(path)._replace(cut=job.picture.cut) for path in job.parts]
   return pictures_of(job.picture.data, job.picture.cut)
 
 
 def is_volume(job):
-  """Returns True for a job whose output is a volume."""
+  """Returns True if the output of a `Job` is a volume (.nii or .nii.gz)."""
   return formats.ending_of(job.output.name)[1:] in VOLUMES

@@ -1,4 +1,4 @@
-"""A trained model, to translate pictures with: `cyclegan_jax.load_model`."""
+"""Trained model that translates images; made by `cyclegan_jax.load_model`."""
 
 import tempfile
 import zlib
@@ -25,19 +25,26 @@ from cyclegan_jax.nets.layers import Net
 
 
 class Model:
-  """Networks with their weights.
+  """A method's networks with their trained weights.
 
   Attributes:
     config: the resolved config, a locked ConfigDict.
-    method: the `Method` it asks for.
-    params: {'gen': {'a2b', 'b2a'}, 'disc': {'a', 'b'}}, what there is of them.
-    step: the step of training it is from; None for imported weights.
-    name: the path or address that it was read from, an address on the Hugging
-      Face Hub with the hash of its commit; '' for a model made otherwise.
-    directions: what it can translate, of 'a2b' and 'b2a'.
-    channels: {'a': int, 'b': int}, such as 1 (gray) or 3 (RGB).
-    values: {'a', 'b'}: `data.values.Values`, the range of a domain's pictures.
-    show: {'a', 'b'}: the channels to show, as `images.shown` takes them.
+    method: the `Method` that `config` names.
+    params: {'gen': {'a2b': params, 'b2a': params}, 'disc': {'a': params, 'b':
+      params}}; networks that the model lacks are left out.
+    step: the training step of the weights (for official files the epoch); None
+      if unknown.
+    name: the path or address that the model was read from. An address on the
+      Hugging Face Hub contains the hash of its commit. '' for a model that was
+      not read by `saved.load`.
+    directions: tuple of the directions that the model can translate: 'a2b',
+      'b2a' or both.
+    channels: {'a': int, 'b': int}, the number of channels of each domain, such
+      as 1 (gray) or 3 (RGB).
+    values: {'a': `Values`, 'b': `Values`}, the range of each domain's pictures
+      (`data.values.Values`).
+    show: {'a': channels, 'b': channels}, the channels to show of each domain,
+      as arguments of `images.shown`.
   """
 
   def __init__(
@@ -69,7 +76,7 @@ class Model:
 
   @property
   def multiple(self) -> int:
-    """The number that heights and widths are padded to multiples of."""
+    """Number that padded heights and widths are multiples of."""
     networks = self.method.generators.values()
     return max((net.multiple for net in networks), default=1)
 
@@ -78,21 +85,29 @@ class Model:
     return self.params['gen'] if networks else self.method.directions
 
   def network(self, direction: str) -> tuple[Net, Params]:
-    """The generator of a direction, a Flax module, and its parameters.
+    """Returns the generator of a direction and its parameters.
+
+    Args:
+      direction: 'a2b' or 'b2a'.
+
+    Returns:
+      (Flax module, parameters).
 
     Raises:
-      UserError: there is none.
+      UserError: the model does not translate in this direction, or its method
+        translates by more than one network.
     """
     self.check(direction)
     networks = self.method.generators
     if direction not in networks:
       raise UserError(
-        f'method={self.config.method!r} translates by more than one network'
+        f'method={self.config.method!r} translates by more than one network, '
+        'which tiles and exports do not support'
       )
     return networks[direction], self.params['gen'][direction]
 
   def check(self, direction: str) -> None:
-    """Raises `UserError` for a direction the model can't translate."""
+    """Raises `UserError` if the model cannot translate in a direction."""
     if direction not in self.directions:
       raise UserError(
         f'this model has no direction {direction!r}: it translates '
@@ -101,11 +116,11 @@ class Model:
 
   @property
   def joins(self) -> bool:
-    """Returns True if the pictures of a batch do not change each other."""
+    """True if the images of a batch are translated independently."""
     return self.config.generator.norm != 'batch'
 
   def checksum(self) -> int:
-    """CRC-32 of the generators, which tells one model from another."""
+    """Returns the CRC-32 of the generators' weights, to identify a model."""
     crc = 0
     for leaf in jax.tree.leaves(self.params['gen']):
       crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
@@ -122,29 +137,32 @@ class Model:
     UInt8[np.ndarray, '*batch height width other_channels']
     | Float32[np.ndarray, '*batch height width other_channels']
   ):
-    """Translates pictures of any size.
+    """Translates images of any size.
 
-    Compiles once for each size, raised to multiples of what the network takes
-    (4 for the ResNet).
+    Sizes are padded to multiples of a number that the network needs (4 for the
+    ResNet), and one program is compiled per padded shape.
 
     Args:
       images: [height, width, channels] or [batch, height, width, channels];
-        uint8, or float of any precision in [-1, 1]. A resized picture may
-        exceed that a little. `translate_values` takes values of the range of
-        the domain.
+        uint8, or floats of any precision in [-1, 1]. Floats may exceed this
+        range a little, as after resizing. For values in the range of the
+        domain use `translate_values`.
       direction: 'a2b' or 'b2a'.
-      tile: whether to go tile by tile, which takes little memory, gives the
-        same to 1e-3 and compiles nothing for another size.
-      progress: with `tile` called with the fraction done of each picture.
+      tile: if True, each image is processed in tiles. This takes little memory,
+        changes the result by at most about 1e-3, and compiles no program for a
+        new size.
+      progress: function that is called with the fraction done of each image, if
+        `tile` is True.
 
     Returns:
-      An array of the same height, width and kind (uint8, or float32 in
-      [-1, 1]) with the other domain's channels.
+      An array of the shape of `images` but with the channels of the other
+      domain: uint8 if `images` is uint8, otherwise float32 in [-1, 1].
 
     Raises:
-      UserError: another direction than the model's, or an array that is no
-        such picture: floats in [0, 255], NaN, integers other than uint8; uint8
-        of a model whose pictures have a range other than 0 to 255.
+      UserError: the model does not translate in this direction, or `images` has
+        a wrong shape, NaN, floats outside [-1, 1] or integers other than uint8;
+        or `images` is uint8 and the pictures of the model have a range other
+        than 0 to 255.
     """
     self.check(direction)
     images = np.asarray(images)
@@ -170,25 +188,27 @@ class Model:
     direction: str,
     tile: bool = False,
   ) -> Num[np.ndarray, '*batch height width other_channels']:
-    """Translates values as they are in the files that a model is trained on.
+    """Translates values in the range of the training files.
 
     Args:
-      array: [height, width, channels] or [batch, height, width, channels], of
-        any type, in the range of the domain (data.range_a, data.range_b; auto
-        is the range of the integer type). Values outside are clipped, and NaN
-        becomes the lowest.
+      array: [height, width, channels] or [batch, height, width, channels] of
+        any real type, in the range of the input domain (data.range_a,
+        data.range_b; `auto` is the range of the integer type). Values outside
+        that range are clipped, and NaN becomes the lowest value.
       direction: 'a2b' or 'b2a'.
-      tile: as for `translate`.
+      tile: if True, each image is processed in tiles; see `translate`.
 
     Returns:
-      An array of the same height and width with the other domain's channels, in
-      the range of that domain. It has the type of the domain's training
-      pictures if the model knows it; otherwise float32 where the domain has a
-      range of its own, and else the integer type of `array`, or uint8.
+      An array of the shape of `array` but with the channels of the other
+      domain, in the range of that domain. Its type is the type of the other
+      domain's training pictures, if the model has recorded that type. Otherwise
+      its type is float32 if the other domain has a range of its own; if not,
+      the integer type of `array`, or uint8 if `array` has floats.
 
     Raises:
-      UserError: another direction than the model's, an array of another shape,
-        or floats of a domain without a range.
+      UserError: the model does not translate in this direction, `array` has a
+        wrong shape or no real numbers, or `array` has floats and the input
+        domain has no range of its own.
     """
     self.check(direction)
     array = np.asarray(array)
@@ -201,19 +221,20 @@ class Model:
   def translate_together(
     self, images: Images | Sequence[Image], direction: str, count: int = 0
   ) -> list[Image]:
-    """Translates pictures that have the same size once they are padded.
+    """Translates whole images of equal padded size in one batch.
 
-    Whole pictures are padded here alone: the network is given multiples of
-    what it takes.
+    Each image is padded to multiples of `multiple`, and its translation is
+    cropped to the size of the image.
 
     Args:
-      images: a sequence of float32 [height, width, channels] in [-1, 1].
-      direction: 'a2b' or 'b2a', which the model has.
-      count: number to translate at a time at least: fewer are filled up, so
-        that nothing is compiled for them.
+      images: sequence of float32 [height, width, channels] in [-1, 1].
+      direction: 'a2b' or 'b2a'; the model must translate in this direction.
+      count: smallest size of the batch. A smaller batch is filled with copies
+        of its last image, so that no other batch size is compiled.
 
     Returns:
-      A list of float32 [height, width, channels of the other domain].
+      A list of float32 [height, width, channels of the other domain] in
+      [-1, 1], one per image.
     """
     padded = [pad_to_multiple(x, self.multiple) for x in images]
     padded += padded[-1:] * (count - len(padded))

@@ -1,4 +1,4 @@
-"""Names of translations: one file each, whatever the pictures are called."""
+"""Chooses a distinct file name for each translation."""
 
 import collections
 import pathlib
@@ -9,37 +9,45 @@ from cyclegan_jax.data import formats
 
 
 def back(output):
-  """Path of the picture that was translated there and back."""
+  """Returns the path of a reconstruction: x/1.reconstructed.png for x/1.png.
+
+  Args:
+    output: path of the translation, such as x/1.png.
+  """
   stem, ending = formats.split(output.name)
   return output.with_name(f'{stem}.reconstructed{ending}')
 
 
 def _stem(path):
-  """The name of a file without its ending: `brain` of brain.nii.gz."""
+  """Returns a file's name without its ending: `brain` for brain.nii.gz."""
   return formats.split(path.name)[0]
 
 
 def outputs(
   names: Sequence[pathlib.PurePath], endings: Sequence[str], both: bool = False
 ) -> list[pathlib.PurePath]:
-  """Paths of the translations of some files, all relative.
+  """Returns a distinct path for the translation of each file.
 
-  Folders and names are kept, and x/1.jpg becomes x/1.png. Files whose outputs
-  would be the same keep their ending too (1.jpg.png); what is still the same
-  gets a number. Names count as the same that some file systems do not tell
-  apart, and so does the name of a folder.
+  Folders and names are kept: x/1.jpg becomes x/1.png. Files whose outputs would
+  have equal names keep the ending of the input as well (1.jpg.png). Names that
+  are still equal get a number (1.jpg.2.png). Names that some file systems treat
+  as equal, by case or by Unicode form, count as equal. An output also never has
+  the name of a folder of the outputs.
 
   Args:
-    names: of the files, each once.
-    endings: of their translations, such as 'png'.
-    both: whether `back` of each is written too.
+    names: relative paths of the input files, without duplicates.
+    endings: ending of each translation, such as 'png'.
+    both: if True, the paths of the reconstructions (`back`) are kept free too.
+
+  Returns:
+    Relative paths, in the order of `names`.
   """
   made = [
     name.with_name(f'{_stem(name)}.{x}') for name, x in zip(names, endings)
   ]
   for i in _clashes(made, both):
     made[i] = names[i].with_name(f'{names[i].name}.{endings[i]}')
-  # A long name may be the short one of another file.
+  # 1.jpg.png of 1.jpg may also be the output of an input 1.jpg.gif.
   while more := [
     i for i in _clashes(made, both) if _stem(made[i]) != names[i].name
   ]:
@@ -55,7 +63,7 @@ def outputs(
 
 
 def _clashes(made, both, all_but_first=False):
-  """Places of the paths that are those of others, or of folders."""
+  """Returns the indices of paths that equal another path or a folder."""
   owners = collections.defaultdict(list)
   for i, path in enumerate(made):
     for one in (path, back(path)) if both else (path,):
@@ -71,5 +79,5 @@ def _clashes(made, both, all_but_first=False):
 
 
 def _key(path):
-  """Equal for paths that are one file on some file system."""
+  """Returns a key, equal for paths that some file system treats as equal."""
   return unicodedata.normalize('NFC', str(path)).casefold()

@@ -1,4 +1,4 @@
-"""A translation whose file the user names, as --output=b.png does."""
+"""Handles an --output that names one file, such as --output=b.png."""
 
 import glob
 import pathlib
@@ -14,21 +14,21 @@ _CHUNK = 2**20
 
 
 def find(source, output, form='', both=False):
-  """The job of one picture or video whose translation has a name.
+  """Returns the job of an --output that names one file.
 
   Args:
-    source: what the user gave for --input.
-    output: what the user gave for --output: a file if it ends as a picture or a
-      video does, unless a folder of this name is there.
-    form: what the user gave for --format; '' for nothing.
-    both: whether `names.back` of the output is written too.
+    source: the value of --input.
+    output: the value of --output. It names a file if its ending is one of a
+      picture or video and no folder of this name exists.
+    form: the value of --format; '' if not given.
+    both: if True, the reconstruction is written as well.
 
   Returns:
-    A `inputs.Job`; None if `output` is a folder, or there is no such
-    input.
+    An `inputs.Job`. None if `output` names a folder, or if `source` does not
+    exist or is not a picture or video.
 
   Raises:
-    UserError: a name that does not fit the input or the format.
+    UserError: `output` does not fit the input or the format.
   """
   path, ending = (
     files.place(output),
@@ -48,8 +48,8 @@ def find(source, output, form='', both=False):
   if not picture.is_file():
     if picture.is_dir() or glob.has_magic(source):
       raise UserError(
-        f'--output={output} is a file, and --input={source} may be several: '
-        'give a folder, or the file of one picture'
+        f'--output={output} is a file, and --input={source} may be several '
+        'files: give a folder, or the file of one picture'
       )
     return None
   if made := video.ending(picture):
@@ -66,29 +66,33 @@ def find(source, output, form='', both=False):
 def _check_video(output, ending, made):
   if ending != made:
     raise UserError(
-      f'--output={output}: the translation of a video is a {made} file, so '
+      f'--output={output}: the translation of a video is a {made} file: '
       f'give {pathlib.PurePath(output).with_suffix(made)}, or a folder'
     )
 
 
 def _check_picture(output, ending, form):
   if ending in video.EXTENSIONS:
-    raise UserError(f'--output={output} is a video, and --input a picture')
+    raise UserError(
+      f'--output={output} is a video, and --input a picture: give a picture '
+      'file'
+    )
   made = picture_files.format_of(output)
   if made is None:
     raise UserError(
       f'--output={output}: pictures are written as '
-      f'{", ".join(picture_files.FORMATS)}: give such an ending, or a folder'
+      f'{", ".join(picture_files.FORMATS)}: use one of these endings, or give '
+      'a folder'
     )
   if form and form != made:
     raise UserError(
-      f'--format={form} and --output={output} do not go together: leave out '
-      '--format, or give another name'
+      f'--format={form} and --output={output} name different formats: leave '
+      'out --format, or give another name'
     )
 
 
 def _check_apart(job, both):
-  """Raises `UserError` if an output is the input itself, or a folder."""
+  """Raises `UserError` if an output of a job is its input, or a folder."""
   read = files.resolved(job.picture.data)
   for path in (job.output, names.back(job.output))[: 1 + both]:
     if files.resolved(path) == read or _is_linked(path, read):
@@ -100,11 +104,13 @@ def _check_apart(job, both):
 
 
 def check_usable(job, values):
-  """Raises `UserError` if the input is no picture; videos pass.
+  """Raises `UserError` if the input of a job cannot be read as a picture.
+
+  Only the first slice of a volume is read. Videos are not checked.
 
   Args:
-    job: a `inputs.Job`.
-    values: `Values` of its domain.
+    job: an `inputs.Job`.
+    values: `Values` of the input domain.
   """
   if inputs.is_volume(job):
     for picture in inputs.slices(job)[:1]:
@@ -114,21 +120,30 @@ def check_usable(job, values):
 
 
 def _is_linked(path, other):
-  """Returns True for two names of one file of this machine."""
+  """Returns True if two local paths are names of the same file."""
   local = not files.remote(path) and not files.remote(other)
   return local and path.exists() and path.samefile(other)
 
 
 def record(job):
-  """The file beside the translation that holds what made it."""
+  """Returns the path of a job's record: OUTPUT.translate.json.
+
+  The record names the weights and settings that made the translation.
+
+  Args:
+    job: an `inputs.Job`.
+  """
   return job.output.with_name(job.output.name + '.translate.json')
 
 
 def checksum(job):
-  """CRC-32 of the input, as text.
+  """Returns the CRC-32 of the input file of a job, as 8 hexadecimal digits.
+
+  Args:
+    job: an `inputs.Job`.
 
   Raises:
-    UserError: it can't be read.
+    UserError: the input file cannot be read.
   """
   crc = 0
   try:

@@ -1,4 +1,4 @@
-"""Pictures from files and back to files, nothing of theirs lost on the way."""
+"""Reads pictures and writes translations, keeping bit depth and metadata."""
 
 import io
 import pathlib
@@ -14,7 +14,7 @@ from cyclegan_jax.data.arrays.base import ArrayFormat
 from cyclegan_jax.inference import array_files, inputs
 from cyclegan_jax.inference.arrays import made_type
 
-# --format -> what Pillow is told, beside the name; None: it does not write it.
+# --format -> Pillow's options for writing; None if Pillow does not write it.
 FORMATS = {
   'png': {},
   'jpg': {'quality': 95, 'subsampling': 0},
@@ -27,21 +27,22 @@ FORMATS = {
 _ARRAYS = {'npy': array_files.write_npy, 'npz': array_files.write_npz}
 _PILLOW_NAMES = {'jpg': 'JPEG'}
 _ENDINGS = {'jpeg': 'jpg', 'jpe': 'jpg', 'jfif': 'jpg', 'tif': 'tiff'}
-_DEEP = ('png', 'tiff')  # the formats here that keep 16 bits
-# The space of an ICC profile -> the channels of the pictures it is for.
+_DEEP = ('png', 'tiff')  # formats that Pillow writes with 16 bits
+# Colour space of an ICC profile -> number of channels of its pictures.
 _SPACES = {'GRAY': 1, 'RGB': 3}
 
 
 class Look(NamedTuple):
-  """What of a picture is not in its pixels.
+  """Size, type and metadata of an input picture, without its pixels.
 
   Attributes:
-    size: (height, width), upright as far as the header tells.
-    bits: 16 for deep gray, else 8.
-    profile: its ICC profile as bytes, or None.
-    dtype: type of the values in the file.
-    file: the file itself, where tags of it are kept, or None.
-    flat: whether one channel is written without an axis of channels.
+    size: (height, width) after EXIF rotation, as far as the header tells.
+    bits: 16 for 16-bit grayscale, otherwise 8.
+    profile: ICC profile of the picture as bytes, or None.
+    dtype: NumPy type of the values in the file.
+    file: path of the input, if its tags are to be copied to the translation;
+      otherwise None.
+    flat: if True, an array of one channel is written as [height, width].
   """
 
   size: tuple[int, int]
@@ -53,15 +54,17 @@ class Look(NamedTuple):
 
 
 def look(picture, values, tally=None):
-  """Reads the header: a `Look`.
+  """Reads the header of a picture and returns its `Look`.
 
   Args:
     picture: a `Picture`.
-    values: `Values` of its domain.
-    tally: a `partly.Tally` to take note of the picture, or None.
+    values: `Values` of the domain of the picture.
+    tally: a `partly.Tally`, which records the picture if only a part of its
+      data is used; or None.
 
   Raises:
-    UserError: it is no picture, or too small or too large.
+    UserError: the file is not a picture, or the picture is too small or too
+      large.
   """
   where = decode.open_by(picture, values)
   if isinstance(where, ArrayFormat):
@@ -89,7 +92,20 @@ def look(picture, values, tally=None):
 
 
 def read(picture, values, tally=None):
-  """The pixels, upright: float32 [height, width, channels] in [-1, 1]."""
+  """Reads the pixels of a picture, with EXIF rotation applied.
+
+  Args:
+    picture: a `Picture`.
+    values: `Values` of the domain of the picture.
+    tally: a `partly.Tally`, which records the picture if values are clipped or
+      few of its 16 bits are used; or None.
+
+  Returns:
+    float32 [height, width, channels] in [-1, 1].
+
+  Raises:
+    UserError: the picture cannot be read.
+  """
   image = decode.decoded(picture, values)
   if tally:
     tally.add_span(picture.name, image.info.get(decode.SPAN))
@@ -99,25 +115,27 @@ def read(picture, values, tally=None):
 
 
 def format_of(path):
-  """The name of `FORMATS` that a file's ending stands for, or None."""
+  """Returns the name in `FORMATS` of a path's ending; None for others."""
   ending = formats.ending_of(pathlib.PurePath(path).name)[1:]
   ending = _ENDINGS.get(ending, ending)
   return ending if ending in FORMATS else None
 
 
 def write(path, image, look, values):
-  """Writes a translation, whole or not at all.
+  """Writes a translation to a file, completely or not at all.
 
   Args:
-    path: its ending stands for a name of `FORMATS`, but for those of volumes.
+    path: path of the file, with the ending of a format in `FORMATS` that is not
+      a format of volumes.
     image: [height, width, channels] in [-1, 1].
-    look: the `Look` of the input. Its ICC profile is kept where it fits: the
-      pixels went in as they are, as in training, and come out as they went in.
-    values: `Values` of the image's domain, whose range and type are written
-      where the format can.
+    look: the `Look` of the input. Its ICC profile is copied if it suits the
+      number of channels: pixels are read without colour conversion, as in
+      training, so translations are in the colour space of the input.
+    values: `Values` of the domain of `image`. Its range and type are written if
+      the format can hold them.
 
   Raises:
-    UserError: the format has no such pictures, or the file can't be written.
+    UserError: the format cannot hold the image, or the file cannot be written.
   """
   ending = format_of(path)
   if ending in _ARRAYS:
@@ -129,12 +147,12 @@ def write(path, image, look, values):
 
 
 def _typed(image, look, values):
-  """Values of the range and type of a domain."""
+  """Returns the values of an image in the range and type of its domain."""
   return values.of_image(image, made_type(values, look.dtype))
 
 
 def _takes_tifffile(look, values):
-  """Returns True for what Pillow can't write, and where tags are kept."""
+  """Returns True if a TIFF has tags to copy or values that Pillow lacks."""
   if look.file is not None and array_files.has_tifffile():
     return True
   deep = values.channels == 3 and values.dtype == 'uint16'
@@ -162,7 +180,7 @@ def _write_by_pillow(path, ending, image, look, values):
       icc_profile=look.profile if _fits(look.profile, channels) else None,
       **FORMATS[ending],
     )
-  except Exception as e:  # Pillow raises all kinds
+  except Exception as e:  # Pillow raises many types
     height, width = image.shape[:2]
     raise UserError(
       f'{path}: {width}x{height} cannot be written as {ending} '
@@ -172,7 +190,7 @@ def _write_by_pillow(path, ending, image, look, values):
 
 
 def _fits(profile, channels):
-  """Whether an ICC profile is one for pictures of so many channels."""
+  """Returns True if an ICC profile suits a number of channels."""
   if not profile:
     return False
   try:
@@ -183,14 +201,21 @@ def _fits(profile, channels):
 
 
 def side_by_side(made, values=(), show=()):
-  """Images of equal heights in a row; gray beside colour becomes colour.
+  """Returns images of equal height side by side, as one image.
+
+  If gray and RGB images are mixed, gray is repeated to three channels.
 
   Args:
-    made: [input, translation, ...], each [height, width, channels]; more come
-      from the two domains in turn.
-    values: `Values` of both domains; pictures that are not plain are shown as
+    made: images [height, width, channels] of the two domains in turn: input,
+      translation, reconstruction.
+    values: (`Values` of the first domain, of the second). If one domain is not
+      `plain` (gray or RGB without a range of its own), all images are shown as
       RGB.
-    show: channels of both domains to show, as `images.shown` takes them.
+    show: (channels to show of the first domain, of the second), as arguments of
+      `images.shown`.
+
+  Returns:
+    [height, sum of the widths, channels].
   """
   if not all(x.plain for x in values):
     made = [images.shown(x, show[i % 2]) for i, x in enumerate(made)]

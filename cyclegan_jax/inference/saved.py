@@ -1,4 +1,4 @@
-"""Models as they are stored: runs, model folders, official files, the Hub."""
+"""Loads models from runs, model folders, official files and the Hub."""
 
 import json
 import os
@@ -21,8 +21,8 @@ from cyclegan_jax.hub import address, client
 from cyclegan_jax.inference.model import Model
 from cyclegan_jax.training.workdir import Workdir
 
-CONFIG, WEIGHTS = 'config.json', weights.WEIGHTS  # of a model folder
-FILES = (CONFIG, WEIGHTS, weights.MSGPACK)  # those of earlier versions too
+CONFIG, WEIGHTS = 'config.json', weights.WEIGHTS  # files of a model folder
+FILES = (CONFIG, WEIGHTS, weights.MSGPACK)  # MSGPACK: earlier versions
 
 
 def load(
@@ -30,20 +30,26 @@ def load(
   step: int | None = None,
   batch_norm: str = 'picture',
 ) -> Model:
-  """Reads a model.
+  """Loads a trained model.
 
   Args:
-    path: a run's folder (--workdir), a folder of imported or saved weights, an
-      official .pth file, a folder of such files, or hf://USER/NAME@REVISION, a
-      model on the Hugging Face Hub; its newest commit without @REVISION.
-    step: of a run, the checkpoint to take; of a folder of official files, the
-      epoch; None for the newest.
-    batch_norm: 'picture': batch norm takes the statistics of each picture, as
-      in training and as the official test.py does; 'average': the running
-      averages of an official file, as the official test.py --eval does.
+    path: a run folder (--workdir), a model folder, an official .pth file, a
+      folder of official .pth files, or a model on the Hugging Face Hub as
+      hf://USER/NAME@REVISION. Without @REVISION the newest commit on the Hub is
+      loaded.
+    step: for a run, the step of the checkpoint to load; for official files, the
+      epoch. None for the newest.
+    batch_norm: 'picture' or 'average'. With 'picture', batch norm uses the
+      statistics of each picture, as in training and as the official test.py.
+      With 'average', batch norm uses the running averages of an official file,
+      as the official test.py --eval.
+
+  Returns:
+    A `Model`.
 
   Raises:
-    UserError: there is no model, or it can't be read.
+    UserError: `path` holds no model, the model cannot be read, it has no
+      checkpoint of this step, or `batch_norm` does not fit the model.
   """
   name = os.fspath(path)
   if address.is_address(path):
@@ -65,24 +71,27 @@ def load(
       f"batch_norm={batch_norm!r} is unknown: choose 'picture' or 'average'"
     )
   model = Model(config, params, step, name)
-  if address.is_address(path):  # others wrote it
+  if address.is_address(path):  # not written by this user: check the weights
     _check_belongs(model)
   return model
 
 
 def pinned(path: str, workdir: str | os.PathLike[str]) -> str:
-  """Names the weights that a run begins with so that they stay the same.
+  """Adds the commit hash to a Hub address of a run's initial weights.
+
+  A run that is resumed therefore never changes its initial weights.
 
   Args:
-    path: the option init_from.
-    workdir: the run's folder. A run that has begun keeps the commit that it
-      recorded, unless another one is asked for.
+    path: the value of --config.init_from.
+    workdir: the run folder. If the run has checkpoints and has recorded a
+      commit that `path` also stands for, that commit is returned.
 
   Returns:
-    An address on the Hub with the hash of its commit; other paths as they are.
+    The Hub address with the hash of a commit. Any other path is returned
+    unchanged.
 
   Raises:
-    UserError: as `load`, for an address.
+    UserError: `path` is a Hub address that cannot be downloaded.
   """
   if not address.is_address(path):
     return path
@@ -95,11 +104,17 @@ def pinned(path: str, workdir: str | os.PathLike[str]) -> str:
 
 
 def from_flags(values: Mapping[str, Any]) -> tuple[Model, str]:
-  """The model and direction of `flags.MODEL_FLAGS`.
+  """Loads the model and direction that the flags of a command name.
+
+  Args:
+    values: {flag: value} of `flags.MODEL_FLAGS`.
+
+  Returns:
+    (`Model`, direction). A model of one direction needs no --direction.
 
   Raises:
-    UserError: as `load`, and for a direction that it lacks or that is not
-      given where there are two.
+    UserError: same errors as `load`; or the model does not translate in the
+      direction given, or has two directions and none is given.
   """
   step = None if values['step'] < 0 else values['step']
   model = load(values['model'], step, values['batch-norm'])
@@ -125,7 +140,7 @@ def _read(path, name, step):
   checkpoints = Workdir(path).checkpoints
   if checkpoints.is_dir():
     config = _config(path / CONFIG)
-    from cyclegan_jax.training import checkpoint  # it loads orbax
+    from cyclegan_jax.training import checkpoint  # slow: loads orbax
 
     step, params = checkpoint.read_params(checkpoints, step)
     return config, params, step
@@ -136,8 +151,8 @@ def _read(path, name, step):
     if stored:
       return _config(path / CONFIG), weights.read(stored), None
     raise UserError(
-      f'{name} holds no model: neither checkpoints/ of a run nor {WEIGHTS} nor '
-      f'latest_net_*.pth{_below(path)}'
+      f'{name} holds no model: it has neither checkpoints/ of a run nor '
+      f'{WEIGHTS} nor latest_net_*.pth{_below(path)}'
     )
   chosen = pth.choose(path, name, step)
   if chosen.line and hosts.writes():
@@ -146,15 +161,15 @@ def _read(path, name, step):
 
 
 def _of_hub(name, step):
-  """Config, parameters and the address with its commit."""
+  """Returns (config, parameters, address with its commit) of a Hub model."""
   if step is not None:
     raise UserError(
-      f'{name} has no checkpoints: leave out the step; another commit is '
+      f'{name} has no checkpoints: leave out the step; for another commit give '
       'hf://USER/NAME@REVISION'
     )
   (config, stored), pinned = _downloaded(name)
   config = _config(config)
-  for key in PATHS:  # of somebody else's machine
+  for key in PATHS:  # paths of the author's machine
     section, _, option = key.rpartition('.')
     (config[section] if section else config)[option] = ''
   return config, weights.read(stored), str(pinned)
@@ -165,10 +180,10 @@ def _downloaded(name):
 
 
 def _check_belongs(model):
-  """Raises `UserError` for weights of other networks than the config's."""
+  """Raises `UserError` if the weights do not fit the networks of the config."""
   if not model.directions:
     raise UserError(f'{model.name}: {WEIGHTS} holds no generator')
-  crop = max(1, model.config.data.crop_size)  # cogan takes no other size
+  crop = max(1, model.config.data.crop_size)  # CoGAN takes this size only
   height, width = padded_size((crop, crop), model.multiple)
   for direction in model.directions:
     channels = model.channels[direction[0]]
@@ -179,15 +194,15 @@ def _check_belongs(model):
         model.params,
         images,
       )
-    except Exception as e:  # flax and JAX raise all kinds
+    except Exception as e:  # Flax and JAX raise many types
       raise UserError(
-        f'{model.name}: {WEIGHTS} does not hold the networks of {CONFIG} '
+        f'{model.name}: {WEIGHTS} does not fit the networks of {CONFIG} '
         f'({type(e).__name__})'
       ) from e
 
 
 def _below(path):
-  """Names a folder below that holds official files, as `checkpoints/NAME`."""
+  """Returns advice that names a subfolder of official files, or ''."""
   found = sorted(x.parent for x in path.glob('*/*_net_G*.pth'))
   return f': give a folder below it, such as {found[0]}' if found else ''
 
@@ -213,7 +228,7 @@ def _config(path):
 
 
 def _complete(saved):
-  """A saved config, with the defaults of what it does not say."""
+  """Returns a saved config with defaults for the options that it lacks."""
   config = get_config()
   for key in OPTIONS:
     section, _, name = key.rpartition('.')
@@ -224,7 +239,7 @@ def _complete(saved):
 
 
 def has_weights(folder: files.Path) -> bool:
-  """Returns True for a folder with a file of weights."""
+  """Returns True if a folder holds a file of weights."""
   return weights.find(folder) is not None
 
 
@@ -238,12 +253,12 @@ def save(
   Equal configs and parameters give equal bytes.
 
   Args:
-    folder: made if missing.
+    folder: the model folder, which is created if missing.
     config: a ConfigDict, or a config as nested dicts.
     params: {'gen': {direction: params}, 'disc': {domain: params}}.
 
   Raises:
-    UserError: it can't be written.
+    UserError: a file cannot be written.
   """
   folder = files.place(folder)
   if isinstance(config, ml_collections.ConfigDict):

@@ -1,4 +1,4 @@
-"""The files that --input means: one, a folder's, or those of a pattern."""
+"""Finds the files that --input names: one, a folder, or a pattern."""
 
 import fnmatch
 import functools
@@ -20,14 +20,18 @@ def search(source: str) -> tuple[files.Path, Found]:
   """Finds the files of a path or pattern, in the order of their names.
 
   Args:
-    source: a file, a folder (with all below it), or a pattern with * ? [].
+    source: a file, a folder with all its subfolders, or a pattern with the
+      characters `*`, `?` or `[]`. In a local pattern `**` stands for any number
+      of folders.
 
   Returns:
-    The folder that names are relative to, and [(path, None for a file, or the
-    reason why it is left out)], as `files.found`.
+    (root, found): the folder that the names of outputs are relative to, and a
+    list of (path, reason). The reason is None for a file to use, and a text for
+    a path that is left out.
 
   Raises:
-    UserError: there is no such file, and it is no pattern.
+    UserError: `source` is not a pattern and does not exist, or it is a pattern
+      of a bucket with `**`.
   """
   path = files.place(source)
   if path.is_file():
@@ -42,7 +46,9 @@ def search(source: str) -> tuple[files.Path, Found]:
   pattern = parts[fixed:]
   if files.remote(path):
     if _ANY_DEPTH in parts:
-      raise UserError(f'{source} (--input): ** is not known in a bucket')
+      raise UserError(
+        f'{source} (--input): ** is not supported in a bucket: give a folder'
+      )
     matches = sorted(root.glob('/'.join(pattern)))
     return root, [(p, folders.sort(p.name)) for p in matches]
   if _ANY_DEPTH in pattern:
@@ -53,8 +59,8 @@ def search(source: str) -> tuple[files.Path, Found]:
 
 
 def _reason(path, root):
-  """Returns the reason to leave out a match of a pattern, or None."""
-  # A pattern that has the dot means what is hidden.
+  """Returns the reason to leave out a file that matches, or None."""
+  # glob matches hidden names only for patterns that have the dot: keep these.
   names = path.relative_to(root).parts
   reasons = (folders.sort(name) for name in names if name[0] != '.')
   if reason := next(filter(None, reasons), None):
@@ -63,7 +69,7 @@ def _reason(path, root):
 
 
 def _fits(path, root, pattern):
-  """Returns True for a match of a pattern; `**` is any number of folders."""
+  """Returns True if a path matches a pattern; `**` is any number of folders."""
   return _matches(path.relative_to(root).parts, tuple(pattern))
 
 

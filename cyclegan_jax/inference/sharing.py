@@ -1,4 +1,4 @@
-"""The folder of files that shares a model on the Hugging Face Hub."""
+"""Writes the files that share a model on the Hugging Face Hub."""
 
 import json
 import pathlib
@@ -18,7 +18,7 @@ from cyclegan_jax.training.workdir import Workdir
 
 CARD = 'README.md'
 NAMES = (CARD, saved.CONFIG, saved.WEIGHTS, card.SAMPLES)
-# Values of data.source whose data.name is public.
+# Values of data.source whose data.name is always public.
 _NAMED = ('builtin', 'mni152', 'tfds')
 _HUB_SET = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?', re.ASCII)
 _LICENSE = re.compile(r'[a-z0-9][a-z0-9.+-]*')
@@ -26,13 +26,14 @@ _STEP = re.compile(r'step_(\d+)\.png')
 
 
 class Wanted(NamedTuple):
-  """The parts of a model to share.
+  """The repository of a shared model, and the parts of the model to share.
 
   Attributes:
-    repo: 'USER/NAME' on the Hub.
-    license: an identifier of the Hub, such as 'mit', or ''.
-    generators_only: leaves out all other networks.
-    samples: adds a picture with test pictures, where the run has drawn one.
+    repo: repository 'USER/NAME' on the Hugging Face Hub.
+    license: licence identifier of the Hub, such as 'mit', or ''.
+    generators_only: if True, networks other than generators are left out.
+    samples: if True, the newest sample grid of the run is added, if there is
+      one. The grid shows test pictures.
   """
 
   repo: str
@@ -42,7 +43,7 @@ class Wanted(NamedTuple):
 
 
 def check(wanted: Wanted) -> None:
-  """Raises `UserError` for a repository or a licence that can't be."""
+  """Raises `UserError` if repository or licence of a `Wanted` is invalid."""
   address.check_repo(wanted.repo, '--repo')
   if wanted.license and not _LICENSE.fullmatch(wanted.license):
     raise UserError(
@@ -52,18 +53,20 @@ def check(wanted: Wanted) -> None:
 
 
 def write(folder: pathlib.Path, model: Model, wanted: Wanted) -> list[str]:
-  """Writes the files of a shared model.
+  """Writes the files of a shared model: weights, config and model card.
 
   Args:
-    folder: made if missing.
-    model: what `saved.load` read; its run's folder tells of data and figures.
-    wanted: what to share.
+    folder: folder for the files, which is created if missing.
+    model: a `Model` that `saved.load` returned. The facts about its data and
+      its test figures are read from the folder that it was loaded from.
+    wanted: a `Wanted`.
 
   Returns:
-    The options that are not shared as they are.
+    A list of the options that were changed because they are private; see
+    `public`.
 
   Raises:
-    UserError: the model has no generator, or a file can't be written.
+    UserError: the model has no generator, or a file cannot be written.
   """
   if not model.directions:
     raise UserError(f'{model.name} (--model) holds no generator')
@@ -94,17 +97,19 @@ def write(folder: pathlib.Path, model: Model, wanted: Wanted) -> list[str]:
 
 
 def public(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-  """A config without what it tells of its author's machine.
+  """Removes from a config the facts about its author's machine.
 
-  Paths become '', options of logging their defaults, and a recipe card's
-  function keeps the card's name alone. A data.name that may be a path, which is
-  no name of a data set that others can have, becomes '' too.
+  Paths become '', except addresses on the Hub. Logging options get their
+  default values. A data.source that names a function of a recipe card keeps
+  only the last part of its path (card.py:FUNCTION). A data.name that is not the
+  name of a public dataset may be a path, and becomes ''.
 
   Args:
-    config: nested dicts, of all options.
+    config: all options, as nested dicts.
 
   Returns:
-    The config, and the options that changed, without those of logging.
+    (the new config as nested dicts, the list of options that changed). The list
+    leaves out logging options.
   """
   values = flatten(config)
   new = dict(values)
@@ -137,10 +142,12 @@ def _has_public_name(source, name):
 
 
 class _Run:
-  """The facts in the folder of a model, beside the model; none of other paths.
+  """Facts about a run, read from the folder that a model was loaded from.
+
+  A model from the Hub or from a single file has none of these facts.
 
   Attributes:
-    step: the step of training, or None.
+    step: training step of the model, or None if unknown.
   """
 
   def __init__(self, model):
@@ -150,16 +157,16 @@ class _Run:
       self._work = Workdir(path) if path.is_dir() else None
     self._evaluation = _read(self._work and self._work.evaluation, dict)
     if self._work and self._work.has_checkpoints():
-      self.step = model.step  # of official files it is an epoch
+      self.step = model.step  # for official files model.step is an epoch
     elif isinstance(self._evaluation.get('step'), int):
-      self.step = self._evaluation['step']  # of a run's best weights
+      self.step = self._evaluation['step']  # the folder of a run's best weights
 
   def pictures(self):
-    """The contents of run.json."""
+    """Returns the contents of run.json, or {}."""
     return _read(self._work and self._work.run, dict)
 
   def rows(self):
-    """Test figures of these weights."""
+    """Returns the rows of test figures of the model's weights, or []."""
     if self._evaluation and self._evaluation.get('step') == self.step:
       return _rows(self._evaluation.get('rows'))
     if self.step is None or self.step != self._newest():
@@ -167,7 +174,7 @@ class _Run:
     return _rows(_read(self._work.test_json, list))
 
   def sample(self):
-    """(step, path) of the newest sample grid up to the step, or None."""
+    """Returns (step, path) of the newest sample grid up to `step`, or None."""
     found = [
       (int(match[1]), path)
       for path in (self._work.samples.glob('*.png') if self._work else ())
@@ -181,7 +188,7 @@ class _Run:
 
 
 def _read(path, kind):
-  """The contents of a JSON file; empty without one of that kind."""
+  """Returns the value in a JSON file, or `kind()` if it is not a `kind`."""
   try:
     content = json.loads(path.read_text()) if path else None
   except (OSError, ValueError):

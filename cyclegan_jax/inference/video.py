@@ -1,4 +1,4 @@
-"""Videos translated frame by frame, with their times and their sound."""
+"""Translates videos frame by frame, keeping frame times and sound."""
 
 from tqdm import tqdm
 
@@ -15,26 +15,27 @@ EXTENSIONS = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v')
 
 
 def ending(path):
-  """The ending of a video's translation; None for other files."""
+  """Returns 'mp4' if a path has the ending of a video, otherwise None."""
   return 'mp4' if path.suffix.lower() in EXTENSIONS else None
 
 
 def translate(way, job, smooth=0.0):
-  """Translates a video to one of its size, sound and times of frames.
+  """Translates a video to an MP4 file with its size, frame times and sound.
 
-  Rotated frames become upright. Frames of another size than the first one are
-  scaled to its size.
+  Rotated frames are turned upright. Frames whose size differs from the first
+  frame are scaled to the size of the first frame.
 
   Args:
     way: a `batches.Way`.
-    job: a `inputs.Job`; a video that is there is left.
-    smooth: share of the frame before in each frame, in [0, 1). Fades fast
-      changes: against flicker, at the price of ghosts.
+    job: the `inputs.Job` of the video. If its output exists, nothing is done.
+    smooth: weight of the previous output frame in each output frame, in [0, 1).
+      A larger weight reduces flicker, but leaves traces of moving objects.
 
   Raises:
-    UserError: PyAV is missing, or can't read or write it; or parts of it are
-      damaged, and the translation has the others; or the model is for pictures
-      that frames are not: of other channels than 1 or 3, or another range.
+    UserError: PyAV is not installed, the video cannot be read or written, or
+      the model's pictures are not gray or RGB with values from 0 to 255. Also
+      raised if parts of the video are damaged; the translation then exists and
+      has the other parts.
   """
   if job.output.exists():
     return
@@ -49,8 +50,8 @@ def translate(way, job, smooth=0.0):
   if source.damage:
     first = float(max(0, min(source.damage) - source.look.start))
     raise UserError(
-      f'damaged parts of {job.picture.name}, from {first:.1f} s on: all that '
-      f'can be read is translated, in {job.output}'
+      f'damaged parts of {job.picture.name}, from {first:.1f} s on: all '
+      f'other parts are translated, in {job.output}'
     )
 
 
@@ -60,10 +61,10 @@ def _check_values(way, name):
     if values.channels not in (1, 3):
       raise UserError(
         f'{name}: the model has pictures of {values.channels} channels '
-        f'(data.channels_{domain}), and videos are gray or RGB: give pictures'
+        f'(data.channels_{domain}), but videos are gray or RGB: give pictures'
       )
     arrays.check_bytes(
-      values, f'{name}: videos have 8 bits, and the model is for other pictures'
+      values, f'{name}: videos have 8 bits, but the model is for other pictures'
     )
 
 
@@ -81,7 +82,7 @@ def _translate(way, source, output, smooth):
 
 
 def _made(way, frames, look, smooth):
-  """Yields (image, its frame); several made of one frame are side by side."""
+  """Yields (output image, input frame); joined images are side by side."""
   count = max(1, way.fits(look.size))
   last = None
   for chunk in _chunks(frames, count):

@@ -1,4 +1,4 @@
-"""The storage of a video: times, colours, and rotation."""
+"""Reads the times, colours and rotation of a video's frames."""
 
 from fractions import Fraction
 from typing import NamedTuple
@@ -8,12 +8,12 @@ import numpy as np
 from cyclegan_jax.common.errors import UserError
 
 _MICROSECOND = Fraction(1, 10**6)  # FFmpeg's unit for a whole file
-# A recording cut out of a longer one may keep the clock of that one.
+# A part cut out of a longer recording may keep the clock of the recording.
 _LATEST_START = 10  # seconds
-_FINEST_CLOCK = 10**6  # ticks per second: MP4 has 2**31 between two frames
+_FINEST_CLOCK = 10**6  # ticks per second; MP4 allows 2**31 between frames
 _USUAL_CLOCK = Fraction(1, 90000)
 _USUAL_RATE = Fraction(25)
-# Codes of ITU-T H.273. FFmpeg takes BT.601 where a file gives no matrix.
+# Codes of ITU-T H.273. FFmpeg assumes BT.601 if a file gives no matrix.
 _BT601, _BT2020, _BT2020_CL, _UNKNOWN = 6, 9, 10, 2
 _MATRICES = (1, 4, 5, _BT601, 7, _BT2020)
 _PRIMARIES = (1, *range(4, 13), 22)
@@ -21,10 +21,10 @@ _TRANSFERS = (1, *range(4, 19))
 
 
 def library():
-  """Imports PyAV.
+  """Imports and returns PyAV (the module `av`).
 
   Raises:
-    UserError: it is not installed.
+    UserError: PyAV is not installed.
   """
   try:
     import av
@@ -37,17 +37,19 @@ class Look(NamedTuple):
   """Properties of a video, from its header and its first frame.
 
   Attributes:
-    size: (height, width) of all frames, upright.
-    turn: how a player turns and mirrors frames, as in `_upright`; None for not.
-    aspect: width / height of a pixel.
+    size: (height, width) of all frames, after rotation.
+    turn: matrix ((a, b), (c, d)) by which a player turns and mirrors frames,
+      see `_upright`; None without rotation.
+    aspect: width / height of a pixel, after rotation.
     matrix: code of the matrix between RGB and YUV (ITU-T H.273).
-    primaries: code of the primaries.
-    transfer: code of the transfer function.
-    clock: seconds per tick.
-    start: seconds on the clock of the file that become 0.
-    rate: frames per second, on average.
-    total: number of frames, about; or None.
-    end: seconds on the clock of the file at which it ends, or None.
+    primaries: code of the colour primaries (ITU-T H.273).
+    transfer: code of the transfer function (ITU-T H.273).
+    clock: length of a tick in seconds.
+    start: time in seconds on the clock of the file that becomes time 0.
+    rate: average number of frames per second.
+    total: approximate number of frames, or None if unknown.
+    end: time in seconds on the clock of the file at which the file ends by its
+      header, or None if unknown.
   """
 
   size: tuple[int, int]
@@ -67,14 +69,14 @@ def look(container, video, first):
   """Returns the `Look` of a video.
 
   Args:
-    container: PyAV's, for input.
-    video: its stream of frames.
-    first: the first frame.
+    container: PyAV's input container.
+    video: PyAV's video stream in the container.
+    first: PyAV's first frame of the stream.
   """
   rate = video.average_rate or video.guessed_rate or _USUAL_RATE
   began = (container.start_time or 0) * _MICROSECOND
   end = _end(container, video, began, rate)
-  # A stream is cut at any place, and its header knows no end.
+  # A recorded broadcast starts and ends anywhere; its header gives no end.
   streamed = container.format.flags & _flag_of_streams()
   clock = video.time_base
   size = first.height, first.width
@@ -96,10 +98,11 @@ def look(container, video, first):
 
 
 def _end(container, video, began, rate):
-  """Seconds on the clock of a file at which it ends by its header, or None."""
+  """Returns the end of a file in seconds on its clock, or None if unknown."""
   form = container.format.name
   if form == 'avi' and video.frames:
-    return began + video.frames / rate  # FFmpeg's is of an index cut short
+    # FFmpeg's duration is wrong if the index of the file was cut short.
+    return began + video.frames / rate
   if not container.duration:
     return None
   length = container.duration * _MICROSECOND
@@ -111,7 +114,7 @@ def _flag_of_streams():
 
 
 def _start(video, first, began, streamed):
-  """Seconds on the clock of a file that become 0: 0 where that is possible."""
+  """Returns the time, in seconds on a file's clock, that becomes time 0."""
   if streamed or began > _LATEST_START:
     return began
   shown = Times(video).of(first) or 0
@@ -124,12 +127,20 @@ def _code(code, known, other=_UNKNOWN):
 
 
 def pixels(frame, look):
-  """The RGB pixels of a frame, upright and of the size of the first frame."""
+  """Returns the RGB pixels of a frame, upright and scaled to `look.size`.
+
+  Args:
+    frame: PyAV's video frame.
+    look: the `Look` of the video.
+
+  Returns:
+    uint8 [height, width, 3].
+  """
   height, width = look.size[::-1] if _across(look.turn) else look.size
   if not frame.format.is_rgb:
     frame.colorspace = look.matrix
-  # As FFmpeg's programs convert, and the same on any machine. `Writer.frame`
-  # undoes it, so colours and their edges stay where nothing is translated.
+  # The conversion of FFmpeg's programs, with the same result on any machine.
+  # `Writer.frame` undoes it, so an untranslated frame keeps its colours.
   flags = library().video.reformatter.Interpolation
   flags = flags.BICUBIC | flags.BITEXACT
   rgb = frame.reformat(width, height, 'rgb24', interpolation=flags)
@@ -137,10 +148,10 @@ def pixels(frame, look):
 
 
 def _turn(frame):
-  """The turn of a player, ((a, b), (c, d)) as in `_upright`; None for none.
+  """Returns the `Look.turn` of a frame, or None if it has no rotation.
 
-  Not for every frame: PyAV's objects for it wait for the garbage collector,
-  and the pixels with them.
+  To be called for the first frame only: PyAV's object of the rotation keeps the
+  pixels of a frame in memory until garbage collection.
   """
   side_data = frame.side_data.get('DISPLAYMATRIX')
   if side_data is None:
@@ -150,12 +161,12 @@ def _turn(frame):
 
 
 def _across(turn):
-  """Returns True if rows become columns; angles are rounded to right ones."""
+  """Returns True if a turn, rounded to right angles, swaps rows and columns."""
   return turn is not None and abs(turn[0][1]) > abs(turn[0][0])
 
 
 def _upright(pixels, turn):
-  """Turns and mirrors pixels: (x, y) goes to (a x + c y, b x + d y)."""
+  """Turns and mirrors pixels: (x, y) moves to (a x + c y, b x + d y)."""
   if turn is None:
     return pixels
   (a, b), (c, d) = turn
@@ -165,7 +176,7 @@ def _upright(pixels, turn):
 
 
 class Times:
-  """Chooses the time of each frame, as FFmpeg's programs do."""
+  """Chooses the times of frames in the order of decoding, as FFmpeg does."""
 
   def __init__(self, video):
     self._start = video.start_time
@@ -174,13 +185,20 @@ class Times:
     self._faulty = {'pts': 0, 'dts': 0}
 
   def of(self, frame):
-    """Ticks of the stream at which a frame is shown, or None."""
+    """Returns the time at which a frame is shown, or None if unknown.
+
+    Args:
+      frame: PyAV's next frame of the stream.
+
+    Returns:
+      The time in ticks of the stream.
+    """
     pts, dts = frame.pts, frame.dts
     if self._held is None:
       self._held = 0
       if None not in (dts, self._start) and pts is None:
-        # AVI has times of decoding only. A decoder that sorts frames holds the
-        # first one for as long as any other.
+        # AVI has decoding times only. A decoder that reorders frames delays
+        # every frame as long as the first one.
         self._held = dts - self._start
     if self._held:
       return None if dts is None else dts - self._held

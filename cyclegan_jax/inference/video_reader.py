@@ -1,4 +1,4 @@
-"""Video files read by PyAV: upright RGB frames with their times, and sound."""
+"""Reads upright RGB frames, their times and sound of videos, by PyAV."""
 
 import contextlib
 import sys
@@ -12,19 +12,20 @@ from cyclegan_jax.common.errors import UserError
 from cyclegan_jax.data import picture
 from cyclegan_jax.inference import video_look
 
-# Containers that hold all of a video in one file. Some of FFmpeg's others are
-# lists of files and addresses, which it would open (HLS, DASH, concat).
+# Containers that hold a whole video in one file. Other formats of FFmpeg (HLS,
+# DASH, concat) list files and addresses, which FFmpeg would open.
 _CONTAINERS = 'mov,mp4,avi,matroska,webm,mpegts,mpeg,flv,asf,ogg,m4v'
-_SLACK = 0.5  # seconds by which a whole file may be shorter than it says
+_SLACK = 0.5  # seconds by which an intact file may end before its stated end
 
 
 class Frame(NamedTuple):
   """A frame of a video.
 
   Attributes:
-    pixels: uint8 [height, width, 3], upright.
-    time: ticks of `Look.clock`; more than those of the frame before.
-    length: ticks for which it is shown; only used for the last frame.
+    pixels: uint8 [height, width, 3], after rotation.
+    time: time of the frame in ticks of `Look.clock`, later than the time of the
+      previous frame.
+    length: ticks for which the frame is shown. Only used for the last frame.
   """
 
   pixels: np.ndarray
@@ -33,22 +34,24 @@ class Frame(NamedTuple):
 
 
 class Source:
-  """A video file.
+  """A video file to read.
 
   Attributes:
-    look: a `video_look.Look`.
-    damage: seconds at which something could not be read.
+    look: the `video_look.Look` of the video.
+    damage: list of times, in seconds on the clock of the file, at which data
+      could not be read.
   """
 
   def __init__(self, path, name):
     """Reads the header and the first frame.
 
     Args:
-      path: a file of this machine.
-      name: name of the file in errors.
+      path: local path of the video.
+      name: name of the video in errors and warnings.
 
     Raises:
-      UserError: PyAV is missing, or the file is no video that can be read.
+      UserError: PyAV is not installed, or the file is not a video or cannot be
+        read.
     """
     self._av = video_look.library()
     self._path = path
@@ -59,20 +62,23 @@ class Source:
         first = next(frames, None)
       if first is None:
         raise UserError(
-          f'{name}: no frame of it can be read (of at most '
-          f'{picture.MAX_PIXELS:,} pixels): remove it or save it anew'
+          f'{name}: no frame of the video can be read (of at most '
+          f'{picture.MAX_PIXELS:,} pixels): remove it or save it again'
         )
       self.look = video_look.look(container, video, first)
     self._check_size(*self.look.size[::-1])
     self.damage = []
 
   def warn(self, text):
-    """Says on standard error what of the file is left out."""
+    """Prints 'warning: NAME: TEXT' on standard error."""
     tqdm.write(f'warning: {self._name}: {text}', file=sys.stderr)
 
   @contextlib.contextmanager
   def guarded(self):
-    """Turns an error of FFmpeg into a `UserError`; leaves those of disks."""
+    """Turns errors of FFmpeg in its context into `UserError`.
+
+    Errors of the file system, such as a full disk, stay `OSError`.
+    """
     try:
       yield
     except self._av.FFmpegError as e:
@@ -80,17 +86,17 @@ class Source:
         raise
       raise UserError(
         f'{self._name}: cannot be translated as a video ({_reason(e)}): '
-        'remove it or save it anew'
+        'remove it or save it again'
       ) from e
 
   @contextlib.contextmanager
   def opened(self):
-    """Opens the file to read all of it.
+    """Opens the file to read all frames and sound.
 
     Yields:
-      (streams of sound, f), where f(on_sound) yields every `Frame` and, in
-      between, calls on_sound(index of a stream, packet), or on_sound(index,
-      None) where a stream ends.
+      (streams, read). `streams` are PyAV's audio streams. `read(on_sound)` is a
+      generator of every `Frame`. Between frames it calls `on_sound(index of an
+      audio stream, packet)`, with None for the packet at the end of the stream.
     """
     with self._opened() as (container, video):
       yield (
@@ -103,7 +109,7 @@ class Source:
     limit = {'max_pixels': str(picture.MAX_PIXELS)}
     try:
       container = self._av.open(
-        f'file:{self._path}',  # else a colon in a name ends a protocol
+        f'file:{self._path}',  # without file: a name with a colon is an address
         options={
           'protocol_whitelist': 'file',
           'format_whitelist': _CONTAINERS,
@@ -114,21 +120,21 @@ class Source:
     except (self._av.FFmpegError, OSError) as e:
       reason = _reason(e)
       if isinstance(e, (self._av.InvalidDataError, self._av.ArgumentError)):
-        reason = 'of no kind known here, or its end is missing'
+        reason = 'the format is unknown, or the end of the file is missing'
       raise UserError(
         f'{self._name}: cannot be read as a video ({reason}): remove it or '
-        'save it anew'
+        'save it again'
       ) from e
     with container:
-      # Times that are not in the file would be guessed, and wrong in AVI.
+      # FFmpeg would guess missing times, wrongly for AVI.
       container.flags &= ~self._av.container.Flags.gen_pts.value
       video = container.streams.best('video')
-      cover = self._av.stream.Disposition.attached_pic  # the cover of sound
+      cover = self._av.stream.Disposition.attached_pic  # cover of an audio file
       if video is None or video.disposition & cover:
         raise UserError(f'{self._name}: it holds no video: remove it')
       if video.codec_context is None:
         raise UserError(
-          f'{self._name}: FFmpeg has no decoder for it: save it as H.264'
+          f'{self._name}: FFmpeg has no decoder for the video: save it as H.264'
         )
       self._check_size(video.codec_context.width, video.codec_context.height)
       video.codec_context.thread_type = 'AUTO'
@@ -138,13 +144,13 @@ class Source:
   def _check_size(self, width, height):
     if width * height > picture.MAX_PIXELS:
       raise UserError(
-        f'{self._name}: frames of {width}x{height} are too large, they may '
-        f'have {picture.MAX_PIXELS:,} pixels: remove it or make it smaller'
+        f'{self._name}: frames of {width}x{height} are too large, at most '
+        f'{picture.MAX_PIXELS:,} pixels are read: remove or scale the video'
       )
     if 0 < min(width, height) < picture.MIN_SIDE:
       raise UserError(
-        f'{self._name}: frames of {width}x{height} are too small, they need '
-        f'at least {picture.MIN_SIDE}x{picture.MIN_SIDE} pixels: remove it'
+        f'{self._name}: frames of {width}x{height} are too small, at least '
+        f'{picture.MIN_SIDE}x{picture.MIN_SIDE} pixels are needed: remove it'
       )
 
   def _frames(self, container, video, on_sound):
@@ -163,13 +169,13 @@ class Source:
       last = time
       length = round((frame.duration or 0) * video.time_base / look.clock)
       yield Frame(video_look.pixels(frame, look), time, max(0, length) or usual)
-    # The last frame may be shown for as long as another, where no file tells.
+    # A file may not give the length of the last frame: allow the longest one.
     slack = max(_SLACK, longest * look.clock)
     if look.end is not None and look.end - self._end > slack:
       self.damage.append(self._end)
 
   def _decoded(self, container, video, on_sound):
-    """Yields the frames as PyAV's, and notes what is damaged."""
+    """Yields PyAV's frames, and records damage and the end of the file."""
     self._end = Fraction(0)
     for stream, packet in self._packets(container):
       if packet is not None:
@@ -191,13 +197,13 @@ class Source:
         yield frame
 
   def _packets(self, container):
-    """Yields (stream, packet), and at the end (stream, None) for each."""
+    """Yields (stream, packet), and (stream, None) at the end of each stream."""
     packets = container.demux()
     while True:
       try:
         packet = next(packets, None)
       except self._av.FFmpegError:
-        self.damage.append(self._end)  # what is behind it cannot be found
+        self.damage.append(self._end)  # the rest cannot be found
         break
       if packet is None:
         break

@@ -1,4 +1,4 @@
-"""Sound of a video: copied where players of MP4 take it, else made into AAC."""
+"""Copies the sound of a video, or encodes it as AAC if MP4 players need it."""
 
 from fractions import Fraction
 
@@ -6,33 +6,34 @@ import numpy as np
 
 from cyclegan_jax.inference import video_look
 
-_COPIED = ('aac', 'mp3', 'ac3', 'eac3', 'alac')  # MP4 takes more; players don't
+# MP4 can hold more codecs, but players do not play them.
+_COPIED = ('aac', 'mp3', 'ac3', 'eac3', 'alac')
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _BIT_RATE = 96_000  # per channel
-_BITS = 4  # per sample, at most: AAC has no room for many more
-_ROUNDING = 0.03  # seconds by which the times in a file may jump about
-_LONGEST_GAP = 3600  # seconds that are filled with silence
+_BITS = 4  # most bits per sample: AAC cannot use many more
+_ROUNDING = 0.03  # seconds by which times in a file may be inexact
+_LONGEST_GAP = 3600  # longest gap, in seconds, that is filled with silence
 
 
 def tracks(container, streams, source):
-  """Adds tracks of sound to a container.
+  """Adds an audio track for each audio stream to an output container.
+
+  A stream that cannot be decoded is left out with a warning.
 
   Args:
-    container: PyAV's, for output.
-    streams: streams of sound, PyAV's.
-    source: the `video_reader.Source` that they are of.
+    container: PyAV's output container.
+    streams: PyAV's audio streams of the input.
+    source: the `video_reader.Source` of the streams.
 
   Returns:
-    {index of a stream: `Copied` or `Encoded`}. A stream that can't be decoded
-    is left out with a warning.
+    {index of an input stream: `Copied` or `Encoded`}.
   """
   made = {}
   for stream in streams:
     context = stream.codec_context
     if not (context and context.sample_rate and context.channels):
       source.warn(
-        f'its stream {stream.index}, sound that FFmpeg cannot decode, is '
-        'left out'
+        f'audio stream {stream.index} is left out: FFmpeg cannot decode it'
       )
       continue
     kind = Copied if context.codec.canonical_name in _COPIED else Encoded
@@ -45,33 +46,40 @@ def tracks(container, streams, source):
 
 
 class Copied:
-  """A track whose packets are written as they are."""
+  """Audio track whose packets are copied without encoding.
+
+  Attributes:
+    stream: PyAV's output stream of the track.
+  """
 
   def __init__(self, container, stream, source):
     self.stream = container.add_stream_from_template(stream)
     self._container = container
     self._shift = round(source.look.start / stream.time_base)
-    self._last = self._next = None  # ticks: of a packet, and behind it
+    self._last = self._next = None  # ticks: start and end of the last packet
 
   def add(self, packet):
-    """Writes a packet; None says that there are no more."""
+    """Writes a packet of the input stream; None ends the track."""
     if packet is None:
       return
     time = packet.dts if packet.dts is not None else packet.pts
     time = (self._next or 0) if time is None else time - self._shift
     if self._last is not None and time <= self._last:
-      return  # what an edit list cuts out is read, too
+      return  # part of the sound that an edit list cuts out
     self._last, self._next = time, time + (packet.duration or 0)
-    packet.pts = packet.dts = time  # sound has no other order
+    packet.pts = packet.dts = time  # audio is decoded in the order of its times
     packet.stream = self.stream
     self._container.mux(packet)
 
 
 class Encoded:
-  """A track that is decoded and made into AAC.
+  """Audio track that is decoded and encoded again as AAC.
 
-  Gaps between the times of its packets become silence: many players take
-  samples of AAC for ones without gaps.
+  Gaps between packets are filled with silence, because many players ignore gaps
+  in AAC.
+
+  Attributes:
+    stream: PyAV's output stream of the track.
   """
 
   def __init__(self, container, stream, source):
@@ -92,7 +100,7 @@ class Encoded:
     self._next = None  # number of the next sample
 
   def add(self, packet):
-    """Writes a packet; None says that there are no more."""
+    """Encodes and writes a packet of the input stream; None ends the track."""
     try:
       frames = self._context.decode(packet)
     except self._av.FFmpegError:
@@ -124,7 +132,7 @@ class Encoded:
     self._resampler = self._form = None
 
   def _place(self, piece):
-    """Encodes samples at their time, silence before them where some lack."""
+    """Encodes samples at their time, after silence that fills a gap."""
     samples = piece.to_ndarray()
     late = 0
     if piece.pts is not None:
@@ -158,7 +166,7 @@ class Encoded:
 
 
 def _layout(channels):
-  """Name and number of channels of what a track becomes; players know these."""
+  """Returns (name, number of channels) of a layout that players support."""
   if channels >= 6:
     return '5.1', 6
   return ('stereo', 2) if channels > 1 else ('mono', 1)

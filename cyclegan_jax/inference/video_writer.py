@@ -1,4 +1,4 @@
-"""MP4 files of H.264, written by PyAV: frames at their times, and sound."""
+"""Writes frames at given times, and sound, to H.264 MP4 files, by PyAV."""
 
 import contextlib
 
@@ -6,30 +6,30 @@ import numpy as np
 
 from cyclegan_jax.inference import video_look, video_sound
 
-_QUALITY = '10'  # x264's constant rate factor: no loss is seen
-_THREADS = 4  # x264's result depends on their number: not on the machine's
-# Pixels below which x264 (build 165) in one of ten runs writes other bytes for
-# the same pictures, unless its macroblock tree is off.
+_QUALITY = '10'  # x264's constant rate factor: no visible loss
+_THREADS = 4  # fixed, because x264's result depends on it
+# For frames of fewer pixels, x264 (build 165) writes different bytes in one of
+# ten runs unless its macroblock tree is off.
 _FEW = 64 * 64
-_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG, which all players know
+_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG, which all players support
 
 
 @contextlib.contextmanager
 def created(path, source, parts, sounds):
-  """Yields a `Writer` to a file.
+  """Yields a `Writer` to a new MP4 file.
 
   Args:
-    path: the file.
-    source: a `video_reader.Source`.
-    parts: number of pictures side by side in a frame.
-    sounds: the streams of sound of the source.
+    path: local path of the file.
+    source: the `video_reader.Source` that is translated.
+    parts: number of images side by side in a frame.
+    sounds: PyAV's audio streams of the source.
 
   Raises:
-    OSError: it cannot be written.
-    av.FFmpegError: what is written does not go into such a file.
+    OSError: the file cannot be written.
+    av.FFmpegError: an MP4 file cannot hold the frames or the sound.
   """
   av = video_look.library()
-  # MP4 rounds the start of a stream to milliseconds otherwise.
+  # By default MP4 rounds the start of a stream to milliseconds.
   options = {'movie_timescale': '90000'}
   with av.open(
     f'file:{path}', 'w', format='mp4', container_options=options
@@ -44,8 +44,8 @@ class Writer:
   """An MP4 file that is being written.
 
   Attributes:
-    tracks: index of a stream -> where its sound goes, as
-      `video_sound.tracks` makes them.
+    tracks: {index of an audio stream of the source: its track}, from
+      `video_sound.tracks`.
   """
 
   def __init__(self, container, look, parts):
@@ -54,8 +54,8 @@ class Writer:
     self._av = video_look.library()
     self._container = container
     self._look = look
-    self._lengths = {}  # time of a frame that is being encoded -> its length
-    # Every second pixel's colour only, as players expect, where sizes allow.
+    self._lengths = {}  # times of frames being encoded -> lengths
+    # Players expect colours of half resolution, which odd sizes do not allow.
     odd = height % 2 or width % 2
     self._stream = container.add_stream(
       'libx264',
@@ -80,8 +80,8 @@ class Writer:
 
     Args:
       pixels: uint8 [height, width, 3].
-      time: ticks of the clock.
-      length: ticks for which it is shown if it is the last one.
+      time: time of the frame, in ticks of `Look.clock` of the source.
+      length: ticks for which the frame is shown if it is the last frame.
     """
     rgb = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels))
     rgb.colorspace = self._look.matrix
@@ -97,12 +97,17 @@ class Writer:
     self._add(self._stream.encode(frame))
 
   def sound(self, index, packet):
-    """Adds a packet of a stream of the source; None ends the stream."""
+    """Adds a packet of sound to the track of its stream, if it has one.
+
+    Args:
+      index: index of the audio stream of the source.
+      packet: PyAV's packet; None ends the track.
+    """
     if index in self.tracks:
       self.tracks[index].add(packet)
 
   def finish(self):
-    """Writes what waits in the encoder."""
+    """Writes the frames that the encoder still holds."""
     self._add(self._stream.encode(None))
 
   def _add(self, packets):

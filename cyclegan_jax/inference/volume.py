@@ -1,4 +1,4 @@
-"""Writes NIfTI volumes from slices that come in any order."""
+"""Writes NIfTI volumes whose slices are given in any order."""
 
 import contextlib
 import gzip
@@ -17,40 +17,44 @@ from cyclegan_jax.inference.array_files import library
 
 _PACKED = b'\x1f\x8b'  # the first bytes of a .nii.gz file
 _LONGEST_HEADER = 540  # bytes
-_BLOCK = 2**22  # bytes that are put into the order of the file at a time
-_LEVEL = 1  # of .nii.gz, as nibabel has it
-_GZIP = 31  # zlib's number for the format of gzip, without name and time
-# For each axis of slices: axes of [slice, row, column] in the order z, y, x.
+_BLOCK = 2**22  # bytes that are reordered at a time
+_LEVEL = 1  # of compression of .nii.gz, as in nibabel
+_GZIP = 31  # zlib's window bits for gzip without name and time
+# For each axis of slices: the transposition of [slice, row, column] to zyx.
 _TO_ZYX = ((1, 2, 0), (1, 0, 2), (0, 1, 2))
-# Types that NIfTI lacks, and those that hold their values.
+# Type that NIfTI lacks -> type that holds its values.
 _WIDER = {'bool': 'uint8', 'float16': 'float32'}
 
 
 class Volume:
-  """A NIfTI volume whose slices are collected in a file of TMPDIR.
+  """NIfTI volume that collects its slices in a temporary file in TMPDIR.
 
-  The memory that is used does not grow with the volume. `put` may be called
-  from several threads; `close` or `abandon` comes last. Extensions, intent and
-  scaling in the header of the input are left out: they describe its values.
+  The memory used does not grow with the volume. `put` may be called from
+  several threads. Call `close` or `abandon` last. Extensions, intent and
+  scaling in the header of the input are left out, because they describe the
+  values of the input. `nifti.to_picture` defines how a slice of the stored
+  array becomes a picture.
 
-  `nifti.to_picture` says which picture a slice of the stored array is.
+  Attributes:
+    path: path of the file that `close` writes.
   """
 
   def __init__(self, path, like, channels, dtype, axis=2, fill=0):
-    """Reserves the room for all slices.
+    """Reserves disk space in TMPDIR for all slices.
 
     Args:
-      path: the file, .nii or .nii.gz.
-      like: the .nii or .nii.gz file, or its contents, whose grid, affines,
-        units and description are kept; or a header of nibabel with the shape of
-        a volume.
-      channels: of a picture; several become the fourth axis.
-      dtype: NumPy's type of the values.
-      axis: that slices are taken along: 0, 1 or 2.
-      fill: value of the slices that are never put.
+      path: path of the file to write, .nii or .nii.gz.
+      like: path or contents of a .nii or .nii.gz file, or a nibabel header with
+        the shape of a volume. Its grid, affines, units and description are
+        copied.
+      channels: number of channels of a slice. Several channels become the
+        fourth axis.
+      dtype: NumPy type of the values.
+      axis: the axis along which slices are taken: 0, 1 or 2.
+      fill: value of slices that are never put.
 
     Raises:
-      UserError: nibabel is not installed, or there is no room in TMPDIR.
+      UserError: nibabel is not installed, or TMPDIR has no space left.
     """
     nibabel = library(path, '.nii')
     if isinstance(like, (bytes, os.PathLike)):
@@ -62,22 +66,28 @@ class Volume:
     shape = [*like.get_data_shape(), 1, 1][:3]
     self._header = _prepared(like, shape, channels, self._dtype)
     width, height = (n for i, n in enumerate(shape) if i != axis)
-    self._shape = (shape[axis], channels, height, width)  # of the slices
-    self._there = np.zeros(shape[axis], bool)  # the slices that were put
+    self._shape = (shape[axis], channels, height, width)  # of all slices
+    self._there = np.zeros(shape[axis], bool)  # slices put so far
     self._range = (np.inf, -np.inf)
     self._lock = threading.Lock()
     self._file = _reserved(int(np.prod(self._shape)) * self._dtype.itemsize)
 
   @classmethod
   def of_series(cls, path, affine, shape, channels, dtype, fill=0):
-    """A volume of the slices of a DICOM series; they are put along axis 2.
+    """Returns a `Volume` for the slices of a DICOM series, along axis 2.
 
     Args:
-      path: as for `Volume`, and so are channels, dtype, fill and errors.
-      affine: [4, 4], from (x, y, z, 1) to millimetres to the right, to the
-        front and up. Row and column of a picture are y = height - 1 - row and
-        x = column.
-      shape: (width, height, slices).
+      path: path of the file to write, .nii or .nii.gz.
+      affine: [4, 4], maps (x, y, z, 1) to millimetres to the right, to the
+        front and up. A pixel has x = column, y = height - 1 - row and z = index
+        of the slice.
+      shape: (width, height, number of slices).
+      channels: number of channels of a slice.
+      dtype: NumPy type of the values.
+      fill: value of slices that are never put.
+
+    Raises:
+      UserError: nibabel is not installed, or TMPDIR has no space left.
     """
     nibabel = library(path, '.nii')
     header = nibabel.Nifti1Header()
@@ -86,25 +96,26 @@ class Volume:
     header.set_sform(affine, 'scanner')
     header.set_qform(affine, 'scanner')  # sets the zooms
     if not np.allclose(header.get_qform(), affine, atol=1e-3):
-      header.set_qform(None, 'unknown')  # of slices in a slant, it has no shear
+      # A qform cannot hold the shear of tilted slices.
+      header.set_qform(None, 'unknown')
     return cls(path, header, channels, dtype, fill=fill)
 
   def put(self, index, array):
-    """Stores the picture of a slice.
+    """Stores one slice, and replaces a slice put before at the same index.
 
     Args:
-      index: of the slice, from 0.
-      array: [height, width, channels] of values.
+      index: index of the slice, from 0.
+      array: [height, width, channels], the values of the slice as a picture.
 
     Raises:
-      ValueError: there is no such slice, or it has another shape.
-      UserError: there is no room in TMPDIR.
+      ValueError: the volume has no slice of this index or this shape.
+      UserError: TMPDIR has no space left.
     """
     slices, channels, *size = self._shape
     if not 0 <= index < slices or array.shape != (*size, channels):
       raise ValueError(
-        f'{self.path}: slice {index} of shape {array.shape}, not one of '
-        f'{slices} of shape {(*size, channels)}'
+        f'{self.path}: slice {index} of shape {array.shape}, but there are '
+        f'{slices} slices of shape {(*size, channels)}'
       )
     stored = nifti.from_picture(array.astype(self._dtype)).T
     data = memoryview(stored.tobytes())
@@ -117,10 +128,13 @@ class Volume:
     self._there[index] = True
 
   def close(self):
-    """Writes the file, whole or not at all, and drops the collected slices.
+    """Writes the volume and deletes the collected slices.
+
+    The file is written completely or not at all.
 
     Raises:
-      WriteError: it can't be written; what was there before stays.
+      WriteError: the file cannot be written. A file that existed before is
+        kept.
     """
     contents = self._contents()
     if str(self.path).lower().endswith('.gz'):
@@ -137,11 +151,11 @@ class Volume:
       self.abandon()
 
   def abandon(self):
-    """Drops the collected slices; no file is written."""
+    """Deletes the collected slices without writing a file."""
     self._file.close()
 
   def _contents(self):
-    """The bytes of the file, in pieces."""
+    """Yields the contents of the file in pieces of bytes."""
     if not self._there.all():
       self._add_range(self._fill)
     low, high = self._range
@@ -163,7 +177,7 @@ class Volume:
         self._range = min(low, finite.min()), max(high, finite.max())
 
   def _planes(self, channel, start, stop):
-    """Values [z, y, x] of the planes of the stored array from start to stop."""
+    """Returns the values [z, y, x] of planes `start` to `stop` of a channel."""
     slices, channels, height, width = self._shape
     indices, rows = range(slices), range(start, stop)
     if self._axis == 2:
@@ -183,19 +197,19 @@ def _scratch():
 
 
 def _reserved(size):
-  """A file without a name, of so many bytes 0."""
+  """Returns an unnamed temporary file of `size` zero bytes."""
   with _scratch(), contextlib.ExitStack() as stack:
     file = stack.enter_context(tempfile.TemporaryFile())
     file.truncate(size)
     if hasattr(os, 'posix_fallocate'):
-      # A disk that is too small is noticed before the work, not behind it.
+      # Reports a disk that is too small before the work begins.
       os.posix_fallocate(file.fileno(), 0, size)
     stack.pop_all()
     return file
 
 
 def _header_of(nibabel, data):
-  """The header of a NIfTI file as nibabel has it, whatever the file's name."""
+  """Returns the nibabel header of a NIfTI file, independent of its name."""
   with base.opened(data) as file:
     start = file.read(_LONGEST_HEADER)
     if start.startswith(_PACKED):
@@ -209,7 +223,7 @@ def _header_of(nibabel, data):
 
 
 def _prepared(header, shape, channels, dtype):
-  """The header of another volume on the same grid, in native byte order."""
+  """Returns a header for other values on the same grid, native byte order."""
   new = type(header)(header.binaryblock, header.endianness, check=False)
   new = new.as_byteswapped('native')
   new.set_data_shape((*shape, channels) if channels > 1 else shape)
@@ -230,7 +244,7 @@ def _bytes_of(header):
 
 
 def _packed(contents):
-  """The pieces of a gzip file of pieces; the same each time."""
+  """Yields the pieces of a gzip file, with equal bytes each time."""
   packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
   for data in contents:
     yield packer.compress(data)

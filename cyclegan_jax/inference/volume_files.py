@@ -1,4 +1,4 @@
-"""Volumes translated slice by slice: NIfTI files and series of DICOM files."""
+"""Translates NIfTI volumes and DICOM series slice by slice."""
 
 import collections
 import contextlib
@@ -15,15 +15,18 @@ from cyclegan_jax.inference.volume import Volume
 
 
 def translate(way, job):
-  """Translates a volume to a NIfTI file of its grid, in little memory.
+  """Translates a volume or DICOM series to a NIfTI file with its grid.
+
+  The memory used does not grow with the volume. An existing output is replaced.
 
   Args:
-    way: a `batches.Way`.
-    job: a `inputs.Job`; a file that is there is left.
+    way: a `batches.Way`. With `reconstruct`, the reconstruction is written as
+      well.
+    job: the `inputs.Job` of the volume or series.
 
   Raises:
-    UserError: the volume can't be read, its slices have two sizes, or the
-      translation can't be written.
+    UserError: the volume cannot be read, its slices differ in size, or the
+      translation cannot be written.
   """
   if inputs.form_of(job.picture.data) is None:
     raise UserError(
@@ -34,8 +37,8 @@ def translate(way, job):
   sizes = collections.Counter(x.size for x in facts)
   if len(sizes) > 1:
     raise UserError(
-      f'{job.picture.name}: slices of {len(sizes)} sizes, and a volume needs '
-      'one: remove the others'
+      f'{job.picture.name}: slices of {len(sizes)} sizes, but a volume needs '
+      'slices of one size: remove the others'
     )
   outputs = [(job.output, way.direction[2])]
   if way.reconstruct:
@@ -47,12 +50,12 @@ def translate(way, job):
       writers.append(_writer(way, job, path, domain, facts[0], len(cuts)))
       stack.callback(writers[-1][0].abandon)
     _translate(way, job, cuts, writers[::-1], facts[0].size[::-1])
-    for writer, _ in writers:  # the translation says that all is there
+    for writer, _ in writers:  # translation last: `batches.there` looks for it
       writer.close()
 
 
 def _writer(way, job, path, domain, facts, count):
-  """A `Volume` for a domain's pictures, and the function that types them."""
+  """Returns a domain's `Volume`, and a function: image -> values to put."""
   values = way.model.values[domain]
   dtype = made_type(values, facts.dtype)
 
@@ -70,19 +73,19 @@ def _writer(way, job, path, domain, facts, count):
 
 
 def _affine(job):
-  """The affine of a series.
+  """Returns the affine [4, 4] of a DICOM series.
 
   Raises:
-    UserError: its files do not tell where they lie.
+    UserError: the files of the series give no position, spacing or orientation.
   """
   from cyclegan_jax.data.arrays import dicom_series
 
   try:
     return dicom_series.geometry(job.parts)
-  except Exception as e:  # pydicom raises all kinds
+  except Exception as e:  # pydicom raises many types
     raise UserError(
-      f'{job.picture.name}: no NIfTI volume can be made of it ({e}): choose '
-      '--format=tiff or npy'
+      f'{job.picture.name}: the series cannot become a NIfTI volume ({e}): '
+      'choose --format=tiff or npy'
     ) from e
 
 

@@ -1,6 +1,6 @@
-"""A page that translates pictures in a browser: one file, no server."""
+"""Makes a one-file HTML page that translates pictures in a browser."""
 
-# Types that a page stores weights in; the first is the default.
+# Types of the weights in a page; the first is the default.
 WEIGHTS = ('float16', 'float32')
-# Numbers of channels of pictures that a page shows, as gray and as RGB.
+# Numbers of channels that a page supports: gray and RGB.
 CHANNELS = {1, 3}

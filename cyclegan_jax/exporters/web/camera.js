@@ -1,18 +1,18 @@
 const NO_CAMERA = {
-  NotAllowedError: 'There is no permission to use the camera: allow it for ' +
-    'this page in the browser, or open a picture.',
+  NotAllowedError: 'This page has no permission to use the camera: allow the ' +
+    'camera for this page in the browser, or open a picture.',
   NotFoundError: 'This device has no camera: open a picture.',
-  NotReadableError: 'The camera is in use: close the other program, or open ' +
-    'a picture.',
+  NotReadableError: 'The camera is in use: close the program that uses the ' +
+    'camera, or open a picture.',
 };
 
 async function openCamera() {
   const media = navigator.mediaDevices;
   if (!media?.getUserMedia) {
-    // A phone takes the picture in its own camera's program.
+    // A phone opens its camera app instead.
     if (matchMedia('(pointer: coarse)').matches) return byId('shot').click();
-    return showProblem('This browser gives a page from a disk no camera: ' +
-      'open a picture.');
+    return showProblem('This browser does not let a page from a file use the ' +
+      'camera: open a picture.');
   }
   const video = { facingMode: 'environment', width: { ideal: 1280 } };
   try {
@@ -33,7 +33,7 @@ function stopCamera() {
 
 function shoot() {
   const video = byId('video');
-  if (!video.videoWidth) return; // it shows nothing yet
+  if (!video.videoWidth) return; // the video has no frame yet
   const canvas = make('canvas');
   drawBitmap(canvas, video, video.videoWidth, video.videoHeight);
   byId('viewfinder').close();

@@ -1,4 +1,4 @@
-"""--format=web of cyclegan_jax.export, and the line that tells of it."""
+"""Runs --format=web of cyclegan_jax.export, and writes the hint to use it."""
 
 import shlex
 from collections.abc import Mapping
@@ -13,16 +13,17 @@ from cyclegan_jax.methods.base import Method
 
 
 def export(output: files.Path, values: Mapping[str, Any], weights: str) -> None:
-  """Writes the page of a model, and prints its size and its errors.
+  """Writes the page of a model, and prints its size and its largest errors.
 
   Args:
-    output: the page.
+    output: path of the page.
     values: {flag: value} of cyclegan_jax.export.
-    weights: a name of `web.WEIGHTS`.
+    weights: a name in `web.WEIGHTS`, the type of the weights in the page.
 
   Raises:
-    UserError: as `runtime.read`, `saved.load` and `page.write`; no such
-      direction.
+    UserError: a package or the flag --runtime is missing, or the model does not
+      translate in the direction given. Also the errors of `runtime.read`,
+      `saved.load` and `page.write`.
   """
   from cyclegan_jax.exporters import checked
   from cyclegan_jax.inference import saved
@@ -30,7 +31,7 @@ def export(output: files.Path, values: Mapping[str, Any], weights: str) -> None:
   checked.check_packages('onnx', 'web')
   if not values['runtime']:
     raise UserError(
-      f'no --runtime: get the package by `{runtime.COMMAND}` and give it as '
+      f'no --runtime: download the package by `{runtime.COMMAND}` and add '
       f'--runtime={runtime.ARCHIVE}'
     )
   build = 'webgpu' if values['webgpu'] else 'wasm'
@@ -47,18 +48,21 @@ def export(output: files.Path, values: Mapping[str, Any], weights: str) -> None:
   print(f'wrote {output}: {result.bytes / 1e6:.1f} MB, to open in a browser')
   for direction, trials in result.trials.items():
     error = max(trial.error for trial in trials)
-    print(f'{direction}: at most {error:.0f} of 255 levels off the model')
+    print(f'{direction}: differs from the model by at most {error:.0f} of 255')
 
 
 def invitation(
   config: ml_collections.ConfigDict, method: Method, workdir: files.Path
 ) -> str:
-  """A line that tells how to make the page of a run; '' if none can be made.
+  """Returns the line that says how to make the page of a run.
 
   Args:
-    config: the run's config.
-    method: its method.
-    workdir: the run's folder.
+    config: config of the run.
+    method: `Method` of the run.
+    workdir: the run folder.
+
+  Returns:
+    The line, or '' if the run's model cannot become a page.
   """
   data = config.data
   if not method.generators or {data.channels_a, data.channels_b} - CHANNELS:

@@ -1,12 +1,12 @@
-// The worker that runs the generators. Its answers come by number.
+// The worker that runs the generators. Each answer has the id of its request.
 const engine = {
   worker: null,
   loaded: null,
   waiting: new Map(),
   asked: 0,
-  gpu: false, // whether the model runs on it
-  buffer: Infinity, // bytes that a buffer of the GPU may have
-  fault: '', // of the GPU, which is not used again
+  gpu: false, // true if the model runs on the GPU
+  buffer: Infinity, // largest size in bytes of a buffer on the GPU
+  fault: '', // error of the GPU, which is then not used again
 };
 
 function ask(kind, data) {
@@ -49,20 +49,20 @@ async function startEngine() {
   Object.assign(engine, { gpu, buffer });
 }
 
-// What the model runs on, and why not on a GPU if the page is made for one.
+// Text that says what the model runs on, and why a page for GPUs uses the CPU.
 function placeOfRuns() {
   if (engine.gpu) return 'Runs on the GPU (WebGPU)';
   const reason = engine.fault
     ? `: the GPU failed (${engine.fault})`
     : isSecureContext
       ? ': this browser offers no GPU'
-      : ': browsers offer a GPU to https and localhost only';
+      : ': browsers offer a GPU only to pages of https and localhost';
   return `Runs on the CPU (WebAssembly)${content.webgpu ? reason : ''}`;
 }
 
-// Translates pixels, uint8 [height, width, channels]. After an error, which
-// may leave the runtime broken, the next call starts another worker. An error
-// of the GPU has `ofGpu`: the next call runs on the CPU.
+// Translates pixels, uint8 [height, width, channels]. An error may leave the
+// runtime broken, so the next call starts a new worker. After an error of the
+// GPU, marked by `ofGpu`, the next call runs on the CPU.
 async function run(direction, pixels, height, width) {
   const channels = pixels.length / (height * width);
   try {
@@ -82,12 +82,12 @@ async function run(direction, pixels, height, width) {
   }
 }
 
-// Sides of the picture that the speed is measured with; a small one says
-// little of a GPU.
+// Sides of the images for which the speed is measured. A GPU needs a larger
+// image for a meaningful result.
 const SIDE = 64, SIDE_ON_GPU = 256;
-const RUNS = 4; // browsers make code faster that has run
+const RUNS = 4; // browsers optimise code after its first runs
 
-// Seconds per pixel.
+// Returns the time of a translation in seconds per pixel.
 async function measuredSpeed(direction, channels) {
   const timed = async (side) => {
     const pixels = new Uint8Array(side * side * channels);

@@ -1,13 +1,13 @@
 const content = JSON.parse(byId('data').textContent);
 
 const state = {
-  file: null, // the picture
-  shown: null, // {name, direction} of the translation that is shown
+  file: null, // the picture to translate
+  shown: null, // {name, direction} of the translation on the page
   ready: false,
   busy: false,
-  again: false, // whether something changed while busy
+  again: false, // true if the picture or an option changed while busy
   speed: 0, // seconds per pixel
-  done: 0, // translations
+  done: 0, // number of translations
 };
 
 const say = (text) => byId('status').replaceChildren(text);
@@ -30,7 +30,7 @@ function setBusy(busy) {
 }
 
 function take(file) {
-  if (!file) return showProblem('That is no file: drop or paste a picture.');
+  if (!file) return showProblem('This is not a file: drop or paste a picture.');
   state.file = file;
   return translate();
 }
@@ -110,7 +110,8 @@ function show() {
     make('div', {}, make('dt', {}, what), make('dd', {}, value))));
 }
 
-// Measures what the model runs on, a GPU or else the CPU, and chooses a size.
+// Measures the speed of the GPU, or of the CPU if the GPU fails, and chooses a
+// size of pictures.
 async function settle() {
   const [direction, { channels }] = Object.entries(content.directions)[0];
   for (;;) {
@@ -129,8 +130,8 @@ async function start() {
   show();
   const lack = lacks();
   if (lack) {
-    say('This page does not run here.');
-    return showProblem(`This browser has no ${lack}: use a newer one.`);
+    say('This page does not run in this browser.');
+    return showProblem(`This browser has no ${lack}: use a newer browser.`);
   }
   prepareView();
   prepareCamera();
@@ -139,7 +140,7 @@ async function start() {
   try {
     await settle();
   } catch (e) {
-    say('This page does not run here.');
+    say('This page does not run in this browser.');
     return showProblem(isOfMemory(e)
       ? 'There is not enough memory for the model: close other pages.'
       : `The model does not start: ${e.message}`);

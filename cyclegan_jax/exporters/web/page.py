@@ -1,4 +1,4 @@
-"""Makes the page: generators as ONNX, the runtime, and what runs both."""
+"""Writes the page: generators as ONNX, the runtime, and the scripts."""
 
 import base64
 import gzip
@@ -27,24 +27,25 @@ _SCRIPTS = (
   'page.js',
 )
 _WORKER = 'worker.js'
-# What the worker and the camera need of the page's policy.
+# Content security policy that the worker and the camera need.
 _ALLOW = {
   'script-src': "blob: 'wasm-unsafe-eval'",
   'worker-src': 'blob:',
   'media-src': 'blob: mediastream:',
 }
 _COLOURS = {1: 'gray', 3: 'RGB'}
-# data.source -> its domains, where data.name does not tell.
+# data.source -> names of its domains, if data.name does not contain them.
 _DOMAINS = {'builtin': ('satellite', 'map'), 'mni152': ('T1', 'tissue')}
 _PAIR = re.compile(r'([a-z0-9]+?)2([a-z]+)(?:_.*)?')
 
 
 class Result(NamedTuple):
-  """A page that was written.
+  """Facts about a page that was written.
 
   Attributes:
-    bytes: of the page.
-    trials: {direction: list of `checked.Trial`}, errors in levels of 0 to 255.
+    bytes: size of the page in bytes.
+    trials: {direction: list of `checked.Trial`}, with errors on the scale from
+      0 to 255.
   """
 
   bytes: int
@@ -52,11 +53,12 @@ class Result(NamedTuple):
 
 
 def check(model: Model, directions: tuple[str, ...]) -> None:
-  """Raises `UserError` for a model that a page can't run.
+  """Raises `UserError` if a page cannot run a model.
 
   Args:
     model: a `Model`.
-    directions: of 'a2b' and 'b2a', which the model has.
+    directions: the directions to check, 'a2b', 'b2a' or both. The model must
+      translate in these directions.
   """
   for direction in directions:
     model.network(direction)
@@ -64,7 +66,7 @@ def check(model: Model, directions: tuple[str, ...]) -> None:
       count = model.channels[domain]
       if count not in _COLOURS:
         raise UserError(
-          f'--format=web shows pictures of 1 or 3 channels, and '
+          f'--format=web shows pictures of 1 or 3 channels, but '
           f'data.channels_{domain} is {count}: use --format=onnx'
         )
       arrays.check_bytes(
@@ -80,18 +82,21 @@ def write(
   weights: str,
   made_of: runtime.Runtime,
 ) -> Result:
-  """Writes the page of a model whose programs translate as the model does.
+  """Writes the page of a model, after comparing its programs with the model.
 
   Args:
-    path: the page; replaced if it is there.
+    path: path of the page. An existing file is replaced.
     model: a `Model`.
-    directions: of 'a2b' and 'b2a', those that the page offers.
-    weights: a name of `web.WEIGHTS`.
-    made_of: the runtime.
+    directions: the directions that the page offers, 'a2b', 'b2a' or both.
+    weights: a name in `web.WEIGHTS`, the type of the weights in the page.
+    made_of: the `runtime.Runtime` to include.
+
+  Returns:
+    A `Result`.
 
   Raises:
-    UserError: as `check`; a program translates otherwise than the model, or
-      the page can't be written.
+    UserError: a page cannot run the model (see `check`), the translations of a
+      program differ from the model's, or the page cannot be written.
   """
   check(model, directions)
   programs, trials = {}, {}
@@ -136,19 +141,27 @@ def _page(model, programs, weights, made_of):
 
 
 def _packed(data):
-  """Bytes as text that the worker unpacks."""
+  """Returns bytes as text (gzip, base64) that the worker unpacks."""
   return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
 
 
 def _name(model):
-  """A model's name without the folders that it is in."""
+  """Returns the name of a model: its folder, or USER/NAME on the Hub."""
   if address.is_address(model.name):
     return model.name.partition('://')[2].partition('@')[0]
   return files.absolute(files.place(model.name)).name or 'CycleGAN'
 
 
 def domains(model: Model) -> dict[str, str]:
-  """{'a', 'b'}: names of the domains, such as 'horse'; 'A' and 'B' unknown."""
+  """Returns the names of a model's domains.
+
+  Args:
+    model: a `Model`.
+
+  Returns:
+    {'a': name, 'b': name}, such as 'horse' and 'zebra'; 'A' and 'B' if the
+    names are unknown.
+  """
   data = model.config.data
   match = _PAIR.fullmatch(data.name.rpartition('/')[2])
   names = _DOMAINS.get(data.source, match.groups() if match else ('A', 'B'))
@@ -156,7 +169,7 @@ def domains(model: Model) -> dict[str, str]:
 
 
 def _direction(model, direction):
-  """Facts of a direction that the page's scripts need."""
+  """Returns the facts of a direction that the scripts of the page read."""
   here, there = direction.split('2')
   names = domains(model)
   return {
@@ -167,7 +180,7 @@ def _direction(model, direction):
 
 
 def _facts(model, models, packed, weights):
-  """[[what, value]] of the page's facts; what is not known is left out."""
+  """Returns [[label, value]], the known facts that the page shows."""
   data = model.config.data
   kinds = [_COLOURS[model.channels[domain]] for domain in 'ab']
   generators = sum(map(len, models.values()))

@@ -1,17 +1,17 @@
-// Pixels as cyclegan_jax.translate reads them: as they are in the file,
-// upright, over white where they are transparent.
+// Decodes pixels as cyclegan_jax.translate does: without colour conversion,
+// with EXIF rotation, and over white where they are transparent.
 const DECODING = {
   colorSpaceConversion: 'none',
   imageOrientation: 'from-image',
   premultiplyAlpha: 'none',
 };
-const LEAST = 5; // pixels of a side
+const LEAST = 5; // smallest side in pixels
 
 function decode(file) {
   return createImageBitmap(file, DECODING);
 }
 
-// [width, height] with no side longer than the limit.
+// Returns [width, height], scaled so that no side is longer than the limit.
 function fitted(width, height, limit) {
   const share = Math.min(1, limit / Math.max(width, height));
   return [Math.round(width * share), Math.round(height * share)];
@@ -29,10 +29,10 @@ function drawBitmap(canvas, bitmap, width, height) {
   context.drawImage(bitmap, 0, 0, width, height);
 }
 
-// The luminance of ITU-R BT.601, in Pillow's integers.
+// Luminance of ITU-R BT.601, in integers as Pillow computes it.
 const gray = (r, g, b) => (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16;
 
-// uint8 [height, width, channels] of a canvas.
+// Returns the pixels of a canvas: uint8 [height, width, channels].
 function pixelsOf(canvas, channels) {
   const { width, height } = canvas;
   const { data } = contextOf(canvas).getImageData(0, 0, width, height);

@@ -1,4 +1,4 @@
-"""ONNX Runtime Web, of its npm package: read and checked, never installed."""
+"""Reads ONNX Runtime Web from its npm package, and checks its files."""
 
 import hashlib
 import json
@@ -10,9 +10,9 @@ from cyclegan_jax.common import disk, files
 from cyclegan_jax.common.errors import UserError
 
 NAME, VERSION = 'onnxruntime-web', '1.30.0'
-COMMAND = f'npm pack {NAME}@{VERSION}'  # leaves ARCHIVE in the folder
+COMMAND = f'npm pack {NAME}@{VERSION}'  # writes ARCHIVE into the current folder
 ARCHIVE = f'{NAME}-{VERSION}.tgz'
-# Build -> its files of the package, the module first -> their SHA-256.
+# Build -> its files in the package, the module first -> their SHA-256.
 HASHES = {
   'wasm': {
     'dist/ort.wasm.bundle.min.mjs': (
@@ -22,7 +22,7 @@ HASHES = {
       '3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2'
     ),
   },
-  # Runs on the CPU too.
+  # This build also runs on the CPU.
   'webgpu': {
     'dist/ort.webgpu.bundle.min.mjs': (
       '0730816731ce2cdfb06f273da065d4a1c7091eb9d1756a83b2916c8a89d015e2'
@@ -33,16 +33,16 @@ HASHES = {
   },
 }
 _FACTS = 'package.json'
-_INSIDE = 'package/'  # of an archive
+_INSIDE = 'package/'  # folder of all files in an archive of npm
 
 
 class Runtime(NamedTuple):
-  """The two files that run a model in a browser.
+  """The two files of ONNX Runtime Web that run a model in a browser.
 
   Attributes:
-    module: JavaScript, as bytes.
-    wasm: WebAssembly.
-    build: a name of `HASHES`.
+    module: contents of the JavaScript module, as bytes.
+    wasm: contents of the WebAssembly file, as bytes.
+    build: a name in `HASHES`.
   """
 
   module: bytes
@@ -51,16 +51,19 @@ class Runtime(NamedTuple):
 
 
 def read(path: files.Path, build: str = 'wasm') -> Runtime:
-  """Reads the runtime from its package.
+  """Reads the runtime from its npm package and checks its version.
 
   Args:
-    path: the archive that `COMMAND` leaves, or the folder of the package, such
+    path: the archive that `COMMAND` writes, or the folder of the package, such
       as node_modules/onnxruntime-web.
-    build: a name of `HASHES`.
+    build: a name in `HASHES`.
+
+  Returns:
+    A `Runtime`.
 
   Raises:
-    UserError: there is no such package, or its files are of another version
-      than `VERSION`.
+    UserError: `path` does not hold the package, or its files are not those of
+      `VERSION`.
   """
   hashes = HASHES[build]
   wanted = (_FACTS, *hashes)
@@ -70,14 +73,16 @@ def read(path: files.Path, build: str = 'wasm') -> Runtime:
     raise _unfit(path, f'is version {version} of {NAME}, not {VERSION}')
   for name, digest in hashes.items():
     if name not in found:
-      raise _unfit(path, f'is no package {NAME}: it has no {name}')
+      raise _unfit(path, f'is no package {NAME}: {name} is missing')
     if hashlib.sha256(found[name]).hexdigest() != digest:
-      raise _unfit(path, f'has a {name} that is not that of {VERSION}')
+      raise _unfit(
+        path, f'has a file {name} that differs from version {VERSION}'
+      )
   return Runtime(*(found[name] for name in hashes), build)
 
 
 def _of_folder(path, names):
-  """{name: bytes} of the files that a folder has."""
+  """Returns {name: contents} of the named files that a folder has."""
   there = (name for name in names if (path / name).is_file())
   try:
     return {name: (path / name).read_bytes() for name in there}
@@ -86,7 +91,7 @@ def _of_folder(path, names):
 
 
 def _of_tgz(path, names):
-  """{name: bytes} of the files that an archive has; nothing is unpacked."""
+  """Returns {name: contents} of the named files that an archive has."""
   if not path.is_file():
     raise _unfit(path, 'does not exist')
   found = {}
@@ -105,7 +110,7 @@ def _of_tgz(path, names):
 
 
 def _version(text):
-  """The version in a package.json of the runtime, or None."""
+  """Returns the version in the runtime's package.json, or None."""
   try:
     facts = json.loads(text)
   except ValueError:
@@ -116,6 +121,6 @@ def _version(text):
 
 def _unfit(path, reason):
   return UserError(
-    f'{path} (--runtime) {reason}: get {ARCHIVE} by `{COMMAND}` and give it '
-    f'as --runtime={ARCHIVE}'
+    f'{path} (--runtime) {reason}: download {ARCHIVE} by `{COMMAND}` and use '
+    f'--runtime={ARCHIVE}'
   )

@@ -1,10 +1,10 @@
-// A function of WebAssembly with an instruction of SIMD.
+// A WebAssembly module with a SIMD instruction.
 const SIMD = Uint8Array.of(
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1,
   8, 0, 65, 0, 253, 15, 253, 98, 11,
 );
 
-// What this browser lacks, as a text; '' if it has all that the page needs.
+// Returns the first feature that the page needs and this browser lacks, or ''.
 function lacks() {
   const parts = {
     'WebAssembly': () => typeof WebAssembly === 'object',
@@ -16,7 +16,7 @@ function lacks() {
   return Object.keys(parts).find((name) => !parts[name]()) || '';
 }
 
-// Bytes of memory that a translation may take on this device.
+// Returns the bytes of memory that a translation may take on this device.
 function memoryBudget() {
   const coarse = matchMedia('(pointer: coarse)').matches;
   const gigabytes = navigator.deviceMemory || (coarse ? 3 : 8);

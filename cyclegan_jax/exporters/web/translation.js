@@ -1,8 +1,8 @@
 const LIMITS = [256, 512, 1024, 2048]; // pixels of the longest side
-const PATIENCE = 15; // seconds of a translation that starts by itself
-const BUFFERS = 4; // of a layer's output, at a time
+const PATIENCE = 15; // longest translation, in seconds, at the default size
+const BUFFERS = 4; // layer outputs that are in memory at a time
 
-// The sizes, with the time that each takes on this device.
+// Labels the sizes with the time that each takes on this device.
 function labelLimits() {
   for (const option of byId('limit').options) {
     const seconds = state.speed * option.value ** 2;
@@ -16,7 +16,7 @@ function offerLimits() {
   labelLimits();
 }
 
-// The largest size that this device does soon and has the memory for.
+// Chooses the largest size for which this device is fast enough and has memory.
 function chooseLimit() {
   const budget = memoryBudget();
   const bytes = content.width * 4 * BUFFERS; // per pixel
@@ -27,7 +27,7 @@ function chooseLimit() {
   labelLimits();
 }
 
-// Chooses the next smaller size; false if there is none.
+// Chooses the next smaller size; returns false if there is no smaller size.
 function lowerLimit(longest) {
   const limit = byId('limit');
   const lower = LIMITS.filter((x) => x < Math.min(longest, limit.value)).at(-1);
@@ -47,7 +47,8 @@ function counting(width, height) {
   return () => clearInterval(timer);
 }
 
-// Draws a picture before and after; null if it can't be done.
+// Translates a picture at the chosen size, or at a smaller size if memory is
+// short. Returns null after showing a problem.
 async function translated(bitmap, direction) {
   const before = make('canvas');
   for (;;) {
@@ -55,8 +56,8 @@ async function translated(bitmap, direction) {
     const [width, height] = fitted(bitmap.width, bitmap.height, limit);
     if (Math.min(width, height) < LEAST) {
       showProblem(`A picture of ${times(bitmap.width, bitmap.height)}, ` +
-        `${width} x ${height} at this size, is too small: it needs ` +
-        `${LEAST} px.`);
+        `${width} x ${height} at this size, is too small: each side needs at ` +
+        `least ${LEAST} px.`);
       return null;
     }
     const stop = counting(width, height);
@@ -69,7 +70,7 @@ async function translated(bitmap, direction) {
     } catch (e) {
       const longest = Math.max(width, height);
       if (e.ofGpu && await settle().then(() => true, () => false)) continue;
-      if (!isOfMemory(e)) showProblem(`It does not run here: ${e.message}`);
+      if (!isOfMemory(e)) showProblem(`The model failed: ${e.message}`);
       else if (lowerLimit(longest)) {
         showProblem(`There is not enough memory for ${times(width, height)}: ` +
           `trying ${byId('limit').value} px.`);
@@ -91,8 +92,9 @@ async function translateOnce() {
   const bitmap = await decode(file).catch(() => null);
   if (!bitmap) {
     say('Ready');
-    showProblem(`${file.name || 'This'} cannot be read as a picture: it is ` +
-      'broken, too large, or of a format that this browser does not know.');
+    showProblem(`${file.name || 'This file'} cannot be read as a picture: ` +
+      'the file is broken, too large, or in a format that this browser does ' +
+      'not support.');
     return;
   }
   const found = await translated(bitmap, direction);
@@ -115,7 +117,8 @@ async function translateOnce() {
   state.done += 1;
 }
 
-// One at a time; of what is asked for meanwhile the last is done.
+// Runs one translation at a time. Of the requests that arrive meanwhile, only
+// the last is carried out.
 async function translate() {
   if (!state.file || !state.ready) return;
   state.again = true;

@@ -1,5 +1,5 @@
-// The picture before and after, with a divider between them.
-const LARGEST_FIT = 8; // times that a small picture is enlarged
+// Shows the picture before and after translation, with a divider between them.
+const LARGEST_FIT = 8; // largest factor by which a small picture is enlarged
 
 function layOut() {
   const { width, height } = byId('after');
@@ -32,7 +32,7 @@ function zoomBy(by) {
   layOut();
 }
 
-// Dragging moves the divider, or a picture that is larger than its window.
+// Moves the divider, or scrolls a picture that is larger than its window.
 function drag(e) {
   if (e.pointerType === 'mouse' && !e.buttons) return;
   const box = byId('window');

@@ -1,6 +1,6 @@
 'use strict';
 
-// Runs apart from the page, which stays alive while a picture is translated.
+// Runs in a worker, so that the page stays responsive during a translation.
 const OPTIONS = {
   // Both keep memory that pictures of another size would need.
   enableCpuMemArena: false,
@@ -8,7 +8,7 @@ const OPTIONS = {
 };
 const sessions = {};
 let ort = null;
-let gpu = false; // whether the model runs on it
+let gpu = false; // true if the model runs on the GPU
 
 function decoded(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
@@ -24,8 +24,8 @@ function unpacked(text) {
   return new Response(plain).arrayBuffer();
 }
 
-// The GPU that the browser offers, or null. One that the CPU imitates is slower
-// than the CPU.
+// Returns the GPU that the browser offers, or null. A GPU that is emulated by
+// the CPU is not used, because it is slower than WebAssembly.
 async function offered() {
   try {
     const adapter = await navigator.gpu.requestAdapter();
@@ -49,7 +49,7 @@ async function made(session, pixels, shape) {
 const TRIAL = [61, 67]; // height and width
 const TOLERANCE = 8; // levels
 
-// Fails if a GPU translates otherwise than the CPU: some drivers are wrong.
+// Throws an error if GPU and CPU translate differently: some drivers have bugs.
 async function checkGpu(session, bytes, channels) {
   const shape = [1, ...TRIAL, channels];
   const pixels = new Uint8Array(TRIAL[0] * TRIAL[1] * channels);
@@ -61,13 +61,13 @@ async function checkGpu(session, bytes, channels) {
   const error = right.reduce((x, y, i) =>
     Math.max(x, Math.abs(y - found[i])), 0);
   if (!(error <= TOLERANCE)) {
-    throw Error(`its pictures are ${error} of 255 levels off`);
+    throw Error(`its translations differ by ${error} of 255 levels`);
   }
 }
 
 const WORK = {
-  // Tells whether the model will run on a GPU, and the bytes that one of its
-  // buffers may have.
+  // Returns whether the model will run on a GPU, and the largest size in bytes
+  // of a buffer on that GPU.
   async start({ module, wasm, webgpu }) {
     const [code, binary] = await Promise.all([unpacked(module), unpacked(wasm)]);
     const type = 'text/javascript';

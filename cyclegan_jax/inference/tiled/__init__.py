@@ -1,9 +1,11 @@
-"""Generators over pictures of any size in bounded memory, to the same result.
+"""Applies generators to images of any size in tiles, with little memory.
 
-The network is walked layer by layer, and each layer tile by tile: a tile reads
-what it needs of the layer before, edges included, and every norm has the
-statistics of the whole picture. So there are no seams. Tiles have fixed shapes
-and kernels are arguments: a size of picture not met before compiles nothing.
+The layers of the network are computed one after the other, each in tiles. Each
+tile reads all pixels of the previous layer that it needs, including those
+beyond its edges, and every norm uses the statistics of the whole image. The
+result therefore equals that of the whole image and has no seams. Tiles have
+fixed shapes, and kernels are arguments of the compiled functions, so a new
+image size compiles no new program.
 """
 
 import math
@@ -23,33 +25,40 @@ from cyclegan_jax.nets.generators import Generator
 def apply(
   net, params, image, *, tile=256, scratch=None, progress=lambda fraction: None
 ):
-  """What `nets.apply(net, params, image[None])[0]` gives, in bounded memory.
+  """Applies a generator to one image in tiles, with little memory.
 
-  For the ResNet that is three activations of its residual blocks: 192 bytes
-  a pixel at width 64, where a whole picture takes up to 1500.
+  The result equals `nets.apply(net, params, image[None])[0]` up to rounding.
+  The ResNet keeps three activations of its residual blocks: 192 bytes per pixel
+  at width 64, where translating the whole image takes up to 1500.
 
   Args:
-    net: a generator of this package.
-    params: its parameters.
+    net: a generator of this package (`nets.generators.Generator`).
+    params: parameters of `net`.
     image: float32 [height, width, channels] in [-1, 1].
-    tile: side of a tile in pixels of the picture, a multiple of 16.
-    scratch: an existing folder for activations, in files without a name that
-      are gone however the process ends; None keeps them in memory.
-    progress: called with the fraction done, up to 1.
+    tile: side of a tile in pixels of the image, a multiple of 16.
+    scratch: existing folder for large activations, which are written to
+      unnamed temporary files that disappear when the process ends. None keeps
+      all activations in memory.
+    progress: function that is called with the fraction done, up to 1.
 
   Returns:
-    float32 [height, width, out_channels].
+    The translation: float32 [height, width, out_channels] in [-1, 1].
 
   Raises:
-    UserError: a tile, picture or folder that can't be, a network that is no
-      generator, or a layer or an option that has no form in tiles.
+    UserError: `tile`, `scratch` or the number of channels of `image` is
+      invalid, `net` is not a generator, or `net` has a layer or option that is
+      not supported in tiles.
   """
   if not isinstance(net, Generator):
-    raise UserError(f'--tile has no {type(net).__name__}: give a generator')
+    raise UserError(
+      f'--tile does not support {type(net).__name__}: give a generator'
+    )
   if tile < 16 or tile % 16:
-    raise UserError(f'tile={tile} must be a multiple of 16')
+    raise UserError(f'tile={tile}: must be a multiple of 16')
   if scratch is not None and not pathlib.Path(scratch).is_dir():
-    raise UserError(f'no folder {scratch} (scratch): make it or name another')
+    raise UserError(
+      f'no folder {scratch} (scratch): create it, or give another folder'
+    )
   height, width = image.shape[:2]
   image = pad_to_multiple(image, net.multiple)
   params = jax.tree.map(jnp.asarray, params)
@@ -62,13 +71,15 @@ def apply(
 
 
 def whole_bytes(net, height, width):
-  """About the most memory that translating a whole picture takes at a time.
+  """Returns roughly the peak memory in bytes of translating a whole image.
 
-  Measured on a CPU, parameters not included (docs/performance.md).
+  The estimate is based on measurements on a CPU (docs/performance.md) and does
+  not include the parameters.
 
   Args:
     net: a generator of this package.
-    height, width: of the picture.
+    height: height of the image in pixels.
+    width: width of the image in pixels.
   """
   pixels = math.prod(padded_size((height, width), net.multiple))
   first = pixels * net.width * np.dtype(net.dtype).itemsize

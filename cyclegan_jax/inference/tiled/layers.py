@@ -1,7 +1,8 @@
-"""One layer over one tile: what it reads, and the compiled sums.
+"""Computes one tile of the output of one layer.
 
-A tile is given by starts, its first (row, column), and sizes, its (rows,
-columns). Its rows and columns beyond the picture mean nothing and are left out.
+In all functions `starts` is the first (row, column) of a tile, and `sizes` its
+numbers of (rows, columns). A tile may extend beyond the image: its values there
+are meaningless and are not stored.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ ACTIVATIONS = {
 
 
 class Stored(NamedTuple):
-  """The output of a layer in an array [height, width, channels]."""
+  """Output of a layer, stored in an array [height, width, channels]."""
 
   array: np.ndarray
 
@@ -34,7 +35,7 @@ class Stored(NamedTuple):
     return self.array.shape
 
   def read(self, rows, columns):
-    """The pixels at these indices, [rows, columns, channels]."""
+    """Returns pixels at row and column indices: [rows, columns, channels]."""
     return self.array[np.ix_(rows, columns)]
 
   def write(self, starts, tile):
@@ -44,12 +45,13 @@ class Stored(NamedTuple):
 
 
 class Part(NamedTuple):
-  """Channels that a layer reads: those of a source, normed and activated.
+  """Input of a layer: a source, to which a norm and an activation are applied.
 
   Attributes:
-    source: a `Stored` or a `Layer`.
-    norm: (mean, factor, shift), float32 [1, 1, channels], or [1, 1, 1].
-    activation: a name of `ACTIVATIONS`.
+    source: a `Stored`, `Doubled` or `Layer`.
+    norm: (mean, factor, shift), each float32 [1, 1, channels] or [1, 1, 1]; x
+      becomes (x - mean) * factor + shift.
+    activation: a name in `ACTIVATIONS`, applied after the norm.
   """
 
   source: Any
@@ -58,7 +60,7 @@ class Part(NamedTuple):
 
 
 class Doubled(NamedTuple):
-  """A source of which every pixel is repeated."""
+  """Source of twice the height and width: each pixel becomes 2x2 pixels."""
 
   source: Any
 
@@ -72,14 +74,14 @@ class Doubled(NamedTuple):
 
 
 class Kind(NamedTuple):
-  """The geometry of a layer, the same along both sides.
+  """Geometry of a layer, equal for rows and columns.
 
   Attributes:
-    operation: a name of `_OPERATIONS`.
+    operation: a name in `_OPERATIONS`.
     kernel: side of the kernel.
-    edge: a name of `_EDGES`: what lies beyond the picture.
-    padding: pixels beyond each edge that are read.
-    stride: of the kernel.
+    edge: a name in `_EDGES`: the rule for pixels beyond the image.
+    padding: number of pixels beyond each edge that are read.
+    stride: stride of the kernel.
   """
 
   operation: str = 'conv'
@@ -89,13 +91,19 @@ class Kind(NamedTuple):
   stride: int = 1
 
   def size(self, size):
-    """Pixels of the output along a side of `size` pixels."""
+    """Returns the size of the output along a side of `size` input pixels."""
     if _OPERATIONS[self.operation].doubles:
       return 2 * size
     return (size + 2 * self.padding - self.kernel) // self.stride + 1
 
   def window(self, first, count):
-    """(first, count) of the inputs of some outputs; pairs if it doubles."""
+    """Returns the range (first, count) of input pixels that outputs depend on.
+
+    Args:
+      first: first output pixel along a side. Must be an even number for a layer
+        that doubles the side.
+      count: number of output pixels, with the same condition.
+    """
     if _OPERATIONS[self.operation].doubles:
       return first // 2 + 3 - self.kernel, count // 2 + self.kernel - 2
     start = first * self.stride - self.padding
@@ -119,11 +127,12 @@ def _transposed(x, kernel, kind, target):
 
 
 class Operation(NamedTuple):
-  """The sums of a layer over the pixels that it reads.
+  """Computation of a layer on the pixels that it reads.
 
   Attributes:
-    run: (window, kernel, kind, target) -> output, [1, rows, columns, ...].
-    doubles: whether the output has twice the height and width.
+    run: function (window, kernel, kind, target) -> output. Window and output
+      are [1, rows, columns, channels].
+    doubles: True if the output has twice the height and width of the input.
   """
 
   run: Callable
@@ -147,20 +156,31 @@ def _nearest(places, size):
   return np.clip(places, 0, size - 1)
 
 
-# (places, size) -> indices; of zeros, which are laid over them later, any.
+# Edge -> function (places, size) -> valid indices. `_convolve` overwrites the
+# pixels that are to be zeros, so any index does for them.
 _EDGES = {'mirror': _mirror, 'nearest': _nearest, 'zeros': _nearest}
 
 
 class Layer:
-  """A layer's output, computed where it is asked for.
+  """Output of a layer, computed tile by tile when it is read.
 
   Attributes:
-    shape: of its output, [height, width, channels].
-    learns: whether it has parameters.
+    shape: (height, width, channels) of the output.
+    learns: True if the layer has parameters.
   """
 
   def __init__(self, net, parts, kind, weights=None):
-    """Takes a network, the `Part`s it reads, a `Kind`, and its parameters."""
+    """Makes a layer that has computed nothing yet.
+
+    Args:
+      net: the generator that the layer belongs to.
+      parts: the inputs, `Part`s whose channels are concatenated.
+      kind: a `Kind`.
+      weights: parameters of the layer, or None.
+
+    Raises:
+      UserError: the kernel needs another number of input channels.
+    """
     self._parts, self._weights, self._kind = parts, weights or {}, kind
     self.learns = bool(weights)
     self._options = dict(kind=kind, target=net.target, dtype=net.dtype)
@@ -170,18 +190,24 @@ class Layer:
       takes, outputs = weights['kernel'].shape[2:]
       if inputs != takes:
         raise UserError(
-          f'a picture of {inputs} channels for a generator that takes {takes}: '
-          'convert it'
+          f'an image of {inputs} channels for a generator that takes {takes}: '
+          'convert the image'
         )
     height, width = parts[0].source.shape[:2]
     self.shape = kind.size(height), kind.size(width), outputs
 
   def tile(self, starts, sizes, statistics=False):
-    """A tile of the output; for upsamplings, starts and sizes are even.
+    """Computes a tile of the output.
+
+    Args:
+      starts: first (row, column) of the tile. Must be even numbers for a layer
+        that doubles height and width.
+      sizes: (rows, columns) of the tile, with the same condition.
+      statistics: if True, the `_moments` of the tile are computed as well.
 
     Returns:
-      [rows, columns, channels], and the `_moments` of what lies within the
-      picture or, where statistics are not asked for, None.
+      (tile [rows, columns, channels], moments of the pixels inside the image).
+      The moments are None if `statistics` is False.
     """
     rows, columns = (
       self._indices(*x) for x in zip(starts, sizes, self._parts[0].source.shape)
@@ -201,14 +227,29 @@ class Layer:
     )
 
   def read(self, rows, columns):
-    """As `Stored.read`, of indices that lie within as many in a row."""
+    """Computes pixels at row and column indices: [rows, columns, channels].
+
+    Args:
+      rows: indices of rows, all within `len(rows)` consecutive rows.
+      columns: indices of columns, all within `len(columns)` consecutive
+        columns.
+    """
     starts = [min(side) // 2 * 2 for side in (rows, columns)]
     sizes = [len(side) // 2 * 2 + 2 for side in (rows, columns)]
     output = np.asarray(self.tile(starts, sizes)[0])
     return output[np.ix_(rows - starts[0], columns - starts[1])]
 
   def _indices(self, start, size, side):
-    """Indices along a side of the input, and which are not zeros instead."""
+    """Returns the input indices that a tile reads along one side.
+
+    Args:
+      start: first output pixel of the tile along the side.
+      size: number of output pixels.
+      side: size of the input along the side.
+
+    Returns:
+      (indices, mask); the mask is False where zeros are read instead.
+    """
     first, count = self._kind.window(start, size)
     places = first + np.arange(count)
     inside = (places >= 0) & (places < side)
@@ -217,7 +258,17 @@ class Layer:
 
 
 def add(parts, starts, sizes, dtype):
-  """A tile of the sum of some activations of equal shape."""
+  """Returns a tile of the sum of activations.
+
+  Args:
+    parts: the activations, `Part`s of equal shape.
+    starts: first (row, column) of the tile.
+    sizes: (rows, columns) of the tile.
+    dtype: type of the sum.
+
+  Returns:
+    [rows, columns, channels].
+  """
   indices = [
     _nearest(start + np.arange(size), side)
     for start, size, side in zip(starts, sizes, parts[0].source.shape)
@@ -249,7 +300,7 @@ def _convolve(
 
 
 def _finish(windows, norms, activations, dtype):
-  """Windows after norm and activation."""
+  """Returns the windows after norm and activation, as a list of arrays."""
   return [
     ACTIVATIONS[activation](
       ((x.astype(jnp.float32) - mean) * factor + shift).astype(dtype)
@@ -263,9 +314,9 @@ def _grid(rows, columns):
 
 
 def _moments(x, counted):
-  """Count, mean and sum of squared deviations of the pixels counted.
+  """Returns (count, mean, sum of squared deviations) of the counted pixels.
 
-  In two passes: pictures may be nearly constant.
+  Computed in two passes, which is accurate for nearly constant images too.
   """
   x = x.astype(jnp.float32)
   count = counted.sum()

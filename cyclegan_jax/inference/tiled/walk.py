@@ -1,4 +1,4 @@
-"""Goes through a network's layers, each over all tiles of the picture."""
+"""Computes the layers of a network one by one, each over all tiles."""
 
 import math
 import os
@@ -23,22 +23,22 @@ from cyclegan_jax.inference.tiled.layers import (
 from cyclegan_jax.nets.layers import EPSILON
 from cyclegan_jax.nets.verbs import Reader
 
-# Tiles shrink with the resolution down to this part of what was asked for:
-# with smaller ones it would be kernels that are read, not pictures.
+# Tiles shrink with the resolution of a layer, but at most by this factor: with
+# smaller tiles most of the time would go into reading kernels.
 _LEAST_PART = 8
 # Activations of fewer bytes than this stay in memory.
 SMALL = 2**26
 
 
 class Activation(NamedTuple):
-  """Channels of a picture that a verb returns for the next layer to read.
+  """Activation that a verb returns and the next layer reads.
 
   Attributes:
-    parts: the `Part`s it consists of.
-    padding: pixels that `pad` added at each edge.
-    edge: a name of `layers.KINDS`' edges, of these pixels.
-    pending: the only part's `Layer`, while it is not known whether a norm
-      follows.
+    parts: tuple of `Part`s whose channels are concatenated.
+    padding: number of pixels that `pad` added at each edge.
+    edge: `Kind.edge` of the pixels that `pad` added.
+    pending: the `Layer` of the only part, as long as the next verb may be a
+      norm; otherwise None.
   """
 
   parts: tuple
@@ -48,12 +48,12 @@ class Activation(NamedTuple):
 
 
 class Walk(Reader):
-  """Goes through the verbs of a network, each layer over all tiles.
+  """Reader of a network's layers that computes each layer over all tiles.
 
   Attributes:
     net: the generator.
-    params: its parameters, or those of one of its residual blocks.
-    pass_: the `Pass` that they are a part of.
+    params: parameters of the generator, or of one of its residual blocks.
+    pass_: the `Pass` over the image.
   """
 
   what = '--tile'
@@ -69,7 +69,7 @@ class Walk(Reader):
   def conv(self, x, name, features, kernel, *, stride=1, padding=0, bias=None):
     x = self._settled(x)
     if x.padding and padding:
-      raise self.refuse('zeros beyond a padded edge')
+      raise self.refuse('zero padding of an input that is padded already')
     kind = Kind('conv', kernel, x.edge, x.padding or padding, stride)
     return self._layer(x, kind, self.params[name])
 
@@ -87,7 +87,7 @@ class Walk(Reader):
     if self.net.norm == 'none':
       return x
     if not x.pending:
-      raise self.refuse('a norm that follows no convolution')
+      raise self.refuse('a norm without a convolution before it')
     weights = self.params.get(name, {})
     frozen = self.net.norm == 'batch_frozen'
     source, moments = self.pass_.run(x.pending, statistics=not frozen)
@@ -103,7 +103,7 @@ class Walk(Reader):
     return x._replace(parts=parts)
 
   def dropout(self, x, rate):
-    return x  # translation drops nothing
+    return x  # no dropout in translation
 
   def residual_blocks(self, x, names, layers):
     x = self._settled(x)
@@ -131,7 +131,7 @@ class Walk(Reader):
     return Activation((Part(layer),), pending=layer)
 
   def _settled(self, x):
-    """x, now that no norm follows its layer."""
+    """Returns x after computing its pending layer, if there is one."""
     if not x.pending:
       return x
     source, _ = self.pass_.run(x.pending)
@@ -139,18 +139,18 @@ class Walk(Reader):
 
 
 class Pass:
-  """One pass over a picture: settings of all layers, loops over their tiles."""
+  """One pass of a network over an image, with the loops over tiles."""
 
   def __init__(self, net, params, height, tile, scratch, progress):
-    """Takes what `tiled.apply` takes.
+    """Makes a pass from the arguments of `tiled.apply`.
 
     Args:
       net: the generator.
-      params: all of its parameters.
-      height: of the picture, padded.
-      tile: side of a tile in pixels of the picture.
-      scratch: folder for large activations, or None.
-      progress: called with the fraction done.
+      params: all parameters of the generator.
+      height: height of the padded image.
+      tile: side of a tile in pixels of the image.
+      scratch: folder for large activations, or None for memory.
+      progress: function that is called with the fraction done.
     """
     self.net, self.height, self.tile = net, height, tile
     self.scratch, self.progress = scratch, progress
@@ -158,16 +158,20 @@ class Pass:
     self.done = 0
 
   def run(self, layer, *, statistics=False, keep=False):
-    """Computes a layer as far as it must be.
+    """Computes a layer, and stores its output or leaves it to be recomputed.
+
+    A layer of the full resolution of the image is not stored, to save memory:
+    the layers that read its output compute it again.
 
     Args:
       layer: a `Layer`.
-      statistics: whether the moments of its output are needed.
-      keep: whether to store it even if it has the picture's full resolution;
-        such layers are otherwise computed where they are read.
+      statistics: if True, the moments of the output are computed.
+      keep: if True, the output is stored at any resolution.
 
     Returns:
-      The source to read it from, and the moments of its tiles.
+      (source, moments): a `Stored` or the layer itself, from which the output
+      can be read, and the list of the moments of its tiles. The list is empty
+      if no tile had to be computed.
     """
     stored, moments = None, []
     if keep or layer.shape[0] < self.height:
@@ -178,7 +182,16 @@ class Pass:
     return stored or layer, moments
 
   def add(self, parts, others):
-    """The sum of two activations, as a `Part`; takes the place of the first."""
+    """Adds two activations, and stores the sum in the array of the first.
+
+    Args:
+      parts: tuple of the one `Part` of the first activation, which must be
+        stored.
+      others: `Part`s of the second activation.
+
+    Returns:
+      The sum, as a `Part`.
+    """
     (one,) = parts
     for starts, sizes in self._tiles(one.source.shape):
       y = add((*parts, *others), starts, sizes, self.net.dtype)
@@ -186,7 +199,7 @@ class Pass:
     return Part(one.source)
 
   def _over_tiles(self, layer, stored, statistics):
-    """Computes a layer; returns the moments of its tiles."""
+    """Computes all tiles of a layer; returns the list of their moments."""
     tiles = list(self._tiles(layer.shape))
     moments = []
     for i, (starts, sizes) in enumerate(tiles):
@@ -199,7 +212,7 @@ class Pass:
     return moments
 
   def _tiles(self, shape):
-    """((row, column), (rows, columns)) of tiles that cover [height, width]."""
+    """Yields (starts, sizes) of the tiles that cover an output of a shape."""
     size = max(self.tile * shape[0] // self.height, self.tile // _LEAST_PART)
     for top in range(0, shape[0], size):
       for left in range(0, shape[1], size):
@@ -216,15 +229,18 @@ class Pass:
     ):
       file.truncate(size)
       if hasattr(os, 'posix_fallocate'):
-        # Else a disk that is full would kill the process at some write.
+        # On a full disk a write to the memory map would kill the process.
         os.posix_fallocate(file.fileno(), 0, size)
       return np.memmap(file, dtype, 'r+', shape=shape)
 
 
 def _norm(weights, moments):
-  """(mean, factor, shift) of a norm, by its averages if there are no moments.
+  """Returns `Part.norm`, the (mean, factor, shift) of a norm.
 
-  Official files have averages that only `batch_frozen` uses.
+  Args:
+    weights: parameters of the norm: any of scale, bias, mean and var.
+    moments: moments of the tiles of the input. None uses the running averages
+      `mean` and `var` of `weights` instead ('batch_frozen').
   """
   if moments is None:
     mean, variance = (np.asarray(weights[x]) for x in ('mean', 'var'))
@@ -238,7 +254,7 @@ def _norm(weights, moments):
 
 
 def _merge(moments):
-  """Mean and variance of all from (count, mean, squares) of tiles, float64."""
+  """Returns mean and variance (float64) of an image from moments of tiles."""
   counts, means, squares = (
     np.array(x, np.float64) for x in zip(*jax.device_get(moments))
   )
