@@ -110,7 +110,7 @@ def main(argv):
     if not single:
       search.search(values['input'])  # reports a wrong path before the loading
     loaded, direction = saved.from_flags(values)
-    _check_way_back(loaded, values)
+    _check_reconstruction(loaded, values)
     jobs = [single] if single else _found(loaded, direction, output, values)
     if hosts.writes():
       _begin(output, jobs, single, loaded, direction, values)
@@ -226,7 +226,7 @@ def _check(values):
     raise UserError(f'--memory={values["memory"]} must be 0 or more')
 
 
-def _check_way_back(loaded, values):
+def _check_reconstruction(loaded, values):
   """Raises `UserError` if --reconstruct lacks the opposite generator."""
   if values['reconstruct'] and len(loaded.directions) < 2:
     raise UserError(

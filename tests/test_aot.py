@@ -1,4 +1,4 @@
-"""The program that compiles for TPUs: its figures, and what a step becomes."""
+"""Tests of `aot`: its figures, and the compiled step for TPUs."""
 
 import importlib.util
 import math
@@ -47,22 +47,22 @@ channel_id=3
 """
 
 
-def test_collectives_are_counted_with_the_bytes_they_give():
+def test_collectives_are_counted_with_their_output_bytes():
   assert hlo.collectives(HLO) == {
     'all-reduce': (2, 8 * 4 + 8 * 2 + 4),
     'all-gather': (3, 4 * 8 * 4 + 2 * 8 * 4),
   }
 
 
-def test_convolutions_are_told_apart_by_their_operands():
+def test_convolutions_are_counted_by_operand_types():
   expected = {'bf16': 1, 'bf16 x f32': 1, 'f32': 1}
   assert hlo.convolutions(HLO) == expected
 
 
 NET = 'jit(step)/jvp(ResnetGenerator)/ResnetGenerator.layers'
 BACK = NET.replace('jvp(ResnetGenerator)', 'transpose(jvp(ResnetGenerator))')
-# Cycles and metadata as the compiler writes them: of a loop of 9, of a fusion
-# with no name of its own, and of what JAX or the compiler adds to the networks.
+# Cycles and metadata as the compiler writes them: for a loop of 9, for a fusion
+# without its own name, and for operations that JAX or the compiler adds.
 EXPECTED = f"""\
 %convolved (a.0: f32[8]) -> f32[8] {{
   %a.0 = f32[8]{{0}} parameter(0)
@@ -101,7 +101,7 @@ backend_config={{"estimated_cycles":"2"}}
 """
 
 
-def test_expected_cycles_by_layer():
+def test_expected_cycles_are_summed_by_layer():
   layers = expected.by_layer(EXPECTED)
   assert list(layers.items()) == [
     ('ResnetGenerator/Block/conv_1 forward', (900, 900)),
@@ -114,7 +114,7 @@ def test_expected_cycles_by_layer():
   assert hlo.cycles(EXPECTED) == (1050, 930)
 
 
-def test_the_table_of_expected_time():
+def test_the_table_lists_the_expected_time_of_layers():
   lines = expected.table(EXPECTED, 1e5, rows=2)
   assert [line.split() for line in lines] == [
     ['expected', 'time', 'ms', 'share', 'convolutions'],
@@ -127,7 +127,7 @@ def test_the_table_of_expected_time():
   assert everything[-1].split() == ['other', '0.00', '0.0%', '0.00']
 
 
-def test_the_flops_of_convolutions_with_loops_and_dilation():
+def test_flops_include_convolutions_in_loops_and_with_dilation():
   def conv(x, kernel, **options):
     return lax.conv_general_dilated(
       x, kernel, dimension_numbers=('NHWC', 'HWIO', 'NHWC'), **options
@@ -149,7 +149,7 @@ def test_the_flops_of_convolutions_with_loops_and_dilation():
 
   jaxpr = jax.make_jaxpr(run)(jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4, 4)))
   once = 2 * (2 * 8 * 8 * 4) * (3 * 3 * 4)
-  # Transposed, each pixel of the input meets the whole kernel, as before.
+  # In a transposed one, each input pixel also meets the whole kernel.
   assert compiled_step.convolution_flops(jaxpr) == (3 + 1) * once
 
 
@@ -173,15 +173,15 @@ def small_config(**overrides):
 
 
 def lowered(dtype, **overrides):
-  """StableHLO of the step on 4 chips, for TPUs."""
+  """Returns the StableHLO of a training step on 4 TPU chips."""
   mesh = parallel.make_mesh(4)
   traced = aot.trace(small_config(dtype=dtype, **overrides), mesh, 4)
   return traced.lower(lowering_platforms=('tpu',)).as_text()
 
 
-def test_the_step_in_bfloat16_has_no_other_convolutions():
+def test_the_bfloat16_step_has_only_bfloat16_convolutions():
   lines = re.findall(r'stablehlo\.convolution\(.*', lowered('bfloat16'))
-  # Inputs, and gradients by inputs and kernels.
+  # Forward passes, and gradients with respect to inputs and kernels.
   assert len(lines) > 30
   for line in lines:
     operands = line.rpartition(' : ')[2].partition(' -> ')[0]
@@ -195,8 +195,8 @@ def test_no_activation_is_transposed(dtype):
     tuple(map(int, shape.split('x')[:-1]))
     for shape in re.findall(r'stablehlo\.transpose .*: \(tensor<(.*?)>', text)
   ]
-  # Kernels are, the largest that of the first layer: packed, 12 -> 32 channels;
-  # and pictures of three channels, to pack them and back.
+  # Kernels are transposed; the largest is the first layer's, packed to 12 -> 32
+  # channels. Images of three channels are transposed to pack and unpack them.
   kernel = 5 * 5 * 12 * 32
   large = [shape for shape in found if math.prod(shape) > kernel]
   assert large and all(shape[-1] == 3 for shape in large), large
@@ -232,7 +232,9 @@ def test_help_lists_the_flags(capsys):
   assert '--workdir' not in out
 
 
-def test_without_libtpu(monkeypatch, capsys):
+def test_missing_libtpu_is_one_line_with_the_install_command(
+  monkeypatch, capsys
+):
   monkeypatch.delenv('TPU_LIBRARY_PATH', raising=False)
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   code, _, err = run([], capsys)
@@ -240,7 +242,7 @@ def test_without_libtpu(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('topology', ['v9:2x2', '', 'tpu'])
-def test_an_unknown_chip(topology, capsys):
+def test_an_unknown_topology_lists_the_known_chips(topology, capsys):
   code, _, err = run([f'--topology={topology}'], capsys)
   assert_one_line(code, err, '--topology', 'v4, v5e, v5p, v6e')
 
@@ -252,7 +254,7 @@ def test_an_unknown_chip(topology, capsys):
     ('ABORTED: multi-process lockfile', ['libtpu_lockfile', 'remove']),
   ],
 )
-def test_what_libtpu_refuses(message, words, monkeypatch, capsys):
+def test_an_error_of_libtpu_is_one_line(message, words, monkeypatch, capsys):
   def refuse(*args):
     raise RuntimeError(message)
 
@@ -263,36 +265,36 @@ def test_what_libtpu_refuses(message, words, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('batch', [6, -4])
-def test_a_batch_that_does_not_divide(batch):
+def test_a_batch_that_is_not_divisible_by_the_chips_is_refused(batch):
   with pytest.raises(UserError, match=f'--batch={batch} .* 4 chips'):
     aot.trace(small_config(), parallel.make_mesh(4), batch)
 
 
-def test_a_batch_that_does_not_divide_into_its_parts():
+def test_a_batch_that_accumulation_cannot_divide_is_refused():
   config = small_config(**{'train.accumulate': 2})
   with pytest.raises(UserError, match='--batch=4 .* train.accumulate=2.* 8'):
     aot.trace(config, parallel.make_mesh(4), 4)
 
 
-def test_values_are_checked():
+def test_option_values_are_checked():
   config = small_config(**{'generator.width': 0})
   with pytest.raises(UserError, match='generator.width=0'):
     aot.trace(config, parallel.make_mesh(4), 4)
 
 
-def test_flags_that_are_no_numbers(capsys):
+def test_a_flag_that_is_not_a_number_is_one_line(capsys):
   code, _, err = run(['--batch=many'], capsys)
   assert_one_line(code, err, 'batch', 'many')
 
 
-def test_rows_that_can_not_be(capsys):
+def test_an_invalid_top_flag_is_one_line(capsys):
   code, _, err = run(['--top=-1'], capsys)
   assert_one_line(code, err, '--top=-1 must be at least 0')
   code, _, err = run(['--top=3', '--topology=v6e:2x2'], capsys)
   assert_one_line(code, err, '--top=3', 'clock', '--topology=v6e:2x2')
 
 
-def test_a_step_too_large_for_the_chip():
+def test_a_step_too_large_for_the_chip_is_refused():
   class Traced:
     def lower(self):
       return self
@@ -307,7 +309,7 @@ def test_a_step_too_large_for_the_chip():
     compiled_step.compile_traced(Traced())
 
 
-def test_the_real_compiler():
+def test_the_real_compiler_compiles_a_step():
   pytest.importorskip('libtpu')
   card = tiny.CONFIGS / 'maps.py'
   overrides = SMALL | {'dtype': 'bfloat16'}
@@ -328,15 +330,15 @@ def test_the_real_compiler():
   )
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
-  assert 'it fits the chip' in lines
-  # At most one for each update of the optimizers.
+  assert 'the step fits the chip' in lines
+  # At most one all-reduce per update of the optimizers.
   (reduced,) = [line.split() for line in lines if line.startswith('all-reduce')]
   assert reduced[1] in ('1,', '2,')
   dtypes = [line for line in lines if line.startswith('convolutions of')]
   times = [line.split() for line in lines if line.endswith(' ms')]
   by_name = {' '.join(words[:-2]): float(words[-2]) for words in times}
-  assert by_name['a step takes at least'] <= by_name['the compiler expects']
-  assert 0 < by_name['of it in convolutions'] < by_name['the compiler expects']
+  assert by_name['a step takes at least'] <= by_name['compiler estimate']
+  assert 0 < by_name['in convolutions'] < by_name['compiler estimate']
   assert dtypes and all('f32' not in line for line in dtypes)
   start = next(i for i, x in enumerate(lines) if x.startswith('expected time'))
   *rows, other = [line.split() for line in lines[start + 1 : start + 7]]

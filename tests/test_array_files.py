@@ -1,4 +1,4 @@
-"""Files of arrays are written as their libraries read them."""
+"""Tests of writing TIFF and NumPy files."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ METADATA = '<GDALMetadata>\n  <Item name="a">1</Item>\n%s</GDALMetadata>'
 
 
 def array_of(dtype, channels=3, size=(9, 13)):
-  """Random values, the least and the largest of the type among them."""
+  """Random array that contains the smallest and largest value of its type."""
   random = np.random.default_rng(0)
   if np.issubdtype(dtype, np.floating):
     return random.normal(size=(*size, channels)).astype(dtype)
@@ -42,7 +42,7 @@ def array_of(dtype, channels=3, size=(9, 13)):
 
 
 def geotiff(path, array, nodata='0', **options):
-  """A TIFF file as GDAL writes one."""
+  """Writes a TIFF file with the tags that GDAL writes; returns its path."""
   tags = [(code, kind, len(x), x) for code, (kind, x) in GRID.items()]
   tags += [(42112, 2, None, METADATA % STATISTICS), (42113, 2, None, nodata)]
   tifffile.imwrite(
@@ -66,7 +66,7 @@ def tags_of(path):
 
 @pytest.mark.parametrize('channels', [1, 2, 3, 4, 13])
 @pytest.mark.parametrize('dtype', TYPES)
-def test_a_tiff_holds_the_values(dtype, channels, tmp_path):
+def test_write_tiff_keeps_the_values(dtype, channels, tmp_path):
   path = tmp_path / 'x' / 'a.tif'
   array = array_of(dtype, channels)
   array_files.write_tiff(path, array)
@@ -83,7 +83,7 @@ def test_a_tiff_holds_the_values(dtype, channels, tmp_path):
 
 
 @pytest.mark.parametrize('dtype', GRAY)
-def test_pillow_reads_gray(dtype, tmp_path):
+def test_pillow_reads_written_gray_tiffs(dtype, tmp_path):
   array = array_of(dtype, 1)
   array_files.write_tiff(tmp_path / 'a.tif', array)
   with Image.open(tmp_path / 'a.tif') as image:
@@ -91,7 +91,7 @@ def test_pillow_reads_gray(dtype, tmp_path):
     np.testing.assert_array_equal(np.asarray(image), array[..., 0])
 
 
-def test_pillow_reads_colours(tmp_path):
+def test_pillow_reads_written_rgb_tiffs(tmp_path):
   array = array_of('uint8')
   array_files.write_tiff(tmp_path / 'a.tif', array)
   with Image.open(tmp_path / 'a.tif') as image:
@@ -101,7 +101,7 @@ def test_pillow_reads_colours(tmp_path):
 @pytest.mark.parametrize(
   'options', [{}, {'byteorder': '>'}, {'bigtiff': True}], ids=str
 )
-def test_tags_of_the_input_are_kept(options, tmp_path):
+def test_tiff_tags_of_the_input_are_kept(options, tmp_path):
   like = geotiff(tmp_path / 'like.tif', array_of('uint16', 4), **options)
   path = tmp_path / 'a.tif'
   array_files.write_tiff(path, array_of('int16', 4), like)
@@ -114,7 +114,7 @@ def test_tags_of_the_input_are_kept(options, tmp_path):
   assert new[42112] == METADATA % '' and new[42113] == '0'
 
 
-def test_tags_that_do_not_fit_are_left_out(tmp_path):
+def test_tiff_tags_that_do_not_apply_are_dropped(tmp_path):
   like = geotiff(tmp_path / 'like.tif', array_of('int16', 2), '-9999')
   path = tmp_path / 'a.tif'
 
@@ -142,7 +142,7 @@ def test_tags_that_do_not_fit_are_left_out(tmp_path):
     ('none', []),
   ],
 )
-def test_no_data_is_a_value_of_the_type(text, types, tmp_path):
+def test_a_nodata_tag_is_kept_if_the_type_has_its_value(text, types, tmp_path):
   like = geotiff(tmp_path / 'like.tif', array_of('float64', 2), text)
   path = tmp_path / 'a.tif'
   found = []
@@ -155,8 +155,8 @@ def test_no_data_is_a_value_of_the_type(text, types, tmp_path):
 
 
 @pytest.mark.parametrize('turned', [3, 6])
-def test_a_tiff_that_was_stored_on_its_side(turned, tmp_path):
-  """Readers turn it upright: the grid of its pixels is another one."""
+def test_a_rotated_tiff_loses_its_georeferencing(turned, tmp_path):
+  """Readers rotate the pixels, so the georeferencing tags no longer apply."""
   tag = (274, 3, 1, turned, True)
   like = tmp_path / 'like.tif'
   grid = [(code, kind, len(x), x, True) for code, (kind, x) in GRID.items()]
@@ -186,7 +186,7 @@ def test_the_project_reads_what_it_writes(name, channels, tmp_path):
 
 
 def test_a_resolution_without_a_unit_is_per_inch(tmp_path):
-  """The default of TIFF 6.0, for files such as this one of Pillow."""
+  """TIFF 6.0 defines this default; Pillow writes files without a unit."""
   like, path = tmp_path / 'like.tif', tmp_path / 'a.tif'
   array = array_of('uint8', 1)
   Image.fromarray(array[..., 0]).save(like, tiffinfo={282: 72.5, 283: 50})
@@ -206,7 +206,7 @@ def test_texts_that_are_not_ascii_are_kept(tmp_path):
   assert tags_of(tmp_path / 'a.tif')[42112] == tags_of(like)[42112] == text
 
 
-def test_a_tiff_whose_tags_are_broken_is_no_reason_to_fail(tmp_path):
+def test_broken_tiff_tags_of_the_input_are_ignored(tmp_path):
   like, path = tmp_path / 'like.tif', tmp_path / 'a.tif'
   array = array_of('uint8', 1)
   tags = [(33550, 2, None, 'text', True), (42113, 3, 1, 7, True)]
@@ -226,7 +226,7 @@ def test_a_tiff_whose_tags_are_broken_is_no_reason_to_fail(tmp_path):
 @pytest.mark.parametrize('flat', [False, True])
 @pytest.mark.parametrize('channels', [1, 4])
 @pytest.mark.parametrize('name', ['a.npy', 'a.npz'])
-def test_numpy_files(name, channels, flat, tmp_path):
+def test_numpy_files_keep_values_and_shape(name, channels, flat, tmp_path):
   path = tmp_path / 'x' / name
   array = array_of('int16', channels)
   write = array_files.write_npz if name == 'a.npz' else array_files.write_npy
@@ -248,7 +248,7 @@ def test_numpy_files(name, channels, flat, tmp_path):
   'write',
   [array_files.write_tiff, array_files.write_npy, array_files.write_npz],
 )
-def test_a_full_disk_keeps_what_was_there(write, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_old_file(write, tmp_path, monkeypatch):
   path = tmp_path / 'a'
   path.write_text('before')
 
@@ -262,8 +262,10 @@ def test_a_full_disk_keeps_what_was_there(write, tmp_path, monkeypatch):
   assert path.read_text() == 'before' and len(list(tmp_path.iterdir())) == 1
 
 
-def test_what_is_missing_is_said(tmp_path, monkeypatch):
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
   monkeypatch.setattr(arrays, '_installed', lambda _: False)
-  with pytest.raises(UserError, match=r"after: pip install .*\[scientific\]'"):
+  with pytest.raises(
+    UserError, match=r"missing .* run pip install .*\[scientific\]'"
+  ):
     array_files.write_tiff(tmp_path / 'a.tif', array_of('uint8'))
   assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Files of arrays: right values and types, by files of the libraries' own."""
+"""Tests of reading TIFF, NumPy, NIfTI, DICOM and 16-bit PNG files."""
 
 import functools
 import gzip
@@ -29,7 +29,7 @@ tifffile = pytest.importorskip('tifffile')
 
 WHOLE = Cut()
 KINDS = ['u1', 'i1', 'u2', 'i2', 'u4', 'i4', 'f2', 'f4', 'f8']
-# Where the libraries keep files of their own tests, and what finds a reader.
+# Folders of the libraries' own test files, and the names that find a reader.
 OWN = [
   (nib, 'tests/data', arrays.find),
   (
@@ -41,7 +41,7 @@ OWN = [
 
 
 def values(shape, kind='u2', seed=0):
-  """Values over the whole range of an integer type, or around 0."""
+  """Random array: the full range of an integer type, or floats around 0."""
   rng, kind = np.random.default_rng(seed), np.dtype(kind)
   if kind.kind == 'f':
     return rng.normal(size=shape).astype(kind)
@@ -50,7 +50,7 @@ def values(shape, kind='u2', seed=0):
 
 
 def read(name, data, cut=WHOLE):
-  """Values of a file or bytes, once `facts` has told the same of them."""
+  """Reads a file or bytes and checks that `facts` describes the result."""
   known = arrays.find(name)
   told, array = known.facts(data, cut), known.read(data, cut)
   assert array.shape == (*told.size[::-1], told.channels)
@@ -83,18 +83,18 @@ def test_a_format_is_found_by_its_ending(ending):
   assert ending in found.endings and arrays.missing(found) is None
 
 
-def test_other_endings_are_none_of_arrays():
+def test_other_endings_find_no_array_format():
   assert (
     arrays.find('a.jpg') is arrays.find('nii') is arrays.find('a.gz') is None
   )
 
 
-def test_the_command_that_installs_a_reader():
+def test_a_missing_reader_names_its_install_command():
   known = arrays.ARRAY_FORMATS[0]._replace(package='no_such_package')
   assert arrays.missing(known) == "pip install -e '.[scientific]'"
 
 
-def test_sizes_that_no_picture_has():
+def test_impossible_picture_sizes_are_refused():
   base.check(MAX_PIXELS // 7, 7, 4)
   for size in [(0, 9, 1), (MAX_PIXELS // 7 + 1, 7, 1), (9, 9, 4097)]:
     with pytest.raises(ValueError):
@@ -104,7 +104,7 @@ def test_sizes_that_no_picture_has():
 
 
 class Remote:
-  """A file in a bucket, which counts how often it is fetched."""
+  """A file in a bucket, which counts its downloads."""
 
   mtime, length, fetched = 1, 2, 0
 
@@ -124,7 +124,7 @@ class Remote:
     return self.data
 
 
-def test_files_in_buckets():
+def test_array_files_in_buckets_are_read():
   array = values((9, 8), 'i2')
   for name, data in [
     ('a.tif', tif(array, photometric='minisblack')),
@@ -146,7 +146,7 @@ def test_files_in_buckets():
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('bands', [1, 3, 7])
-def test_tiffs_of_all_types(kind, bands, tmp_path):
+def test_tiffs_of_all_types_are_read(kind, bands, tmp_path):
   array = values((21, 34, bands), kind)
   path = tmp_path / 'a.tif'
   planar = 'contig' if bands > 1 else None
@@ -174,14 +174,14 @@ def test_tiffs_of_all_types(kind, bands, tmp_path):
 )
 @pytest.mark.parametrize('kind', ['u2', 'f4'])
 @pytest.mark.parametrize('planar', ['contig', 'separate'])
-def test_tiffs_of_all_layouts(options, kind, planar):
+def test_tiffs_of_all_layouts_are_read(options, kind, planar):
   array = values((21, 40, 5), kind)
   stored = array if planar == 'contig' else array.transpose(2, 0, 1)
   data = tif(stored, photometric='minisblack', planarconfig=planar, **options)
   assert np.array_equal(read('a.tif', data), array)
 
 
-def test_a_tiffs_white_may_be_zero():
+def test_tiffs_with_white_as_zero_are_inverted():
   array = values((9, 8))
   data = tif(array, photometric='miniswhite')
   assert np.array_equal(read('a.tif', data)[..., 0], 65535 - array)
@@ -191,7 +191,7 @@ def test_a_tiffs_white_may_be_zero():
   )
 
 
-def test_a_tiffs_palette_is_looked_up():
+def test_tiff_palettes_are_converted_to_rgb():
   array, colours = values((9, 8), 'u1'), values((3, 256), 'u2')
   data = tif(array, photometric='palette', colormap=colours)
   wanted = (colours >> 8).astype(np.uint8).T[array]
@@ -199,7 +199,7 @@ def test_a_tiffs_palette_is_looked_up():
   assert tiff.facts(data, Cut()).colour
 
 
-def test_a_tiff_says_whether_it_is_red_green_and_blue():
+def test_only_tiffs_marked_as_rgb_are_colour():
   for bands, kind, colour in [
     (3, 'rgb', True),
     (3, 'minisblack', False),
@@ -209,14 +209,14 @@ def test_a_tiff_says_whether_it_is_red_green_and_blue():
     assert tiff.facts(data, Cut()).colour is colour
 
 
-def test_a_jpeg_in_a_tiff():
+def test_jpeg_compressed_tiffs_are_read():
   array = np.full((32, 48, 3), (200, 100, 50), np.uint8)
   data = tif(array, photometric='rgb', compression='jpeg', tile=(16, 16))
   assert np.abs(read('a.tif', data).astype(int) - array).max() < 4
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
-def test_a_tiffs_orientation_is_applied(orientation):
+def test_the_orientation_of_a_tiff_is_applied(orientation):
   from PIL import Image, ImageOps
 
   array = values((6, 9), 'u1')
@@ -236,7 +236,7 @@ def pages(*shapes, kind='u2', **options):
   return every, file.getvalue()
 
 
-def test_pages_of_a_tiff():
+def test_tiff_pages_become_channels_or_slices():
   every, data = pages(*[(9, 8)] * 4)
   assert np.array_equal(read('a.tif', data)[..., 0], every[0])
   assert tiff.facts(data, Cut()).unused == 3
@@ -252,14 +252,14 @@ def test_pages_of_a_tiff():
     tiff.read(data, Cut(pages='slices'))
 
 
-def test_pages_that_differ_are_no_channels():
+def test_tiff_pages_of_different_sizes_are_not_channels():
   every, data = pages((9, 8), (8, 9))
   refuse('differ', 'a.tif', data, Cut(pages='channels'))
   cut = Cut(pages='slices', number=1)
   assert np.array_equal(read('a.tif', data, cut)[..., 0], every[1])
 
 
-def test_previews_are_no_pages():
+def test_previews_in_a_tiff_are_skipped():
   file = io.BytesIO()
   full, small = values((32, 32)), values((16, 16))
   with tifffile.TiffWriter(file) as writer:
@@ -272,7 +272,7 @@ def test_previews_are_no_pages():
   assert np.array_equal(both[..., 1], full + 1)
 
 
-def test_a_tiff_of_a_kind_that_is_not_read():
+def test_unsupported_tiffs_are_refused():
   refuse('12 bits', 'a.tif', tif(values((8, 8)) >> 4, bitspersample=12))
   refuse('complex', 'a.tif', tif(np.zeros((8, 8), np.complex64)))
   refuse('WEBP', 'a.tif', tif(values((8, 8, 3), 'u1'), compression='webp'))
@@ -287,7 +287,7 @@ npy = functools.partial(saved, np.save)
 
 @pytest.mark.parametrize('kind', [*KINDS, '?', '>u2', 'u8'])
 @pytest.mark.parametrize('order', 'CF')
-def test_numpy_arrays(kind, order, tmp_path):
+def test_numpy_arrays_of_all_types_are_read(kind, order, tmp_path):
   array = values((9, 8, 3), 'u1').astype(kind, order=order)
   np.save(tmp_path / 'a.npy', array)
   for data in (tmp_path / 'a.npy', npy(array)):
@@ -324,16 +324,16 @@ def test_channels_are_last_unless_only_the_first_axis_is_the_shortest(
     (np.zeros((8, 8), 'U3'), 'U3'),
     (np.zeros((8, 8), [('a', 'f4')]), 'f4'),
     (np.zeros((2, 8, 8, 3)), r'\(2, 8, 8, 3\)'),
-    (np.zeros(8), 'no picture'),
+    (np.zeros(8), 'not a picture'),
     (np.zeros((0, 8)), 'empty'),
   ],
 )
-def test_numpy_arrays_that_are_no_pictures(array, match):
+def test_numpy_arrays_that_are_not_pictures_are_refused(array, match):
   refuse(match, 'a.npy', npy(array))
   refuse(match, 'a.npz', saved(np.savez, array))
 
 
-def test_an_npz_holds_one_array():
+def test_an_npz_file_must_contain_one_array():
   refuse('2 arrays.*one, two', 'a.npz', saved(np.savez, one=[[1]], two=[[2]]))
   file = io.BytesIO()
   with zipfile.ZipFile(file, 'w', zipfile.ZIP_LZMA) as archive:
@@ -341,7 +341,7 @@ def test_an_npz_holds_one_array():
   refuse('compression', 'a.npz', file.getvalue())
 
 
-def test_an_array_is_as_long_as_its_file():
+def test_an_npy_file_of_wrong_length_is_refused():
   data = npy(values((9, 8)))
   refuse('cut off', 'a.npy', data[:-1])
   refuse('more than one', 'a.npy', data + data)
@@ -359,7 +359,7 @@ def nii(array, slope=None, inter=None, kind=nib.Nifti1Image):
 @pytest.mark.parametrize('axis', range(3))
 @pytest.mark.parametrize('kind', ['u1', 'i2', 'u2', 'f4', 'f8'])
 @pytest.mark.parametrize('form', [nib.Nifti1Image, nib.Nifti2Image])
-def test_slices_of_a_volume(axis, kind, form, tmp_path):
+def test_slices_of_nifti_volumes_are_read(axis, kind, form, tmp_path):
   array = values((9, 10, 11), kind)
   data = nii(array, kind=form)
   (tmp_path / 'a.nii').write_bytes(data)
@@ -374,7 +374,7 @@ def test_slices_of_a_volume(axis, kind, form, tmp_path):
       )
 
 
-def test_a_pictures_columns_are_the_first_axis():
+def test_the_first_axis_of_a_nifti_becomes_columns():
   array = np.arange(6, dtype=np.int16).reshape(2, 3, 1)
   found = read('a.nii', nii(array), Cut(2, 0))
   assert found[..., 0].tolist() == [[2, 5], [1, 4], [0, 3]]
@@ -382,7 +382,7 @@ def test_a_pictures_columns_are_the_first_axis():
 
 @pytest.mark.parametrize('shape', [(9, 10, 4, 3), (9, 10, 4, 1, 3)])
 @pytest.mark.parametrize('axis', range(3))
-def test_channels_of_a_volume(shape, axis):
+def test_channels_of_nifti_volumes_are_read(shape, axis):
   array = values(shape, 'i2')
   wanted = array.reshape(9, 10, 4, 3).take(2, axis)
   for data in (nii(array), gzip.compress(nii(array))):
@@ -390,13 +390,13 @@ def test_channels_of_a_volume(shape, axis):
     assert np.array_equal(found, np.rot90(wanted))
 
 
-def test_a_flat_nifti_is_one_picture():
+def test_a_two_dimensional_nifti_is_one_picture():
   array = values((9, 10), 'i2')
   assert nifti.facts(nii(array), Cut()).slices is None
   assert np.array_equal(read('a.nii', nii(array))[..., 0], np.rot90(array))
 
 
-def test_a_nifti_of_colours():
+def test_an_rgb_nifti_is_read():
   array = values((9, 10, 4, 3), 'u1')
   packed = array.copy().view([('R', 'u1'), ('G', 'u1'), ('B', 'u1')])[..., 0]
   data = nib.Nifti1Image(packed, np.eye(4)).to_bytes()
@@ -404,7 +404,7 @@ def test_a_nifti_of_colours():
   assert np.array_equal(read('a.nii', data, Cut(0, 3)), np.rot90(array[3]))
 
 
-def test_a_volumes_scale_is_applied():
+def test_the_scale_factors_of_a_nifti_are_applied():
   array = values((9, 10, 4), 'i2')
   for data in (nii(array, 0.5, 10), gzip.compress(nii(array, 0.5, 10))):
     found = read('a.nii', data, Cut(number=1))
@@ -415,7 +415,7 @@ def test_a_volumes_scale_is_applied():
   assert read('a.nii', nii(array, 1, 0), Cut(number=1)).dtype == np.int16
 
 
-def test_volumes_that_are_not_read():
+def test_unsupported_niftis_are_refused():
   array = values((9, 10, 4), 'i2')
   with pytest.raises(ValueError, match='4 slices'):
     nifti.read(nii(array), Cut())
@@ -423,20 +423,20 @@ def test_volumes_that_are_not_read():
     nifti.read(nii(array), Cut(number=4))
   refuse('shape', 'a.nii', nii(values((9, 10, 4, 2, 3), 'i2')))
   refuse('complex', 'a.nii', nii(np.zeros((4, 4, 4), np.complex64)))
-  refuse('no NIfTI', 'a.nii', bytes(999))
+  refuse('not a NIfTI', 'a.nii', bytes(999))
   refuse('cut off', 'a.nii', nii(array)[:-1])
   with pytest.raises(ValueError, match='cut off'):
     nifti.read(gzip.compress(nii(array)[:-1]), Cut(number=0))
 
 
-def test_a_damaged_volume_is_noticed():
+def test_a_damaged_nifti_is_refused():
   data = bytearray(gzip.compress(nii(values((9, 10, 4), 'i2')), 0))
   data[-100] ^= 1
   with pytest.raises(OSError, match='CRC'):
     nifti.read(bytes(data), Cut(number=0))
 
 
-def test_volumes_are_made_once_and_the_oldest_is_dropped():
+def test_volumes_are_cached_and_the_oldest_is_dropped():
   held, made = volumes.Volumes(limit=250), []
 
   def get(key):
@@ -459,7 +459,7 @@ def test_volumes_are_made_once_and_the_oldest_is_dropped():
   assert held.get('d', None) is large
 
 
-def test_a_volume_that_changed_is_read_anew(tmp_path):
+def test_a_changed_volume_is_read_again(tmp_path):
   path = tmp_path / 'a.nii.gz'
   for seed in range(2):
     array = values((9, 10, 4 + seed), 'i2', seed)
@@ -472,7 +472,7 @@ def test_a_volume_that_changed_is_read_anew(tmp_path):
 
 
 def dcm(array, colours='MONOCHROME2', bits=None, compress=None, **tags):
-  """A DICOM file of values [rows, columns(, 3)] or [frames, rows, columns]."""
+  """DICOM file of an array [rows, columns(, 3)] or [frames, rows, columns]."""
   from pydicom import dataset, uid
 
   kind = array.dtype
@@ -505,7 +505,7 @@ def dcm(array, colours='MONOCHROME2', bits=None, compress=None, **tags):
 
 
 @pytest.mark.parametrize('kind', ['u1', 'i1', 'u2', 'i2', 'u4', 'i4'])
-def test_a_dicom_picture(kind, tmp_path):
+def test_dicom_pictures_of_all_types_are_read(kind, tmp_path):
   array = values((9, 8), kind)
   (tmp_path / 'a.dcm').write_bytes(dcm(array))
   for data in (tmp_path / 'a.dcm', dcm(array)):
@@ -524,7 +524,9 @@ def test_a_dicom_picture(kind, tmp_path):
     ('u1', 8, -1, 0, 'i2'),
   ],
 )
-def test_slope_and_intercept(kind, bits, slope, intercept, wanted):
+def test_dicom_slope_and_intercept_are_applied(
+  kind, bits, slope, intercept, wanted
+):
   array = values((9, 8), kind)
   if bits == 12:
     array >>= 4
@@ -534,7 +536,7 @@ def test_slope_and_intercept(kind, bits, slope, intercept, wanted):
   np.testing.assert_allclose(found, array.astype(float) * slope + intercept)
 
 
-def test_the_lowest_value_may_be_white():
+def test_dicom_monochrome1_is_inverted():
   array = np.array([[0, 4095], [1, 100]], np.uint16)
   data = dcm(array, 'MONOCHROME1', bits=12, RescaleIntercept=-5)
   assert read('a.dcm', data)[..., 0].tolist() == [[4090, -5], [4089, 3990]]
@@ -543,7 +545,7 @@ def test_the_lowest_value_may_be_white():
   assert read('a.dcm', data)[..., 0].tolist() == [[2047, -2048], [-1, 0]]
 
 
-def test_frames_of_a_dicom_file():
+def test_frames_of_a_dicom_file_are_read():
   array = values((5, 9, 8))
   for data in (dcm(array), dcm(array, compress='1.2.840.10008.1.2.5')):
     assert dicom.facts(data, Cut()).slices == 5
@@ -572,7 +574,7 @@ def group(slope):
     ('PerFrameFunctionalGroupsSequence', [2, 3]),
   ],
 )
-def test_a_slope_for_each_frame(tag, slopes):
+def test_slopes_of_dicom_frames_are_applied(tag, slopes):
   array = values((2, 9, 8), 'u1')
   data = dcm(array, **{tag: [group(x) for x in slopes]})
   for i in range(2):
@@ -580,7 +582,7 @@ def test_a_slope_for_each_frame(tag, slopes):
     assert np.array_equal(read('a.dcm', data, Cut(number=i))[..., 0], wanted)
 
 
-def test_a_dicom_palette():
+def test_dicom_palettes_are_converted_to_rgb():
   array, table = values((9, 8), 'u1'), values((256, 3), 'u2')
   names = ('Red', 'Green', 'Blue')
   tags = {f'{x}PaletteColorLookupTableDescriptor': [256, 0, 16] for x in names}
@@ -590,16 +592,16 @@ def test_a_dicom_palette():
   assert np.array_equal(found, (table >> 8)[array])
 
 
-def test_what_is_no_dicom_picture():
+def test_unsupported_dicom_files_are_refused():
   array = values((9, 8))
-  refuse('no DICOM', 'a.dcm', b'no DICOM at all')
+  refuse('not a DICOM', 'a.dcm', b'no DICOM at all')
   refuse('cut off', 'a.dcm', dcm(array)[:-2])
   refuse('HSV', 'a.dcm', dcm(array, 'HSV'))
   refuse('modality', 'a.dcm', dcm(array, ModalityLUTSequence=[]))
   refuse('too large', 'a.dcm', dcm(array, Rows=60000, Columns=60000))
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_a_missing_dicom_decoder_is_named(monkeypatch):
   from pydicom.pixels.decoders import base as decoders
 
   monkeypatch.setattr(decoders.Decoder, 'is_available', False)
@@ -609,7 +611,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 def series(count=4, step=2.5):
-  """Files of an oblique series, in its order; and (pixel -> point) of DICOM."""
+  """Files of an oblique series in order, and the function pixel -> point."""
   axes = np.array([[0.8, 0.6, 0], [0, 0, -1]])
   normal = np.cross(*axes)
   origins = [np.array([1.0, 2, 3]) + normal * step * i for i in range(count)]
@@ -633,7 +635,7 @@ def series(count=4, step=2.5):
   return made, point
 
 
-def test_a_series_is_sorted_by_place():
+def test_a_dicom_series_is_sorted_by_position():
   made, _ = series()
   assert sorted(made[::-1], key=dicom.position) == made
   other = dcm(values((6, 5)), SeriesInstanceUID='1.1', InstanceNumber=7)
@@ -642,7 +644,7 @@ def test_a_series_is_sorted_by_place():
 
 
 @pytest.mark.parametrize('count', [1, 4])
-def test_the_affine_of_a_series(count):
+def test_a_dicom_series_has_the_right_affine(count):
   made, point = series(count)
   affine = dicom.geometry(made)
   for row, column, index in [(0, 0, 0), (5, 2, count - 1), (3, 4, 0)]:
@@ -660,7 +662,7 @@ def test_the_affine_of_a_series(count):
 
 
 @pytest.mark.parametrize('channels', range(1, 5))
-def test_pngs_of_16_bits(channels, tmp_path):
+def test_pngs_of_16_bits_are_read(channels, tmp_path):
   array = values((9, 8, channels))
   path = tmp_path / 'a.png'
   path.write_bytes(imagecodecs.png_encode(array))
@@ -669,15 +671,15 @@ def test_pngs_of_16_bits(channels, tmp_path):
   assert told.colour == (channels == 3)
 
 
-def test_pngs_of_8_bits_are_not_for_this_reader():
+def test_pngs_of_8_bits_are_left_to_pillow():
   refuse('of 8', 'a.png', imagecodecs.png_encode(values((9, 8, 3), 'u1')))
-  refuse('no PNG', 'a.png', b'no PNG at all')
+  refuse('not a PNG', 'a.png', b'no PNG at all')
 
 
 # All
 
 
-def test_empty_pictures():
+def test_pictures_of_one_value_are_empty():
   known = arrays.find('a.npy')
   for array, is_empty in [
     (np.full((9, 8, 2), 3), True),
@@ -688,7 +690,7 @@ def test_empty_pictures():
     assert arrays.empty(known, npy(array), Cut()) is is_empty
 
 
-def test_sizes_of_compressed_streams():
+def test_declared_sizes_of_jpeg_streams_are_read():
   array = np.zeros((9, 8, 3), np.uint8)
   for encode in (imagecodecs.jpeg_encode, imagecodecs.jpegls_encode):
     assert codestream.declared(encode(array)) == (8, 9, 3)
@@ -708,7 +710,7 @@ def own_files():
 
 
 def wanted(known, path):
-  """First picture by the library's own means, or None."""
+  """First picture of a file as its library reads it, or None."""
   if known.package == 'nibabel':
     array = np.asarray(nib.load(path).dataobj)
     return np.rot90(array[:, :, 0].reshape(*array.shape[:2], -1))
@@ -731,14 +733,14 @@ def wanted(known, path):
 
 
 @pytest.mark.parametrize('known,path', list(own_files()))
-def test_the_libraries_own_files(known, path):
+def test_test_files_of_the_libraries_are_read_or_refused(known, path):
   try:
     told = known.facts(path, Cut())
     cut = Cut(number=0 if told.slices else None)
     array = known.read(path, cut)
   except ValueError as e:
     assert '\n' not in str(e)
-    # Those that their library reads, and this reader does not.
+    # Files that their library reads and this reader refuses.
     assert path.name in REFUSED or wanted(known, path) is None
     return
   assert path.name not in REFUSED

@@ -1,4 +1,4 @@
-"""The benchmarks: they run, count right and say what went wrong."""
+"""Tests of the benchmarks: figures, FLOP counts and errors."""
 
 import importlib.util
 import os
@@ -34,20 +34,20 @@ def run(program, *flags):
 
 
 def read_table(text):
-  """The Markdown table in a text: {contender: {column: cell}}."""
+  """Reads {contender: {column: cell}} from the Markdown table in a text."""
   lines = [x for x in text.splitlines() if x.startswith('|')]
   head, _, *rows = [[y.strip() for y in x.split('|')[1:-1]] for x in lines]
   return {row[0]: dict(zip(head[1:], row[1:])) for row in rows}
 
 
 def assert_figures(row):
-  """Every cell is one positive number, or two for the range."""
+  """Checks that every cell has one positive number, or two for a range."""
   row = dict(row)
-  if row['peak GiB'] == '-':  # a system that does not tell
+  if row['peak GiB'] == '-':  # the system does not report it
     del row['peak GiB']
   low, high = map(float, row.pop('range').split(' - '))
   assert 0 < low <= float(row['s/step']) <= high
-  # Two decimals: on a busy machine PyTorch may take hundreds of times as long.
+  # The ratio has two decimals and may be 0.00: a busy machine slows PyTorch.
   ratio = float(row.pop('ours / this', 1))
   assert 0 <= ratio < 1e6
   for column, cell in row.items():
@@ -55,7 +55,7 @@ def assert_figures(row):
 
 
 @pytest.mark.slow
-def test_train_step_runs():
+def test_the_train_step_benchmark_runs():
   done = run(
     'train_step.py', *TINY, '--batch=2', '--devices=2', '--option=pool_size=3'
   )
@@ -70,7 +70,7 @@ def test_train_step_runs():
   assert_figures(table['cyclegan_jax'])
 
 
-def test_translate_runs():
+def test_the_translate_benchmark_runs():
   done = run('translate.py', *TINY, '--dtype=bfloat16')
   assert done.returncode == 0, done.stderr
   table = read_table(done.stdout)
@@ -79,7 +79,7 @@ def test_translate_runs():
 
 
 @needs_torch
-def test_torch_takes_turns():
+def test_torch_is_timed_in_turns_with_jax():
   done = run('translate.py', *TINY, '--vs=torch', '--variants=eager')
   assert done.returncode == 0, done.stderr
   table = read_table(done.stdout)
@@ -104,7 +104,7 @@ def test_torch_takes_turns():
     ('--variants=eagre', ["mean 'eager'"]),
   ],
 )
-def test_wrong_flags(flag, words):
+def test_invalid_flags_are_named(flag, words):
   import options
 
   with pytest.raises(UserError) as error:
@@ -113,7 +113,7 @@ def test_wrong_flags(flag, words):
     assert word in str(error.value)
 
 
-def test_a_wrong_flag_is_one_line():
+def test_an_invalid_flag_is_one_line():
   done = run('translate.py', '--devices=2')
   assert (done.returncode, done.stdout) == (2, '')
   assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1
@@ -133,7 +133,7 @@ def test_options_reach_the_config():
   assert parse()[1].blocks == 9
   no_identity = [f'--option=loss.identity_{d}=0' for d in 'ab']
   assert parse(*no_identity)[1].identity is False
-  # Another network is timed, but not counted or compared.
+  # Other networks are timed, but FLOPs and PyTorch are left out.
   for flags in (no_identity[:1], ['--option=discriminator.depth=2']):
     assert parse(*flags)[1] is None
 
@@ -147,7 +147,7 @@ def test_missing_torch_is_one_line(monkeypatch):
 
 
 @needs_torch
-def test_torch_does_not_follow_another_network():
+def test_torch_is_refused_for_other_networks():
   import options
 
   flags = ['--vs=torch', '--option=generator.upsampling=resize']
@@ -161,7 +161,7 @@ def sleeper(args):
 
 
 def stumbler(work, variant):
-  """Raises, or is killed in its third step, the first that is timed."""
+  """Raises, or is killed in its third step, which is the first timed step."""
   if variant:
     raise ValueError('no | compiler')
   steps = []
@@ -174,7 +174,7 @@ def stumbler(work, variant):
   return start, lambda: None, {}
 
 
-def test_a_contender_that_fails_leaves_the_others_alone():
+def test_a_failed_contender_does_not_stop_the_others():
   import contenders
   import report
 
@@ -192,7 +192,7 @@ def test_a_contender_that_fails_leaves_the_others_alone():
   assert table['torch compile']['s/step'] == reason
 
 
-def test_torch_on_the_cpu_does_not_meet_an_accelerator():
+def test_torch_on_the_cpu_is_not_compared_with_an_accelerator():
   import contenders
 
   args = SimpleNamespace(
@@ -202,17 +202,17 @@ def test_torch_on_the_cpu_does_not_meet_an_accelerator():
     contenders.race(args, None, sleeper, stumbler)
 
 
-def test_flops_of_a_network_counted_by_hand():
+def test_flops_of_small_networks_equal_a_count_by_hand():
   from flops import discriminator_macs, generator_macs, step_flops
 
   first, block = 32 * 32 * 49 * 3 * 2, 8 * 8 * 9 * 8 * 8
-  halved = 16 * 16 * 9 * 2 * 4  # and each of the other four has as many
+  halved = 16 * 16 * 9 * 2 * 4  # each of the other four layers has as many
   generator = [first, halved, halved, block, block, halved, halved, first]
   assert generator_macs(32, blocks=1, width=2) == generator
-  # Sides 16, 8, 4, then 3 and 2; widths 3, 2, 4, 8, 16, 1.
+  # Side lengths 16, 8, 4, then 3 and 2; widths 3, 2, 4, 8, 16, 1.
   critic = [24576, 8192, 8192, 18432, 1024]
   assert discriminator_macs(32, width=2) == critic
-  # Forward and two gradients each, but none by the pictures of the data.
+  # Forward and two gradients per layer, but no gradients of input images.
   generators = 18 * 749568 - 4 * first
   critics = 4 * 60416 + 4 * (3 * 60416 - 24576)
   assert step_flops(32, 5, 1, 2) == 2 * 5 * (generators + critics)
@@ -223,7 +223,7 @@ def test_flops_of_a_network_counted_by_hand():
 @pytest.mark.parametrize(
   'size, blocks, teraflops', [(128, 6, 0.336), (256, 9, 1.87)]
 )
-def test_flops_of_the_usual_steps(size, blocks, teraflops):
+def test_flops_of_the_usual_steps_are_as_documented(size, blocks, teraflops):
   from flops import step_flops
 
   expected = pytest.approx(teraflops * 1e12, rel=0.02)
@@ -231,7 +231,7 @@ def test_flops_of_the_usual_steps(size, blocks, teraflops):
 
 
 @needs_torch
-def test_torch_does_the_work_that_is_counted():
+def test_torch_executes_the_counted_flops():
   import options
   import torch_cyclegan
   from flops import step_flops
@@ -267,7 +267,7 @@ TABLE = """
 """
 
 
-def test_growth_reads_what_the_benchmark_prints(monkeypatch):
+def test_growth_reads_the_table_of_the_benchmark(monkeypatch):
   import growth
 
   calls = []

@@ -1,4 +1,4 @@
-"""The built-in set: real, no leaks between its parts, read by its colours."""
+"""Tests of the built-in dataset: contents, splits, variants and cache."""
 
 import hashlib
 import importlib.resources
@@ -52,14 +52,14 @@ def variants(world, tmp_path_factory):
 
 
 def corners(folder, part):
-  """(row, column) of the windows of a part, from their names."""
+  """Returns the sorted (row, column) in the file names of a part's windows."""
   names = sorted(f.name for f in (folder / part).iterdir())
   assert all(name.endswith('.png') for name in names)
   return [tuple(map(int, name[:-4].split('_'))) for name in names]
 
 
 def covered(folder, part):
-  """Where in the world a part's pixels are."""
+  """Mask of the world's pixels that a part shows."""
   size = builtin._TRAIN_SIZE if part in TRAIN else builtin._TEST_SIZE
   places = np.zeros((HEIGHT, WIDTH), bool)
   for y, x in corners(folder, part):
@@ -74,7 +74,7 @@ def read(folder, part, corner):
 
 
 @needs_pictures
-def test_layout(folder):
+def test_the_dataset_folder_has_all_parts(folder):
   entries = {f.name for f in folder.iterdir()}
   assert entries == {*TRAIN, *TEST, 'classes.json'}
   # The unfinished folder is gone.
@@ -89,7 +89,7 @@ def test_layout(folder):
 
 
 @needs_pictures
-def test_as_a_source(folder):
+def test_the_dataset_is_a_source(folder):
   source = sources.SOURCES['builtin'](str(folder.parent), '')
   sources.check(source)
   for split, parts in (
@@ -111,8 +111,8 @@ def test_as_a_source(folder):
 
 
 @needs_pictures
-def test_the_places_are_those_of_before_there_were_pairs(folder):
-  """Or published figures, and runs begun then, are of other pictures."""
+def test_places_of_older_versions_are_unchanged(folder):
+  """Other places would change published figures and resumed runs."""
   recorded = {
     'trainA': '627f59787cae21f1',
     'trainB': '4b95ebbd199f9590',
@@ -124,7 +124,7 @@ def test_the_places_are_those_of_before_there_were_pairs(folder):
 
 
 @needs_pictures
-def test_pairs_are_the_training_pictures_with_their_counterparts(folder):
+def test_training_pairs_show_the_places_of_both_domains(folder):
   a, b = corners(folder, 'trainA'), corners(folder, 'trainB')
   assert corners(folder, 'trainLabels') == a
   assert corners(folder, 'pairsA') == corners(folder, 'pairsB') == sorted(a + b)
@@ -136,7 +136,7 @@ def test_pairs_are_the_training_pictures_with_their_counterparts(folder):
 
 @needs_pictures
 @pytest.mark.parametrize('part', ['pairsA', 'pairsB', 'trainLabels'])
-def test_pixels_are_those_of_their_place(folder, world, part):
+def test_pairs_and_labels_show_their_place(folder, world, part):
   whole = dict(zip('ABs', world))[part[-1]]
   size = builtin._TRAIN_SIZE
   for y, x in corners(folder, part):
@@ -148,7 +148,9 @@ def test_pixels_are_those_of_their_place(folder, world, part):
 @pytest.mark.parametrize(
   'name, turn', [('rotated', np.rot90), ('mirrored', lambda x: x[::-1])]
 )
-def test_turned_variants(folder, variants, name, turn):
+def test_rotated_and_mirrored_variants_change_domain_b(
+  folder, variants, name, turn
+):
   turned = variants[name]
   assert turned.name == f'{folder.name}-{name}'
   for part in (*TRAIN, *TEST):
@@ -162,12 +164,12 @@ def test_turned_variants(folder, variants, name, turn):
   source = sources.SOURCES['builtin'](str(turned.parent), name)
   assert source.train['a'][0].data.is_relative_to(turned)
   assert source.paired and source.train_pairs
-  # They would have to lie as A for one direction and as B for the other.
+  # Label maps would need A's orientation for one direction, B's for the other.
   assert source.labels is None and source.train_labels is None
 
 
 @needs_pictures
-def test_shifted_variant(folder, variants):
+def test_the_shifted_variant_changes_test_pictures_only(folder, variants):
   shifted = variants['shifted']
   for name in ('classes.json', *TRAIN):
     files = [shifted / name]
@@ -187,7 +189,7 @@ def test_shifted_variant(folder, variants):
     assert not (covered(folder, part) & test).any()
 
   def white(folder, pictures, labels):
-    """How much of the land is under snow."""
+    """Share of the land that is white."""
     shares = []
     for place in corners(folder, pictures):
       land = read(folder, labels, place) == 1
@@ -196,11 +198,11 @@ def test_shifted_variant(folder, variants):
 
   assert white(shifted, 'trainA', 'trainLabels') < 0.05
   assert white(shifted, 'testA', 'testLabels') > 0.5
-  # Their maps have the same colours: a translation can be judged.
+  # The maps keep their colours, so translations can be scored.
   assert true_maps_read_by_colour(shifted)[0] > 0.9
 
 
-def test_unknown_variant(tmp_path):
+def test_an_unknown_variant_lists_the_variants(tmp_path):
   with pytest.raises(UserError) as error:
     sources.SOURCES['builtin'](str(tmp_path), 'rotate')
   message = str(error.value)
@@ -211,7 +213,7 @@ def test_unknown_variant(tmp_path):
 
 @needs_pictures
 @pytest.mark.parametrize('part', [*TRAIN, *TEST])
-def test_sizes(folder, part):
+def test_pictures_have_the_documented_sizes(folder, part):
   size = builtin._TRAIN_SIZE if part in TRAIN else builtin._TEST_SIZE
   shape = (size, size) if part.endswith('Labels') else (size, size, 3)
   for corner in corners(folder, part):
@@ -221,7 +223,7 @@ def test_sizes(folder, part):
 
 
 @needs_pictures
-def test_no_place_is_in_two_parts(folder):
+def test_splits_share_no_place(folder):
   a, b, test = (covered(folder, p) for p in ('trainA', 'trainB', 'testA'))
   assert a.any() and b.any() and test.any()
   assert not (a & b).any()
@@ -245,7 +247,7 @@ def test_test_parts_show_the_same_places(folder):
 
 @needs_pictures
 @pytest.mark.parametrize('part', ['trainLabels', 'testLabels'])
-def test_labels(folder, part):
+def test_labels_have_enough_sea_and_land(folder, part):
   for corner in corners(folder, part):
     labels = read(folder, part, corner)
     assert set(np.unique(labels)) <= {0, 1, builtin.IGNORED}
@@ -272,7 +274,7 @@ def resized_world(name):
 
 @needs_pictures
 @pytest.mark.parametrize('part', ['trainA', 'testA'])
-def test_satellite_pixels_are_those_of_the_world(folder, part):
+def test_satellite_pictures_show_their_place(folder, part):
   whole = resized_world('bmng.jpg')
   for y, x in corners(folder, part):
     pixels = read(folder, part, (y, x))
@@ -283,7 +285,7 @@ def test_satellite_pixels_are_those_of_the_world(folder, part):
 @needs_pictures
 @pytest.mark.parametrize('part', ['trainB', 'testB'])
 def test_maps_show_their_place(folder, part):
-  """Maps may be smoothed, so they are compared with a place nearby."""
+  """Maps may be smoothed, so each is compared with a nearby place."""
   whole = resized_world('etopo1.jpg').astype(int)
   here, nearby = [], []
   for y, x in corners(folder, part):
@@ -298,7 +300,7 @@ def test_maps_show_their_place(folder, part):
 
 
 def true_maps_read_by_colour(folder):
-  """Right share of the pixels with the labels, and those of another place."""
+  """Pixel accuracy of true maps by their labels, and by another place's."""
   colours = json.loads((folder / 'classes.json').read_text()).values()
   right = counted = wrong_place = 0
   places = corners(folder, 'testB')
@@ -316,14 +318,14 @@ def true_maps_read_by_colour(folder):
 
 @needs_pictures
 def test_true_maps_are_read_by_their_colours(folder):
-  """Also shows that maps and labels, of two sources, show the same place."""
+  """Also checks that maps and labels, from two sources, show the same place."""
   right, wrong_place = true_maps_read_by_colour(folder)
   assert right > 0.9
   assert wrong_place < 0.75
 
 
 @needs_pictures
-def test_second_call_writes_nothing(folder, monkeypatch):
+def test_a_second_call_writes_nothing(folder, monkeypatch):
   files = {f: f.stat().st_mtime_ns for f in folder.rglob('*')}
 
   def fail(*args):
@@ -339,7 +341,7 @@ def test_second_call_writes_nothing(folder, monkeypatch):
   assert builtin.satellite2map() == folder
 
 
-def test_where_the_cache_is(tmp_path, monkeypatch):
+def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):
   monkeypatch.setattr(builtin, '_world', lambda: ())
   monkeypatch.setattr(builtin, '_write', lambda folder, *variant: None)
   monkeypatch.setenv('HOME', str(tmp_path / 'home'))
@@ -367,7 +369,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
   assert not list(tmp_path.iterdir())
 
 
-def test_cache_that_cannot_be_written(tmp_path):
+def test_an_unwritable_cache_is_named(tmp_path):
   (tmp_path / 'file').write_text('a file where a folder should be')
   for root in (tmp_path / 'file', tmp_path / 'file' / 'below'):
     with pytest.raises(UserError) as error:
@@ -376,7 +378,7 @@ def test_cache_that_cannot_be_written(tmp_path):
     assert 'CYCLEGAN_JAX_CACHE' in str(error.value)
 
 
-def test_without_the_package(tmp_path, monkeypatch):
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
   def missing(name):
     raise ModuleNotFoundError(name)
 

@@ -1,4 +1,4 @@
-"""Two runs, one of them killed, leave the same; and a trace would be found."""
+"""Tests of chaos.py: killed runs leave equal folders; differences are found."""
 
 import json
 import random
@@ -23,7 +23,7 @@ def test_a_killed_run_leaves_no_trace(tmp_path):
 
 
 @pytest.mark.parametrize('kills', [1, 3, 8, 20, 50])
-def test_a_quarter_of_the_kills_meets_a_checkpoint(kills):
+def test_a_quarter_of_the_kills_hits_a_checkpoint(kills):
   names = chaos.plan(kills, random.Random(0))
   assert len(names) == kills
   assert names.count(chaos.SAVING) >= kills / 4
@@ -35,7 +35,7 @@ def test_a_quarter_of_the_kills_meets_a_checkpoint(kills):
 
 
 def write_records(workdir, steps):
-  """Steps into metrics.jsonl and TensorBoard, behind what is there."""
+  """Appends records of steps to metrics.jsonl and TensorBoard."""
   board = metric_writers.SummaryWriter(str(workdir / 'tensorboard'))
   with (workdir / 'metrics.jsonl').open('a') as lines:
     for step in steps:
@@ -53,7 +53,7 @@ def write_checkpoint(workdir, kernel):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-  """A work folder as of a run of four steps."""
+  """Run folder with the files of a run of four steps."""
   workdir = tmp_path_factory.mktemp('whole')
   write_records(workdir, [1, 2, 3, 4])
   write_checkpoint(workdir, np.ones((2, 3), np.float32))
@@ -75,11 +75,11 @@ def assert_found(whole, killed, *expected):
     assert words in line
 
 
-def test_equal_folders_do_not_differ(whole, killed):
+def test_equal_folders_have_no_differences(whole, killed):
   assert_found(whole, killed)
 
 
-def test_records_in_several_files_are_the_same_records(whole, killed):
+def test_records_split_over_several_files_are_equal(whole, killed):
   shutil.rmtree(killed / 'tensorboard')
   (killed / 'metrics.jsonl').unlink()
   write_records(killed, [1, 2])
@@ -98,7 +98,7 @@ def test_a_changed_bit_is_named(value, whole, killed):
   assert_found(whole, killed, 'checkpoint 4: params/kernel differs')
 
 
-def test_minus_zero_is_not_zero_and_nan_is_nan():
+def test_minus_zero_differs_from_zero_and_nan_equals_nan():
   def same(x, y):
     return chaos.same_bits(np.float32([x]), np.float32([y]))
 
@@ -107,7 +107,7 @@ def test_minus_zero_is_not_zero_and_nan_is_nan():
   assert not chaos.same_bits(np.zeros(2, np.float32), np.zeros(2, np.int32))
 
 
-def test_another_last_checkpoint_is_found(whole, killed):
+def test_a_different_last_checkpoint_is_found(whole, killed):
   (killed / 'checkpoints' / '4').rename(killed / 'checkpoints' / '3')
   assert_found(whole, killed, 'the last ones are 4 and 3')
 
@@ -164,13 +164,13 @@ def test_a_changed_or_missing_file_is_found(whole, killed):
     'tensorboard/events.out.tfevents.1.part',
   ],
 )
-def test_leftovers_are_found(name, whole, killed):
+def test_leftover_files_are_found(name, whole, killed):
   (killed / name).touch()
   assert_found(whole, killed, f'left over: {name}')
 
 
-def test_a_program_that_fails_is_a_failure(tmp_path, monkeypatch):
-  """The command can't even find its pictures."""
+def test_a_failing_program_is_reported(tmp_path, monkeypatch):
+  """The command of both runs exits at once with code 3."""
   program = chaos.Program
   monkeypatch.setattr(program, 'command', lambda *_: ['sh', '-c', 'exit 3'])
   said = []

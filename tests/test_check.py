@@ -1,6 +1,6 @@
-"""Pictures that do not fit a run: known before its first step, all at once.
+"""Tests that unsuitable pictures are reported together before training starts.
 
-Whatever a message advises is done, and the run has to begin then.
+The tests follow the advice of each message, after which the run must start.
 """
 
 import re
@@ -48,7 +48,7 @@ def command(root, **options):
 
 
 def begin(argv):
-  """Does what main does before it compiles, and reads two epochs."""
+  """Does the checks that main does before it compiles, and reads two epochs."""
   config, *_ = flags.parse_run(argv, '', main.FLAGS)
   run = build_run(config)
   batches = run.data.batches(seed=0, batch_size=2)
@@ -57,14 +57,14 @@ def begin(argv):
 
 
 def options_of(advice):
-  """The options that a text names."""
+  """Returns the options that a message recommends."""
   return [x.rstrip(',;:') for x in re.findall(r'--config\.\S+', advice)]
 
 
 @pytest.mark.parametrize('which', [0, 1])
 @pytest.mark.parametrize('mode', MODES)
-def test_advice_is_what_the_next_command_takes(mode, which, tmp_path):
-  """Follows the first of two ways a message knows, or the other one."""
+def test_a_command_that_follows_the_advice_starts(mode, which, tmp_path):
+  """Follows the first or the second advice of each message."""
   root = data_set(tmp_path)
   argv = command(root, preprocess=mode, load_size=16, crop_size=18)
   for _ in range(3):
@@ -91,7 +91,9 @@ def test_advice_is_what_the_next_command_takes(mode, which, tmp_path):
     ('none', 16, 16, r'2 of 5 training pictures of B differ .*24x20 of the ot'),
   ],
 )
-def test_all_are_named_with_their_sizes(mode, load, crop, words, tmp_path):
+def test_all_unsuitable_pictures_are_named_with_sizes(
+  mode, load, crop, words, tmp_path
+):
   root = data_set(tmp_path)
   argv = command(root, preprocess=mode, load_size=load, crop_size=crop)
   with pytest.raises(UserError, match=words) as error:
@@ -101,7 +103,7 @@ def test_all_are_named_with_their_sizes(mode, load, crop, words, tmp_path):
   assert (SKIP in str(error.value)) != everyone
 
 
-# mode -> the pictures of `SIZES` that are no part of a run.
+# mode -> names of the pictures of `SIZES` that are skipped.
 LEFT_OUT = {
   'resize_and_crop': [],
   'crop': ['2.png'],
@@ -113,23 +115,23 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize('mode', MODES)
-def test_skipping_trains_on_what_is_left(mode, tmp_path, capfd):
+def test_a_run_can_skip_unsuitable_pictures(mode, tmp_path, capfd):
   root = data_set(tmp_path)
   begin([*command(root, preprocess=mode, crop_size=16), SKIP])
   lines = capfd.readouterr().err.splitlines()
-  assert all('goes on without it' in line for line in lines)
+  assert all('skipped because of' in line for line in lines)
   named = {line.split(': ')[1] for line in lines if 'trainA' in line}
   assert named == {str(root / 'trainA' / name) for name in LEFT_OUT[mode]}
 
 
-def test_a_split_of_small_pictures_only_is_no_run(tmp_path):
+def test_a_split_without_usable_pictures_is_refused(tmp_path):
   root = data_set(tmp_path, [(12, 40)] * 3)
   argv = [*command(root, preprocess='crop', crop_size=16), SKIP]
   with pytest.raises(UserError, match='none of 3 pictures .*12x40 is smaller'):
     begin(argv)
 
 
-def test_several_kinds_come_in_one_message(tmp_path):
+def test_several_problems_are_one_message(tmp_path):
   root = data_set(tmp_path)
   (root / 'trainA' / 'x.png').write_bytes(b'')
   (root / 'trainB' / 'y.png').write_bytes(b'')
@@ -154,8 +156,8 @@ def turned():
   return exif
 
 
-def test_an_orientation_behind_the_pixels_of_a_png(tmp_path):
-  """EXIF behind the pixels, which Pillow finds when it decodes."""
+def test_png_orientation_behind_the_pixels_is_applied(tmp_path):
+  """Pillow finds EXIF data behind the pixels only when it decodes them."""
   path = save(tmp_path / '1.png', (30, 20), exif=turned())
   data = path.read_bytes()
   place = data.index(b'eXIf') - 4
@@ -168,8 +170,8 @@ def test_an_orientation_behind_the_pixels_of_a_png(tmp_path):
   assert headers.read(Picture('1', path)).size == (20, 30)
 
 
-def test_a_turned_picture_is_of_the_size_of_the_others(tmp_path):
-  """A picture that the header alone would call 20x24."""
+def test_a_rotated_picture_has_its_upright_size(tmp_path):
+  """The header alone gives the size 20x24."""
   root = data_set(tmp_path, [(24, 20)] * 3)
   save(root / 'trainA' / 'turned.jpg', (20, 24), exif=turned())
   begin(command(root, preprocess='none'))
@@ -181,7 +183,7 @@ def pair_of(root, size_a, size_b):
   return Source(train={'a': [a], 'b': [b]}, test={})
 
 
-def test_pairs_of_two_sizes(tmp_path):
+def test_pairs_of_different_sizes_are_refused(tmp_path):
   source = pair_of(tmp_path, (24, 20), (20, 24))
   with pytest.raises(UserError, match=r'1 of 1 pairs .*\(24x20\) and b.png'):
     check.check(source, paired=True)
@@ -189,7 +191,7 @@ def test_pairs_of_two_sizes(tmp_path):
   assert check.check(pair_of(tmp_path, (9, 8), (9, 8)), paired=True) == {}
 
 
-def test_halves_have_the_size_of_halves(tmp_path):
+def test_halves_of_aligned_pictures_are_measured(tmp_path):
   for i in range(3):
     save(tmp_path / 'train' / f'{i}.png', (40, 24))
   save(tmp_path / 'train' / 'narrow.png', (30, 24))
@@ -202,7 +204,7 @@ def test_halves_have_the_size_of_halves(tmp_path):
   check.check(source, prepares=[Preprocess('crop', 16, 16)], paired=True)
 
 
-def test_a_picture_that_would_be_scaled_to_too_much(tmp_path):
+def test_a_picture_that_becomes_too_large_is_refused(tmp_path):
   save(tmp_path / 'a.png', (8, 20000))
   source = pair_of(tmp_path, (20, 20), (20, 20))
   tall = Picture('tall.png', save(tmp_path / 'tall.png', (8, 20000)))
@@ -211,7 +213,7 @@ def test_a_picture_that_would_be_scaled_to_too_much(tmp_path):
     check.check(source, prepares=[Preprocess('scale_width', 286, 256)])
 
 
-def test_a_picture_that_would_be_scaled_to_too_much_in_the_decay(
+def test_a_picture_that_becomes_too_large_in_the_decay_is_refused(
   tmp_path, capsys
 ):
   root = data_set(tmp_path, [(24, 20)] * 3)
@@ -229,7 +231,7 @@ def test_a_picture_that_would_be_scaled_to_too_much_in_the_decay(
   begin(command(root, **options, load_size_in_decay=17))
 
 
-def test_a_picture_that_holds_no_crop_in_the_decay(tmp_path):
+def test_a_picture_smaller_than_the_crop_in_the_decay_is_refused(tmp_path):
   source = pair_of(tmp_path, (20, 20), (20, 20))
   before = Preprocess('scale_width_and_crop', 18, 16)
   decay = before._replace(load_size=15)
@@ -242,11 +244,11 @@ def test_a_picture_that_holds_no_crop_in_the_decay(tmp_path):
 @pytest.mark.parametrize(
   'unit, constant, first', [('steps', 4, 4), ('epochs', 2, 6), ('epochs', 0, 0)]
 )
-def test_the_load_size_changes_with_the_first_step_of_the_decay(
+def test_the_load_size_changes_at_the_first_step_of_the_decay(
   unit, constant, first, tmp_path
 ):
   argv = command(data_set(tmp_path), load_size=18, crop_size=16)
-  argv += [  # 3 steps in an epoch of 5 pictures
+  argv += [  # an epoch of 5 pictures has 3 steps
     '--config.data.load_size_in_decay=16',
     '--config.train.batch_size=2',
     f'--config.schedule.unit={unit}',
@@ -261,7 +263,7 @@ def test_the_load_size_changes_with_the_first_step_of_the_decay(
 @pytest.mark.parametrize(
   'mode, size', [('resize_and_crop', 15), ('none', 16), ('resize_and_crop', -1)]
 )
-def test_a_load_size_in_the_decay_that_will_not_do(mode, size, tmp_path):
+def test_an_invalid_load_size_in_decay_is_refused(mode, size, tmp_path):
   argv = command(
     data_set(tmp_path, [(24, 20)]),
     preprocess=mode,
@@ -286,8 +288,8 @@ def test_every_file_is_opened_once(tmp_path, monkeypatch):
   assert sorted(opened) == [tmp_path / 'train' / f'{i}.png' for i in range(3)]
 
 
-def test_what_check_data_advises(tmp_path, capsys):
-  """The same way out, in the program that looks at all pictures."""
+def test_a_command_that_follows_check_data_starts(tmp_path, capsys):
+  """Follows the advice of check_data."""
   root = data_set(tmp_path, [(24, 20), (40, 20)])
   argv = command(root, preprocess='none')
   ours = ['check_data', f'--output={tmp_path / "out"}']

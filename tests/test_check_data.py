@@ -1,4 +1,4 @@
-"""The program that looks at a data set: finds all, writes only its own."""
+"""Tests of `check_data`: all problems are found, only its output is written."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from cyclegan_jax.data.sources import Source
 
 
 def run(root, output, capsys, **options):
-  """Exit code, standard output, standard error and the report."""
+  """Runs check_data; returns its exit code, output, errors and report."""
   options = {'source': 'folder', 'root': root} | options
   code = program.run(
     check_data.main,
@@ -56,7 +56,7 @@ def truncated(path):
   return path
 
 
-def test_a_good_set(pictures, tmp_path, capsys):
+def test_a_good_dataset_has_no_problems(pictures, tmp_path, capsys):
   code, out, err, report = run(pictures, tmp_path / 'out', capsys)
   assert (code, err) == (0, '')
   counts = {name: x['pictures'] for name, x in report['splits'].items()}
@@ -70,7 +70,7 @@ def test_a_good_set(pictures, tmp_path, capsys):
   assert ['trainA', '5', '5', 'all', '20x20'] in lines
   names = {p.name for p in (tmp_path / 'out').iterdir()}
   assert names == {'report.json', 'contact_a.png', 'contact_b.png'}
-  # 5 pictures in a row, of 20 pixels shown as 120, with gaps of 2.
+  # A row of 5 pictures of 20 pixels, enlarged to 120, with gaps of 2.
   sheet = tiny.pixels(tmp_path / 'out' / 'contact_a.png')
   assert sheet.shape == (120, 5 * 122 - 2, 3)
 
@@ -101,7 +101,7 @@ def test_every_problem_is_found(root, tmp_path, capsys):
   }
 
 
-def test_what_it_finds_is_trained_without(root, tmp_path, capsys):
+def test_training_can_skip_the_pictures_that_are_found(root, tmp_path, capsys):
   names = [
     truncated(root / 'trainA' / 'cut.jpg'),
     save(root / 'trainB' / '1.png', (1, 1)),
@@ -122,11 +122,11 @@ def test_what_it_finds_is_trained_without(root, tmp_path, capsys):
   assert str(names[1]) in capsys.readouterr().err
 
 
-def test_a_split_of_bad_pictures_only(root, tmp_path, capsys):
+def test_a_split_without_usable_pictures_is_refused(root, tmp_path, capsys):
   for path in (root / 'trainA').iterdir():
     path.write_bytes(b'')
   code, _, err, _ = run(root, tmp_path / 'out', capsys)
-  assert code == 2 and 'add others to trainA' in err and 'skip' not in err
+  assert code == 2 and 'add usable ones to trainA' in err and 'skip' not in err
   assert not (tmp_path / 'out' / 'contact_a.png').exists()
   assert (tmp_path / 'out' / 'contact_b.png').exists()
 
@@ -136,7 +136,7 @@ def test_a_split_of_bad_pictures_only(root, tmp_path, capsys):
   assert 'none of 5 pictures can be used' in capsys.readouterr().err
 
 
-def test_duplicates_inside_and_across_splits(root, tmp_path, capsys):
+def test_duplicates_are_found_inside_and_across_splits(root, tmp_path, capsys):
   shutil.copy(root / 'trainA' / '0.png', root / 'trainA' / 'copy.png')
   shutil.copy(root / 'trainA' / '2.png', root / 'trainB' / 'of_a.png')
   with Image.open(root / 'trainB' / '1.png') as image:
@@ -153,10 +153,10 @@ def test_duplicates_inside_and_across_splits(root, tmp_path, capsys):
     {'trainA/2.png', 'trainB/of_a.png'},
     {'trainB/1.png', 'testB/other.bmp'},
   ]
-  assert '3 groups of equal pictures, 1 of them over train and test' in out
+  assert '3 groups of equal pictures, 1 of them in both train and test' in out
 
 
-def test_files_of_other_channels_are_noted(root, tmp_path, capsys):
+def test_converted_files_are_reported(root, tmp_path, capsys):
   gray = save(root / 'trainB' / 'gray.png', mode='L')
   code, out, err, report = run(root, tmp_path / 'out', capsys)
   assert (code, err) == (0, '')
@@ -170,7 +170,7 @@ def test_files_of_other_channels_are_noted(root, tmp_path, capsys):
   assert what == {f'trainB: {colour}': 7, f'testB: {colour}': 2}
 
 
-def test_sizes_and_their_histogram(root, tmp_path, capsys):
+def test_sizes_are_reported_with_a_histogram(root, tmp_path, capsys):
   save(root / 'trainA' / 'wide.png', (300, 40))
   save(root / 'trainA' / 'tall.png', (70, 300))
   _, out, _, report = run(root, tmp_path / 'out', capsys)
@@ -184,7 +184,7 @@ def test_sizes_and_their_histogram(root, tmp_path, capsys):
     assert line.split() in [x.split() for x in out.splitlines()]
 
 
-def test_pictures_smaller_than_the_crop(root, tmp_path, capsys):
+def test_pictures_smaller_than_the_crop_are_found(root, tmp_path, capsys):
   small = save(root / 'trainA' / 'small.png', (30, 15))
   options = {'preprocess': 'crop', 'crop_size': 18}
   code, _, err, report = run(root, tmp_path / 'out', capsys, **options)
@@ -194,7 +194,7 @@ def test_pictures_smaller_than_the_crop(root, tmp_path, capsys):
   assert code == 0
 
 
-def test_sizes_that_no_mode_makes_one(root, tmp_path, capsys):
+def test_mixed_sizes_are_refused_if_nothing_resizes(root, tmp_path, capsys):
   save(root / 'trainB' / 'wide.png', (30, 20))
   code, _, err, report = run(
     root, tmp_path / 'out', capsys, preprocess='none', crop_size=20
@@ -208,7 +208,7 @@ def files(folder):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='names of other systems')
-def test_strange_names_are_only_names(root, tmp_path, capsys):
+def test_strange_file_names_do_no_harm(root, tmp_path, capsys):
   source = (root / 'trainA' / '0.png').read_bytes()
   (root / 'testLabels').mkdir()
   for i in range(2):
@@ -248,7 +248,7 @@ def test_bad_label_maps_are_found(root, tmp_path, capsys):
   assert [x['split'] for x in report['unusable']] == ['testLabels']
 
 
-def test_training_pictures_that_are_the_tests_are_no_duplicates(
+def test_training_pictures_used_as_test_set_are_not_duplicates(
   root, tmp_path, capsys
 ):
   shutil.rmtree(root / 'testA')
@@ -264,13 +264,13 @@ def coloured(count):
   ]
 
 
-def test_the_contact_sheet_is_spread_over_the_set():
+def test_the_contact_sheet_is_spread_over_the_dataset():
   pictures = [*coloured(80), Picture('bad.png', b'')]
   domains = {'a': pictures, 'b': coloured(1)}
   dataset = Dataset(Source(domains, domains), Preprocess(), {'a': 3, 'b': 3})
   found = inspect.scan(dataset)['trainA']
   sheet = inspect.contact_sheet(found, 3)
-  # 8 rows and columns of 128x64 and 2 between them.
+  # 8 rows and columns of 128x64 pixels, with gaps of 2.
   assert sheet.shape == (8 * 130 - 2, 8 * 66 - 2, 3)
   shown = [int(sheet[130 * (i // 8), 66 * (i % 8), 0]) for i in range(64)]
   assert shown == sorted(shown)
@@ -286,7 +286,7 @@ def test_long_lists_are_cut_on_the_terminal(root, tmp_path, capsys):
   assert out.count('bad') == 20 and 'and 5 more, see report.json' in out
 
 
-def test_help(capsys):
+def test_help_lists_flags_and_exit_codes(capsys):
   with pytest.raises(SystemExit) as stop:
     program.run(check_data.main, ['check_data', '--help'])
   assert stop.value.code == 0
@@ -294,7 +294,7 @@ def test_help(capsys):
   assert '--output=DIR' in out and 'Exit codes' in out
 
 
-def test_its_folder_is_named_after_the_card(
+def test_the_output_folder_is_named_after_the_recipe_card(
   pictures, tmp_path, monkeypatch, capsys
 ):
   monkeypatch.chdir(tmp_path)
@@ -305,13 +305,13 @@ def test_its_folder_is_named_after_the_card(
   assert 'data_check/folder' in capsys.readouterr().out
 
 
-def test_an_unwritable_folder(pictures, tmp_path, capsys):
+def test_an_unwritable_output_folder_is_one_line(pictures, tmp_path, capsys):
   (tmp_path / 'file').touch()
   code, _, err, _ = run(pictures, tmp_path / 'file' / 'out', capsys)
   assert code == 2 and err.count('\n') == 1 and '--output' in err
 
 
-def test_an_unknown_choice_lists_those_there_are(pictures, tmp_path, capsys):
+def test_an_unknown_choice_lists_the_valid_ones(pictures, tmp_path, capsys):
   code, _, err, _ = run(
     pictures, tmp_path / 'out', capsys, on_bad_image='ignore'
   )

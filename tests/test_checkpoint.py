@@ -1,4 +1,4 @@
-"""Checkpoints: damage is noticed, nothing whole is lost."""
+"""Tests of checkpoints: damage is found, intact checkpoints are kept."""
 
 import resource
 
@@ -20,7 +20,7 @@ def state():
 
 
 def at(state, step):
-  """The state with numbers that tell its step."""
+  """Returns the state with values that depend on the step."""
   params = jax.tree.map(lambda x: x + step, state.params)
   return state.replace(step=state.step + step, params=params)
 
@@ -34,7 +34,7 @@ def saved(folder, state, steps=(1, 2, 3), **options):
 
 
 def restored(folder, state):
-  """The state that is read, and what is said about it."""
+  """Returns the restored state and the printed lines."""
   said = []
   checkpoints = Checkpoints(folder)
   result = checkpoints.restore(state, said.append)
@@ -92,14 +92,14 @@ DAMAGES = [
 ]
 
 
-def test_the_newest_comes_back_bit_for_bit(state, tmp_path):
+def test_the_newest_checkpoint_is_restored_bit_identically(state, tmp_path):
   result, said = restored(saved(tmp_path / 'c', state), state)
   tiny.assert_same(result, jax.device_get(at(state, 3)))
   assert said == []
 
 
 @pytest.mark.parametrize('damage', DAMAGES)
-def test_a_damaged_one_is_named_and_the_one_before_is_taken(
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(
   damage, state, tmp_path
 ):
   folder = saved(tmp_path / 'c', state)
@@ -110,7 +110,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_taken(
   assert (tmp_path / 'damaged' / '3').is_dir() and not (folder / '3').exists()
 
 
-def test_two_damaged_ones_and_a_new_one_in_their_place(state, tmp_path):
+def test_two_damaged_checkpoints_can_be_replaced(state, tmp_path):
   folder = saved(tmp_path / 'c', state)
   for step in '23':
     truncate(folder / step)
@@ -126,7 +126,7 @@ def test_two_damaged_ones_and_a_new_one_in_their_place(state, tmp_path):
   }
 
 
-def test_none_whole_is_a_refusal_and_moves_nothing(state, tmp_path):
+def test_only_damaged_checkpoints_are_refused_and_not_moved(state, tmp_path):
   folder = saved(tmp_path / 'c', state)
   for step in '123':
     flip_bit(folder / step)
@@ -135,7 +135,7 @@ def test_none_whole_is_a_refusal_and_moves_nothing(state, tmp_path):
   assert sorted(p.name for p in folder.iterdir()) == ['1', '2', '3']
 
 
-def test_half_written_ones_are_cleared(state, tmp_path):
+def test_half_written_checkpoints_are_deleted(state, tmp_path):
   folder = saved(tmp_path / 'c', state)
   half = folder / '4.orbax-checkpoint-tmp'
   (half / 'state').mkdir(parents=True)
@@ -143,16 +143,16 @@ def test_half_written_ones_are_cleared(state, tmp_path):
   assert not half.exists()
 
 
-def test_the_newest_and_every_so_many_are_kept(state, tmp_path):
+def test_the_newest_and_every_nth_checkpoint_are_kept(state, tmp_path):
   folder = saved(tmp_path / 'c', state, steps=range(1, 9), keep=2, keep_every=3)
   assert sorted(int(p.name) for p in folder.iterdir()) == [3, 6, 7, 8]
 
 
-def test_a_full_disk_is_one_line_and_what_was_saved_stays(state, tmp_path):
+def test_a_full_disk_is_one_line_and_keeps_old_checkpoints(state, tmp_path):
   folder = saved(tmp_path / 'c', state, steps=(1,))
   checkpoints = Checkpoints(folder)
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-  # As a disk does that is full after 2 kB more.
+  # Acts like a disk with 2 kB left.
   resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
   try:
     line = f'{folder} .File too large.: .*continues from step 1'
@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays(state, tmp_path):
   assert restored(folder, state)[0].step == 1
 
 
-def test_a_vanished_folder_loses_nothing_else(state, tmp_path):
+def test_a_vanished_folder_is_named_or_made_again(state, tmp_path):
   folder = saved(tmp_path / 'c', state, steps=(1,))
   checkpoints = Checkpoints(folder)
   folder.rename(tmp_path / 'elsewhere')
@@ -178,7 +178,7 @@ def test_a_vanished_folder_loses_nothing_else(state, tmp_path):
   assert restored(tmp_path / 'elsewhere', state)[0].step == 1
 
 
-def test_other_networks_are_refused(state, tmp_path):
+def test_a_checkpoint_of_other_networks_is_refused(state, tmp_path):
   folder = saved(tmp_path / 'c', state, steps=(1,))
   wider = tiny.method(make_generator=tiny.generator(width=6))
   other = tiny.create(wider, tiny.optimizers('adam'))

@@ -1,4 +1,4 @@
-"""The commit that a run notes is this project's, and no other repository's."""
+"""Tests that a run records a commit of this project only."""
 
 import pathlib
 import subprocess
@@ -21,7 +21,7 @@ def git(folder, *words):
 
 @pytest.fixture
 def repository(tmp_path):
-  """A repository like the project's; its package is in cyclegan_jax/."""
+  """Repository like this project's, with its package in cyclegan_jax/."""
   package = tmp_path / 'project' / 'cyclegan_jax'
   package.mkdir(parents=True)
   (package / '__init__.py').write_text('')
@@ -33,7 +33,7 @@ def repository(tmp_path):
   return package.parent
 
 
-def test_the_commit_of_the_project(repository):
+def test_the_commit_of_the_project_is_found(repository):
   head = git(repository, 'rev-parse', 'HEAD')
   package = repository / 'cyclegan_jax'
   assert code_version.commit(package) == head
@@ -47,7 +47,9 @@ def test_the_commit_of_the_project(repository):
   'place', ['.venv/lib/python3.11/site-packages', 'third_party', '.']
 )
 @pytest.mark.parametrize('tracked', [False, True])
-def test_no_commit_of_another_repository(place, tracked, tmp_path):
+def test_commits_of_other_repositories_are_not_recorded(
+  place, tracked, tmp_path
+):
   theirs = tmp_path / 'theirs'
   package = theirs / place / 'cyclegan_jax'
   package.mkdir(parents=True)
@@ -59,7 +61,7 @@ def test_no_commit_of_another_repository(place, tracked, tmp_path):
   assert code_version.commit(package.resolve()) is None
 
 
-def test_a_package_that_the_project_does_not_track(repository):
+def test_an_untracked_package_has_no_commit(repository):
   other = repository / 'other' / 'cyclegan_jax'
   other.mkdir(parents=True)
   (other / '__init__.py').touch()
@@ -68,10 +70,8 @@ def test_a_package_that_the_project_does_not_track(repository):
   assert code_version.commit(repository / 'cyclegan_jax') is None
 
 
-def test_variables_of_git_name_no_other_repository(
-  repository, tmp_path, monkeypatch
-):
-  """A hook of git has them set to its own repository."""
+def test_variables_of_a_git_hook_are_ignored(repository, tmp_path, monkeypatch):
+  """Git hooks run with GIT_* variables that name their own repository."""
   head = git(repository, 'rev-parse', 'HEAD')
   other = tmp_path / 'hook'
   other.mkdir()
@@ -83,7 +83,7 @@ def test_variables_of_git_name_no_other_repository(
   assert code_version.commit(repository / 'cyclegan_jax') == head
 
 
-def test_without_git(repository, monkeypatch):
+def test_without_git_there_is_no_commit(repository, monkeypatch):
   monkeypatch.setenv('PATH', '')
   assert code_version.commit(repository / 'cyclegan_jax') is None
 

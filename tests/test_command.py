@@ -1,4 +1,4 @@
-"""`cyclegan-jax`: one command for all programs, and its words in a shell."""
+"""Tests of the command `cyclegan-jax` and of its shell completion."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ from cyclegan_jax.methods import METHODS
 from cyclegan_jax.methods.losses import ADVERSARIAL_LOSSES
 
 PROGRAMS = sorted(command.programs())
-# What pip writes for the entry point.
+# Script that pip writes for the entry point.
 SCRIPT = """
 import sys
 from cyclegan_jax.config.command import console
@@ -30,14 +30,14 @@ if __name__ == '__main__':
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-  """Runs the command in this process: exit code, output, errors."""
+  """Returns a function that runs the command: (exit code, output, errors)."""
 
   def run(*words):
     for name in PROGRAMS:  # as in a new process
       monkeypatch.delitem(sys.modules, command.module(name), raising=False)
     monkeypatch.setattr(sys, 'argv', ['cyclegan-jax', *map(str, words)])
     monkeypatch.setattr(sys, 'path', [*sys.path])
-    # Or the program would start this process anew.
+    # Otherwise the program would restart this process.
     monkeypatch.setenv('GLIBC_TUNABLES', '')
     try:
       code = command.console()
@@ -55,7 +55,7 @@ def process(*words, **more):
   return done.returncode, done.stdout, done.stderr
 
 
-def test_every_file_of_a_program_is_found():
+def test_every_program_file_is_found():
   ends = 'sys.exit(program.run(main))\n'
   files = {p.stem for p in ROOT.glob('*.py') if p.read_text().endswith(ends)}
   modules = {command.module(name) for name in PROGRAMS}
@@ -64,7 +64,7 @@ def test_every_file_of_a_program_is_found():
 
 
 @pytest.mark.parametrize('words', [[], ['--help'], ['-h']])
-def test_the_programs_are_listed(words, call):
+def test_the_programs_are_listed_with_their_meaning(words, call):
   code, out, err = call(*words)
   assert (code, err) == (0, '')
   listed = out.partition('Programs:\n')[2].splitlines()
@@ -77,7 +77,7 @@ def test_the_programs_are_listed(words, call):
     assert len(line.split()) > 2
 
 
-def test_the_version(call):
+def test_the_version_flag_prints_versions(call):
   import jax
 
   known = f'cyclegan_jax {cyclegan_jax.__version__}, JAX {jax.__version__}\n'
@@ -87,14 +87,14 @@ def test_the_version(call):
 @pytest.mark.parametrize(
   'word,hint', [('trian', "did you mean 'train'? "), ('defaults', '')]
 )
-def test_an_unknown_program(word, hint, call):
+def test_an_unknown_program_lists_the_programs(word, hint, call):
   listed = ', '.join(PROGRAMS)
   line = f'error: program={word!r} is unknown: {hint}choose from {listed}\n'
   assert call(word) == (2, '', line)
 
 
 @pytest.mark.parametrize('program', PROGRAMS)
-def test_help_is_that_of_the_module(program, call, capsys):
+def test_help_of_a_program_is_the_help_of_its_module(program, call, capsys):
   module = importlib.import_module(command.module(program))
   with pytest.raises(SystemExit):
     module.main(['', '--help'])
@@ -104,7 +104,7 @@ def test_help_is_that_of_the_module(program, call, capsys):
   assert call(program.replace('-', '_'), '--help') == (0, text, '')
 
 
-def test_it_trains(pictures, tmp_path, call):
+def test_the_command_trains_and_refuses_unknown_flags(pictures, tmp_path, call):
   small = {'method': 'simgan', 'directions': 'a2b'}
   argv = tiny.command('folder', tmp_path / 'run', pictures, **small)
   code, out, err = call('train', *argv[1:])
@@ -113,10 +113,10 @@ def test_it_trains(pictures, tmp_path, call):
   assert (code, out) == (2, '') and "'nosuch'" in err
 
 
-def test_a_process_is_that_of_the_module(tmp_path):
-  """Arguments, exit code, messages, the memory's pages and what a card finds.
+def test_the_command_behaves_like_python_m(tmp_path):
+  """Compares arguments, exit code, messages, memory pages and imports of a card.
 
-  Training starts its process anew, with the same arguments.
+  Training restarts its process with the same arguments.
   """
   code = 'import os\npages = os.environ["GLIBC_TUNABLES"]\n'
   (tmp_path / 'beside.py').write_text(code)
@@ -154,7 +154,7 @@ def test_nothing_heavy_is_loaded_before_the_program_is_chosen():
 
 
 def completed(*words):
-  """The words that begin with the last one, in the order of --help."""
+  """Returns the completions of the last word, in the order of --help."""
   completion = pytest.importorskip('cyclegan_jax.config.completion')
   found = completion.complete(
     command.meanings(),
@@ -183,7 +183,7 @@ def test_all_flags_of_a_program_are_completed(program):
   assert ('--config.' in found) == bool(completed(program, '--config.'))
 
 
-def test_cards_are_completed():
+def test_recipe_cards_are_completed():
   names = [x for x in cards.names() if x.startswith('sat')]
   assert len(names) > 1
   assert completed('train', '--config=sat') == [f'--config={x}' for x in names]
@@ -261,7 +261,7 @@ echo "${COMPREPLY[@]}"
     ('cyclegan-jax train --config.train.b', '--config.train.batch_size='),
   ],
 )
-def test_a_shell_completes(line, found, tmp_path):
+def test_a_shell_completes_words(line, found, tmp_path):
   pytest.importorskip('argcomplete')
   if not shutil.which('bash'):
     pytest.skip('no bash')

@@ -1,13 +1,14 @@
-"""Every command and example of the documentation runs, in a short form.
+"""Runs every command and example of the documentation in a short form.
 
 The pages' commands name `datasets/NAME`, `photos`, `photo.png`, `runs/NAME`,
 `models/NAME` and `checkpoints/NAME`; here they run in a folder that has these.
-Training is cut to a few small steps by options behind the command's own. A
-command that needs more than a plain machine has says so on its page, as in
-`# needs: a GPU`; its program, flags and options are only checked to exist.
+Added options reduce training to a few small steps. A command with special
+requirements states them on its page, as in `# needs: a GPU`; for such a command
+only the existence of its program, flags and options is checked.
 """
 
 import contextlib
+import glob
 import importlib
 import io
 import os
@@ -52,11 +53,29 @@ NEEDS = {
   'PyTorch',
   'the internet',
 }
-# Programs of others; that a page calls them rightly isn't ours to run.
-OTHERS = set(
-  '. apt cd docker eval export gcloud git hf kubectl npm sbatch scancel sky '
-  'source srun ssh ssh-add tensorboard wandb'.split()
-)
+# Programs of other projects; their commands are not run.
+OTHERS = {
+  '.',
+  'apt',
+  'cd',
+  'docker',
+  'eval',
+  'export',
+  'gcloud',
+  'git',
+  'hf',
+  'kubectl',
+  'npm',
+  'sbatch',
+  'scancel',
+  'sky',
+  'source',
+  'srun',
+  'ssh',
+  'ssh-add',
+  'tensorboard',
+  'wandb',
+}
 SHORT = {
   key: value
   for key, value in tiny.OVERRIDES.items()
@@ -65,12 +84,12 @@ SHORT = {
 
 
 class Command(NamedTuple):
-  """A command or an example of a page.
+  """Command or example of a page.
 
   Attributes:
-    text: as it stands on the page, continued lines joined.
+    text: text on the page, with continued lines joined.
     kind: 'bash' or 'python'.
-    needs: the words behind `# needs:`, or ''.
+    needs: words after `# needs:`, or ''.
   """
 
   text: str
@@ -94,15 +113,19 @@ def commands(text):
 
 
 def words(line):
-  """Returns the words of a line, without its comment and its variables."""
+  """Returns the words of a line as a shell reads them, without variables.
+
+  Patterns are replaced by the matching files, as in a shell, but here also
+  inside quotes.
+  """
   found = shlex.split(line, comments=True)
   while found and re.match(r'\w+=', found[0]):
     found.pop(0)
-  return found
+  return [x for word in found for x in sorted(glob.glob(word)) or [word]]
 
 
 def of_program(command_words):
-  """Returns (program, arguments) of a program of the package, or None."""
+  """Returns (program, arguments) of a command of the package, or None."""
   match command_words:
     case ['python', '-m', name, *rest] if name.startswith('cyclegan_jax.'):
       return name.removeprefix('cyclegan_jax.'), rest
@@ -113,7 +136,7 @@ def of_program(command_words):
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-  """A folder with what the commands of the pages name."""
+  """Folder with the files that the commands of the pages name."""
   folder = tmp_path_factory.mktemp('pages')
   tiny.write_pictures(folder / 'datasets' / 'NAME', train=(6, 6))
   rng = np.random.default_rng(1)
@@ -140,7 +163,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def here(trained, tmp_path, monkeypatch):
-  """A copy of the `trained` folder, and the repository's; the one worked in."""
+  """Copies the `trained` folder and the repository's, and works in the copy."""
   folder = tmp_path / 'here'
   shutil.copytree(trained, folder, symlinks=True)
   for name in ('configs', 'launch', 'tests', 'benchmarks', 'setup.cfg'):
@@ -153,7 +176,7 @@ def run(name, arguments):
   """Runs a program of the package in this process.
 
   Raises:
-    AssertionError: it did not end with code 0; its words are the error's.
+    AssertionError: the exit code is not 0; the error has the printed lines.
   """
   said = io.StringIO()
   module = importlib.import_module(f'cyclegan_jax.{name}')
@@ -166,11 +189,11 @@ def run(name, arguments):
 
 
 def short(arguments, number):
-  """Returns the arguments of a training that is small and has its own folder.
+  """Returns the arguments of a small training in its own run folder.
 
   Args:
-    arguments: those of the page.
-    number: of the command on the page, for the name of the run folder.
+    arguments: arguments on the page.
+    number: index of the command on the page, which names the run folder.
   """
   arguments = [x for x in arguments if not x.startswith('--workdir=')]
   plain = [x for x in arguments if x.startswith('--config')]
@@ -199,7 +222,7 @@ def check_flags(name, arguments):
 
 
 def check_installed(command_words):
-  """Checks the extras and files of a pip command, the targets of make's."""
+  """Checks that the extras, files or targets of pip and make commands exist."""
   text = (REPOSITORY / 'setup.cfg').read_text()
   for extra in re.findall(r'\[([\w,]+)\]', ' '.join(command_words)):
     for name in extra.split(','):
@@ -211,7 +234,7 @@ def check_installed(command_words):
 
 
 def try_command(one, number):
-  """Runs a `Command`, or checks one that needs what is not there."""
+  """Runs a `Command`, or only checks it if its needs are not met."""
   if one.kind == 'python':
     exec(compile(one.text, f'example {number}', 'exec'), {'__name__': 'page'})
     return
@@ -251,7 +274,7 @@ def test_the_commands_of_a_page_run(page, here):
 @pytest.mark.parametrize(
   'page', PAGES, ids=lambda path: path.relative_to(REPOSITORY).as_posix()
 )
-def test_commands_stand_in_blocks_and_say_what_they_need(page):
+def test_commands_are_in_fenced_blocks_with_valid_needs(page):
   text = page.read_text()
   assert not INDENTED.search(text), 'fence commands by ```bash'
   for one in commands(text):

@@ -1,4 +1,4 @@
-"""Every recipe card is loaded, made small and run for a step."""
+"""Tests that every recipe card loads and, made small, trains for a step."""
 
 import functools
 import json
@@ -31,7 +31,7 @@ TFDS = {
 
 @functools.cache
 def step_once(text):
-  """Losses after one step of a config; equal configs are run once."""
+  """Returns the losses after one step of a config; equal configs run once."""
   run = build_run(ConfigDict(json.loads(text)))
   state = tiny.create(run.method, run.optimizers, like=run.data.example_batch())
   batch = next(run.data.batches(run.seed, run.batch_size))
@@ -41,7 +41,7 @@ def step_once(text):
 
 
 @pytest.mark.parametrize('card', CARDS)
-def test_card(card, pairs):
+def test_a_recipe_card_trains_for_a_step(card, pairs):
   config, _ = flags.parse(tiny.command(card, 'x'), '')
   config.data.update(source='folder', root=str(pairs), name='')
   config.data.preprocess = 'resize_and_crop'
@@ -51,7 +51,7 @@ def test_card(card, pairs):
   assert all(np.isfinite(float(x)) for x in metrics.values())
 
 
-def test_all_ten_tfds_sets_have_a_card():
+def test_all_ten_tfds_datasets_have_a_recipe_card():
   names = {}
   for card in CARDS:
     config, _ = flags.parse(['main', f'--config={tiny.CONFIGS / card}.py'], '')
@@ -63,7 +63,7 @@ def test_all_ten_tfds_sets_have_a_card():
 
 
 @pytest.mark.parametrize('card', CARDS)
-def test_cards_are_short_and_say_how_to_run_them(card):
+def test_recipe_cards_are_short_and_name_their_command(card):
   text = (tiny.CONFIGS / f'{card}.py').read_text()
   assert len(text.splitlines()) <= 30
   assert f'--config=configs/{card}.py' in text
@@ -78,7 +78,9 @@ def test_cards_are_short_and_say_how_to_run_them(card):
     ['--config=configs/satellite2map.py'],
   ],
 )
-def test_a_card_by_its_name_from_any_folder(words, tmp_path, monkeypatch):
+def test_a_recipe_card_is_found_by_name_from_any_folder(
+  words, tmp_path, monkeypatch
+):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'satellite2map').mkdir()  # a folder is no card
   config, folder = flags.parse(['main', *words, '--config.seed=3'], '')
@@ -86,7 +88,7 @@ def test_a_card_by_its_name_from_any_folder(words, tmp_path, monkeypatch):
   assert str(folder) == 'runs/satellite2map'
 
 
-def test_a_file_of_the_user_comes_before_a_card(tmp_path, monkeypatch):
+def test_a_file_of_the_user_precedes_a_recipe_card(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   text = (tiny.CONFIGS / 'folder.py').read_text()
   (tmp_path / 'maps.py').write_text(text)
@@ -100,17 +102,17 @@ def test_a_file_of_the_user_comes_before_a_card(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('given', ['satelite2map', 'nowhere/x.py', 'x.py'])
-def test_an_unknown_card_lists_the_names(given, tmp_path, monkeypatch):
+def test_an_unknown_recipe_card_lists_the_names(given, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(UserError) as error:
     flags.parse(['main', f'--config={given}'], '')
   what = 'file' if given.endswith('.py') else 'recipe card'
   assert str(error.value) == (
-    f'no {what} {given} (--config): there are {", ".join(CARDS)}'
+    f'no {what} {given} (--config): choose from {", ".join(CARDS)}'
   )
 
 
-def test_the_cards_of_an_installed_package(tmp_path, monkeypatch):
+def test_recipe_cards_of_an_installed_package_are_found(tmp_path, monkeypatch):
   package = tmp_path / 'cyclegan_jax'
   monkeypatch.setattr(cards, '_PACKAGE', package)
   (package / 'configs').mkdir(parents=True)
@@ -123,7 +125,7 @@ def test_the_cards_of_an_installed_package(tmp_path, monkeypatch):
   assert str(cards.find('configs/other.py')) == 'configs/other.py'
 
 
-def test_help_names_the_cards(capsys):
+def test_help_lists_the_recipe_cards(capsys):
   with pytest.raises(SystemExit):
     flags.parse(['main', '--help'], 'Does.')
   assert ', '.join(CARDS) in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""PatchNCE and the methods that have it: features, heads, places, the loss."""
+"""Tests of PatchNCE and its methods: features, heads, positions, the loss."""
 
 import math
 from functools import partial
@@ -30,7 +30,7 @@ KEY = jax.random.PRNGKey(0)
 CONTRASTED = [
   name for name, entry in METHODS.items() if 'contrast.taps' in entry.options
 ]
-# Without those a method has no identity term.
+# With these weights a method has no identity term.
 NO_IDENTITY = dict.fromkeys(('identity_a', 'identity_b', 'nce_identity'), 0.0)
 PAPER = {'taps': '', 'patches': 256, 'features': 256, 'temperature': 0.07}
 
@@ -49,28 +49,28 @@ def made(choices, *, with_input=True):
 # The loss
 
 
-def test_features_that_tell_nothing_cost_the_logarithm_of_the_places():
+def test_patch_nce_of_uninformative_features_is_a_logarithm():
   query, key = np.zeros((2, 2, 256, 4), np.float32)
   query[..., 0], key[..., 1] = 1, 1  # nothing in common: all logits are 0
   loss = patch_nce(query, key, 0.07)
   assert float(loss) == pytest.approx(math.log(256), abs=1e-5)
-  # The right place pays, a wrong one costs.
+  # The loss is low at the right position and high at a wrong one.
   own = jnp.eye(256)[None]
   assert patch_nce(own, own, 0.07) < 1e-3
   assert patch_nce(own, own[:, ::-1], 0.07) > 10
 
 
-def test_two_places_by_hand():
+def test_patch_nce_of_two_positions_equals_a_count_by_hand():
   query = jnp.array([[[1.0, 0.0], [0.0, 1.0]]])
   key = jnp.array([[[0.6, 0.8], [1.0, 0.0]]])
-  # Own, other, and -10 for the place itself among the others; at a temperature
-  # that leaves something of the latter.
+  # Logits: own position, other position, and -10 for the own position among the
+  # others, at a temperature at which this -10 still matters.
   logits = [(0.6, 1.0, -10), (0.0, 0.8, -10)]
   expected = np.mean(
     [np.log(sum(np.exp(x / 10 - row[0] / 10) for x in row)) for row in logits]
   )
   assert float(patch_nce(query, key, 10.0)) == pytest.approx(expected, 1e-5)
-  # Other pictures of a batch are no others.
+  # Positions of other images of the batch are not used as negatives.
   swapped = patch_nce(query, key[:, ::-1], 10.0)
   pair = jnp.concatenate([query] * 2), jnp.concatenate([key, key[:, ::-1]])
   assert float(patch_nce(*pair, 10.0)) == pytest.approx(
@@ -87,7 +87,7 @@ def test_keys_have_no_gradient(rng):
 # Heads and places
 
 
-def test_heads_of_the_papers_generator():
+def test_heads_of_the_papers_generator_have_the_right_size():
   choices = tiny.choices(
     make_generator=nets.constructor(nets.GENERATORS, 'resnet', 'generator')
   )._replace(contrast=PAPER)
@@ -103,7 +103,7 @@ def test_heads_of_the_papers_generator():
 
 
 @pytest.mark.parametrize('channels', [3, 128, 256])
-def test_heads_start_as_the_papers(channels):
+def test_heads_are_initialised_as_in_the_paper(channels):
   head = heads.ProjectionHead()
   params = head.init(KEY, jnp.zeros((1, 1, channels)))['params']
   for layer in params.values():
@@ -113,7 +113,7 @@ def test_heads_start_as_the_papers(channels):
     assert not layer['bias'].any()
 
 
-def test_places_are_different_and_the_same_of_every_picture(rng):
+def test_positions_are_distinct_and_shared_by_a_batch(rng):
   shape = (2, 5, 7, 3)
   for count, expected in ((8, 8), (35, 35), (256, 35)):
     places = np.asarray(heads.draw_places(KEY, shape, count))
@@ -127,8 +127,8 @@ def test_places_are_different_and_the_same_of_every_picture(rng):
     np.testing.assert_array_equal(picked[:, i], features[:, row, column])
 
 
-def test_devices_that_share_a_batch_compare_the_same_places(rng):
-  """The mean over four devices is the loss on one."""
+def test_devices_that_share_a_batch_use_the_same_positions(rng):
+  """The mean loss over four devices equals the loss on one device."""
   net, nce = made(options(taps='down_1'))
   params = nce.init(KEY, net, tiny.batch()['a'])
   features = jnp.asarray(rng.normal(size=(2, 4, 8, 8, 8)), jnp.float32)
@@ -146,7 +146,7 @@ def test_devices_that_share_a_batch_compare_the_same_places(rng):
   )
   one = float(loss(*features))
   assert float(jax.jit(four)(*features)) == pytest.approx(one, rel=1e-5)
-  other = nce._replace(patches=4)  # a loss that depends on the places
+  other = nce._replace(patches=4)  # now the loss depends on the positions
   query, source = ({'down_1': x} for x in features)
   assert abs(float(other.loss(query, params, source, params, KEY)) - one) > 0.01
 
@@ -175,7 +175,7 @@ def test_the_papers_features_are_the_default():
 
 
 def count(jaxpr, name):
-  """Equations of a kind, those of inner programs too."""
+  """Counts equations of a primitive, including those of inner programs."""
   return sum(
     (equation.primitive.name == name)
     + sum(count(x, name) for x in jaxprs_in_params(equation.params))
@@ -183,7 +183,7 @@ def count(jaxpr, name):
   )
 
 
-def test_no_layer_behind_the_last_feature_runs():
+def test_no_layer_after_the_last_feature_runs():
   net, nce = made(options())
   images = tiny.batch(size=1)['a']
   params = tiny.init(net, images)
@@ -198,7 +198,7 @@ def test_no_layer_behind_the_last_feature_runs():
     count(jax.make_jaxpr(f)(images).jaxpr, 'conv_general_dilated')
     for f in (whole, features)
   ]
-  # block_4 is the fifth of six; the two transposed ones are four each.
+  # block_4 is the fifth of six; a transposed convolution counts as four.
   assert convolutions == [4 + 2 * 4 + 2 * 6, 3 + 2 * 5]
   output, expected = whole(images)
   tiny.assert_close(features(images), expected, 1e-6)
@@ -210,7 +210,7 @@ def test_no_layer_behind_the_last_feature_runs():
   }
 
 
-def test_what_has_no_features_is_refused():
+def test_generators_without_features_are_refused():
   unet = tiny.choices(make_generator=tiny.generator('unet'))
   with pytest.raises(UserError, match='PatchNCE: use generator.name=resnet$'):
     made(unet)
@@ -219,7 +219,7 @@ def test_what_has_no_features_is_refused():
 
 
 @pytest.mark.parametrize('name', CONTRASTED)
-def test_every_method_refuses_what_has_no_features(name):
+def test_every_method_refuses_generators_without_features(name):
   with pytest.raises(UserError, match='generator.name=resnet') as e:
     tiny.method(name, make_generator=tiny.generator('unet'))
   assert '\n' not in str(e.value)
@@ -242,13 +242,13 @@ def test_a_temperature_of_0_is_refused(pictures):
 
 
 def one_way(name):
-  """The fewest directions that a method trains."""
+  """Options for the smallest number of directions that a method can train."""
   takes_one = 'directions' in METHODS[name].options
   return {'directions': ('a2b',)} if takes_one else {}
 
 
 def convolutions(name, **weights):
-  """Number of convolutions left in a method's compiled generator loss."""
+  """Number of convolutions in a method's compiled generator loss."""
   method, batch = tiny.method(name, **one_way(name), **weights), tiny.batch()
   params = jax.eval_shape(method.init, KEY, batch)
   program = jax.jit(lambda p: method.generator_loss(p, batch, KEY)[0])
@@ -256,8 +256,8 @@ def convolutions(name, **weights):
   return text.count(' convolution(') + text.count('__onednn$convolution')
 
 
-# Convolutions of a generator of one block, to its end and to the block's: on a
-# CPU a transposed one is four, one for each phase of its output.
+# Convolutions of a generator with one block: all, and those up to the block. On a
+# CPU a transposed convolution is four, one per phase of its output.
 WHOLE, ENCODER = 6 + 2 * 4, 5
 COSTS = {  # convolutions that a term alone needs
   ('cut', 'nce'): ENCODER,
@@ -273,7 +273,7 @@ def test_a_zero_weight_costs_no_compute(name, weight):
   assert convolutions(name) - without == COSTS[name, weight]
 
 
-def test_every_method_has_its_costs_here():
+def test_every_contrastive_method_is_in_the_table_of_costs():
   assert {name for name, _ in COSTS} == set(CONTRASTED)
 
 
@@ -289,8 +289,8 @@ def test_without_adversarial_loss_no_discriminator_learns(name):
 
 
 @pytest.mark.parametrize('name', CONTRASTED)
-def test_domains_of_different_channels(name):
-  """CUT encodes a translation by the network that takes the other domain."""
+def test_domains_with_different_channels_are_refused_or_work(name):
+  """CUT encodes translations with the generator, whose input is domain A."""
   make = partial(tiny.method, name, channels={'a': 1, 'b': 3}, **NO_IDENTITY)
   if name != 'dclgan':
     with pytest.raises(UserError, match='loss.nce=0.5 needs data.channels_a'):
@@ -302,7 +302,7 @@ def test_domains_of_different_channels(name):
   assert loss.shape == ()
 
 
-def test_fastcut_mirrors_all_pictures_of_half_of_the_steps():
+def test_fastcut_mirrors_whole_batches_in_half_of_the_steps():
   method, batch = tiny.method('fastcut', directions=('a2b',)), tiny.batch()
   params = jax.tree.map(lambda x: 10 * x, method.init(KEY, batch))
   plain, mirrored = (
@@ -364,7 +364,7 @@ def test_heads_of_bfloat16_features_are_float32(rng):
 
 @pytest.fixture(scope='module')
 def ran(pictures, tmp_path_factory):
-  """The folder of a run of two steps of CUT, and its result."""
+  """Trains CUT for two steps; returns the run folder, the run and its result."""
   folder = tmp_path_factory.mktemp('ran')
   config = configured(
     pictures,
@@ -399,7 +399,7 @@ def test_heads_are_trained_and_not_averaged(ran):
   assert min(jax.tree.leaves(moved)) > 0
 
 
-def test_heads_come_back_with_a_checkpoint(ran):
+def test_heads_are_restored_from_a_checkpoint(ran):
   folder, run, result = ran
   fresh = tiny.create(run.method, run.optimizers, seed=5)
   fresh = parallel.replicate(fresh, parallel.make_mesh(1))

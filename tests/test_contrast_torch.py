@@ -1,8 +1,8 @@
-"""CUT, FastCUT and DCLGAN against twins of them in PyTorch.
+"""Tests of CUT, FastCUT and DCLGAN against twins of them in PyTorch.
 
-The twins are written from the papers and from what their code is known to do;
-their networks are those of test_torch_parity.py, in float64. Both sides get the
-same weights, and compare the places that this package draws.
+The twins follow the papers and the known behaviour of their code; their networks
+are the twins of test_torch_parity.py, in float64. Both sides get equal weights
+and compare the positions that this package draws.
 """
 
 import jax
@@ -21,8 +21,8 @@ torch = parity.torch
 nn, functional = torch.nn, torch.nn.functional
 
 TOLERANCE = 1e-5
-# Behind some thirty layers float32 ends that far from float64: the gradients of
-# this package by 5e-5, those of PyTorch in float32 by 7e-5.
+# Distance of float32 from float64 after some thirty layers: 5e-5 for gradients of
+# this package, 7e-5 for gradients of PyTorch in float32.
 GRADIENTS = 2e-4
 KEY = jax.random.PRNGKey(0)
 WIDTH, DEPTH, FEATURES, PLACES = 4, 5, 8, 8
@@ -32,7 +32,7 @@ OPTIONS = {
   'stride': {},
   'blur': {'downsampling': 'blur', 'upsampling': 'blur'},
 }
-# Of loss.*, as in the papers' settings.
+# Weights of loss.*, as in the papers.
 WEIGHTS = {
   'cut': {'nce': 0.5, 'nce_identity': 0.5},
   'fastcut': {'nce': 10.0},
@@ -46,7 +46,7 @@ WEIGHTS = {
 
 
 def make(name, halving):
-  """A method of narrow networks."""
+  """Returns a method with narrow networks."""
   both = name == 'dclgan'
   downsampling = {'downsampling': halving}
   choices = tiny.choices(
@@ -68,7 +68,7 @@ def draw_batch():
 
 
 def draw_params(method, batch):
-  """Random values for all parameters, biases not left out."""
+  """Draws random values for all parameters, including biases."""
   rng = np.random.default_rng(1)
 
   def draw(path, leaf):
@@ -76,7 +76,7 @@ def draw_params(method, batch):
     layer, kind = path[2].key, path[-1].key
     if kind == 'bias':
       return 0.2 * noise
-    # As in test_torch_parity.py: activations keep their size.
+    # As in test_torch_parity.py, activations keep their scale.
     gain = 0.5 if layer.startswith(('block', 'last')) else 2
     return noise * np.float32(np.sqrt(gain / np.prod(leaf.shape[:-1])))
 
@@ -86,7 +86,7 @@ def draw_params(method, batch):
 
 @pytest.fixture
 def drawn(monkeypatch):
-  """The places of each `draw_places`, in order."""
+  """List of the positions that each call of `draw_places` returned."""
   made, draw = [], heads.draw_places
 
   def spy(*args):
@@ -99,14 +99,14 @@ def drawn(monkeypatch):
 
 @pytest.fixture
 def coin(monkeypatch):
-  """A list whose last entry is what FastCUT's coin shows."""
+  """List whose last entry decides if FastCUT mirrors its images."""
   shown = []
   monkeypatch.setattr(jax.random, 'bernoulli', lambda key: shown[-1])
   return shown
 
 
 class Head(nn.Sequential):
-  """A projection head: vectors [batch, places, channels]."""
+  """Projection head for vectors [batch, positions, channels]."""
 
   def __init__(self, params):
     first, second = (params[f'linear_{i}'] for i in (1, 2))
@@ -134,10 +134,10 @@ def values_of_head(params):
 
 
 class Twin:
-  """All networks of a method.
+  """All networks of a method, in PyTorch.
 
   Attributes:
-    gen: {direction: generator}; as `layers`, by Flax names.
+    gen: {direction: generator}.
     disc: {domain: discriminator}.
     heads: {name: {tap: `Head`}}.
     layers: {'gen', 'disc': {name: {layer: module}}}.
@@ -176,10 +176,10 @@ class Twin:
     return [x for net in networks for x in net.parameters()]
 
   def modules(self, params):
-    """(name, module, our values in its layout) of all that have parameters.
+    """Yields (name, module, JAX values in its layout) of modules with parameters.
 
     Args:
-      params: parameters, or as many gradients, {group: {name: ...}}.
+      params: parameters or their gradients, {group: {name: ...}}.
     """
     for group, networks in params.items():
       for net, values in networks.items():
@@ -195,7 +195,7 @@ class Twin:
 
 
 def encode(net, x):
-  """{tap: features} of a twin of a generator."""
+  """Returns {tap: features} of the twin of a generator."""
   found = {}
   for i, layer in enumerate(net):
     x = layer(x)
@@ -217,14 +217,14 @@ def torch_patch_nce(query, key):
 
 
 def nce(query, query_heads, source, source_heads, places):
-  """PatchNCE of {tap: features}, the mean of its taps.
+  """Returns the mean PatchNCE loss over all taps.
 
   Args:
-    query: features of the output.
-    query_heads: {tap: `Head`} for them.
-    source: features of the input.
-    source_heads: {tap: `Head`} for them.
-    places: an iterator of the places of each tap.
+    query: {tap: features} of the output.
+    query_heads: {tap: `Head`} for `query`.
+    source: {tap: features} of the input.
+    source_heads: {tap: `Head`} for `source`.
+    places: iterator over the positions of each tap.
   """
   found = []
   for tap in filter(query_heads.get, TAPS.values()):
@@ -259,7 +259,7 @@ def cut_loss(twin, fake, a, b, places, mirrored=False, identity=True):
 
 
 def dclgan_loss(twin, a, b, places):
-  """G_A translates a to b, G_B b to a; F_1 projects a's features, F_2 b's."""
+  """Loss of DCLGAN; its F_1 projects features of a, its F_2 features of b."""
   g_a, g_b = twin.gen['a2b'], twin.gen['b2a']
   f_1, f_2 = twin.heads['a'], twin.heads['b']
   fake_b, fake_a = g_a(a), g_b(b)
@@ -301,7 +301,7 @@ def test_heads_and_patch_nce_equal_torch():
   features = rng.normal(size=(2, 2, 12, 3)).astype(np.float32)
   head = heads.ProjectionHead(FEATURES)
   params = head.init(KEY, features[0])['params']
-  # At the init's gain vectors are tiny, and the 1e-7 beside their length, too.
+  # With the initial gain the vectors are tiny, so that the added 1e-7 matters.
   query, key = (head.apply({'params': params}, x) for x in features)
   with torch.no_grad():
     expected = [Head(params)(torch.from_numpy(x)) for x in features]
@@ -316,8 +316,8 @@ def test_heads_and_patch_nce_equal_torch():
 def assert_gradients_equal(twin, grads):
   names = set()
   for name, module, actual in twin.modules(grads):
-    # One scale a layer: instance norm undoes a bias before it, which leaves
-    # nothing but rounding in the gradient of that bias.
+    # One scale per layer: instance norm cancels the bias of the layer before it,
+    # so that the gradient of this bias is only rounding.
     expected = {key: p.grad for key, p in module.named_parameters()}
     scale = max(x.abs().max() for x in expected.values())
     assert scale > 1e-4, name
@@ -327,7 +327,7 @@ def assert_gradients_equal(twin, grads):
 
 
 def gradients(method, drawn, coin):
-  """(params, batch, coin) -> loss, places and gradients, compiled."""
+  """Returns a compiled (params, batch, coin) -> (loss, places), gradients."""
 
   def of_learners(learners, params, batch):
     drawn.clear()
@@ -345,8 +345,8 @@ def gradients(method, drawn, coin):
   return found
 
 
-# With stride, the steps below compare what plain gradient descent makes of
-# CUT's gradients.
+# CUT's gradients with stride are compared by the steps of plain gradient descent
+# below.
 def test_gradients_of_cut_equal_torch(drawn, coin):
   method, batch = make('cut', 'blur'), draw_batch()
   params = draw_params(method, batch)
@@ -389,8 +389,9 @@ def test_gradients_of_dclgan_equal_torch(drawn, coin):
 
 
 GROUPS = ('disc', 'gen', 'heads')
-# name -> (learning rate, what makes PyTorch's); plain gradient descent at a
-# rate that lets the discriminator's update be seen by the generator.
+# name -> (learning rate, constructor of PyTorch's optimizer). The rate of plain
+# gradient descent is large, so that the discriminator's update shows in the
+# generator's.
 TORCH_OPTIMIZERS = {
   'sgd': (1e-2, lambda params: torch.optim.SGD(params, 1e-2)),
   'adam': (2e-4, lambda params: torch.optim.Adam(params, 2e-4, (0.5, 0.999))),
@@ -398,7 +399,7 @@ TORCH_OPTIMIZERS = {
 
 
 def torch_step(twin, optimizers, a, b, places):
-  """The discriminator first, then the rest by what it has become."""
+  """Updates the discriminator, then the other networks with its new weights."""
   fake = twin.gen['a2b'](a)
   judge = twin.disc['b']
   loss = 0.5 * (lsgan(judge(b), 1) + lsgan(judge(fake.detach()), 0))
@@ -450,8 +451,8 @@ def test_steps_of_cut_equal_torch(name, drawn):
     if name == 'sgd':
       assert max(errors.max(), dead.max()) < 1e-5
       continue
-    # Adam makes whole steps of the rounding that is all there is in the
-    # gradient of a bias before instance norm, and in that of the odd weight
-    # that the loss does not feel: no two programs agree on their signs.
+    # Some gradients are only rounding: those of biases before instance norm and
+    # of the few weights without an effect on the loss. Adam turns them into full
+    # steps, and no two programs agree on their signs.
     assert (errors > 0.02 * rate).double().mean() < 5e-4
     assert max(errors.max(), dead.max()) < 2.01 * rate * count

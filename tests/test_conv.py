@@ -1,4 +1,4 @@
-"""Every form of a convolution gives what the plain one gives."""
+"""Tests that every form of a convolution equals the plain convolution."""
 
 import re
 from functools import partial
@@ -16,7 +16,7 @@ from cyclegan_jax.nets.conv.plain import Geometry, plain, product
 from cyclegan_jax.nets.generators import DOWNSAMPLINGS
 
 STRIDED, TRANSPOSED = Geometry(2, (1, 1)), Geometry(1, (1, 2), 2)
-# size of the kernel, geometry: all that the networks have
+# (kernel size, geometry) of all convolutions of the networks
 CASES = [
   (7, Geometry()),
   (3, Geometry()),
@@ -39,7 +39,7 @@ def operands(size, height, width, inputs, outputs, batch=2):
 
 
 def outputs_and_gradients(form, x, kernel):
-  """The form's output, and both gradients for a random one of the output."""
+  """Output of a form, and its gradients for a random gradient of the output."""
 
   @jax.jit
   def run(x, kernel, grad):
@@ -52,14 +52,14 @@ def outputs_and_gradients(form, x, kernel):
 
 
 def assert_equal_to_plain(form, geometry, x, kernel, tolerance):
-  """Forward, dX and dW within a share of the largest value."""
+  """Checks output and gradients; tolerance is relative to the largest value."""
   expected = outputs_and_gradients(partial(plain, geometry=geometry), x, kernel)
   for ours, plains in zip(outputs_and_gradients(form, x, kernel), expected):
     largest = np.abs(plains).max()
     np.testing.assert_allclose(ours, plains, rtol=0, atol=tolerance * largest)
 
 
-def test_cases_are_all_that_the_networks_have(monkeypatch):
+def test_cases_cover_all_convolutions_of_the_networks(monkeypatch):
   met = set()
 
   def note(x, kernel, geometry):
@@ -79,7 +79,7 @@ def test_cases_are_all_that_the_networks_have(monkeypatch):
 @pytest.mark.parametrize('height,width', SIZES)
 @pytest.mark.parametrize('size,geometry', CASES)
 @pytest.mark.parametrize('channels', [(3, 20), (17, 18), (16, 1), (2, 3)])
-def test_cpu_form_equals_the_plain_one(
+def test_cpu_form_equals_the_plain_form(
   size, geometry, height, width, channels, monkeypatch
 ):
   monkeypatch.setattr(cpu, '_is_small', lambda *args: False)
@@ -89,7 +89,7 @@ def test_cpu_form_equals_the_plain_one(
 
 
 @pytest.mark.parametrize('height,width', [*SIZES, (5, 3), (66, 10)])
-def test_winograd_equals_the_plain_one(height, width, monkeypatch):
+def test_winograd_equals_the_plain_form(height, width, monkeypatch):
   monkeypatch.setattr(winograd, 'suits', lambda *args: True)
   monkeypatch.setattr(cpu, '_is_small', lambda *args: False)
   x, kernel = operands(3, height, width, 24, 20)
@@ -99,7 +99,7 @@ def test_winograd_equals_the_plain_one(height, width, monkeypatch):
 
 @pytest.mark.parametrize('padding', [(1, 1), (0, 0), (2, 2)])
 @pytest.mark.parametrize('channels', [(64, 128), (128, 64)])
-def test_winograd_with_zeros_around_equals_the_plain_one(padding, channels):
+def test_winograd_with_zero_padding_equals_the_plain_form(padding, channels):
   geometry = Geometry(padding=padding)
   x, kernel = operands(3, 33, 34, *channels, batch=1)
   assert cpu._suits_winograd(x, kernel, geometry) == any(padding)
@@ -120,16 +120,16 @@ def test_winograd_is_chosen_for_the_residual_blocks_of_the_paper():
 
 @pytest.mark.parametrize('height,width', SIZES)
 @pytest.mark.parametrize('size,geometry', CASES)
-def test_gpu_form_equals_the_plain_one(size, geometry, height, width):
+def test_gpu_form_equals_the_plain_form(size, geometry, height, width):
   x, kernel = operands(size, height, width, 5, 3)
   form = partial(gpu.convolve, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
 @pytest.mark.parametrize('size,geometry', [CASES[3], CASES[6]])
-def test_a_gpu_meets_no_window_as_large_as_an_image(size, geometry):
-  # A kernel's gradient, whose images lie in the channels' place, over an image
-  # with holes: 6 ms in XLA on an H100, for a layer of 0.02.
+def test_gpu_form_avoids_slow_kernel_gradients(size, geometry):
+  # XLA takes 6 ms on an H100 for such a kernel gradient over a dilated image,
+  # where the layer itself takes 0.02 ms.
   x, kernel = operands(size, 32, 32, 5, 3)
   slow = r'lhs_spec=\(3, 0, 1, 2\)[^]]*lhs_dilation=\(2, 2\)'
 
@@ -142,7 +142,7 @@ def test_a_gpu_meets_no_window_as_large_as_an_image(size, geometry):
   assert found(plain) and not found(gpu.convolve)
 
 
-def test_a_gpu_takes_the_plain_form_but_for_transposed_ones():
+def test_gpu_form_changes_transposed_convolutions_only():
   x, kernel = operands(3, 34, 34, 4, 4)
   form = forms.convolution('gpu')
 
@@ -155,7 +155,7 @@ def test_a_gpu_takes_the_plain_form_but_for_transposed_ones():
 
 @pytest.mark.parametrize('height,width', SIZES)
 @pytest.mark.parametrize('size,geometry', CASES)
-def test_tpu_form_equals_the_plain_one(size, geometry, height, width):
+def test_tpu_form_equals_the_plain_form(size, geometry, height, width):
   x, kernel = operands(size, height, width, 12, 3)
   form = partial(tpu.convolve, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
@@ -163,21 +163,21 @@ def test_tpu_form_equals_the_plain_one(size, geometry, height, width):
 
 @pytest.mark.parametrize('height,width', SIZES)
 @pytest.mark.parametrize('size,geometry', CASES)
-def test_loop_form_equals_the_plain_one(size, geometry, height, width):
+def test_loop_form_equals_the_plain_form(size, geometry, height, width):
   x, kernel = operands(size, height, width, 5, 3)
   form = partial(product, geometry=geometry)
   assert_equal_to_plain(form, geometry, x, kernel, 1e-5)
 
 
-def test_bfloat16_takes_the_plain_form():
+def test_bfloat16_uses_the_plain_form():
   x, kernel = (a.astype(jnp.bfloat16) for a in operands(3, 34, 34, 4, 4))
   form = partial(cpu.convolve, geometry=Geometry())
   assert form(x, kernel).dtype == jnp.bfloat16
   assert 'custom_vjp' not in str(jax.make_jaxpr(form)(x, kernel))
 
 
-def test_gradients_of_gradients_pass_through_the_forms(monkeypatch):
-  # As the gradient penalty takes them.
+def test_forms_have_second_derivatives(monkeypatch):
+  # The gradient penalty needs gradients of gradients.
   monkeypatch.setattr(cpu, '_is_small', lambda *args: False)
   x, kernel = operands(4, 9, 8, 3, 18)
 
@@ -218,7 +218,7 @@ def assert_same_step(changed, options, size=16, tolerance=1e-5):
   params = net.init(jax.random.PRNGKey(0), images)['params']
   expected = jax.tree.leaves(gradients(net, params, images))
   actual = jax.tree.leaves(gradients(other, params, images))
-  # Biases that instance norm undoes have gradients of rounding alone.
+  # Biases that instance norm cancels have gradients of rounding only.
   least = 1e-2 * max(np.linalg.norm(x) for x in expected)
   for ours, plains in zip(actual, expected, strict=True):
     difference = np.linalg.norm(ours - plains)
@@ -227,19 +227,19 @@ def assert_same_step(changed, options, size=16, tolerance=1e-5):
 
 @pytest.mark.parametrize('norm', ['instance', 'batch', 'none'])
 @pytest.mark.parametrize('dropout', tiny.plain_first([0.0, 0.5], 0.0))
-def test_blocks_in_a_loop_equal_blocks_written_out(norm, dropout):
-  # Gradients of biases that a norm undoes are 0 there, here of rounding alone.
+def test_blocks_in_a_loop_equal_unrolled_blocks(norm, dropout):
+  # Gradients of biases that a norm cancels are 0 in one form, rounding in the other.
   options = {'norm': norm, 'dropout': dropout}
   assert_same_step({'platform': 'tpu'}, options, tolerance=2e-5)
 
 
 @pytest.mark.parametrize('remat', ['blocks', 'all'])
 @pytest.mark.parametrize('platform', ['cpu', 'tpu'])
-def test_remat_changes_no_number(remat, platform):
+def test_remat_does_not_change_gradients(remat, platform):
   assert_same_step({'remat': remat}, {'platform': platform, 'dropout': 0.5})
 
 
-def test_a_whole_network_in_cpu_forms_equals_the_plain_one(monkeypatch):
+def test_a_network_in_cpu_forms_equals_the_plain_network(monkeypatch):
   monkeypatch.setattr(cpu, '_is_small', lambda *args: False)
   monkeypatch.setattr(
     winograd, 'suits', lambda x, kernel, *least: kernel[0] == 3

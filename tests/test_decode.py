@@ -1,4 +1,4 @@
-"""Every kind of picture file: what it is read as, or refused by name."""
+"""Tests of decoding all kinds of picture files, and of refusing bad ones."""
 
 import io
 import struct
@@ -34,13 +34,13 @@ def read(data, channels=3, size=None, half=None):
 
 
 def register_heif(kind):
-  """Has Pillow write HEIF, for a test of it."""
+  """Registers Pillow's writer of HEIF if `kind` is HEIF."""
   if kind == 'HEIF':
     pytest.importorskip('pillow_heif').register_heif_opener()
 
 
 def ramp():
-  """Smooth, so JPEG keeps it, and different in every corner and channel."""
+  """Smooth image, which JPEG preserves, with different corners and channels."""
   y, x = np.mgrid[:HEIGHT, :WIDTH]
   return np.stack([x * 12, y * 20, 255 - x * 5 - y * 10], -1).astype(np.uint8)
 
@@ -60,7 +60,7 @@ def chunk(kind, data):
 
 
 def png(width, height, bits, colour_type, rows, *extra):
-  """A PNG of kinds that Pillow can read and cannot write."""
+  """PNG file of kinds that Pillow can read but cannot write."""
   header = struct.pack('>IIBBBBB', width, height, bits, colour_type, 0, 0, 0)
   return (
     b'\x89PNG\r\n\x1a\n'
@@ -72,7 +72,7 @@ def png(width, height, bits, colour_type, rows, *extra):
 
 
 def tiff_16_bit_rgb(array):
-  """A little-endian TIFF: pixels, then three 16s, then the directory."""
+  """Little-endian TIFF file: pixels, then three 16s, then the directory."""
   height, width, _ = array.shape
   pixels = array.astype('<u2').tobytes()
   bits = 8 + len(pixels)
@@ -104,7 +104,7 @@ def tiff_16_bit_rgb(array):
     ('TIFF', {}, 0),
     ('TIFF', {'compression': 'tiff_lzw'}, 0),
     ('WEBP', {'lossless': True}, 0),
-    ('WEBP', {'quality': 95}, 25),  # colours at half the size
+    ('WEBP', {'quality': 95}, 25),  # colours at half resolution
     ('JPEG', {'quality': 95, 'subsampling': 0}, 6),
     ('JPEG', {'quality': 95, 'progressive': True, 'subsampling': 0}, 6),
     ('PPM', {}, 0),
@@ -112,7 +112,7 @@ def tiff_16_bit_rgb(array):
     ('HEIF', {'quality': 95, 'chroma': 444}, 8),
   ],
 )
-def test_formats(tmp_path, kind, options, near):
+def test_common_formats_are_decoded(tmp_path, kind, options, near):
   register_heif(kind)
   file = tmp_path / f'picture.{kind.lower()}'
   file.write_bytes(encode(Image.fromarray(ramp()), kind, **options))
@@ -122,11 +122,11 @@ def test_formats(tmp_path, kind, options, near):
   assert np.abs(array.astype(int) - ramp()).max() <= near
   assert np.abs(array.astype(int) - ramp()).mean() <= min(near, 4)
 
-  # From bytes, as TFDS hands them over, it is the same.
+  # Bytes, as TFDS returns them, are decoded equally.
   np.testing.assert_array_equal(read(file.read_bytes()), array)
 
 
-def test_one_channel_is_luminance():
+def test_colour_becomes_luminance_for_one_channel():
   array = read(encode(Image.fromarray(ramp()), 'PNG'), channels=1)
   assert array.shape == (HEIGHT, WIDTH, 1)
   luminance = ramp() @ np.array([0.299, 0.587, 0.114])
@@ -134,7 +134,7 @@ def test_one_channel_is_luminance():
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'TIFF', 'BMP', 'PPM', 'GIF'])
-def test_gray(kind):
+def test_gray_is_copied_into_all_channels(kind):
   gray = Image.fromarray(np.full((9, 10), 77, np.uint8))
   for channels in (1, 3):
     array = read(encode(gray, kind), channels)
@@ -142,7 +142,7 @@ def test_gray(kind):
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'TIFF'])
-def test_gray_with_alpha_over_white(kind):
+def test_gray_with_alpha_is_blended_over_white(kind):
   data = encode(Image.new('LA', (8, 8), (100, 128)), kind)
   for channels in (1, 3):
     array = read(data, channels)
@@ -152,7 +152,7 @@ def test_gray_with_alpha_over_white(kind):
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'WEBP'])
-def test_rgba_over_white(kind):
+def test_rgba_is_blended_over_white(kind):
   options = {'lossless': True, 'exact': True} if kind == 'WEBP' else {}
   image = Image.new('RGBA', (24, 8), (200, 100, 0, 51))
   image.paste((9, 8, 7, 255), (8, 0, 16, 8))
@@ -174,20 +174,20 @@ def palette_image():
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF'])
-def test_palette(kind):
+def test_palettes_are_converted_to_rgb(kind):
   array = read(encode(palette_image(), kind))
   assert array.shape == (8, 16, 3)
   assert (array[:, :8] == [250, 20, 30]).all()
   assert (array[:, 8:] == [40, 50, 240]).all()
 
 
-def test_palette_is_looked_up_before_it_is_resized():
+def test_palettes_are_converted_before_resizing():
   array = read(encode(palette_image(), 'PNG'), size=(32, 16))
   np.testing.assert_array_equal(array[8, 2], [250, 20, 30])
   np.testing.assert_array_equal(array[8, -2], [40, 50, 240])
 
 
-def test_palette_with_transparency():
+def test_transparent_palette_entries_are_blended_over_white():
   clear = read(encode(palette_image(), 'PNG', transparency=1))
   assert (clear[:, :8] == 255).all()
   assert (clear[:, 8:] == [40, 50, 240]).all()
@@ -199,7 +199,7 @@ def test_palette_with_transparency():
   np.testing.assert_allclose(fifth[:, 8:], expected, atol=1)
 
 
-def test_rgb_with_a_transparent_colour():
+def test_a_transparent_rgb_colour_becomes_white():
   image = Image.new('RGB', (16, 8), (10, 20, 30))
   image.paste((50, 60, 70), (8, 0, 16, 8))
   array = read(encode(image, 'PNG', transparency=(10, 20, 30)))
@@ -208,7 +208,7 @@ def test_rgb_with_a_transparent_colour():
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'BMP', 'PPM'])
-def test_one_bit(kind):
+def test_one_bit_pictures_become_black_and_white(kind):
   image = Image.new('1', (16, 8), 0)
   image.paste(1, (8, 0, 16, 8))
   for channels in (1, 3):
@@ -216,7 +216,7 @@ def test_one_bit(kind):
     assert array.shape == (8, 16, channels)
     assert (array[:, :8] == 0).all()
     assert (array[:, 8:] == 255).all()
-  # Resized as gray: in between there is an edge, not a threshold.
+  # Resizing interpolates grays and does not threshold.
   edge = read(encode(image, kind), 1, size=(8, 8))
   assert ((edge > 0) & (edge < 255)).any()
 
@@ -230,7 +230,7 @@ def gray_16_bit(kind, array):
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'big-endian TIFF', 'PPM'])
-def test_gray_of_16_bits(kind):
+def test_gray_of_16_bits_keeps_its_precision(kind):
   values = noise(dtype=np.uint16)[..., 0]
   data = gray_16_bit(kind, values)
   for channels in (1, 3):
@@ -247,7 +247,7 @@ def test_gray_of_16_bits_resized_is_not_rounded(kind):
   values = np.tile((1000 + 150 * x).astype(np.uint16), (HEIGHT, 1))
   array = read(gray_16_bit(kind, values), 1, size=(2 * WIDTH, 2 * HEIGHT))
   assert array.shape == (2 * HEIGHT, 2 * WIDTH, 1)
-  # Bicubic keeps a straight line, away from the borders.
+  # Bicubic resizing keeps a linear ramp away from the borders.
   place = (np.arange(2 * WIDTH) + 0.5) / 2 - 0.5
   line = np.tile((1000 + 150 * place) / 257, (2 * HEIGHT, 1))
   inner = slice(4, -4)
@@ -262,21 +262,21 @@ def test_gray_of_16_bits_resized_stays_in_range():
   assert array.max() == 255
 
 
-def test_colour_of_16_bits_is_right_to_within_a_level():
+def test_colour_of_16_bits_is_exact_to_one_level():
   values = noise(dtype=np.uint16)
   rows = [row.tobytes() for row in values.astype('>u2')]
   for data in (png(WIDTH, HEIGHT, 16, 2, rows), tiff_16_bit_rgb(values)):
     assert np.abs(read(data) - values / 257).max() <= 1
 
 
-def test_gray_with_alpha_of_16_bits_over_white():
+def test_gray_with_alpha_of_16_bits_is_blended_over_white():
   rows = [struct.pack('>16H', *[25700, 32768] * 8)] * 8
-  # 25700 / 257 = 100, half of it over white
+  # 25700 / 257 = 100, half transparent over white
   np.testing.assert_allclose(read(png(8, 8, 16, 4, rows)), 177.5, atol=1)
 
 
 @pytest.mark.parametrize('kind', ['tiff_lzw', None])
-def test_gray_of_16_bits_where_white_is_zero(kind):
+def test_gray_of_16_bits_with_white_as_zero_is_inverted(kind):
   values = noise(dtype=np.uint16)[..., 0]
   options = {'compression': kind} if kind else {}
   for photometric in (0, 1):
@@ -309,9 +309,9 @@ def gray_tiff(values, bits, packed, photometric=1, sample_format=1):
   )
 
 
-def test_gray_of_12_bits():
+def test_gray_of_12_bits_keeps_its_precision():
   values = np.linspace(0, 4095, WIDTH * HEIGHT).astype(int)
-  first, second = values[::2], values[1::2]  # two of them in three bytes
+  first, second = values[::2], values[1::2]  # two values take three bytes
   packed = [first >> 4, (first & 15) << 4 | second >> 8, second & 255]
   packed = np.stack(packed, -1).astype(np.uint8).tobytes()
   values = values.reshape(HEIGHT, WIDTH)
@@ -319,7 +319,7 @@ def test_gray_of_12_bits():
   np.testing.assert_allclose(array[..., 0], values * 255 / 4095, atol=1e-4)
 
 
-def test_gray_of_16_bits_with_a_transparent_value():
+def test_a_transparent_value_of_16_bits_becomes_white():
   values = np.full((8, 9), 1000, np.uint16)
   values[:, 3:6] = 1001
   data = encode(Image.fromarray(values), 'PNG', transparency=1001)
@@ -331,9 +331,9 @@ def test_gray_of_16_bits_with_a_transparent_value():
 
 
 @pytest.mark.parametrize('bits', [2, 4])
-def test_gray_of_few_bits_with_a_transparent_value(bits):
+def test_a_transparent_value_of_few_bits_becomes_white(bits):
   top = 2**bits - 1
-  # The left half of a row is 1 of 3 or of 15, the right half white.
+  # The left half of a row has the value 1 of 3 or 15; the right half is white.
   row = bytes([0x55 if bits == 2 else 0x11] * bits + [255] * bits)
   for clear, left in ((1, 255), (2, 255 // top)):
     data = png(16, 8, bits, 0, [row] * 8, (b'tRNS', struct.pack('>H', clear)))
@@ -353,7 +353,7 @@ def signed_tiff(bits):
   return gray_tiff(values, bits, bytes(8 * bits), sample_format=2)
 
 
-def test_cmyk_jpeg():
+def test_cmyk_jpegs_are_converted_to_rgb():
   cmyk = Image.fromarray(ramp()).convert('CMYK')
   data = encode(cmyk, 'JPEG', quality=95)
   assert Image.open(io.BytesIO(data)).mode == 'CMYK'
@@ -364,8 +364,8 @@ def test_cmyk_jpeg():
   assert np.abs(read(data, 1)[..., 0] - luminance).mean() < 3
 
 
-# What a camera stores of an upright picture, by the EXIF specification's
-# meaning of "row 0" and "column 0".
+# Pixels that a camera stores for an upright picture, by the definition of "row 0"
+# and "column 0" in the EXIF specification.
 STORED = {
   1: lambda u: u,
   2: lambda u: u[:, ::-1],
@@ -386,7 +386,7 @@ def stored(upright, orientation, kind, **options):
 
 
 @pytest.mark.parametrize('orientation', STORED)
-def test_exif_orientation(orientation):
+def test_exif_orientation_is_applied(orientation):
   upright = noise()
   for kind in ('PNG', 'TIFF'):
     data = stored(upright, orientation, kind)
@@ -396,7 +396,7 @@ def test_exif_orientation(orientation):
   assert np.abs(read(data).astype(int) - ramp()).max() <= 8
 
 
-def test_size_and_half_are_those_of_the_upright_picture():
+def test_size_and_half_refer_to_the_upright_picture():
   seen = []
 
   def new_size(width, height):
@@ -414,7 +414,7 @@ def test_size_and_half_are_those_of_the_upright_picture():
 @pytest.mark.parametrize(
   'kind, options', [('WEBP', {'lossless': True}), ('PNG', {}), ('TIFF', {})]
 )
-def test_first_frame_of_an_animation(kind, options):
+def test_the_first_frame_of_an_animation_is_used(kind, options):
   frames = [Image.new('RGB', (8, 8), c) for c in ('red', 'lime', 'blue')]
   data = encode(
     frames[0], kind, save_all=True, append_images=frames[1:], **options
@@ -423,7 +423,7 @@ def test_first_frame_of_an_animation(kind, options):
   assert (read(data) == [255, 0, 0]).all()
 
 
-def test_halves():
+def test_halves_of_a_picture_are_cut():
   for width in (40, 41):
     pair = noise(HEIGHT, width)
     data = encode(Image.fromarray(pair), 'PNG')
@@ -431,7 +431,7 @@ def test_halves():
     np.testing.assert_array_equal(read(data, half=1), pair[:, 20:40])
 
 
-def test_a_resized_half_shows_nothing_of_the_other():
+def test_a_resized_half_has_no_pixels_of_the_other_half():
   pair = np.zeros((10, 40, 3), np.uint8)
   pair[:, 20:] = 255
   data = encode(Image.fromarray(pair), 'PNG')
@@ -440,7 +440,7 @@ def test_a_resized_half_shows_nothing_of_the_other():
 
 
 def bomb():
-  """A header that declares more pixels than any picture has."""
+  """PNG file whose header declares far too many pixels."""
   return png(60000, 60000, 8, 2, [])
 
 
@@ -487,7 +487,7 @@ REFUSED = {
 }
 
 
-# Read by tifffile, with the range of their types.
+# TIFF files that tifffile reads, with the value range of their types.
 BEYOND_PILLOW = {
   'deep.tif': deep_tiff,
   'signed 8.tif': lambda: signed_tiff(8),
@@ -497,7 +497,7 @@ BEYOND_PILLOW = {
 
 
 @pytest.mark.parametrize('name', BEYOND_PILLOW)
-def test_tiffs_that_pillow_would_misread(tmp_path, name):
+def test_tiffs_that_pillow_misreads_are_read_by_tifffile(tmp_path, name):
   path = tmp_path / name
   path.write_bytes(BEYOND_PILLOW[name]())
   array = load(Picture(str(path), path), 1)
@@ -506,7 +506,7 @@ def test_tiffs_that_pillow_would_misread(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', REFUSED)
-def test_refused_by_name(tmp_path, name):
+def test_bad_files_are_refused_by_name(tmp_path, name):
   file = tmp_path / name
   file.write_bytes(REFUSED[name]())
   with pytest.raises(UserError) as error:
@@ -519,14 +519,14 @@ def test_refused_by_name(tmp_path, name):
   'name',
   ['text.png', 'empty.png', 'dot.png', 'thin.png', 'bomb.png', 'large.png'],
 )
-def test_refused_by_its_header(tmp_path, name):
+def test_bad_headers_are_refused_by_name(tmp_path, name):
   file = tmp_path / name
   file.write_bytes(REFUSED[name]())
   with pytest.raises(UserError, match=name):
     headers.read(Picture(str(file), file))
 
 
-def test_the_limit_of_pixels_holds_without_pillows_warning():
+def test_the_pixel_limit_does_not_depend_on_pillows_warning():
   side = int(MAX_PIXELS**0.5) + 1
   picture = Picture('large.png', png(side, side, 8, 2, []))
   with warnings.catch_warnings():
@@ -536,19 +536,19 @@ def test_the_limit_of_pixels_holds_without_pillows_warning():
         use(picture)
 
 
-def test_no_picture_is_resized_beyond_the_limit():
+def test_no_picture_is_resized_beyond_the_pixel_limit():
   data = encode(Image.new('L', (8, 4000)), 'PNG')
   tall = Picture('tall.png', data)
   with pytest.raises(UserError, match='tall.png.*800x400000'):
     load(tall, 1, lambda w, h: (100 * w, 100 * h))
 
 
-def test_a_gif_of_another_name_is_read():
+def test_a_gif_with_a_wrong_ending_is_decoded():
   pixels = palette_image()
   assert (read(encode(pixels, 'GIF'))[:, :8] == [250, 20, 30]).all()
 
 
-def test_the_header_says_whether_it_is_gray():
+def test_headers_tell_gray_from_colour():
   for mode, gray in (('L', True), ('1', True), ('LA', True), ('RGB', False)):
     data = encode(Image.new(mode, (9, 9)), 'PNG')
     assert headers.read(Picture('some.png', data)).gray == gray
@@ -557,20 +557,20 @@ def test_the_header_says_whether_it_is_gray():
   assert not headers.read(Picture('p.png', encode(palette_image(), 'PNG'))).gray
 
 
-def test_a_file_that_is_gone_is_refused_by_name(tmp_path):
+def test_a_missing_file_is_refused_by_name(tmp_path):
   gone = Picture('gone.png', tmp_path / 'gone.png')
   for use in (headers.read, lambda p: load(p, 3, same)):
     with pytest.raises(UserError, match='gone.png'):
       use(gone)
 
 
-def test_smallest_pictures():
+def test_the_smallest_pictures_are_decoded():
   for size in ((8, 8), (8, 300)):
     data = encode(Image.new('RGB', size), 'PNG')
     headers.read(Picture('small.png', data))
     assert read(data).shape == (size[1], size[0], 3)
 
-  # Each half of a pair has to be large enough.
+  # Each half of a true pair has to be large enough.
   pair = encode(Image.new('RGB', (16, 8)), 'PNG')
   headers.read(Picture('pair.png', pair, half=1))
   narrow = encode(Image.new('RGB', (15, 8)), 'PNG')

@@ -166,7 +166,7 @@ def test_a_killed_process_ends_the_others_and_all_go_on(
   assert job.processes[0].wait(HEARTBEAT + 20) not in (0, 2)
   assert time.monotonic() - killed < HEARTBEAT + 15
   end = time.monotonic() + 10  # the line comes when the process is gone
-  while 'lost another one' not in job.text(0):
+  while 'lost another process' not in job.text(0):
     assert time.monotonic() < end, job.text(0)
     time.sleep(0.1)
   assert 'run the same command to continue' in job.text(0).splitlines()[-1]
@@ -250,7 +250,7 @@ def test_what_does_not_fit_ends_all_before_the_first_step(
   lacks = options(tmp_path / 'r', tmp_path / 'nowhere')
   job = Job(tmp_path, cache, 2, 2, first, lacks)
   assert job.codes() == [2, 2], job.text(0)
-  assert 'error: process 1 cannot go on' in job.text(0)
+  assert 'error: process 1 cannot continue' in job.text(0)
   assert 'nowhere' in job.text(1).splitlines()[-1]
   assert not list((tmp_path / 'r').glob('checkpoints/*'))
 
@@ -264,7 +264,7 @@ def test_what_does_not_fit_ends_all_before_the_first_step(
       -signal.SIGABRT,
       'error: the processes did not meet within --start-timeout=3 seconds',
     ),
-    ('--distributed=auto', 2, 'error: --distributed=auto finds no Cloud TPU'),
+    ('--distributed=auto', 2, 'error: --distributed=auto: found no Cloud TPU'),
   ],
 )
 def test_one_that_stays_alone_says_so(flags, code, line, pictures, tmp_path):
@@ -288,19 +288,25 @@ def test_one_that_stays_alone_says_so(flags, code, line, pictures, tmp_path):
   [
     (['--distributed=yes'], "--distributed='yes'"),
     (['--distributed=auto', '--process-id=1'], 'give one or the other'),
-    (['--coordinator=a:1'], 'needs --num-processes, --process-id too'),
-    (['--num-processes=2'], 'needs --coordinator, --process-id too'),
+    (
+      ['--coordinator=a:1'],
+      '--coordinator: also give --num-processes, --process-id',
+    ),
+    (
+      ['--num-processes=2'],
+      '--num-processes: also give --coordinator, --process-id',
+    ),
     (
       ['--coordinator=a', '--num-processes=2', '--process-id=0'],
-      '--coordinator=a must be HOST:PORT',
+      '--coordinator=a: must be HOST:PORT',
     ),
     (
       ['--coordinator=a:1', '--num-processes=2', '--process-id=2'],
-      '--process-id=2 must be',
+      '--process-id=2: must be',
     ),
-    (['--start-timeout=0'], '--start-timeout=0 must be at least 1'),
-    (['--profile=3'], '--profile=3 must be START:COUNT'),
-    (['--profile=3:0'], '--profile=3:0 must be START:COUNT'),
+    (['--start-timeout=0'], '--start-timeout=0: must be at least 1'),
+    (['--profile=3'], '--profile=3: must be START:COUNT'),
+    (['--profile=3:0'], '--profile=3:0: must be START:COUNT'),
   ],
 )
 def test_flags_that_do_not_fit(flags, named, pictures, tmp_path, capsys):

@@ -41,7 +41,7 @@ WRITTEN = {
   'segmenter',
   'tensorboard',
 }
-OFFICIAL = {'test.py'}  # files of the official code
+OFFICIAL = {'test.py', 'train.py'}  # files of the official code
 ENDINGS = (
   '.csv',
   '.html',

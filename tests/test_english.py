@@ -35,7 +35,9 @@ RETIRED = {
   r'file|folder|domain|row|method|image|pair|layer|device|host)\b': 'per',
   r'\b(runs?|training|trainings|command) goes on\b': 'resumes, continues',
   r'\bsame bits\b.{0,20}\bas never\b': 'bit-identical',
-  r'\bgiven thing': 'input',
+  r'\banew\b': 'again',
+  r'\bgoes by\b': 'depends on, uses',
+  r'\bwhat (there is|is none|is not)\b': 'the subject, a noun',
 }
 
 

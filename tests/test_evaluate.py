@@ -188,7 +188,9 @@ def test_sets_that_are_no_pairs(model, tmp_path, capsys):
   code, _, err = run(arguments, capsys)
   assert code == 2 and err.count('\n') == 1 and not path.exists()
   assert f'no folder {tmp_path}/data/testA and no folder' in err
-  assert err.endswith('or ask for that by --on-training-pictures\n')
+  assert err.endswith(
+    'or measure training pictures with --on-training-pictures\n'
+  )
   asked = '--on-training-pictures'
   code, out, err = run([*arguments, asked], capsys)
   assert code == 0, err
@@ -210,7 +212,7 @@ def test_data_paired_decides_what_is_compared(model, pictures, capsys):
   code, _, err = run(
     argv(model, pictures, '--metrics=l1', '--config.data.paired=no'), capsys
   )
-  assert code == 2 and 'the test pictures are no pairs (data.paired)' in err
+  assert code == 2 and 'the test pictures are not pairs (data.paired)' in err
 
 
 @pytest.mark.parametrize('asked', [True, False])
@@ -235,7 +237,7 @@ def test_training_measures_training_pictures_only_if_asked(asked, tmp_path):
     build_evaluation(config, the_run, tmp_path, None)
   assert str(error.value) == (
     f'no folder {tmp_path}/test, so training pictures would be measured: add '
-    'the test pictures, or ask for that by '
+    'test pictures, or measure training pictures with '
     '--config.evaluate.on_training_pictures=True'
   )
 
@@ -286,9 +288,9 @@ def test_gray_and_one_direction(pictures, tmp_path, capsys):
       ['--palette=cityscapes', '--metrics=fcn', '--predictions=nowhere'],
       ['no folder nowhere'],
     ),
-    (['--segmenter=x', '--predictions=y'], ['give one of them']),
+    (['--segmenter=x', '--predictions=y'], ['give only one of']),
     (['--subsets=0'], ['--subsets=0', 'at least 2']),
-    (['--step=3'], ['is no run', 'leave out the step']),
+    (['--step=3'], ['is not a run', 'leave out the step']),
     (['--direction=a2b'], ['direction']),
     (['horses'], ['horses', '--help']),
     (['--config.data.crop_size=0'], ['data.crop_size=0']),
@@ -312,7 +314,7 @@ def test_mistakes(flags, words, model, pictures, capsys):
     (['--model=x', '--config.data.load_size=y'], ['data.load_size', 'y']),
     (['--model=x', '--config.generator.width=8'], ['keeps its generator.wid']),
     (['--model=x', '--config.data.channels_a=1'], ['keeps its data.channels']),
-    (['--model=x', '--config.evaluate.metrics=l1'], ['is --metrics in this']),
+    (['--model=x', '--config.evaluate.metrics=l1'], ['use --metrics in this']),
     (['--model=nowhere', '--config.data.root=y'], ['nowhere', 'a model']),
     (['--model=x', '--output=.'], ['--output=. is a folder']),
     (['--model=x', 'horses'], ['horses', '--help']),

@@ -340,7 +340,7 @@ def test_a_run_finished_without_these_best_weights_is_named(tmp_path, before):
   asked = best_by(tmp_path, 'l1')
   code, said = run(asked)
   assert code == 0 and len(log(asked, 1)) == lines
-  assert 'best by l1 of cyclegan seed 0; cyclegan seed 1' in said[0]
+  assert 'best weights by l1 of cyclegan seed 0; cyclegan seed 1' in said[0]
   text = table_of_models(asked)
   assert '| CycleGAN, best by l1 | missing | 0 of 2 |' in text
   assert f'- {said[0].replace("reconstruction", "models")}' in text
@@ -349,17 +349,17 @@ def test_a_run_finished_without_these_best_weights_is_named(tmp_path, before):
 def test_several_machines_share_the_runs(tmp_path):
   an_experiment = experiment(tmp_path, seeds=3)
   code, said = run(an_experiment, part=(0, 2))  # trains the segmenter too
-  assert code == 0 and 'other processes are not done' in said[-1]
+  assert code == 0 and 'other processes have not finished' in said[-1]
   assert len(suite_run.commands(an_experiment, 'reconstruction', (0, 2))) == 0
   assert len(suite_run.commands(an_experiment, 'reconstruction', (1, 2))) == 2
   said = []
   code = suite_run.help_out(
     an_experiment, 'reconstruction', 1, (1, 2), said.append
   )
-  assert code == 0 and said[-1].startswith('process 1 has done its part')
+  assert code == 0 and said[-1].startswith('process 1 has finished its runs')
   assert not suite_run.commands(an_experiment, 'reconstruction')
   code, said = run(an_experiment, part=(0, 2))
-  assert code == 0 and 'not done' not in said[-1]
+  assert code == 0 and 'not finished' not in said[-1]
   assert all(len(log(an_experiment, seed)) >= 2 for seed in range(3))
 
 
@@ -678,7 +678,7 @@ def test_best_weights_have_a_line_below_the_last(tmp_path):
   made = made_results(tmp_path, 'lpips b2a')
   text = tables.markdown(made, {})
   assert golden(BEST) in text
-  assert 'evaluate.every=5' in text and 'so its numbers flatter' in text
+  assert 'evaluate.every=5' in text and 'so its numbers are optimistic' in text
   assert '- steps: 40\n' in text
   names = dict.fromkeys(
     row['row']

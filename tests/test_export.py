@@ -228,7 +228,7 @@ def test_a_size_that_a_tflite_file_cannot_mirror(models):
   from cyclegan_jax.exporters import tflite
 
   network = Wanted(models['resnet'], 'a2b').network()
-  with pytest.raises(UserError, match='--size is too small .* 5x5 is the leas'):
+  with pytest.raises(UserError, match='--size is too small .* at least 5x5'):
     tflite.build(*network, (1, 4, 80, 3))
 
 
@@ -263,17 +263,19 @@ def test_averages_of_an_official_file_are_left_alone(models, name, tmp_path):
   checked.write(tmp_path / 'program', name, wanted)
 
 
-README = pathlib.Path(__file__).parent.parent / 'README.md'
+PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'use_a_model.md'
 # format -> the lines of the documentation that run its file
 EXAMPLES = {
-  code.partition('\n')[0].partition('# ')[2]: code
-  for code in re.findall(
-    '^```python\n(.*?)^```', README.read_text(), re.DOTALL | re.MULTILINE
+  name: code
+  for code, name in re.findall(
+    r'^```python\n(# needs: a2b\S*\n[^\n]*  # (\w+)\n.*?)^```',
+    PAGE.read_text(),
+    re.DOTALL | re.MULTILINE,
   )
 }
 
 
-@pytest.mark.parametrize('name', sorted(FORMATS.keys() & EXAMPLES))
+@pytest.mark.parametrize('name', sorted(FORMATS))
 def test_the_example_of_the_documentation(
   folder, name, tmp_path, monkeypatch, rng
 ):
@@ -285,7 +287,7 @@ def test_the_example_of_the_documentation(
   checked.write(tmp_path / file, name, Wanted(loaded, 'a2b', pixels=True))
   pixels = rng.integers(0, 256, (33, 21, 3), np.uint8)
   Image.fromarray(pixels).save('a.png')
-  exec(compile(EXAMPLES[name], README, 'exec'), {})
+  exec(compile(EXAMPLES[name], PAGE, 'exec'), {})
   expected = loaded.translate(pixels, 'a2b').astype(int)
   assert np.abs(tiny.pixels('b.png') - expected).max() <= 1
 
@@ -380,17 +382,17 @@ def test_places_of_an_unknown_size_are_those_of_pad(size):
     (['--output='], 'no --output'),
     (['--format=onxx'], "--format='onxx' is unknown: did you mean 'onnx'?"),
     (['--layout=nhcw'], "--layout='nhcw' is unknown"),
-    (['--size=256'], '--size=256 must be a height and a width'),
+    (['--size=256'], '--size=256: must be a height and a width'),
     (['--batch=-1'], '--batch=-1 must be 0 or more'),
     (['--direction='], "--direction='': .* translates a2b and b2a"),
     (['--direction=a2a'], "--direction='a2a': .* translates a2b and b2a"),
     (['--model=nowhere'], 'nowhere'),
-    (['--output=.', '--overwrite'], 'is a folder of something else'),
+    (['--output=.', '--overwrite'], 'is a folder that holds other files'),
     (['--output=new/'], r'new/ \(--output\) is a folder: .* new/model.stab'),
-    (['--format=savedmodel', f'--output={__file__}'], 'is a file: name a fo'),
-    ([f'--output={__file__}'], 'is there: name another, or --overwrite'),
+    (['--format=savedmodel', f'--output={__file__}'], 'is a file: give a fo'),
+    ([f'--output={__file__}'], 'exists: give another name, or add --overwrite'),
     ([f'--output={__file__}/x'], r'cannot write .*/x \(--output\)'),
-    (['more'], "'more' is no flag"),
+    (['more'], "'more' is not a flag"),
   ],
 )
 def test_mistakes_are_one_line(folder, flags, message, tmp_path, capsys):
@@ -454,11 +456,15 @@ def test_an_unknown_generator_has_no_graph():
   pytest.importorskip('onnx')
   from cyclegan_jax.exporters import onnx_graph
 
-  with pytest.raises(UserError, match='no PatchGAN: use --format=stablehlo'):
+  with pytest.raises(
+    UserError, match='not support PatchGAN: use --format=stablehlo'
+  ):
     onnx_graph.build(nets.DISCRIMINATORS['patchgan'](), {}, 3, (1, 8, 8))
   from cyclegan_jax.exporters import tflite
 
-  with pytest.raises(UserError, match='no PatchGAN: use --format=stablehlo'):
+  with pytest.raises(
+    UserError, match='not support PatchGAN: use --format=stablehlo'
+  ):
     tflite.build(nets.DISCRIMINATORS['patchgan'](), {}, (1, 8, 8, 3))
 
 

@@ -53,7 +53,7 @@ def test_contents_tell_files_of_a_size_apart(place, data):
   )
   assert (
     fingerprint.difference(before['trainB'], now['trainB'])
-    == 'trainB/1.png has other contents'
+    == 'trainB/1.png has changed contents'
   )
 
 
@@ -65,7 +65,7 @@ def test_the_first_difference_is_named(data):
     file.write(b'more')
   now = listing(data)['trainA']
   assert fingerprint.difference(before, now) == (
-    f'trainA/1.png had {size:,} bytes, has {size + 4:,}'
+    f'trainA/1.png had {size:,} bytes, now has {size + 4:,}'
   )
   assert fingerprint.difference(before, now, mended=['trainA/1.png']) == ''
   path.rename(data / 'trainA' / '10.png')

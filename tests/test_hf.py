@@ -137,7 +137,7 @@ def test_four_splits(four):
   assert [len(without.train[d]) for d in 'ab'] == [4, 3]
   assert set(without.stands_in) == {'a'} and len(without.test['a']) == 4
   assert len(without.test['b']) == 1
-  with pytest.raises(UserError, match='paired=yes: pictures of A and B are'):
+  with pytest.raises(UserError, match='paired=yes: true pairs need A and B'):
     hf('', four, 'yes')
 
 
@@ -217,8 +217,8 @@ def test_a_set_of_the_hub_from_the_cache(parquet, cache, tmp_path):
 @pytest.mark.parametrize(
   'name, options, line',
   [
-    ('', {}, "data.name='': give a data set"),
-    ('a;b;c', {}, "data.name='a;b;c': give a data set"),
+    ('', {}, "data.name='': give a Hugging Face dataset"),
+    ('a;b;c', {}, "data.name='a;b;c': give a Hugging Face data"),
     ('{disk}', {'columns': 'imageA,nothing'}, 'no column nothing .* imageB'),
     ('{disk}', {'columns': 'imageA'}, 'A and B would both be column imageA'),
     ('{disk}', {'columns': 'a,b,c'}, "data.columns='a,b,c': give a column"),
@@ -226,17 +226,17 @@ def test_a_set_of_the_hub_from_the_cache(parquet, cache, tmp_path):
     ('{disk}', {'splits': 'a,b,c'}, "data.splits='a,b,c': give train or"),
     ('{disk};{disk}', {}, 'split train has 2 columns of pictures'),
     ('{four}', {'columns': 'image', 'splits': 'trainA'}, 'would both be'),
-    ('{empty}', {}, 'holds neither what save_to_disk writes nor parquet'),
+    ('{empty}', {}, 'neither a dataset written by save_to_disk nor'),
     ('{empty}/*.parquet', {}, 'no folder or files .*parquet'),
     ('{broken}', {}, 'broken.* cannot be read'),
     (
       '{numbers}',
       {'columns': 'x,y'},
-      r'column x .* no pictures: it is Value\(',
+      r'column x .* no pictures: its type is Value\(',
     ),
     ('{numbers}', {}, 'has 0 columns of pictures .of all: x, y'),
     ('{none}', {}, 'no row of split train has a picture in column imageA'),
-    ('nobody/nothing', {}, 'could not be had from the Hugging Face Hub'),
+    ('nobody/nothing', {}, 'cannot be loaded from the Hugging Face Hub'),
   ],
 )
 def test_one_line(name, options, line, on_disk, four, tmp_path):

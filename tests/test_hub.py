@@ -192,7 +192,7 @@ def test_what_a_dry_run_leaves(hub, model, tmp_path, capsys):
   # A saved model of somebody's has no card.
   err = refused(capsys, shared(model, '--dry-run', f'--output={copy}'))
   assert 'holds other files' in err and saved.load(copy).directions
-  assert 'goes with --dry-run' in refused(
+  assert 'needs --dry-run' in refused(
     capsys, shared(model, f'--output={tmp_path / "new"}')
   )
 
@@ -200,7 +200,7 @@ def test_what_a_dry_run_leaves(hub, model, tmp_path, capsys):
 def test_nothing_tells_of_the_authors_machine(hub, model, capsys):
   assert shared(model) == 0
   out = capsys.readouterr().out
-  assert 'not shared, changed in config.json: data.root\n' in out
+  assert 'not shared, blanked in config.json: data.root\n' in out
   for name, content in files_at(hub).items():
     for private in (str(model.parent), 'my_pictures', model.name):
       assert private.encode() not in content, name
@@ -279,7 +279,7 @@ def test_evaluate(on_hub, pictures, tmp_path, capsys):
   capsys.readouterr()
   # Its config names no pictures of this machine.
   err = refused(capsys, run(evaluate.main, f'--model={WHERE}'))
-  assert 'does not tell what pictures' in err
+  assert 'does not say which pictures' in err
 
 
 @pytest.mark.slow
@@ -371,7 +371,7 @@ def test_offline_the_cache_is_used(on_hub, hub, model, monkeypatch, capsys):
   with pytest.raises(UserError, match='not in the cache, and HF_HUB_OFFLINE'):
     saved.load(WHERE)
   err = refused(capsys, shared(model))
-  assert 'HF_HUB_OFFLINE is set: unset it' in err
+  assert 'HF_HUB_OFFLINE is set: unset HF_HUB_OFFLINE' in err
   monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
   huggingface_hub.close_session()  # it knows whether it is offline
   expected = saved.load(WHERE).checksum()
@@ -406,7 +406,7 @@ def test_without_the_right_token(token, echo, hub, model, monkeypatch, capsys):
   assert 'hf_secret' not in err
   monkeypatch.setenv('HF_TOKEN', stand_in.READ_ONLY)
   err = refused(capsys, shared(model))
-  assert 'the token may not do this' in err and 'hf_secret' not in err
+  assert 'the token does not allow this' in err and 'hf_secret' not in err
   assert not hub.repos
 
 
@@ -431,7 +431,8 @@ def test_repositories_that_hold_no_such_model(hub, model, capsys):
     repo.add(files)
     with pytest.raises(UserError) as e:
       saved.load(WHERE)
-    assert 'has not the files config.json and model.safetensors' in str(e.value)
+    words = 'does not contain the files config.json and model.safetensors'
+    assert words in str(e.value)
     assert '\n' not in str(e.value)
   names = {'config.json', 'model.safetensors'}
   assert {x.rpartition('/')[2] for x in hub.requests} <= names
@@ -455,9 +456,9 @@ def test_gated_repositories(hub, model, monkeypatch):
       b'\x02\0\0\0\0\0\0\0{}',
       'holds no generator',
     ),
-    ('config.json', b'{', 'config.json is no config'),
-    ('config.json', b'[' * 100_000, 'config.json is no config'),
-    ('config.json', b'{"generator": {"width": 5}}', 'does not hold the'),
+    ('config.json', b'{', 'config.json is not the config'),
+    ('config.json', b'[' * 100_000, 'config.json is not the config'),
+    ('config.json', b'{"generator": {"width": 5}}', 'does not fit the'),
     ('config.json', b'{"generator": {"name": "x"}}', 'x'),
   ],
 )
@@ -592,7 +593,7 @@ def test_a_card_links_what_the_hub_has():
 
 def test_a_card_of_no_more_than_a_model():
   text = card.text(facts(config=get_config().to_dict(), directions=('b2a',)))
-  assert 'All options have their defaults' in text
+  assert 'All options have their default values' in text
   assert "'b2a'" in text and 'a2b' not in text
   assert '## Test figures' not in text and '## Samples' not in text
 

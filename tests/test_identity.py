@@ -100,7 +100,7 @@ def test_pictures_may_move_but_not_change(pictures, tmp_path):
   begin(tmp_path / 'run', tmp_path / 'here')
   begin(tmp_path / 'run', tmp_path / 'there')
   (tmp_path / 'there' / 'trainB' / '0.png').unlink()
-  with pytest.raises(UserError, match='6 training pictures of B.*7 of before'):
+  with pytest.raises(UserError, match='6 training pictures of B.*7 of the run'):
     begin(tmp_path / 'run', tmp_path / 'there')
 
 
@@ -112,9 +112,10 @@ def test_pictures_of_the_same_names_are_others(data, tmp_path):
   with pytest.raises(UserError) as error:
     begin(run, data)
   assert (
-    'a run of other pictures (5 training pictures of A are not the 5 of '
-    'before, as trainA/3.png has other contents): use those, or train on from '
-    f'its weights in a new folder by --config.init_from={run} --workdir={run}_2'
+    'a run with other pictures (the 5 training pictures of A differ from the 5 '
+    'of the run, trainA/3.png has changed contents): use those of the run, or '
+    f'start a new run from its weights with --config.init_from={run} '
+    f'--workdir={run}_2'
   ) in str(error.value)
   assert contents(run) == before
   spoil(data / 'trainA' / '3.png')  # as it was
@@ -132,7 +133,7 @@ def test_without_their_list_pictures_are_told_apart_all_the_same(
   begin(tmp_path / 'run', data)
   (tmp_path / 'run' / 'pictures.json').write_text('{')
   spoil(data / 'trainB' / '0.png')
-  with pytest.raises(UserError, match='B are not the 7 of before[)]'):
+  with pytest.raises(UserError, match='B differ from the 7 of the run[)]'):
     begin(tmp_path / 'run', data)
 
 
@@ -147,7 +148,7 @@ def test_a_run_of_before_gains_what_it_did_not_note(data, tmp_path):
   assert json.loads((run / 'run.json').read_text()) == new
   (run / 'run.json').write_text(json.dumps(old))
   (data / 'trainA' / '0.png').rename(data / 'trainA' / '00.png')
-  with pytest.raises(UserError, match='A are not the 5 of before'):
+  with pytest.raises(UserError, match='A differ from the 5 of the run'):
     begin(run, data)
 
 
@@ -158,7 +159,7 @@ def test_other_test_pictures_are_measured_anew(data, tmp_path, capsys):
   kept = run / 'best' / 'evaluation.json'
   for changed, words in (
     (None, ''),
-    ('testB/1.png', 'testB/1.png has other contents'),
+    ('testB/1.png', 'testB/1.png has changed contents'),
     ('testA', 'testA is missing'),
   ):
     (run / 'test_metrics.json').write_text('[]')
@@ -192,7 +193,7 @@ def test_a_picture_that_stopped_the_run_may_be_saved_anew(data, tmp_path):
   )
   begin(run, data)
   spoil(data / 'trainA' / '2.png')
-  with pytest.raises(UserError, match='trainA/2.png has other contents'):
+  with pytest.raises(UserError, match='trainA/2.png has changed contents'):
     begin(run, data)
 
 
@@ -200,8 +201,11 @@ def test_a_picture_that_stopped_the_run_may_be_saved_anew(data, tmp_path):
   'overrides, advice',
   [
     ({'data__flip': False}, '--config.init_from={0} --workdir={0}_3'),
-    ({'generator__width': 6}, 'whose networks are others, by --workdir={0}_3'),
-    ({'init_from': 'x'}, 'begin a new run by --workdir={0}_3'),
+    (
+      {'generator__width': 6},
+      'as its networks are different, with --workdir={0}_3',
+    ),
+    ({'init_from': 'x'}, 'start a new run with --workdir={0}_3'),
   ],
 )
 def test_what_is_refused_says_how_to_go_on(overrides, advice, data, tmp_path):
@@ -226,7 +230,7 @@ def test_the_advice_is_accepted(data, tmp_path, capsys):
   assert program.run(main.main, argv) == 2
   error = capsys.readouterr().err
   assert 'optim.lr was 0.0002, is 0.01' in error
-  assert '6 training pictures of A are not the 5 of before' in error
+  assert '6 training pictures of A differ from the 5 of the run' in error
   assert contents(run) == before
   found = re.search(r'--config\.init_from=.*$', error.strip()).group()
   assert program.run(main.main, [*argv, *shlex.split(found)]) == 0
@@ -245,7 +249,7 @@ def test_a_finished_run_measures_other_test_pictures(data, tmp_path, capsys):
     spoiled = tiny.pixels(data / 'testB' / '1.png')[::-1]
     tiny.Image.fromarray(spoiled).save(data / 'testB' / '1.png')
   assert tables[0] != tables[1]
-  assert 'the test pictures are not those of before' in capsys.readouterr().out
+  assert 'the test pictures have changed' in capsys.readouterr().out
 
 
 def test_the_workdir_of_own_pictures_has_their_name(tmp_path, monkeypatch):
@@ -281,7 +285,7 @@ def test_the_workdir_of_own_pictures_has_their_name(tmp_path, monkeypatch):
 def test_a_run_of_an_older_version_is_refused(pictures, tmp_path):
   begin(tmp_path, pictures)
   (tmp_path / 'run.json').unlink()
-  with pytest.raises(UserError, match='another version of cyclegan_jax'):
+  with pytest.raises(UserError, match='incompatible version of cyclegan_jax'):
     begin(tmp_path, pictures)
 
 

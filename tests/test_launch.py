@@ -255,7 +255,7 @@ def test_a_mistake_is_not_tried_again(bench):
   bench.plan([2, 2])
   _, err = bench.pod(code=2)
   assert commands(bench) == ['create', *TRY]
-  assert 'pod is left: --delete' in err
+  assert 'pod still exists: --delete' in err
 
 
 def test_a_crash_is_tried_once_more(bench):
@@ -345,7 +345,7 @@ def test_ctrl_c_saves_and_leaves_the_slice(bench):
   assert out.endswith('saved\n')  # the last lines come too
   assert [bench.seen(i)['told'] for i in range(2)] == [1, 1]
   assert (bench.standins / 'state').read_text() == 'READY'
-  assert 'pod is left: --delete' in err
+  assert 'pod still exists: --delete' in err
 
 
 @pytest.mark.parametrize('command', ['describe', 'create'])
@@ -371,7 +371,7 @@ def test_delete(bench, queued):
   assert not (bench.standins / 'state').exists()
   assert not (bench.standins / 'queue').exists()
   _, err = bench.run('tpu_pod.sh', *words)  # and again
-  assert 'there is no pod' in err
+  assert 'pod does not exist' in err
 
 
 # Slurm.

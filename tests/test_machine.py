@@ -70,7 +70,7 @@ def lines(capsys):
     ('525.60.13', "pip install 'cyclegan_jax[cuda12]'"),
     (
       '470.256.02',
-      'update the driver, 470, to 525 or newer, and then '
+      'update the driver from 470 to 525 or newer, then '
       "pip install 'cyclegan_jax[cuda12]'",
     ),
     (None, "pip install 'cyclegan_jax[cuda12]'"),  # as on WSL
@@ -85,8 +85,8 @@ def test_a_gpu_that_jax_cannot_use(driver, advice, gpu, log, capsys):
     xla_bridge._suggest_missing_backends()
   (line,) = lines(capsys)
   assert line == (
-    'warning: this machine has an NVIDIA GPU, and JAX does not use it, as JAX '
-    f'is installed without CUDA: {advice}'
+    'warning: this machine has an NVIDIA GPU, but JAX does not use it because '
+    f'it is installed without CUDA: {advice}'
   )
 
 
@@ -177,7 +177,8 @@ def test_a_platform_asked_for_that_is_not_there(platform, tmp_path):
   (line,) = done.stderr.splitlines()
   assert line.startswith(f'error: JAX_PLATFORMS={platform}: ')
   assert line.endswith(
-    ': unset it to use what there is, or set JAX_PLATFORMS=cpu'
+    ': unset the variable to use the devices of this machine, or set '
+    'JAX_PLATFORMS=cpu'
   )
 
 

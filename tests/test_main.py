@@ -68,7 +68,7 @@ def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
   ('step', 'line'),
   [
     (3, 'finished: all 3 steps are done, in'),
-    (10, 'finished: already at step 10, beyond the 3 steps asked for, in'),
+    (10, 'finished: already at step 10, beyond the 3 steps requested, in'),
   ],
 )
 def test_the_end_of_a_shortened_run(step, line, tmp_path, capsys):
@@ -126,7 +126,7 @@ def test_ctrl_c_before_training_is_one_line(capsys):
     raise KeyboardInterrupt
 
   assert program.run(interrupted, ['main']) == 130
-  assert capsys.readouterr().err == 'stopped at once\n'
+  assert capsys.readouterr().err == 'stopped immediately\n'
 
 
 def test_no_config(capsys):

@@ -84,7 +84,7 @@ def test_tiles_give_the_same(folder, image):
     (np.zeros((16, 16)), 'shape'),
     (np.zeros((16, 16, 1)), r'\[height, width, 3\]'),
     (np.zeros((2, 3, 16, 16, 3)), 'shape'),
-    (np.zeros((0, 16, 3)), 'nothing'),
+    (np.zeros((0, 16, 3)), 'is empty'),
     (np.zeros((16, 16, 3), int), 'int64'),
     (np.zeros((16, 16, 3), np.uint16), 'uint16'),
     (np.full((16, 16, 3), 255.0), r'from 255 to 255: .* \[-1, 1\]'),
@@ -173,7 +173,7 @@ def test_values_without_a_range_are_those_of_their_type(folder, image):
     np.testing.assert_allclose(
       made, (exact + 1) * (top / 2), atol=top / 1e4 + 1
     )
-  with pytest.raises(UserError, match='float32 have no range .*data.range_a'):
+  with pytest.raises(UserError, match='float32 need a range: .*data.range_a'):
     loaded.translate_values(image, 'a2b')
 
 
@@ -182,7 +182,7 @@ def test_values_without_a_range_are_those_of_their_type(folder, image):
   [
     (np.zeros((8, 8, 3)), r'\[height, width, 5\]'),
     (np.zeros((8, 5)), 'shape'),
-    (np.zeros((8, 0, 5)), 'nothing'),
+    (np.zeros((8, 0, 5)), 'is empty'),
     (np.zeros((8, 8, 5), complex), 'complex128: .* real numbers'),
     (np.zeros((8, 8, 5), 'U1'), 'real numbers'),
   ],
@@ -241,9 +241,9 @@ def test_an_epoch_of_a_folder_of_official_files(tmp_path, capsys):
   newest = saved.load(tmp_path)
   assert newest.step is None
   assert newest.checksum() == models['latest'].checksum()
-  line = f'{tmp_path}: takes latest_net_*.pth of the epochs iter_700, 5, 10'
+  line = f'{tmp_path}: uses latest_net_*.pth of the epochs iter_700, 5, 10'
   assert capsys.readouterr().err == f'{line}, latest\n'
-  with pytest.raises(UserError, match='no 7_net_.* are iter_700, 5, 10, lates'):
+  with pytest.raises(UserError, match='no 7_net_.* epochs iter_700, 5, 10, la'):
     saved.load(tmp_path, step=7)
   one = tmp_path / '10_net_G_B.pth'
   assert saved.load(one, step=10).directions == saved.load(one).directions
@@ -252,7 +252,7 @@ def test_an_epoch_of_a_folder_of_official_files(tmp_path, capsys):
   for path in tmp_path.glob('latest*'):
     path.unlink()
   assert saved.load(tmp_path).step == 10
-  assert 'takes 10_net_*.pth' in capsys.readouterr().err
+  assert 'uses 10_net_*.pth' in capsys.readouterr().err
 
 
 def test_the_folder_above_official_files_is_answered(tmp_path):
@@ -368,8 +368,8 @@ def old_weights(content):
   ('spoil', 'words'),
   [
     (lambda p: (p / 'config.json').unlink(), 'config.json cannot be read'),
-    (lambda p: (p / 'config.json').write_text('{'), 'is no config'),
-    (lambda p: (p / 'config.json').write_text('[]'), 'is no config'),
+    (lambda p: (p / 'config.json').write_text('{'), 'is not the config'),
+    (lambda p: (p / 'config.json').write_text('[]'), 'is not the config'),
     (lambda p: (p / saved.WEIGHTS).write_text('x'), 'as weights'),
     (lambda p: (p / saved.WEIGHTS).write_bytes(b''), 'as weights'),
     (lambda p: (p / saved.WEIGHTS).unlink(), 'holds no model'),
@@ -390,7 +390,7 @@ def test_what_is_no_model(folder, tmp_path):
   for path, words in (
     (tmp_path / 'nowhere', 'no file or folder'),
     (tmp_path, 'holds no model'),
-    (tmp_path / 'text.txt', 'is no model'),
+    (tmp_path / 'text.txt', 'is not a model'),
   ):
     with pytest.raises(UserError, match=words):
       saved.load(path)

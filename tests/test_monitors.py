@@ -169,9 +169,9 @@ def harmless(image):
 
 
 TROUBLES = {
-  'leaves pictures as they are': lambda x: x + 0.01,
+  'leaves pictures unchanged': lambda x: x + 0.01,
   'bright into dark': lambda x: -x,
-  'makes the same': lambda x: x * 0.01,
+  'almost the same translation': lambda x: x * 0.01,
   'droplets': lambda x: with_blobs(x / 2 - 0.5),
 }
 

@@ -366,5 +366,5 @@ def test_layers_that_a_network_does_not_have_are_refused(
 
 
 def test_a_depth_for_a_name_that_fixes_it_is_refused():
-  with pytest.raises(UserError, match="has 9: use 'resnet'"):
+  with pytest.raises(UserError, match="depth to 9: use the name 'resnet'"):
     nets.constructor(nets.GENERATORS, 'resnet_9blocks', 'generator', depth=3)

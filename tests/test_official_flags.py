@@ -108,7 +108,7 @@ def test_the_answers_of_an_official_command(capsys):
     '--lr=0.1 is --config.optim.lr=0.1 --config.optim.lr_discriminator=0.1;',
     '--gpu_ids=-1 is the environment variable JAX_PLATFORMS=cpu;',
     '--config.generator.norm=batch --config.discriminator.norm=batch;',
-    '--continue_train is not needed: the same command continues a run',
+    '--continue_train is not needed: the same command resumes a run',
     '(and give a recipe card, such as --config=configs/folder.py)',
   ):
     assert words in err, (words, err)
@@ -136,8 +136,8 @@ def test_the_answers_of_an_official_test_command(tmp_path, capsys, monkeypatch):
   [
     ('translate', '--direction=AtoB', 'is --direction=a2b'),
     ('export', '--direction BtoA', 'is --direction=b2a'),
-    ('translate', '--model=cycle_gan', 'the folder of a run'),
-    ('evaluate', '--model pix2pix', 'the folder of a run'),
+    ('translate', '--model=cycle_gan', 'a run folder or a .pth file'),
+    ('evaluate', '--model pix2pix', 'a run folder or a .pth file'),
     ('main', '--config.method=cycle_gan', 'is --config.method=cyclegan'),
     ('main', '--config.directions=AtoB', 'is --config.directions=a2b'),
     (

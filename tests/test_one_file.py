@@ -61,7 +61,7 @@ def test_a_file_is_a_file_and_is_continued(run, place):
   assert there(place) == ['b.png', 'b.png.translate.json']
   before = (place / 'b.png').stat().st_mtime_ns
   code, out, _ = run('b.png')
-  assert code == 0 and 'translated 0 pictures, 1 were there' in out
+  assert code == 0 and 'translated 0 pictures, 1 existed already' in out
   assert (place / 'b.png').stat().st_mtime_ns == before
   # Beside it one of another model, and a folder's.
   assert run('d.png', direction='b2a')[0] == 0
@@ -75,11 +75,11 @@ def test_a_file_is_a_file_and_is_continued(run, place):
 
 def test_a_file_of_something_else_stays(run, place):
   (place / 'mine.png').write_text('mine')
-  refused(run('mine.png'), 'mine.png is there and is no translation')
+  refused(run('mine.png'), 'mine.png already exists and was not written by')
   assert there(place) == ['mine.png']
   assert run('b.png')[0] == 0
-  refused(run('b.png', input='in/c.jpg'), 'by other input', 'another name')
-  refused(run('b.png', direction='b2a'), 'by other direction')
+  refused(run('b.png', input='in/c.jpg'), 'with other input', 'another name')
+  refused(run('b.png', direction='b2a'), 'with other direction')
   before = tiny.pixels('b.png')
   (place / 'in' / 'bad.png').write_text('no picture')
   refused(run('b.png', '--overwrite', input='in/bad.png'), 'bad.png')
@@ -108,7 +108,7 @@ def test_nothing_is_left_of_a_picture_that_fails(run, place):
 
 def test_the_reconstruction_is_beside_it(run, place):
   (place / 'b.reconstructed.png').write_text('mine')
-  refused(run('b.png', '--reconstruct'), 'b.reconstructed.png is there')
+  refused(run('b.png', '--reconstruct'), 'b.reconstructed.png already exists')
   assert run('x/b.jpeg', '--reconstruct')[0] == 0
   assert there(place / 'x') == [
     'b.jpeg',

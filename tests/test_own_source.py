@@ -1,6 +1,6 @@
 """A recipe card's own source of pictures: main to evaluate, and what is wrong.
 
-The card of docs/own_data.md is one of them.
+The card of docs/other_data.md is one of them.
 """
 
 import functools
@@ -157,7 +157,7 @@ def test_check_data_and_experiments(card, pictures, tmp_path, capsys):
 
 
 def test_the_card_of_the_documentation(tmp_path, rng):
-  text = (ROOT.parent / 'docs' / 'own_data.md').read_text()
+  text = (ROOT.parent / 'docs' / 'other_data.md').read_text()
   (code,) = re.findall('^```python\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
   card, file = tmp_path / 'mri.py', tmp_path / 'slices.db'
   card.write_text(code)

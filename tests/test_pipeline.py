@@ -701,7 +701,7 @@ def test_skip_keeps_pairs_and_labels_together(no_warnings_yet, capsys):
   ):
     assert [p.name for p in pictures] == [f'{first + i}.png' for i in (0, 3, 5)]
   assert (kept.labels.classes, kept.train) == (['sea'], train)
-  assert capsys.readouterr().err.count('its test pair is left out') == 3
+  assert capsys.readouterr().err.count('its test pair is skipped') == 3
 
   test['b'] = spoil(test['b'], 0, 3, 5)
   with pytest.raises(UserError, match='nor any other'):
@@ -872,7 +872,10 @@ def test_pictures_of_a_pair_have_the_same_size(no_warnings_yet, capsys):
   for prepare in (PLAIN, AUGMENTED):
     with pytest.raises(UserError) as error:
       take(3, a, b, prepare, paired=True)
-    message = 'wide.png: 9x8, and 8x8 in 1.png: a pair needs one size'
+    message = (
+      'wide.png: 9x8, but 8x8 in 1.png: the pictures of a pair need the same '
+      'size'
+    )
     assert str(error.value) == message
   taken = take(6, a, b, AUGMENTED, paired=True, on_bad_image='skip')
   assert set(numbers(taken, 'b').ravel()) == {100, 102}
@@ -924,7 +927,7 @@ def test_pairs_where_the_source_has_none():
 @pytest.mark.parametrize(
   'note, words',
   [
-    (DENIED, f'{DENIED}: leave it at auto'),
+    (DENIED, f'{DENIED}: leave data.paired at auto'),
     ('x.png has no counterpart', 'x.png has no counterpart: data.source='),
   ],
 )
@@ -932,5 +935,5 @@ def test_why_there_are_no_pairs_is_said(note, words):
   train = {'a': numbered(2), 'b': numbered(2)}
   source = Source(train, train, pairs_note=note)
   dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, paired=True)
-  with pytest.raises(UserError, match=f'true pairs, and {words}'):
+  with pytest.raises(UserError, match=f'true pairs, but {words}'):
     dataset.checked()

@@ -148,7 +148,7 @@ def test_load_size_in_decay_of_modes_without_use_for_it(mode):
     check_in_decay(prepare, 256)
   message = str(error.value)
   assert message.startswith(
-    'data.load_size_in_decay=256 is only for modes that'
+    'data.load_size_in_decay=256 needs a mode that crops'
   )
   assert f'data.preprocess={mode} does not' in message
   assert message.endswith('use --config.data.load_size_in_decay=0')

@@ -130,9 +130,9 @@ TENSOR = made.tensor(made.storage('0', 24), (24,), (1,))
   [
     ({}, 'holds no state_dict'),
     ([TENSOR], 'holds no state_dict'),
-    ({'epoch': 1, 'net': TENSOR}, "holds 'epoch', which is no tensor"),
-    ({'state_dict': {'a': {}}}, "holds 'a', which is no tensor"),
-    ({7: TENSOR}, "holds '7', which is no tensor"),
+    ({'epoch': 1, 'net': TENSOR}, "holds 'epoch', which is not a tensor"),
+    ({'state_dict': {'a': {}}}, "holds 'a', which is not a tensor"),
+    ({7: TENSOR}, "holds '7', which is not a tensor"),
   ],
 )
 def test_other_content_is_refused(content, message, tmp_path):
@@ -333,14 +333,14 @@ def broken(change, name='resnet', **others):
     (lambda s: s.pop('model.4.weight'), "'model.4.weight' is missing"),
     (lambda s: s.pop('model.11.weight'), "'model.11.weight' is missing"),
     (lambda s: s.pop('model.18.bias'), "'model.18.bias' is missing"),
-    (lambda s: s.pop('model.18.weight'), "'model.18.weight' has shape .., and"),
+    (lambda s: s.pop('model.18.weight'), "'model.18.weight' has shape .., but"),
     (
       lambda s: s.update({'model.4.bias': NUMBERS[:8]}),
-      "'model.4.bias' has no place",
+      "'model.4.bias' does not belong",
     ),
     (
       lambda s: s.update({'model.99.weight': NUMBERS}),
-      "'model.99.weight' has no place",
+      "'model.99.weight' does not belong",
     ),
     (
       lambda s: s.update({'model.4.weight': np.zeros((8, 5, 3, 3))}),
@@ -352,7 +352,7 @@ def broken(change, name='resnet', **others):
     ),
     (
       lambda s: s.update({'model.5.weight': np.zeros(8, np.int64)}),
-      "'model.5.weight' is of int64",
+      "'model.5.weight' has type int64",
     ),
     (
       lambda s: s.update({'model.5.running_var': np.zeros(7)}),
@@ -385,8 +385,8 @@ PLACES_OF_FILTERS = [
   'change, message',
   [
     (None, 'is missing'),
-    (lambda filt: filt + 0.1, "is another filter than CUT's"),
-    (lambda filt: filt * np.float32(np.nan), 'is another filter'),
+    (lambda filt: filt + 0.1, "differs from CUT's filter"),
+    (lambda filt: filt * np.float32(np.nan), "differs from CUT's filter"),
     (lambda filt: filt[:1], r'has shape \(1, 1, ., .\), not \('),
     (lambda filt: filt[:0], r'has shape \(0, 1, ., .\), not \('),
     (lambda filt: filt[..., :2], r'has shape \(.*, 2\), not \('),
@@ -439,7 +439,7 @@ def test_depths_beyond_reason_are_refused():
     ('model.1.weight', blocks),
     ('model.0.weight', layers),
   ):
-    with pytest.raises(UserError, match='none of the official networks'):
+    with pytest.raises(UserError, match='no official network'):
       pth.recognise({first: kernel} | rest)
 
 
@@ -471,7 +471,7 @@ def test_other_weights_than_the_options_say_are_not_exported():
     (options, {}),
     (options, params | {'more': {'kernel': NUMBERS}}),
   ):
-    with pytest.raises(UserError, match='the weight .* is not what a Resnet'):
+    with pytest.raises(UserError, match='the weight .* does not fit a Resnet'):
       pth.export('generator', other, weights)
 
 
@@ -562,30 +562,30 @@ def test_any_number_of_channels(channels, made, name, depth, tmp_path):
 @pytest.mark.parametrize(
   'files, message',
   [
-    ({'net_G_A.txt': {}}, 'net_G_A.txt is no .pth file'),
+    ({'net_G_A.txt': {}}, 'net_G_A.txt is not a .pth file'),
     (
       {'net_G_A.pth': {}, 'latest_net_G.pth': {}},
-      'latest_net_G.pth and .*net_G_A.pth are both of one network',
+      'latest_net_G.pth and .*net_G_A.pth hold the same network',
     ),
     (
       {'a.pth': {}, 'b.pth': {}},
-      'a.pth holds a generator: call it latest_net_G_A.pth or',
+      'a.pth holds a generator: rename it to latest_net_G_A.pth or',
     ),
     (
       {'a.pth': {}, 'net_G_A.pth': {}},
-      'a.pth holds a generator: call it',
+      'a.pth holds a generator: rename it',
     ),
     (
       {'a.pth': {'kind': 'discriminator'}},
-      'a.pth holds a discriminator: call it latest_net_D_A.pth',
+      'a.pth holds a discriminator: rename it to latest_net_D_A.pth',
     ),
     (
       {'latest_net_G_A.pth': {'kind': 'discriminator'}},
-      'holds a discriminator: call it latest_net_D_A.pth',
+      'holds a discriminator: rename it to latest_net_D_A.pth',
     ),
     (
       {'net_D_A.pth': {}},
-      'holds a generator: call it latest_net_G_A.pth',
+      'holds a generator: rename it to latest_net_G_A.pth',
     ),
     (
       {'net_G_A.pth': {}, 'net_G_B.pth': {'width': 8}},

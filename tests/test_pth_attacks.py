@@ -280,7 +280,7 @@ def test_a_storage_of_two_kinds_is_refused(tmp_path):
     other = made.tensor(made.storage(*more), (3,), (1,))
     for place in ('zip', 'old'):
       path = write(tmp_path / 'a.pth', place, {'a': TENSOR, 'b': other})
-      with pytest.raises(UserError, match='a storage of two kinds'):
+      with pytest.raises(UserError, match='different sizes or types'):
         pth.read(path)
 
 
@@ -365,7 +365,7 @@ def test_zip_bombs(tmp_path):
         setattr(entry, field, getattr(shared, field))
       archive.filelist.append(entry)
       archive.NameToInfo[entry.filename] = entry
-  with pytest.raises(UserError, match='larger than the whole'):
+  with pytest.raises(UserError, match='larger than the file'):
     pth.read(path)
 
 
@@ -373,7 +373,7 @@ def test_many_tensors_of_one_storage_are_refused(tmp_path):
   few, many = ({str(i): TENSOR for i in range(count)} for count in (10, 11))
   for place in ('zip', 'old'):
     assert len(pth.read(write(tmp_path / 'a.pth', place, few))) == 10
-    with pytest.raises(UserError, match='share their numbers'):
+    with pytest.raises(UserError, match='share their values'):
       pth.read(write(tmp_path / 'a.pth', place, many))
 
 
@@ -400,7 +400,7 @@ def test_zips_without_a_pickle_or_with_two(tmp_path):
     with zipfile.ZipFile(path, 'w') as archive:
       for name in names:
         archive.writestr(name, made.pickled({'a': TENSOR}))
-    with pytest.raises(UserError, match='no data.pkl in it'):
+    with pytest.raises(UserError, match='no data.pkl in the archive'):
       pth.read(path)
 
 

@@ -285,7 +285,7 @@ def test_an_export(bucket, tmp_path, capsys):
     done(export, *flags, f'--output={root}/exported/a')
   assert same_files(tmp_path / 'exported', bucket / 'exported') == ['a']
   argv = ['export', *flags, '--output=gs://bucket/exported/a']
-  one_line(export, argv, capsys, 'gs://bucket/exported/a', 'is there')
+  one_line(export, argv, capsys, 'gs://bucket/exported/a', 'exists')
   argv = ['export', *flags, '--output=gs://nowhere/a']
   one_line(export, argv, capsys, 'gs://nowhere')
 

@@ -191,7 +191,7 @@ def test_grids_without_titles_are_explained(finished, tmp_path):
   path = folder / 'samples' / 'step_0000002.png'
   path.write_bytes(images.png(tiny.pixels(path)[-258:]))
   content = Page(report.write(folder)).content
-  assert 'From left: a picture of A' in content['samples']['note']
+  assert 'From left to right: a picture of A' in content['samples']['note']
 
 
 def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
@@ -291,7 +291,13 @@ def test_a_run_that_just_began(folder):
   for section in ('curves', 'samples', 'gallery', 'tests'):
     assert content[section]['note'].startswith('No ')
   assert content['config']['changed'] == [
-    ['seed', '3', '0', 'decides parameters, data order, augmentation and pool']
+    [
+      'seed',
+      '3',
+      '0',
+      'random seed of the initial parameters, data order, augmentation, '
+      'dropout and image pool',
+    ]
   ]
 
 
@@ -429,7 +435,7 @@ def test_best_weights_have_a_line_below_the_last(folder):
     ['a2b', best, 0.25, None, 0.125],
     ['a2b', 'copy the input', 0.7, None, None],
   ]
-  assert '(0.1250) are of step 20, the last ones at step 40' in tests['best']
+  assert '(0.1250) are of step 20, the last ones of step 40' in tests['best']
   # Steps after the last measuring are those of the other figures.
   with (folder / 'metrics.jsonl').open('a') as file:
     file.write(line(50, loss_gen=1.0))
@@ -561,5 +567,5 @@ def test_the_page_tells_a_script_that_fails(finished, tmp_path):
   with pytest.raises(AssertionError, match='iterable'):
     drawn(path, tmp_path, 390)
   path.write_text(text.replace('data:image/webp;base64,', 'data:,'))
-  with pytest.raises(AssertionError, match='a picture fails'):
+  with pytest.raises(AssertionError, match='a picture cannot be loaded'):
     drawn(path, tmp_path, 390)

@@ -65,7 +65,7 @@ def test_classes_that_cannot_be_scored_are_left_out():
     ([[0, 255]], [[0, 1]], 'predicted label map holds 255'),
     ([[0, -1]], [[0, 1]], 'predicted label map holds -1'),
     ([[0, 1]], [[0, 7]], 'true label map holds 7'),
-    ([[0, 1]], [[0], [1]], '2x1 pixels for a true one of 1x2'),
+    ([[0, 1]], [[0], [1]], '2x1 pixels, but the true label map has 1x2'),
   ],
 )
 def test_maps_that_do_not_fit(predicted, true, named):
@@ -182,8 +182,8 @@ def test_predicted_labels_go_by_name(tmp_path):
   'names, named',
   [
     (['a.png', 'c.jpg'], 'maps/c.png'),
-    (['x/a.png', 'y/a.png'], 'two files a among the test pictures'),
-    (['twice.png'], 'two files twice below'),
+    (['x/a.png', 'y/a.png'], 'two files named a among the test pictures'),
+    (['twice.png'], 'two files named twice below'),
   ],
 )
 def test_predicted_labels_that_are_missing_or_unclear(tmp_path, names, named):
@@ -307,8 +307,8 @@ def test_an_onnx_segmenter_of_one_size(tmp_path):
 @pytest.mark.parametrize(
   'options, classes, named',
   [
-    ({}, 2, 'tells 3 classes apart, the data set has 2'),
-    ({'channels': 4}, 3, 'has one input'),
+    ({}, 2, 'has 3 classes, but the dataset has 2'),
+    ({'channels': 4}, 3, 'needs one input'),
     ({'metadata': {'input_range': '0-255'}}, 3, "input_range='0-255'"),
     ({'strides': 2}, 3, r'gives float32 \[1, 3, 2, 2\] for a picture of 3x4'),
     ({'dtype': 'DOUBLE'}, 3, 'fails: '),

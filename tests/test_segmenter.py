@@ -176,7 +176,7 @@ def test_damaged_files_are_named(coasts, trained, tmp_path, capsys):
   for name in (segmenter_model.CONFIG, segmenter_model.WEIGHTS, 'scores.json'):
     (folder / name).write_bytes((trained / name).read_bytes()[:20])
   assert run(coasts, folder) == 2
-  assert 'holds no segmenter that can be read' in capsys.readouterr().err
+  assert 'files of the segmenter cannot be read' in capsys.readouterr().err
   (folder / segmenter_model.CONFIG).write_text('{"classes": ["a", "b"]}')
   with pytest.raises(UserError, match='no finished segmenter'):
     segmenter_model.segmenter(folder, 2)
@@ -197,7 +197,7 @@ def test_a_segmenter_of_version_0_1_0_is_read(trained, tmp_path):
 
 
 def test_another_number_of_classes(trained):
-  with pytest.raises(UserError, match='2 classes apart, the data set has 19'):
+  with pytest.raises(UserError, match='has 2 classes, but the dataset has 19'):
     segmenter_model.segmenter(trained, 19)
 
 
@@ -271,7 +271,7 @@ def test_nothing_is_mirrored_unless_asked(tmp_path):
   'labels, named',
   [
     (np.full((16, 16), 2, np.uint8), 'a pixel is 2'),
-    (np.zeros((16, 17), np.uint8), '17x16, its picture is 16x16'),
+    (np.zeros((16, 17), np.uint8), '17x16, but its picture is 16x16'),
   ],
 )
 def test_label_maps_that_do_not_fit(tmp_path, labels, named):

@@ -226,13 +226,13 @@ def test_the_note_says_what_is_shown():
   five, rgb = np.zeros((4, 4, 5)), np.zeros((4, 4, 3))
   tests = Truth({'a': [five], 'b': [rgb]}, paired=True)
   assert list(notes.lines(chosen, tests)) == [
-    'D: of what is shown, of A channels 1, 2 and 3 as red, green and blue'
+    'D: of shown channels only (A: channels 1, 2 and 3 as red, green and blue)'
   ]
   assert not list(notes.lines(make(['l1'], Needs(paired=True)), tests))
   tests = Truth({'a': [rgb], 'b': [rgb]}, paired=True)
   assert not list(notes.lines(chosen, tests))
   (line,) = notes.lines(chosen, tests._replace(show={'a': None, 'b': (2,)}))
-  assert line.endswith('of B channel 2 as gray')
+  assert line.endswith('(B: channel 2 as gray)')
 
 
 def test_label_maps_are_read_from_rgb():

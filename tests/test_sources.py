@@ -121,7 +121,7 @@ def test_names_that_agree_are_said_and_may_be_no_pairs(tmp_path):
   source = sources.folder(root)
   (note,) = source.notes
   assert 'names in testA and testB agree' in note
-  assert note.endswith('(if they are none: --config.data.paired=no)')
+  assert note.endswith('(if they are not pairs, set --config.data.paired=no)')
   assert 'names in trainA and trainB agree' in source.pairs_note
   no = sources.folder(root, paired='no')
   assert not no.paired and no.train_pairs is None and no.notes == ()

@@ -413,7 +413,7 @@ def test_pictures_are_chosen_and_reduced(models, tmp_path, capsys):
   assert program.run(study.main, page_of(models, *flags, *data)) == 0
   out = capsys.readouterr().out
   content = content_of(path)
-  assert content['pairing'] == 'same' and 'come again' in out
+  assert content['pairing'] == 'same' and 'shown again' in out
   assert [x['name'] for x in content['reals']] == [
     f'{i}.png' for i in (0, 2, 3, 5)
   ]
@@ -432,20 +432,20 @@ def test_a_page_that_would_be_too_large(models, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
   'flags,words',
   [
-    (['--trials=7'], '--trials=7: these show 7 real pictures'),
-    (['--trials=7'], 'there are 6: give --trials=6'),
+    (['--trials=7'], '--trials=7: 7 real and as many generated'),
+    (['--trials=7'], 'there are only 6: give --trials=6'),
     (['--trials=0'], '--trials=0 must be at least 1'),
-    (['--pictures=2'], 'there are 2: give --trials=2'),
+    (['--pictures=2'], 'there are only 2: give --trials=2'),
     (['--pictures=-1'], '--pictures=-1'),
     (['--protocol=pix3pix'], "did you mean 'pix2pix'"),
     (['--direction='], "--direction='': ours translates a2b and b2a"),
-    (['--models=x'], "'x' is no NAME=PATH"),
+    (['--models=x'], "'x' is not NAME=PATH"),
     (['--models=x=a,x=b'], "'x' is given twice"),
     (['--models=x=~nosuchuser/a'], "no user 'nosuchuser'"),
     (['--models=x=/nowhere'], '/nowhere'),
     (['--config.data.paired=no', '--same-place'], 'are not true pairs'),
     (['--output='], 'no --output'),
-    (['more'], "'more' is no flag"),
+    (['more'], "'more' is not a flag"),
   ],
 )
 def test_what_cannot_be_made(flags, words, models, tmp_path, capsys):
@@ -462,7 +462,7 @@ def test_models_of_other_channels_are_refused(models, tmp_path, capsys):
   argv = ['study', 'make', '--direction=a2b', f'--output={tmp_path / "x"}']
   argv.append(f'--models=ours={models / "ours"},gray={gray}')
   assert program.run(study.main, argv) == 2
-  assert 'gray has data.channels_b=1, and ours 3' in capsys.readouterr().err
+  assert 'gray has data.channels_b=1, but ours has 3' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_models_of_other_channels_are_refused(models, tmp_path, capsys):
     (['score'], 'no answers'),
     (['score', 'x', '--seed=-1'], '--seed=-1'),
     (['score', 'x', '--models=y'], 'models'),
-    (['score', '/nowhere'], 'no file or folder /nowhere'),
+    (['score', '/nowhere'], '/nowhere does not exist'),
   ],
 )
 def test_wrong_commands(words, line, capsys):
@@ -613,7 +613,7 @@ def test_the_table_and_the_file(folder, capsys):
   assert p + q == pytest.approx(1)
   assert re.search(rf'ours  *\|  *\| {p:.3f}', out)
   reasons = {x['file']: x['reason'] for x in found['excluded']}
-  again = f'participant answers_2 again, as {folder / "answers_2.json"}'
+  again = f'participant answers_2 also gave {folder / "answers_2.json"}'
   assert reasons == {
     str(folder / 'answers_4.json'): again,
     str(folder / 'answers_5.json'): 'incomplete: 2 of 4 answers',
@@ -634,19 +634,19 @@ def test_pictures_shown_too_long_are_noted(tmp_path, capsys):
   content = json.loads(path.read_text())
   content['answers'][1]['shown_ms'] = [1000, 1150.5]
   path.write_text(json.dumps(content))
-  assert 'note: 1 of 2 trials of ours' in shares(path, capsys)
+  assert 'note: in 1 of 2 trials of ours' in shares(path, capsys)
 
 
 @pytest.mark.parametrize(
   'changes,words',
   [
-    ({'format': 'x'}, 'is no file of answers'),
+    ({'format': 'x'}, 'is not a file of answers'),
     ({'version': 2}, 'has version 2'),
     ({'answers': [{}]}, "KeyError: 'practice'"),
     ({'answers': 3}, 'damaged'),
-    ({'participant': 3}, 'participant is no text'),
+    ({'participant': 3}, 'participant is not a text'),
     ({'trials': 1}, '2 answers for 1 trials'),
-    ({'study': 'other'}, 'is of another study (other)'),
+    ({'study': 'other'}, 'belongs to another study (other)'),
   ],
 )
 def test_answers_that_do_not_fit(changes, words, tmp_path, capsys):
@@ -672,7 +672,7 @@ def test_nothing_that_counts(tmp_path):
     answers.chosen([answers.read(path)])
   empty = tmp_path / 'empty'
   empty.mkdir()
-  with pytest.raises(UserError, match='holds no answers'):
+  with pytest.raises(UserError, match='contains no answers'):
     answers.find([str(empty)])
 
 
@@ -680,7 +680,7 @@ def test_the_numbers_of_a_design():
   plan = Design(practice=10, trials=40)
   assert plan == Design()
   assert plan.shortage(50, 'different') == ''
-  assert 'come again' in plan.shortage(49, 'any')
+  assert 'shown again' in plan.shortage(49, 'any')
   with pytest.raises(UserError, match='--trials=40'):
     plan.shortage(39, 'any')
   with pytest.raises(UserError, match='add test pictures'):

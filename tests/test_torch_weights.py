@@ -63,7 +63,7 @@ def test_the_files_of_cut(as_folder, tmp_path, capsys):
   assert 'generator a2b, resnet of 1' in generator
   assert 'discriminator b, patchgan of 1' in discriminator
   assert skipped == (
-    f'{paths[1]}: skipped: projection heads, which training alone needs'
+    f'{paths[1]}: skipped: projection heads, needed only for training'
   )
   assert len(out.splitlines()) == 4
   for place in (folder, there):  # also without an import
@@ -190,17 +190,20 @@ def test_only_a_model_is_overwritten(tmp_path, capsys):
     (['import', '--output=x'], 'no files: give the .pth files'),
     (
       ['import', 'a.pth', '--output=x', '--model=y'],
-      '--model goes with export',
+      '--model is a flag of export only',
     ),
     (['import', 'none.pth', '--output=x'], 'none.pth cannot be read'),
-    (['import', 'none.txt', '--output=x'], 'none.txt is no .pth file'),
+    (['import', 'none.txt', '--output=x'], 'none.txt is not a .pth file'),
     (['export', '--output=x'], 'no --model'),
-    (['export', 'y', '--output=x', '--model=y'], "'y' is no flag"),
+    (['export', 'y', '--output=x', '--model=y'], "'y' is not a flag"),
     (['export', '--output=x', '--model=none'], 'no file or folder none'),
-    (['import', 'a.pth', '--output=x.pth'], 'x.pth (--output) is to be a fold'),
+    (
+      ['import', 'a.pth', '--output=x.pth'],
+      'x.pth (--output) must be a folder',
+    ),
     (
       ['import', 'a.pth', '--output=x', '--epoch=5'],
-      '--epoch=5 goes with export: --step=N takes',
+      '--epoch=5 is a flag of export only: use --step=N',
     ),
     (['import', 'a.pth', '--output=x', '--step=5'], 'a.pth is not of epoch 5'),
     (['import', '.', '--output=x'], '. holds no *_net_*.pth'),
@@ -228,7 +231,7 @@ def test_an_epoch_of_a_folder_is_imported(tmp_path, capsys):
     (folder / 'latest_net_D_A.pth').unlink(missing_ok=True)
     code, out, err = run(capsys, 'import', folder, *flags)
     assert (code, err) == (0, ''), err
-    assert ('takes latest_net_*.pth of the epochs 5, latest' in out) != bool(
+    assert ('uses latest_net_*.pth of the epochs 5, latest' in out) != bool(
       step
     )
     assert saved.load(output).config.generator.width == width

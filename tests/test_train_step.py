@@ -339,7 +339,7 @@ def test_one_program_with_a_donated_state():
 
 
 def test_devices_and_batches_that_do_not_fit_are_refused():
-  with pytest.raises(UserError, match='parallel.devices=9, .* 4 cpu'):
+  with pytest.raises(UserError, match='parallel.devices=9: .* 4 cpu'):
     parallel.make_mesh(9)
   with pytest.raises(UserError, match='batch_size=6 is not divisible by the 4'):
     parallel.local_batch_size(6, parallel.make_mesh(4))

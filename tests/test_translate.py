@@ -99,7 +99,7 @@ def test_it_goes_on_where_it_stopped(run, tmp_path):
   (out / 'x' / '2.png').unlink()
   (out / 'x' / '2.png.part').write_text('half')
   code, said, _ = run()
-  assert code == 0 and 'translated 1 picture, 2 were there' in said
+  assert code == 0 and 'translated 1 picture, 2 existed already' in said
   assert (out / '1.png').stat().st_mtime_ns == kept
   assert (out / 'x' / '2.png').read_bytes() == before
   assert not list(out.rglob('*.part'))
@@ -117,20 +117,20 @@ def test_ctrl_c_keeps_what_is_finished(run, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(batches.Way, 'run', interrupted)
     code, _, err = run(batch=1)
-  assert code == 130 and err == 'stopped at once\n'
+  assert code == 130 and err == 'stopped immediately\n'
   assert len(made(tmp_path / 'out')) == 2
   code, said, _ = run(batch=1)
-  assert code == 0 and 'translated 2 pictures, 1 were there' in said
+  assert code == 0 and 'translated 2 pictures, 1 existed already' in said
 
 
 def test_translations_of_two_models_do_not_mix(run, tmp_path):
   assert run()[0] == 0
   before = (tmp_path / 'out' / '1.png').read_bytes()
   code, _, err = run(direction='b2a')
-  assert code == 2 and 'by other direction' in err and '--overwrite' in err
+  assert code == 2 and 'with other direction' in err and '--overwrite' in err
   other = tiny.save_model(tmp_path / 'other', seed=1)
   code, _, err = run(model=other)
-  assert code == 2 and 'by other weights' in err
+  assert code == 2 and 'with other weights' in err
   assert (tmp_path / 'out' / '1.png').read_bytes() == before
   assert run('--overwrite', model=other)[0] == 0
   assert (tmp_path / 'out' / '1.png').read_bytes() != before
@@ -141,7 +141,7 @@ def test_a_picture_that_is_no_translation_is_not_touched(run, tmp_path):
   mine.parent.mkdir(parents=True)
   mine.write_text('mine')
   code, _, err = run()
-  assert code == 2 and str(mine) in err and 'is no translation' in err
+  assert code == 2 and str(mine) in err and 'was not written by' in err
   assert made(tmp_path / 'out') == ['x/2.png']
   assert mine.read_text() == 'mine'
 
@@ -312,7 +312,7 @@ def test_help_and_a_stray_word(run, capsys):
   text = capsys.readouterr().out
   assert all(f'--{name}' in text for name in translate.FLAGS)
   code, _, err = run('photo.jpg')
-  assert code == 2 and "'photo.jpg' is no flag" in err
+  assert code == 2 and "'photo.jpg' is not a flag" in err
 
 
 def test_the_program_as_a_user_starts_it(folder, source, tmp_path):
@@ -346,7 +346,7 @@ def test_a_name_that_is_too_long_is_named_and_the_others_translated(
   assert not list((tmp_path / 'out').rglob('*.part'))
   if not lost:  # and the long ones are known again
     code, out, _ = run()
-    assert code == 0 and 'translated 0 pictures, 6 were there' in out
+    assert code == 0 and 'translated 0 pictures, 6 existed already' in out
 
 
 def test_an_ending_that_makes_a_name_too_long(run, source, tmp_path):
@@ -369,7 +369,7 @@ def test_what_is_in_the_way_is_named_and_stays(run, source, tmp_path):
   (out / '1.png').rename(out / 'moved')
   (out / 'x' / 'y').unlink()
   code, said, _ = run()
-  assert code == 0 and 'translated 2 pictures, 1 were there' in said
+  assert code == 0 and 'translated 2 pictures, 1 existed already' in said
 
 
 @pytest.mark.parametrize('switch', ['', '--overwrite'])

@@ -84,7 +84,7 @@ def test_every_verb_has_a_network():
 def test_a_reader_refuses_a_verb_that_it_does_not_know(verb):
   for net in NETWORKS:
     if verb in verbs_of(net):
-      with pytest.raises(UserError, match='the recorder cannot have') as e:
+      with pytest.raises(UserError, match='the recorder does not support') as e:
         net.layers(Recorder(verb), None)
       assert '\n' not in str(e.value)
 
@@ -140,7 +140,7 @@ def test_unknown_options_are_refused(reader, verb, arguments, what):
   with pytest.raises(UserError, match=f"{what}='{arguments[-1]}': use") as e:
     getattr(made, verb)(x, *arguments)
   assert '\n' not in str(e.value)
-  assert str(e.value).startswith(f'{reader.what} cannot have')
+  assert str(e.value).startswith(f'{reader.what} does not support')
 
 
 @pytest.mark.parametrize('name, options', VARIANTS)

@@ -383,7 +383,9 @@ def test_no_room_for_a_slice(tmp_path, monkeypatch):
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
   monkeypatch.setattr(arrays, '_installed', lambda _: False)
-  with pytest.raises(UserError, match=r"after: pip install .*\[medical\]'"):
+  with pytest.raises(
+    UserError, match=r"missing .* run pip install .*\[medical\]'"
+  ):
     volume.Volume(tmp_path / 'a.nii', tmp_path / 'b.nii', 1, np.int16)
 
 

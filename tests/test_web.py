@@ -199,7 +199,7 @@ def test_drop_and_paste(page, kind, tmp_path):
   translated(page, lambda: page.evaluate(send, [kind, data]))
   assert page.inner_text('#caption') == f'{kind}.png, horse to zebra'
   page.evaluate(send, [kind, None])
-  assert 'That is no file' in page.inner_text('#problem')
+  assert 'This is not a file' in page.inner_text('#problem')
 
 
 @needs_browser
@@ -272,7 +272,7 @@ def test_without_memory_a_picture_is_scaled_further(page, tmp_path):
 def test_an_old_browser_is_told_what_it_lacks(page, request):
   lack = request.node.callspec.params['page'].partition(' ')[2]
   message = page.inner_text('#problem')
-  assert lack in message and 'use a newer one' in message
+  assert lack in message and 'use a newer browser' in message
 
 
 def test_the_page_tells_its_model(files, folder):
@@ -294,4 +294,4 @@ def test_one_direction(folder, tmp_path, capsys):
   assert f'MB, {web.WEIGHTS[0]}' in text
   assert 'id="model-b2a"' in text and 'id="model-a2b"' not in text
   out = capsys.readouterr().out
-  assert 'b2a: at most' in out and 'a2b' not in out
+  assert 'b2a: differs from the model by at most' in out and 'a2b' not in out

@@ -38,7 +38,9 @@ FAULTY = """
 # Fault -> what the page says of it.
 FAULTS = {
   "fails('no device')": 'no device',
-  'made.translated.data.fill(0)': 'its pictures are 255 of 255 levels off',
+  'made.translated.data.fill(0)': (
+    'its translations differ by 255 of 255 levels'
+  ),
   "if (height === 64) fails('lost')": 'lost',
 }
 

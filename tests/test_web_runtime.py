@@ -64,10 +64,10 @@ def test_a_package_of_other_files(folder, fake, kind, tmp_path, capsys):
     return text
 
   module, wasm = runtime.HASHES['wasm']
-  assert f'{module} that is not that of {runtime.VERSION}' in line()
+  assert f'{module} that differs from version {runtime.VERSION}' in line()
   (fake / wasm).unlink()
   (fake / module).unlink()
-  assert f'it has no {module}' in line()
+  assert f'{module} is missing' in line()
   facts = fake / 'package.json'
   facts.write_text(facts.read_text().replace(runtime.VERSION, '1.2.3'))
   assert 'is version 1.2.3 of onnxruntime-web, not' in line()
@@ -91,13 +91,13 @@ def test_what_is_no_package(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
   'flag, message',
   [
-    ('--uint8', '--uint8 is for every format but web'),
-    ('--layout=nchw', '--layout is for every format but web'),
-    ('--size=64x64', '--size is for every format but web'),
-    ('--batch=2', '--batch is for every format but web'),
+    ('--uint8', '--uint8 is only for formats other than web'),
+    ('--layout=nchw', '--layout is only for formats other than web'),
+    ('--size=64x64', '--size is only for formats other than web'),
+    ('--batch=2', '--batch is only for formats other than web'),
     ('--weights=int8', '--format=web stores float16 or float32'),
-    ('--format=onnx', '--runtime is for --format=web'),
-    ('--format=onnx --runtime= --webgpu', '--webgpu is for --format=web'),
+    ('--format=onnx', '--runtime is only for --format=web'),
+    ('--format=onnx --runtime= --webgpu', '--webgpu is only for --format=web'),
   ],
 )
 def test_flags_that_do_not_fit(folder, flag, message, tmp_path, capsys):

@@ -110,7 +110,7 @@ def test_a_wheel_lists_its_cards(python, tmp_path):
   listed = ', '.join(cards.names())
   assert out == ''
   assert err == (
-    f'error: no recipe card nosuchcard (--config): there are {listed}\n'
+    f'error: no recipe card nosuchcard (--config): choose from {listed}\n'
   )
 
 

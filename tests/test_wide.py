@@ -122,7 +122,7 @@ def test_a_header_alone_tells_other_channels(tmp_path):
   for name, mode in (('1.png', 'RGB'), ('2.jpg', 'L'), ('3.png', 'RGBA')):
     Image.new(mode, SIZE[::-1]).save(tmp_path / name)
     values = Values(5)
-    with pytest.raises(UserError, match=rf'{name}: \d channels?, and'):
+    with pytest.raises(UserError, match=rf'{name}: \d channels?, but'):
       headers.read(named(tmp_path / name), values)
   assert headers.read(named(tmp_path / '3.png'), Values(4)).used == 4
 
@@ -407,7 +407,7 @@ def test_a_missing_package_is_one_line_with_the_command(tmp_path, monkeypatch):
       ):
         read(named(tmp_path / '1.tif'), there)
   (tmp_path / '1.tif').unlink()
-  with pytest.raises(UserError, match=r'\.nii files are read after: .*medical'):
+  with pytest.raises(UserError, match=r'to read \.nii files: .*medical'):
     folders.Search().pictures(tmp_path)
 
 

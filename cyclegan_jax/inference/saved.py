@@ -132,7 +132,7 @@ def from_flags(values: Mapping[str, Any]) -> tuple[Model, str]:
 def _read(path, name, step):
   if path.is_file():
     if path.suffix != '.pth':
-      raise UserError(f'{name} is no model: give a .pth file or a folder')
+      raise UserError(f'{name} is not a model: give a .pth file or a folder')
     pth.check_epoch(path, name, step)
     return *_official([path]), step
   if not path.is_dir():
@@ -147,7 +147,9 @@ def _read(path, name, step):
   stored = weights.find(path)
   if stored or not pth.epochs(path):
     if step is not None:
-      raise UserError(f'{name} is no run with checkpoints: leave out the step')
+      raise UserError(
+        f'{name} is not a run with checkpoints: leave out the step'
+      )
     if stored:
       return _config(path / CONFIG), weights.read(stored), None
     raise UserError(
@@ -224,7 +226,7 @@ def _config(path):
     TypeError,
     RecursionError,
   ) as e:
-    raise UserError(f'{path} is no config of a model ({e})') from e
+    raise UserError(f'{path} is not the config of a model ({e})') from e
 
 
 def _complete(saved):

@@ -30,7 +30,7 @@ def translate(way, job):
   """
   if inputs.form_of(job.picture.data) is None:
     raise UserError(
-      f'{job.picture.name} is no volume: choose --format=png, tiff or npy'
+      f'{job.picture.name} is not a volume: choose --format=png, tiff or npy'
     )
   cuts = inputs.slices(job)
   facts = [raw.facts(x, raw.form_of(x, raw.ANY)) for x in cuts]

@@ -14,7 +14,7 @@ class Optimizer(NamedTuple):
   """An entry of `OPTIMIZERS`.
 
   Attributes:
-    make: (learning rate, *values of `options`) -> optax transformation. The
+    make: (learning rate, values of `options`...) -> optax transformation. The
       learning rate is a number or a function of the step.
     options: names of the options that `make` takes, of 'beta1' and 'beta2'.
   """
