@@ -114,7 +114,7 @@ def test_the_command_trains_and_refuses_unknown_flags(pictures, tmp_path, call):
 
 
 def test_the_command_behaves_like_python_m(tmp_path):
-  """Compares arguments, exit code, messages, memory pages and imports of a card.
+  """Compares arguments, exit codes, messages, memory pages and card imports.
 
   Training restarts its process with the same arguments.
   """

@@ -256,8 +256,8 @@ def convolutions(name, **weights):
   return text.count(' convolution(') + text.count('__onednn$convolution')
 
 
-# Convolutions of a generator with one block: all, and those up to the block. On a
-# CPU a transposed convolution is four, one per phase of its output.
+# Convolutions of a generator with one block: all, and those up to the block. On
+# a CPU a transposed convolution is four, one per phase of its output.
 WHOLE, ENCODER = 6 + 2 * 4, 5
 COSTS = {  # convolutions that a term alone needs
   ('cut', 'nce'): ENCODER,
@@ -289,7 +289,7 @@ def test_without_adversarial_loss_no_discriminator_learns(name):
 
 
 @pytest.mark.parametrize('name', CONTRASTED)
-def test_domains_with_different_channels_are_refused_or_work(name):
+def test_only_dclgan_accepts_domains_of_different_channels(name):
   """CUT encodes translations with the generator, whose input is domain A."""
   make = partial(tiny.method, name, channels={'a': 1, 'b': 3}, **NO_IDENTITY)
   if name != 'dclgan':
@@ -364,7 +364,7 @@ def test_heads_of_bfloat16_features_are_float32(rng):
 
 @pytest.fixture(scope='module')
 def ran(pictures, tmp_path_factory):
-  """Trains CUT for two steps; returns the run folder, the run and its result."""
+  """Run folder, run and result of CUT, trained for two steps."""
   folder = tmp_path_factory.mktemp('ran')
   config = configured(
     pictures,

@@ -1,8 +1,8 @@
 """Tests of CUT, FastCUT and DCLGAN against twins of them in PyTorch.
 
-The twins follow the papers and the known behaviour of their code; their networks
+The twins follow the papers and the known behaviour of their code. Their networks
 are the twins of test_torch_parity.py, in float64. Both sides get equal weights
-and compare the positions that this package draws.
+and use the positions that this package draws.
 """
 
 import jax
@@ -21,8 +21,8 @@ torch = parity.torch
 nn, functional = torch.nn, torch.nn.functional
 
 TOLERANCE = 1e-5
-# Distance of float32 from float64 after some thirty layers: 5e-5 for gradients of
-# this package, 7e-5 for gradients of PyTorch in float32.
+# Distance of float32 from float64 after some thirty layers: 5e-5 for gradients
+# of this package, 7e-5 for gradients of PyTorch in float32.
 GRADIENTS = 2e-4
 KEY = jax.random.PRNGKey(0)
 WIDTH, DEPTH, FEATURES, PLACES = 4, 5, 8, 8
@@ -176,7 +176,7 @@ class Twin:
     return [x for net in networks for x in net.parameters()]
 
   def modules(self, params):
-    """Yields (name, module, JAX values in its layout) of modules with parameters.
+    """Yields (name, module, JAX values in its layout) of parametric modules.
 
     Args:
       params: parameters or their gradients, {group: {name: ...}}.
@@ -316,7 +316,7 @@ def test_heads_and_patch_nce_equal_torch():
 def assert_gradients_equal(twin, grads):
   names = set()
   for name, module, actual in twin.modules(grads):
-    # One scale per layer: instance norm cancels the bias of the layer before it,
+    # One scale per layer: instance norm cancels the bias of the layer before,
     # so that the gradient of this bias is only rounding.
     expected = {key: p.grad for key, p in module.named_parameters()}
     scale = max(x.abs().max() for x in expected.values())
@@ -345,8 +345,7 @@ def gradients(method, drawn, coin):
   return found
 
 
-# CUT's gradients with stride are compared by the steps of plain gradient descent
-# below.
+# The steps of plain gradient descent below compare CUT's gradients with stride.
 def test_gradients_of_cut_equal_torch(drawn, coin):
   method, batch = make('cut', 'blur'), draw_batch()
   params = draw_params(method, batch)
@@ -451,8 +450,8 @@ def test_steps_of_cut_equal_torch(name, drawn):
     if name == 'sgd':
       assert max(errors.max(), dead.max()) < 1e-5
       continue
-    # Some gradients are only rounding: those of biases before instance norm and
-    # of the few weights without an effect on the loss. Adam turns them into full
-    # steps, and no two programs agree on their signs.
+    # Some gradients are only rounding: those of biases before instance norm, and
+    # of the few weights without an effect on the loss. Adam makes full steps of
+    # them, and no two programs agree on their signs.
     assert (errors > 0.02 * rate).double().mean() < 5e-4
     assert max(errors.max(), dead.max()) < 2.01 * rate * count

@@ -208,10 +208,10 @@ def gradients(net, params, images):
 
 
 def assert_same_step(changed, options, size=16, tolerance=1e-5):
-  """A resnet and one of other options: same parameters, same gradients.
+  """Checks that changed options of a resnet keep parameters and gradients.
 
-  Each array of the gradient by its norm: rounding moves a ReLU's kink, which
-  shows in single elements.
+  Each gradient array is compared by its norm, because rounding near the kink of
+  a ReLU changes single elements.
   """
   net, other = resnet(**options), resnet(**options | changed)
   images = operands(1, size, size, 3, 1)[0]
@@ -228,7 +228,7 @@ def assert_same_step(changed, options, size=16, tolerance=1e-5):
 @pytest.mark.parametrize('norm', ['instance', 'batch', 'none'])
 @pytest.mark.parametrize('dropout', tiny.plain_first([0.0, 0.5], 0.0))
 def test_blocks_in_a_loop_equal_unrolled_blocks(norm, dropout):
-  # Gradients of biases that a norm cancels are 0 in one form, rounding in the other.
+  # Gradients of biases that a norm cancels are 0 in one form, else rounding.
   options = {'norm': norm, 'dropout': dropout}
   assert_same_step({'platform': 'tpu'}, options, tolerance=2e-5)
 

@@ -364,8 +364,8 @@ def test_cmyk_jpegs_are_converted_to_rgb():
   assert np.abs(read(data, 1)[..., 0] - luminance).mean() < 3
 
 
-# Pixels that a camera stores for an upright picture, by the definition of "row 0"
-# and "column 0" in the EXIF specification.
+# Pixels that a camera stores for an upright picture, by the definition of "row
+# 0" and "column 0" in the EXIF specification.
 STORED = {
   1: lambda u: u,
   2: lambda u: u[:, ::-1],

@@ -1,4 +1,4 @@
-"""Disks that are full, odd or slow to say so: one line, and nothing is lost."""
+"""Tests of full disks and unusual file systems: one-line errors, no data loss."""
 
 import ast
 import errno
@@ -21,8 +21,8 @@ from cyclegan_jax.training import evaluation, workdir
 
 ROOT = pathlib.Path(cyclegan_jax.__file__).parent
 
-# Calls by which a file is made or changed. Those of `common/files.py` and
-# `common/disk.py` are the guarded ones.
+# Calls that create or change a file. Only `common/files.py` and `common/disk.py`
+# may contain them, because their functions handle full disks.
 WRITES = {
   *('write_text', 'write_bytes', 'save', 'savez', 'tofile', 'touch', 'dump'),
   *('symlink_to', 'hardlink_to', 'symlink', 'rename', 'mkdir', 'makedirs'),
@@ -30,7 +30,7 @@ WRITES = {
   *('mkstemp', 'mkdtemp', 'TemporaryDirectory', 'TemporaryFile'),
   *('NamedTemporaryFile', 'posix_fallocate', 'truncate', 'savetxt'),
 }
-# {file: {call: why it needs no guarded function of its own}}
+# {file: {call: reason why the call needs no guarded function}}
 ALLOWED = {
   'share.py': {
     'tempfile.TemporaryDirectory': 'of TMPDIR; files.write is guarded',
@@ -85,14 +85,14 @@ ALLOWED = {
   },
   'inference/video_writer.py': {'av.open': 'a UserError names the video'},
 }
-# By files.write, under names that the walk takes for others.
+# Calls that use files.write, but look like calls of `WRITES`.
 OWN = {'saved.save', 'segmenter_model.save', 'checkpoints.save'}
 
 
 def is_write(call):
-  """Returns True for a call that makes or changes a file."""
+  """Returns True for a call that creates or changes a file."""
   name = getattr(call.func, 'attr', getattr(call.func, 'id', ''))
-  if isinstance(call.func, ast.Name) and name == 'save':  # a function's own
+  if isinstance(call.func, ast.Name) and name == 'save':  # a local function
     return False
   if name != 'open':
     return name in WRITES
@@ -104,14 +104,14 @@ def is_write(call):
 
 
 def writes_of(path):
-  """Texts of the calls in a module that write, without their arguments."""
+  """Texts of the writing calls in a module, without their arguments."""
   for node in ast.walk(ast.parse(path.read_text())):
     if isinstance(node, ast.Call) and is_write(node):
       yield ast.unparse(node.func)
 
 
 def test_every_write_is_guarded():
-  """New code writes by `files.write`, `files.made`, or `disk.fill` in these."""
+  """New code must write with `files.write`, `files.made` or `disk.fill`."""
   found = {}
   for path in sorted(ROOT.rglob('*.py')):
     name = path.relative_to(ROOT).as_posix()
@@ -128,7 +128,7 @@ def full(number=errno.ENOSPC, name=None):
 
 @pytest.fixture
 def fails(monkeypatch):
-  """Has every write from the k-th on fail half way, as on a full disk."""
+  """Returns a function after which writes from the k-th on fail half way."""
 
   def start(k, number=errno.ENOSPC):
     count, true = [0], disk.put
@@ -149,7 +149,7 @@ def fails(monkeypatch):
 @pytest.mark.parametrize(
   'number', [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO]
 )
-def test_a_failed_write_keeps_what_was_there(number, tmp_path, fails):
+def test_a_failed_write_keeps_the_old_file(number, tmp_path, fails):
   path = tmp_path / 'a.json'
   files.write(path, 'before')
   fails(1, number)
@@ -161,7 +161,7 @@ def test_a_failed_write_keeps_what_was_there(number, tmp_path, fails):
   assert [x.name for x in tmp_path.iterdir()] == ['a.json']
 
 
-def test_the_file_and_the_flag_are_named(tmp_path):
+def test_a_write_error_names_file_and_flag(tmp_path):
   (tmp_path / 'file').touch()
   with (
     pytest.raises(UserError, match='file/x/a .--output., .*in the way') as e,
@@ -171,7 +171,7 @@ def test_the_file_and_the_flag_are_named(tmp_path):
   assert e.value.code == 2
 
 
-def test_half_a_line_is_taken_back(tmp_path, fails):
+def test_a_half_written_line_is_removed(tmp_path, fails):
   path = tmp_path / 'lines'
   file = disk.Growing(path)
   file.add('{"step": 1}\n')
@@ -190,8 +190,8 @@ def fail():
   raise full()
 
 
-def test_a_library_that_tells_of_a_full_disk_in_its_own_words(tmp_path):
-  """Errors such as those of JAX's profiler and of TensorStore."""
+def test_a_full_disk_reported_by_a_library_is_one_line(tmp_path):
+  """JAX's profiler and TensorStore raise such errors."""
   text = 'RESOURCE_EXHAUSTED: /a/vm.xplane.pb; No space left on device'
   with (
     pytest.raises(disk.WriteError, match=f'{tmp_path}, No space.*: make room'),
@@ -203,8 +203,8 @@ def test_a_library_that_tells_of_a_full_disk_in_its_own_words(tmp_path):
 
 
 @pytest.mark.parametrize('chained', [False, True])
-def test_what_nothing_guards_is_one_line_all_the_same(chained, capsys):
-  """A library's write, whose error it may hide behind one of its own."""
+def test_an_unguarded_write_error_is_one_line(chained, capsys):
+  """A library may hide the error of a write behind its own error."""
 
   def library(argv):
     error = full(errno.EDQUOT, '/some/file')
@@ -226,7 +226,7 @@ def test_a_programming_error_keeps_its_stack_trace():
     program.run(wrong, [])
 
 
-def test_a_name_is_no_longer_because_it_is_half_written(tmp_path):
+def test_partial_files_do_not_limit_the_length_of_names(tmp_path):
   for name in ('x' * 251 + '.png', '書' * 83 + '.png', 'y' * 255):
     path = tmp_path / name
     files.write(path, 'whole')
@@ -258,7 +258,7 @@ def test_a_folder_in_the_way_is_not_removed(tmp_path):
 @pytest.mark.parametrize(
   'number', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL]
 )
-def test_without_locks_a_run_goes_on_and_says_so(
+def test_a_run_without_file_locks_continues_with_a_warning(
   number, tmp_path, monkeypatch, capsys
 ):
   def flock(file, operation):
@@ -274,7 +274,7 @@ def test_without_locks_a_run_goes_on_and_says_so(
   child_process._wait(tmp_path / 'lock')
 
 
-def test_a_lock_that_another_has_is_a_refusal(tmp_path):
+def test_a_locked_run_folder_is_refused(tmp_path):
   with (
     workdir.open_workdir(tmp_path),
     pytest.raises(UserError, match=f'in use by process {os.getpid()}'),
@@ -283,7 +283,7 @@ def test_a_lock_that_another_has_is_a_refusal(tmp_path):
     pass
 
 
-def test_a_lock_that_cannot_say_whose_it_is_is_one(
+def test_a_lock_whose_owner_is_not_recorded_still_locks(
   tmp_path, monkeypatch, capsys
 ):
   true = workdir.platform.node
@@ -299,10 +299,10 @@ def no_links(monkeypatch, number=errno.EPERM):
   monkeypatch.setattr(pathlib.Path, 'symlink_to', symlink_to)
 
 
-def test_without_links_a_file_stands_for_the_folder(tmp_path, monkeypatch):
+def test_without_links_a_file_replaces_the_link(tmp_path, monkeypatch):
   best = tmp_path / 'best'
   one, two = (tiny.save_model(tmp_path / f'at_{i}', seed=i) for i in (1, 2))
-  files.link(best, one)  # by a link, as on a disk that has them
+  files.link(best, one)  # by a symbolic link
   with monkeypatch.context() as patch:
     no_links(patch)
     for there in (two, one, two):
@@ -314,8 +314,8 @@ def test_without_links_a_file_stands_for_the_folder(tmp_path, monkeypatch):
   assert saved.load(best).checksum() == saved.load(one).checksum()
 
 
-def test_a_copy_in_place_of_a_link_gives_way(tmp_path):
-  """A copy such as `cp -rL` makes for a file system without links."""
+def test_a_copied_folder_is_replaced_by_a_link(tmp_path):
+  """`cp -rL` copies a link as a folder, for file systems without links."""
   (tmp_path / 'best').mkdir()
   (tmp_path / 'at_1').mkdir()
   files.link(tmp_path / 'best', tmp_path / 'at_1')
@@ -323,7 +323,7 @@ def test_a_copy_in_place_of_a_link_gives_way(tmp_path):
 
 
 @pytest.mark.parametrize('text', ['link to ../x', 'link to /etc', 'link to '])
-def test_a_file_of_others_leads_nowhere(text, tmp_path):
+def test_a_file_that_only_looks_like_a_link_is_not_followed(text, tmp_path):
   path = tmp_path / 'best'
   path.write_text(text)
   assert files.resolved(path) == path
@@ -346,7 +346,7 @@ KEPT = ('metrics.jsonl', 'config.json', 'run.json', 'test_metrics.json')
 
 
 def kept(folder):
-  """Bytes of all that is the same in equal runs."""
+  """Bytes of all files that are equal in equal runs."""
   names = [folder / name for name in KEPT] + sorted(folder.glob('samples/*'))
   found = {path.name: path.read_bytes() for path in names}
   best = saved.load(folder / 'best')
@@ -357,7 +357,7 @@ def kept(folder):
 
 @pytest.fixture(scope='module')
 def whole(pictures, tmp_path_factory):
-  """The files of a run whose disk has room."""
+  """Files of a run on a disk with room."""
   folder = tmp_path_factory.mktemp('whole')
   argv = tiny.command('folder', folder, pictures, **OPTIONS)
   assert program.run(main.main, argv) == 0
@@ -365,8 +365,10 @@ def whole(pictures, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_disk_full_at_any_write(whole, pictures, tmp_path, fails, capsys):
-  """The k-th write fails, and the same command goes on, for every k."""
+def test_a_run_resumes_after_a_full_disk_at_any_write(
+  whole, pictures, tmp_path, fails, capsys
+):
+  """For every k, the k-th write fails and the same command resumes the run."""
   argv = tiny.command('folder', tmp_path / 'run', pictures, **OPTIONS)
   for k in range(1, 100):
     with pytest.MonkeyPatch.context() as patch:
@@ -398,7 +400,7 @@ sys.exit(program.run(main.main, ['main', *sys.argv[2:]]))
 
 
 def limited(limit, folder, pictures):
-  """Trains with a limit on the size of files: (exit code, standard error)."""
+  """Trains with limited file sizes; returns (exit code, standard error)."""
   options = OPTIONS | {'log__sample_every': 0, 'log__report': False}
   argv = tiny.command('folder', folder, pictures, **options)[1:]
   done = subprocess.run(
@@ -411,8 +413,8 @@ def limited(limit, folder, pictures):
 
 
 @pytest.mark.slow
-def test_files_that_may_not_grow(pictures, tmp_path):
-  """Files of libraries too: checkpoints and TensorBoard's."""
+def test_a_run_resumes_after_a_limit_on_file_sizes(pictures, tmp_path):
+  """Includes files that libraries write: checkpoints and TensorBoard files."""
   folder = tmp_path / 'run'
   for limit in (0, 3000, 6000, 12000, 40000, 10**9):
     code, err = limited(limit, folder, pictures)

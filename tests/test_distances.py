@@ -1,4 +1,4 @@
-"""Distances of feature sets against closed forms and plain loops."""
+"""Tests of Frechet and kernel distances against closed forms and loops."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from cyclegan_jax.metrics.distances import frechet, kernel
 
 
 def with_moments(rng, count, mean, covariance):
-  """Features whose sample mean and covariance are exactly these."""
+  """Random features with exactly the given sample mean and covariance."""
   x = rng.normal(size=(count, len(mean)))
   x -= x.mean(0)
   whiten = np.linalg.inv(np.linalg.cholesky(np.cov(x.T)))
@@ -16,17 +16,17 @@ def with_moments(rng, count, mean, covariance):
 
 
 def signs(rng, count, probability):
-  """Features [count, 1] that are 1 or -1."""
+  """Random features [count, 1] of 1 or -1."""
   return np.where(rng.random((count, 1)) < probability, 1.0, -1.0)
 
 
 def sign_distance(p, q):
-  """The squared MMD of `signs`: (xy + 1)^3 is 4 (1 + xy) for them."""
+  """Squared MMD of `signs`, for which the kernel (xy + 1)^3 is 4 (1 + xy)."""
   return 4 * (2 * p - 2 * q) ** 2
 
 
-def test_frechet_of_gaussians_that_commute(rng):
-  """|m1 - m2|^2 + sum of (s1 - s2)^2 over the shared axes."""
+def test_frechet_of_commuting_gaussians_equals_the_closed_form(rng):
+  """The distance is |m1 - m2|^2 + sum of (s1 - s2)^2 over the shared axes."""
   turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
   s1, s2 = np.array([1.0, 2.0, 0.5]), np.array([3.0, 0.25, 0.5])
   m1, m2 = np.zeros(3), np.array([1.0, -2.0, 0.5])
@@ -36,7 +36,7 @@ def test_frechet_of_gaussians_that_commute(rng):
   assert frechet(x, y) == pytest.approx(expected, rel=1e-10)
 
 
-def test_frechet_of_gaussians_that_do_not_commute(rng):
+def test_frechet_of_other_gaussians_equals_the_closed_form(rng):
   """In two dimensions tr((C1 C2)^(1/2)) = (tr C1 C2 + 2 (det C1 C2)^.5)^.5."""
   c1 = np.array([[2.0, 0.9], [0.9, 1.0]])
   c2 = np.array([[0.5, -0.3], [-0.3, 3.0]])
@@ -47,8 +47,8 @@ def test_frechet_of_gaussians_that_do_not_commute(rng):
   assert frechet(x, y) == pytest.approx(expected, rel=1e-10)
 
 
-def test_frechet_with_fewer_pictures_than_features(rng):
-  """A space of more dimensions, in which the sets do not spread, adds none."""
+def test_frechet_works_with_fewer_pictures_than_features(rng):
+  """Dimensions in which the features are constant do not change the distance."""
   x, y = rng.normal(size=(40, 6)), rng.normal(size=(30, 6)) * 2 + 1
   wide, _ = np.linalg.qr(rng.normal(size=(500, 6)))
   expected = frechet(x, y)
@@ -59,7 +59,7 @@ def test_frechet_with_fewer_pictures_than_features(rng):
 
 
 def test_frechet_keeps_precision_far_from_zero(rng):
-  """Features in float32 with a mean much larger than how they differ."""
+  """The float32 features have a mean much larger than their deviation."""
   x, y = rng.normal(size=(50, 4)), rng.normal(size=(50, 4)) + 0.5
   far = (np.float32(x) + np.float32(1000), np.float32(y) + np.float32(1000))
   assert frechet(*far) == pytest.approx(frechet(x, y), rel=1e-3)
@@ -67,7 +67,7 @@ def test_frechet_keeps_precision_far_from_zero(rng):
 
 @pytest.mark.filterwarnings('ignore:The `disp` argument:DeprecationWarning')
 @pytest.mark.parametrize('features', [5, 60])
-def test_frechet_against_pytorch_fid(features, rng):
+def test_frechet_equals_pytorch_fid(features, rng):
   score = pytest.importorskip('pytorch_fid.fid_score')
   x = rng.normal(size=(80, features))
   y = rng.normal(size=(90, features)) @ rng.normal(size=(features, features))
@@ -89,7 +89,7 @@ def test_kernel_equals_a_double_loop(rng):
   assert kernel(x, y, subsets=2)[0] == pytest.approx(expected, rel=1e-12)
 
 
-def test_kernel_is_unbiased_and_its_interval_covers(rng):
+def test_kernel_is_unbiased_with_a_valid_interval(rng):
   p, q, repeats = 0.2, 0.7, 300
   results = []
   for seed in range(repeats):
@@ -103,7 +103,7 @@ def test_kernel_is_unbiased_and_its_interval_covers(rng):
   assert 0.85 < covered < 0.99
 
 
-def test_kernel_of_sets_alike_is_about_zero_on_either_side(rng):
+def test_kernel_of_equal_distributions_is_zero_on_average(rng):
   results = np.array(
     [
       kernel(signs(rng, 30, 0.5), signs(rng, 30, 0.5), subsets=40)
@@ -116,8 +116,8 @@ def test_kernel_of_sets_alike_is_about_zero_on_either_side(rng):
   assert np.mean((results[:, 1] <= 0) & (results[:, 2] >= 0)) > 0.9
 
 
-def test_kernel_of_subsets_estimates_the_same(rng):
-  """Large sets go by subsets; the interval narrows as sets grow."""
+def test_kernel_of_subsets_estimates_the_kernel_of_all(rng):
+  """Large sets are split into subsets; larger sets give narrower intervals."""
   x, y = signs(rng, 800, 0.3), signs(rng, 600, 0.6)
   whole, *bounds = kernel(x, y, subsets=50, subset_size=800)
   parts, low, high = kernel(x, y, subsets=400, subset_size=80)
@@ -126,18 +126,18 @@ def test_kernel_of_subsets_estimates_the_same(rng):
   assert low < parts < high
   width = bounds[1] - bounds[0]
   assert width == pytest.approx(high - low, rel=0.4)
-  # 10 times as many: about 3 times as narrow.
+  # 10 times as many features: an interval about 3 times as narrow.
   assert 1.5 < (few[2] - few[1]) / width < 6
 
 
-def test_kernel_depends_on_its_seed_alone(rng):
+def test_kernel_depends_only_on_its_seed(rng):
   x, y = rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
   first = kernel(x, y, subsets=20, subset_size=30, seed=3)
   assert first == kernel(x, y, subsets=20, subset_size=30, seed=3)
   assert first != kernel(x, y, subsets=20, subset_size=30, seed=4)
 
 
-def test_few_pictures(rng):
+def test_too_few_pictures_are_refused(rng):
   x = rng.normal(size=(5, 2))
   for measure in (frechet, kernel):
     with pytest.raises(UserError, match='at least 2'):

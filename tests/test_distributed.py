@@ -1,4 +1,4 @@
-"""The program on several real processes: the same results, faults, recovery."""
+"""Tests of training in several processes: equal results, faults, recovery."""
 
 import json
 import os
@@ -24,7 +24,7 @@ HEARTBEAT = 10  # seconds; the documented time-out of the test
 
 @pytest.fixture(scope='module')
 def cache(tmp_path_factory):
-  """Compiled programs, for the processes to share."""
+  """Compilation cache that all processes share."""
   return tmp_path_factory.mktemp('cache')
 
 
@@ -35,10 +35,11 @@ def free_port():
 
 
 def options(workdir, pictures, **changes):
-  """The command line of a run of 4 steps, but for the program.
+  """Returns the options of a run of 4 steps, without the program.
 
-  More would tell less: from the fifth or sixth on some pixel's L1 changes its
-  sign with the last bit, and one device differs from four by 1e-3 of a loss.
+  After more steps, results are not comparable: from step 5 or 6 on, rounding
+  changes the sign of an L1 difference at some pixel, and one device differs from
+  four by 1e-3 of a loss.
   """
   return tiny.command(
     'folder',
@@ -57,7 +58,7 @@ def options(workdir, pictures, **changes):
 
 
 class Job:
-  """Processes of one program, each with its output in a file."""
+  """Processes of one program; the output of each is written to a file."""
 
   def __init__(self, folder, cache, count, devices, *commands, program='main'):
     port = free_port()
@@ -81,9 +82,9 @@ class Job:
       self.start(number)
 
   def start(self, number):
-    """Starts a process, or starts it again, with an output of its own.
+    """Starts or restarts a process, with a new output file.
 
-    The last words of the one before may still come.
+    The previous process may still be writing to its own file.
     """
     name = f'output_{number}_{time.monotonic_ns()}.txt'
     self.outputs[number] = self.folder / name
@@ -93,7 +94,7 @@ class Job:
       )
 
   def codes(self, timeout=300):
-    """Exit codes, once all have ended."""
+    """Waits for the end of all processes and returns their exit codes."""
     try:
       return [process.wait(timeout) for process in self.processes]
     finally:
@@ -104,7 +105,7 @@ class Job:
     return self.outputs[number].read_text()
 
   def wait_for(self, pattern, number=0, timeout=300):
-    """Waits until a process has said something."""
+    """Waits until the output of a process matches a pattern."""
     end = time.monotonic() + timeout
     while not re.search(pattern, self.text(number)):
       assert time.monotonic() < end, self.text(number)
@@ -113,7 +114,7 @@ class Job:
 
 
 def results(workdir):
-  """The last parameters, and the losses of every step."""
+  """Returns the final parameters and the losses of every step."""
   step, params = checkpoint.read_params(workdir / 'checkpoints')
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()
   return step, params, [json.loads(line) for line in lines]
@@ -132,11 +133,11 @@ def assert_same_training(ours, theirs, tolerance):
 
 @pytest.fixture(scope='module')
 def whole(pictures, tmp_path_factory, cache):
-  """Two processes of two devices that nothing happens to."""
+  """Results of an undisturbed run of two processes with two devices each."""
   folder = tmp_path_factory.mktemp('whole')
   job = Job(folder, cache, 2, 2, options(folder / 'run', pictures))
   assert job.codes() == [0, 0], job.text(0) + job.text(1)
-  # The first speaks for both.
+  # Process 0 prints for both.
   assert 'finished: all 4 steps are done' in job.text(0)
   assert 'finished' not in job.text(1) and 'step 1/4' not in job.text(1)
   return results(folder / 'run')
@@ -153,11 +154,11 @@ def test_the_number_of_processes_is_invisible(
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_others_and_all_go_on(
+def test_a_killed_process_ends_the_others_and_the_run_resumes(
   whole, pictures, tmp_path, cache
 ):
   run = tmp_path / 'run'
-  # Waits at a step that it does not reach, for as long as it takes.
+  # An endless run, so that it is still running when it is killed.
   endless = options(run, pictures, schedule__constant=10**6, log__keep_every=2)
   job = Job(tmp_path, cache, 2, 2, endless)
   job.wait_for('step 5/')
@@ -165,13 +166,13 @@ def test_a_killed_process_ends_the_others_and_all_go_on(
   killed = time.monotonic()
   assert job.processes[0].wait(HEARTBEAT + 20) not in (0, 2)
   assert time.monotonic() - killed < HEARTBEAT + 15
-  end = time.monotonic() + 10  # the line comes when the process is gone
+  end = time.monotonic() + 10  # the line is printed when the process has ended
   while 'lost another process' not in job.text(0):
     assert time.monotonic() < end, job.text(0)
     time.sleep(0.1)
   assert 'run the same command to continue' in job.text(0).splitlines()[-1]
   job.codes()
-  # As far as the schedule is the same: its constant part, of 2 steps.
+  # Keeps the 2 steps of the constant learning rate, equal in both schedules.
   for folder in (run / 'checkpoints').glob('[0-9]*'):
     if int(folder.name) > 2:
       shutil.rmtree(folder)
@@ -181,7 +182,7 @@ def test_a_killed_process_ends_the_others_and_all_go_on(
   assert job.codes() == [0, 0], job.text(0)
   assert 'continuing' in job.text(0)
   assert_same_training(results(run), whole, 0)
-  # On another number of processes and devices, the same batches.
+  # Another number of processes and devices gives equal batches.
   job = Job(tmp_path, cache, 1, 4, options(moved, pictures))
   assert job.codes() == [0], job.text(0)
   assert 'continuing' in job.text(0)
@@ -189,7 +190,7 @@ def test_a_killed_process_ends_the_others_and_all_go_on(
 
 
 @pytest.mark.slow
-def test_one_that_is_back_early_waits_and_sigterm_to_one_stops_all(
+def test_a_restarted_process_waits_and_sigterm_stops_all(
   pictures, tmp_path, cache
 ):
   run = tmp_path / 'run'
@@ -222,7 +223,7 @@ def test_processes_share_a_bucket(whole, bucket, pictures, tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_a_bad_picture_that_one_meets_ends_all(pictures, tmp_path, cache):
+def test_a_bad_picture_in_one_process_ends_all(pictures, tmp_path, cache):
   root = tmp_path / 'pictures'
   shutil.copytree(pictures, root)
   path = root / 'trainB' / '3.png'
@@ -237,7 +238,7 @@ def test_a_bad_picture_that_one_meets_ends_all(pictures, tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_ends_all_before_the_first_step(
+def test_different_configs_or_pictures_end_all_processes(
   pictures, tmp_path, cache
 ):
   first = options(tmp_path / 'r', pictures)
@@ -267,7 +268,9 @@ def test_what_does_not_fit_ends_all_before_the_first_step(
     ('--distributed=auto', 2, 'error: --distributed=auto: found no Cloud TPU'),
   ],
 )
-def test_one_that_stays_alone_says_so(flags, code, line, pictures, tmp_path):
+def test_a_process_that_finds_no_others_ends_with_one_line(
+  flags, code, line, pictures, tmp_path
+):
   words = flags.split()
   if words[-1].endswith('='):
     words[-1] += f'127.0.0.1:{free_port()}'
@@ -309,7 +312,9 @@ def test_one_that_stays_alone_says_so(flags, code, line, pictures, tmp_path):
     (['--profile=3:0'], '--profile=3:0: must be START:COUNT'),
   ],
 )
-def test_flags_that_do_not_fit(flags, named, pictures, tmp_path, capsys):
+def test_invalid_distributed_flags_are_one_line(
+  flags, named, pictures, tmp_path, capsys
+):
   argv = ['main', *options(tmp_path / 'r', pictures), *flags]
   assert program.run(main.main, argv) == 2
   error = capsys.readouterr().err
@@ -319,9 +324,7 @@ def test_flags_that_do_not_fit(flags, named, pictures, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_processes_share_what_is_measured_and_translated(
-  pictures, tmp_path, cache
-):
+def test_processes_share_evaluation_and_translation(pictures, tmp_path, cache):
   model = tiny.save_model(tmp_path / 'model')
   data = (
     f'--config={tiny.CONFIGS / "folder.py"}',

@@ -1,4 +1,4 @@
-"""The paths, names and options that the documentation mentions exist.
+"""Tests that paths, names and options in the documentation exist.
 
 Covered are README.md, CONTRIBUTING.md, docs/*.md and launch/README.md:
 
@@ -8,7 +8,7 @@ Covered are README.md, CONTRIBUTING.md, docs/*.md and launch/README.md:
   or of an option (`data.root`);
 - anywhere, code blocks included: modules and options (cyclegan_jax.main,
   --config.data.root=DIR), and files below the folders named in `FILE`;
-- in docs/reading.md, names in backticks: an item's first file has them.
+- in docs/reading.md, names in backticks: defined in the first file of an item.
 """
 
 import ast
@@ -26,7 +26,7 @@ DOCUMENTS = [
   REPOSITORY / 'launch' / 'README.md',
   *sorted((REPOSITORY / 'docs').glob('*.md')),
 ]
-# First folders of paths that the commands write, or that are no paths.
+# First folders of paths that commands write, and of words that are not paths.
 WRITTEN = {
   'best',
   'checkpoints',
@@ -72,11 +72,11 @@ OPTION = re.compile(r'--config\.(\w+(?:\.\w+)*)')
 
 
 def missing(text, folder):
-  """Returns what a Markdown text mentions and does not exist.
+  """Returns the paths and names in a Markdown text that do not exist.
 
   Args:
-    text: the text.
-    folder: its folder, which links are relative to.
+    text: the Markdown text.
+    folder: folder of the document, to which links are relative.
   """
   prose = FENCED.sub('', text)
   found = [
@@ -102,7 +102,7 @@ def missing(text, folder):
 
 
 def is_path(path, folder):
-  """Returns True if a path exists or is one that a command writes."""
+  """Returns True if a path exists or is written by a command."""
   return (
     path in OFFICIAL
     or path.split('/')[0] in WRITTEN
@@ -133,7 +133,7 @@ def is_name(name):
 
 
 def defined(body):
-  """{name: statement} of what the statements of a module or class define."""
+  """Returns {name: statement} of the definitions in a module or class."""
   names = {}
   for node in body:
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -151,7 +151,7 @@ def defined(body):
 
 
 def strangers(text):
-  """(file, name) of names in docs/reading.md that an item's file lacks."""
+  """Yields (file, name) of names in docs/reading.md that the file lacks."""
   for item in re.split(r'^\d+\. ', text, flags=re.MULTILINE)[1:]:
     file, *words = INLINE.findall(item.partition('\n\n')[0])
     there = set(re.findall(r'\w+', (ROOT / file).read_text()))
@@ -164,11 +164,11 @@ def strangers(text):
 @pytest.mark.parametrize(
   'path', DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix()
 )
-def test_what_a_document_mentions_exists(path):
+def test_paths_and_names_in_a_document_exist(path):
   assert not missing(path.read_text(), path.parent)
 
 
-def test_the_reading_guide_names_what_its_files_have():
+def test_names_in_the_reading_guide_are_in_its_files():
   assert not list(strangers((REPOSITORY / 'docs' / 'reading.md').read_text()))
 
 
@@ -203,7 +203,7 @@ INVENTED = [
 ]
 
 
-def test_what_exists_passes():
+def test_existing_names_are_accepted():
   assert missing(TRUE, REPOSITORY) == []
 
 
@@ -212,7 +212,7 @@ def test_an_invented_name_is_found(text):
   assert missing(TRUE + text, REPOSITORY)
 
 
-def test_a_name_that_is_not_in_the_file_is_found():
+def test_a_name_missing_from_its_file_is_found():
   text = '1. `training/loop.py`: `steps`, `_Later`.\n\nNow `translate`:\n\n'
   assert list(strangers(text)) == []
   text += '1. `training/loop.py`: `stepz`.\n'

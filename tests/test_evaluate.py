@@ -1,4 +1,4 @@
-"""The program that measures a model: its rows, files and one-line mistakes."""
+"""Tests of `evaluate`: its rows, its files and one-line errors."""
 
 import json
 import shutil
@@ -21,21 +21,21 @@ from cyclegan_jax.training import evaluation
 
 
 def argv(model, root=None, *flags, **overrides):
-  """The command line, with a config where there is a folder of pictures."""
+  """Returns the command line, with a config if `root` is given."""
   config = tiny.command('folder', 'x', root, **overrides) if root else []
   config = [x for x in config[1:] if not x.startswith('--workdir')]
   return ['evaluate', *config, f'--model={model}', *flags]
 
 
 def run(arguments, capsys):
-  """Exit code, standard output and standard error of a call."""
+  """Runs evaluate; returns exit code, standard output and standard error."""
   code = program.run(evaluate.main, arguments)
   out, err = capsys.readouterr()
   return code, out, err
 
 
 def rows(path):
-  """The rows of a JSON file, by direction and candidate."""
+  """Reads {(direction, candidate): row} from a JSON file."""
   content = json.loads(path.read_text())
   return {(x['direction'], x['candidate']): x for x in content['rows']}
 
@@ -47,7 +47,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def labelled(tmp_path_factory):
-  """Pictures with label maps: the left half of A is dark, class 0."""
+  """Folder of pictures with label maps: the left half of A is dark, class 0."""
   root = tmp_path_factory.mktemp('labelled')
   tiny.write_pictures(root, train=(2, 2), test=3, size=16)
   (root / 'testLabels').mkdir()
@@ -61,7 +61,7 @@ def labelled(tmp_path_factory):
   return root
 
 
-def test_the_rows_are_those_of_the_models_translations(
+def test_rows_contain_metrics_of_the_models_translations(
   model, pictures, tmp_path, capsys
 ):
   path = tmp_path / 'deep' / 'rows.json'
@@ -94,7 +94,7 @@ def test_the_rows_are_those_of_the_models_translations(
   assert '| b2a2b     | reconstructed   |' in out
 
 
-def test_a_run_needs_no_config(pictures, tmp_path, capsys):
+def test_a_run_is_evaluated_without_a_config(pictures, tmp_path, capsys):
   folder = tmp_path / 'run'
   overrides = {'loss__identity_a': 0.0, 'loss__identity_b': 0.0}
   options = {'evaluate__every': 1, 'evaluate__best': 'l1'} | overrides
@@ -110,7 +110,7 @@ def test_a_run_needs_no_config(pictures, tmp_path, capsys):
     assert found[row['direction'], row['candidate']] == pytest.approx(
       row, abs=1e-4
     )
-  # The last step is an evaluation's, too.
+  # The last step was evaluated, too.
   kept = evaluation.best_so_far(folder / 'best')
   values = [found[d, 'translated']['L1'] for d in ('a2b', 'b2a')]
   assert kept['step'] == 4
@@ -120,7 +120,9 @@ def test_a_run_needs_no_config(pictures, tmp_path, capsys):
   assert evaluation.best_so_far(folder / 'best') == kept
 
 
-def test_label_maps_in_both_directions(model, labelled, tmp_path, capsys):
+def test_label_maps_are_used_in_both_directions(
+  model, labelled, tmp_path, capsys
+):
   net = segmenter_model.Segmenter(2, 2)
   params = net.init(jax.random.PRNGKey(0), np.zeros((1, 16, 16, 3)))['params']
   config = {'classes': ['dark', 'bright'], 'width': 2}
@@ -149,7 +151,7 @@ def test_label_maps_in_both_directions(model, labelled, tmp_path, capsys):
   assert found['b2a', 'true pair']['pixel accuracy'] == np.mean(right)
   predictions = tmp_path / 'predictions'
   predictions.mkdir()
-  for i in range(3):  # the left three quarters are called dark
+  for i in range(3):  # the left three quarters are labelled dark
     labels = np.repeat([[0] * 12 + [1] * 4], 16, axis=0).astype(np.uint8)
     Image.fromarray(labels).save(predictions / f'{i}.png')
   code, _, err = run(
@@ -161,7 +163,7 @@ def test_label_maps_in_both_directions(model, labelled, tmp_path, capsys):
   assert ('b2a', 'true pair') not in found
 
 
-def test_label_maps_by_the_colours_of_b(tmp_path, capsys):
+def test_label_maps_are_read_from_the_colours_of_b(tmp_path, capsys):
   tiny.write_pictures(tmp_path, train=(2, 2), test=2, size=20)
   road, sky = (
     CITYSCAPES.colours[CITYSCAPES.classes.index(x)][0] for x in ('road', 'sky')
@@ -178,7 +180,7 @@ def test_label_maps_by_the_colours_of_b(tmp_path, capsys):
   assert labels[0][0].tolist() == [255] * 3 + [0] * 5 + [10] * 8
 
 
-def test_sets_that_are_no_pairs(model, tmp_path, capsys):
+def test_metrics_of_unpaired_sets_need_test_pictures(model, tmp_path, capsys):
   tiny.write_pictures(tmp_path / 'data', train=(5, 7), test=0)
   for part in ('testA', 'testB'):
     (tmp_path / 'data' / part).rmdir()
@@ -208,7 +210,7 @@ def test_sets_that_are_no_pairs(model, tmp_path, capsys):
   assert code == 2 and err.count('\n') == 1 and '--metrics=kd_vgg' in err
 
 
-def test_data_paired_decides_what_is_compared(model, pictures, capsys):
+def test_data_paired_decides_if_pairs_are_compared(model, pictures, capsys):
   code, _, err = run(
     argv(model, pictures, '--metrics=l1', '--config.data.paired=no'), capsys
   )
@@ -217,7 +219,7 @@ def test_data_paired_decides_what_is_compared(model, pictures, capsys):
 
 @pytest.mark.parametrize('asked', [True, False])
 def test_training_measures_training_pictures_only_if_asked(asked, tmp_path):
-  """Pairs side by side, without test pictures."""
+  """The dataset has side-by-side pairs and no test pictures."""
   tiny.write_pictures(tmp_path, train=(2, 2))
   for name in ('trainB', 'testA', 'testB'):
     shutil.rmtree(tmp_path / name)
@@ -253,7 +255,7 @@ def test_numbered_training_pictures_are_not_measured_as_pairs(tmp_path):
     assert tests.paired == (paired == 'yes')
 
 
-def test_gray_and_one_direction(pictures, tmp_path, capsys):
+def test_a_gray_model_of_one_direction_is_evaluated(pictures, tmp_path, capsys):
   gray = tiny.save_model(
     tmp_path / 'model',
     names=('a2b',),
@@ -262,7 +264,7 @@ def test_gray_and_one_direction(pictures, tmp_path, capsys):
     loss__identity_b=0.0,
   )
   path = tmp_path / 'rows.json'
-  # The model, not the config, knows its channels.
+  # The channels come from the model, not from the config.
   code, _, err = run(argv(gray, pictures, f'--output={path}'), capsys)
   assert code == 0, err
   names = ['translated', 'copy the input', 'another picture']
@@ -298,7 +300,7 @@ def test_gray_and_one_direction(pictures, tmp_path, capsys):
     (['--output=/dev/null/x.json'], ['/dev/null/x.json']),
   ],
 )
-def test_mistakes(flags, words, model, pictures, capsys):
+def test_user_errors_are_one_line(flags, words, model, pictures, capsys):
   code, _, err = run(argv(model, pictures, *flags), capsys)
   assert code == 2 and err.startswith('error: ') and err.count('\n') == 1, err
   for word in words:
@@ -322,20 +324,20 @@ def test_mistakes(flags, words, model, pictures, capsys):
     (['--model=x', '--subsets=many'], ['subsets', 'many']),
   ],
 )
-def test_mistakes_without_a_config(arguments, words, capsys):
+def test_user_errors_without_a_config_are_one_line(arguments, words, capsys):
   code, _, err = run(['evaluate', *arguments], capsys)
   assert code == 2 and err.startswith('error: ') and err.count('\n') == 1, err
   for word in words:
     assert word in err, err
 
 
-def test_a_model_that_does_not_know_its_pictures(pictures, tmp_path, capsys):
+def test_a_model_without_a_dataset_needs_options(pictures, tmp_path, capsys):
   folder = tiny.save_model(tmp_path / 'model')
-  assert get_config().data.source == 'tfds'  # what it then says
+  assert get_config().data.source == 'tfds'  # the default source
   code, _, err = run(argv(folder), capsys)
   assert code == 2 and err.count('\n') == 1
   assert str(folder) in err and '--config=configs/NAME.py' in err
-  # The advice is followed, as far as one takes it.
+  # Following only a part of the advice is not enough.
   root = f'--config.data.root={pictures}'
   assert run(argv(folder, None, root), capsys)[0] == 2
   options = [root, '--config.data.source=folder', '--config.data.load_size=18']
@@ -344,7 +346,7 @@ def test_a_model_that_does_not_know_its_pictures(pictures, tmp_path, capsys):
   assert code == 0 and '| a2b       | translated' in out, err
 
 
-def test_the_pictures_of_a_model_change_without_a_config(
+def test_the_dataset_of_a_model_can_be_changed_by_options(
   pictures, tmp_path, capsys
 ):
   folder = tiny.save_model(
@@ -363,7 +365,7 @@ def test_the_pictures_of_a_model_change_without_a_config(
   assert rows(path) == changed
 
 
-def test_a_folder_is_not_taken_for_that_of_the_built_in_set(
+def test_data_root_alone_does_not_replace_the_built_in_dataset(
   pictures, tmp_path, capsys
 ):
   folder = tiny.save_model(tmp_path / 'model', data__source='builtin')
@@ -372,7 +374,7 @@ def test_a_folder_is_not_taken_for_that_of_the_built_in_set(
   assert code == 2 and 'add --config.data.source=folder' in err
 
 
-def test_help(capsys):
+def test_help_lists_every_flag(capsys):
   with pytest.raises(SystemExit) as stop:
     program.run(evaluate.main, ['evaluate', '--help'])
   assert stop.value.code == 0

@@ -1,4 +1,4 @@
-"""Metrics and the test table, against numbers computed by hand."""
+"""Tests of metrics and the test table against numbers computed by hand."""
 
 import pathlib
 
@@ -18,7 +18,7 @@ def flat(value, size=16):
   return np.full((size, size, 3), value, np.float32)
 
 
-def test_l1_and_psnr():
+def test_l1_and_psnr_equal_a_count_by_hand():
   assert PAIRED_METRICS['L1'](flat(0.5), flat(0.0)) == 0.5
   # 10 log10(range^2 / mse) = 10 log10(4 / 0.01)
   assert PAIRED_METRICS['PSNR'](flat(0.1), flat(0.0)) == pytest.approx(
@@ -30,7 +30,7 @@ def test_psnr_of_equal_images_is_finite():
   assert PAIRED_METRICS['PSNR'](flat(0.1), flat(0.1)) == 100.0
 
 
-def test_ssim(rng):
+def test_ssim_equals_values_by_hand(rng):
   image = rng.uniform(-1, 1, (16, 16, 3)).astype(np.float32)
   ssim = PAIRED_METRICS['SSIM']
   assert ssim(image, image) == pytest.approx(1.0)
@@ -42,16 +42,16 @@ def test_ssim(rng):
   assert ssim(image[:9, :8], image[:9, :8]) == pytest.approx(1.0)
 
 
-def test_dice():
+def test_dice_equals_a_count_by_hand():
   true = np.full((2, 2, 1), -1.0)
   true[0] = 1.0  # two of four pixels
   fake = np.full((2, 2, 1), 0.2)
-  fake[0, 0] = -0.2  # three, of which one is true
+  fake[0, 0] = -0.2  # three pixels, of which one is true
   assert dice(fake, true) == pytest.approx(2 * 1 / (2 + 3))
   assert dice(true, true) == 1.0 and dice(-true, true) == 0.0
   empty = np.full((2, 2, 1), -0.5)
   assert dice(empty, empty) == 1.0 and dice(empty, true) == 0.0
-  # The middle of the range is not above it.
+  # The middle of the range does not count as above the middle.
   assert dice(np.zeros((2, 2, 1)), empty) == 1.0
   # The mean of channels: 0.4, 1 and 0.
   channels = [(fake, true), (empty, empty), (empty, true)]
@@ -61,7 +61,7 @@ def test_dice():
   assert (metric.columns, metric.best) == (('Dice',), 'high')
 
 
-def test_dice_of_what_is_not_a_number_is_none():
+def test_dice_of_nan_is_nan():
   assert np.isnan(dice(flat(np.nan), flat(-1.0)))
 
 
@@ -77,7 +77,7 @@ BLACK_WHITE = [[[0, 0, 0]], [[255, 255, 255]]]
 
 
 def halves():
-  """Class 0 is black, class 1 white: the map that LABELS shows, its inverse."""
+  """Test pairs: B shows LABELS (class 0 black, class 1 white), A its inverse."""
   truth = np.where(LABELS[..., None] == 1, 1.0, -1.0) * flat(1.0)
   return Truth(
     {'a': [flat(0.0), flat(0.0)], 'b': [truth, -truth]},
@@ -100,11 +100,13 @@ def rows_of(tests, names, translate=brighter, directions=('a2b',), **options):
   }
 
 
-def test_table():
+def test_the_table_has_all_candidates():
   rows = rows_of(halves(), ['l1', 'palette'])
   assert list(rows) == [('a2b', name) for name in CANDIDATES[:4]]
   numbers = {name: row for (_, name), row in rows.items()}
-  assert numbers['translated']['L1'] == 1.0  # all white: half right
+  assert (
+    numbers['translated']['L1'] == 1.0
+  )  # all white: half of the pixels are right
   assert numbers['translated']['pixel accuracy'] == 0.5
   assert numbers['copy the input']['L1'] == 1.0
   assert numbers['another picture']['L1'] == 2.0
@@ -114,9 +116,9 @@ def test_table():
   assert len({len(line) for line in text}) == 1 and len(text) == 6
 
 
-def test_reconstructions_are_held_against_the_input():
+def test_reconstructions_are_compared_with_the_input():
   rows = rows_of(halves(), ['l1'], directions=('a2b', 'b2a'))
-  # The inverse of what went there, but for what left [-1, 1].
+  # Translating back inverts, except for values outside of [-1, 1].
   assert rows['a2b2a', 'reconstructed']['L1'] == 0.0
   assert rows['b2a2b', 'reconstructed']['L1'] == 0.0
   once = rows_of(
@@ -129,22 +131,26 @@ def test_reconstructions_are_held_against_the_input():
   assert ('a2b2a', 'reconstructed') not in rows_of(halves(), ['l1'])
 
 
-def test_the_fcn_score_of_both_directions():
+def test_fcn_scores_are_computed_in_both_directions():
   tests = halves()
   right, wrong = LABELS, 1 - LABELS
   tests = tests._replace(predicted=[right, wrong[::2, ::2]])
   rows = rows_of(tests, ['fcn'], directions=('a2b', 'b2a'), predicted=True)
   there = rows['a2b', 'translated']  # all white, class 1
   assert there['pixel accuracy'] == 0.5
-  assert there['class accuracy'] == 0.5  # of class 0 none, of class 1 all
+  assert (
+    there['class accuracy'] == 0.5
+  )  # class 0: none right, class 1: all right
   assert there['class IoU'] == 0.25  # 0 and 1/2
   back = rows['b2a', 'translated']
   assert back['pixel accuracy'] == 0.5
-  assert back['class IoU'] == pytest.approx(1 / 3)  # both 1 of 3 parts
-  assert ('b2a', 'true pair') not in rows  # nobody has read it
+  assert back['class IoU'] == pytest.approx(
+    1 / 3
+  )  # 1 of 3 parts for both classes
+  assert ('b2a', 'true pair') not in rows  # B has no predicted labels
 
 
-def test_labels_255_do_not_count():
+def test_pixels_of_label_255_do_not_count():
   labels = LABELS.copy()
   labels[:, :8] = 255
   rows = rows_of(halves()._replace(labels=[labels, labels]), ['palette'])
@@ -153,7 +159,7 @@ def test_labels_255_do_not_count():
   assert not rows_of(halves()._replace(labels=[nothing] * 2), ['palette'])
 
 
-def test_pictures_of_any_sizes_go_together_as_one_by_one(rng):
+def test_batching_mixed_sizes_does_not_change_metrics(rng):
   sizes = (16, 16, 16, 20, 20, 16)
   pictures = {
     d: [rng.uniform(-1, 1, (s, 16, 3)).astype(np.float32) for s in sizes]
@@ -177,7 +183,7 @@ def test_pictures_of_any_sizes_go_together_as_one_by_one(rng):
 
 
 def means(size):
-  """A metric of sets: the distance of mean features, here mean colours."""
+  """Metric of unpaired sets: the distance of mean colours."""
   return Metric(
     'means',
     'sets',
@@ -188,7 +194,7 @@ def means(size):
   )
 
 
-def test_sets_that_are_no_pairs(rng):
+def test_unpaired_sets_have_metrics_of_sets(rng):
   shift = np.float32(0.25)
   a = [rng.uniform(-0.5, 0.5, (16, 16, 3)).astype(np.float32) for _ in range(3)]
   tests = Truth({'a': a, 'b': [x + shift for x in (*a, *a)]}, paired=False)
@@ -210,15 +216,17 @@ def test_sets_that_are_no_pairs(rng):
     },
     abs=1e-6,
   )
-  assert len(reals) == 2  # the true pictures of each domain, once
+  assert (
+    len(reals) == 2
+  )  # features of the true pictures are computed once per domain
 
 
-def test_what_is_not_a_number_is_left_out():
+def test_nan_is_left_out_of_the_table():
   broken = means(3)._replace(score=lambda x, y: {'D': float('nan')})
   assert not table(brighter, halves(), ('a2b',), [broken])
 
 
-def test_gray_is_copied_into_every_channel():
+def test_gray_inputs_are_compared_in_every_channel():
   tests = halves()._replace(labels=None, colours=None)
   tests.pictures['a'] = [x[..., :1] for x in tests.pictures['a']]
   rows = rows_of(
@@ -250,19 +258,19 @@ def test_gray_is_copied_into_every_channel():
     ),
   ],
 )
-def test_what_cannot_be_measured_is_said(names, needs, words):
+def test_impossible_metrics_are_refused_by_name(names, needs, words):
   with pytest.raises(UserError, match=words) as error:
     make(names, needs)
   assert '\n' not in str(error.value)
 
 
-def test_fcn_of_maps_needs_no_segmenter():
+def test_fcn_scores_of_maps_need_no_segmenter():
   needs = Needs(paired=True, colours=BLACK_WHITE, directions=('a2b',))
   assert [metric.directions for metric in make(['fcn'], needs)] == [('a2b',)]
 
 
 class Best:
-  """A `Tracker` of numbers made up, in a folder."""
+  """A `Tracker` in a folder, with made-up numbers."""
 
   def __init__(self, folder, best='l1 a2b', metric='l1'):
     tests = Truth({'a': [flat(0.0)], 'b': [flat(0.0)]}, paired=True)
@@ -294,11 +302,11 @@ class Best:
     weights = (self.folder / 'weights').read_text()
     assert weights == f'weights of {content["step"]}'
     others = [x.name for x in self.folder.parent.iterdir() if x.is_dir()]
-    assert len(others) == 2  # the link, and what it leads to
+    assert len(others) == 2  # the link and its target
     return content['step'], content['value']
 
 
-def test_the_best_is_kept(tmp_path):
+def test_the_best_weights_are_kept(tmp_path):
   best = Best(tmp_path)
   numbers = best(1, 0.5, 0.25)
   assert numbers == {'test/a2b/L1': 0.5, 'test/b2a/L1': 0.25}
@@ -307,29 +315,29 @@ def test_the_best_is_kept(tmp_path):
   assert best.kept() == (1, 0.5)
   best(3, 0.25)
   assert best.kept() == (3, 0.25)
-  best(4, 0.25)  # no better
+  best(4, 0.25)  # not better
   assert best.kept() == (3, 0.25)
-  again = Best(tmp_path)  # as a run that goes on from step 2
+  again = Best(tmp_path)  # as in a run resumed from step 2
   again(3, 0.25)
   assert again.kept() == (3, 0.25) and not again.saved
 
 
-def test_the_mean_over_directions_and_what_is_better_higher(tmp_path):
+def test_psnr_ranks_by_the_highest_mean_over_directions(tmp_path):
   best = Best(tmp_path, 'psnr', 'psnr')
   for step, (a2b, b2a) in enumerate([(0.1, 0.4), (0.2, 0.1), (0.1, 0.5)]):
     best(step, a2b, b2a)
   assert best.kept()[0] == 1
 
 
-def test_another_metric_begins_anew(tmp_path):
+def test_another_metric_replaces_the_best_weights(tmp_path):
   Best(tmp_path)(2, 0.125)
   other = Best(tmp_path, 'l1 b2a')
-  other(2, 0.5, 0.5)  # at the step of the best there is
+  other(2, 0.5, 0.5)  # at the step of the existing best weights
   assert other.kept() == (2, 0.5)
 
 
 @pytest.mark.parametrize('dies_in', ['save', 'link'])
-def test_killed_while_it_writes_it_leaves_the_best_before(
+def test_a_kill_while_writing_keeps_the_previous_best(
   dies_in, tmp_path, monkeypatch
 ):
   best = Best(tmp_path)
@@ -354,13 +362,13 @@ def test_killed_while_it_writes_it_leaves_the_best_before(
 
 
 @pytest.mark.parametrize('text', ['ssim', 'l1 a2c', 'l1 a2b b2a', 'L1'])
-def test_a_best_that_is_not_measured(text):
+def test_evaluate_best_must_name_a_measured_metric(text):
   chosen = make(['l1'], Needs(paired=True))
   with pytest.raises(UserError, match='evaluate.best=.*"l1 a2b"'):
     evaluation.ranking(text, chosen, ('a2b', 'b2a'))
 
 
-def test_grid_shows_what_it_is_given():
+def test_grid_contains_its_images_unscaled():
   small, large = flat(-1.0, 4), flat(1.0, 200)
   picture = images.grid([[small, large]])
   assert picture.shape == (200, 128 + 2 + 200, 3)
