@@ -1,6 +1,6 @@
 """Tests of CUT, FastCUT and DCLGAN against twins of them in PyTorch.
 
-The twins follow the papers and the known behaviour of their code. Their networks
+The twins follow the papers and the known behaviour of their code. The networks
 are the twins of test_torch_parity.py, in float64. Both sides get equal weights
 and use the positions that this package draws.
 """
@@ -450,8 +450,8 @@ def test_steps_of_cut_equal_torch(name, drawn):
     if name == 'sgd':
       assert max(errors.max(), dead.max()) < 1e-5
       continue
-    # Some gradients are only rounding: those of biases before instance norm, and
-    # of the few weights without an effect on the loss. Adam makes full steps of
+    # Some gradients are only rounding: for biases before instance norm, and for
+    # the few weights without an effect on the loss. Adam makes full steps of
     # them, and no two programs agree on their signs.
     assert (errors > 0.02 * rate).double().mean() < 5e-4
     assert max(errors.max(), dead.max()) < 2.01 * rate * count

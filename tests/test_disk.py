@@ -1,4 +1,4 @@
-"""Tests of full disks and unusual file systems: one-line errors, no data loss."""
+"""Tests of full disks and unusual file systems."""
 
 import ast
 import errno
@@ -21,8 +21,8 @@ from cyclegan_jax.training import evaluation, workdir
 
 ROOT = pathlib.Path(cyclegan_jax.__file__).parent
 
-# Calls that create or change a file. Only `common/files.py` and `common/disk.py`
-# may contain them, because their functions handle full disks.
+# Calls that create or change a file. Only the functions of `common/files.py` and
+# `common/disk.py`, which handle full disks, may contain them.
 WRITES = {
   *('write_text', 'write_bytes', 'save', 'savez', 'tofile', 'touch', 'dump'),
   *('symlink_to', 'hardlink_to', 'symlink', 'rename', 'mkdir', 'makedirs'),

@@ -48,7 +48,7 @@ def test_frechet_of_other_gaussians_equals_the_closed_form(rng):
 
 
 def test_frechet_works_with_fewer_pictures_than_features(rng):
-  """Dimensions in which the features are constant do not change the distance."""
+  """Dimensions of constant features do not change the distance."""
   x, y = rng.normal(size=(40, 6)), rng.normal(size=(30, 6)) * 2 + 1
   wide, _ = np.linalg.qr(rng.normal(size=(500, 6)))
   expected = frechet(x, y)

@@ -38,8 +38,8 @@ def options(workdir, pictures, **changes):
   """Returns the options of a run of 4 steps, without the program.
 
   After more steps, results are not comparable: from step 5 or 6 on, rounding
-  changes the sign of an L1 difference at some pixel, and one device differs from
-  four by 1e-3 of a loss.
+  changes the sign of an L1 difference at some pixel, and one device differs
+  from four by 1e-3 of a loss.
   """
   return tiny.command(
     'folder',

@@ -77,7 +77,7 @@ BLACK_WHITE = [[[0, 0, 0]], [[255, 255, 255]]]
 
 
 def halves():
-  """Test pairs: B shows LABELS (class 0 black, class 1 white), A its inverse."""
+  """Test pairs: B shows LABELS (0 is black, 1 is white), A the inverse."""
   truth = np.where(LABELS[..., None] == 1, 1.0, -1.0) * flat(1.0)
   return Truth(
     {'a': [flat(0.0), flat(0.0)], 'b': [truth, -truth]},
@@ -368,7 +368,7 @@ def test_evaluate_best_must_name_a_measured_metric(text):
     evaluation.ranking(text, chosen, ('a2b', 'b2a'))
 
 
-def test_grid_contains_its_images_unscaled():
+def test_grid_enlarges_small_images():
   small, large = flat(-1.0, 4), flat(1.0, 200)
   picture = images.grid([[small, large]])
   assert picture.shape == (200, 128 + 2 + 200, 3)

@@ -1,4 +1,4 @@
-"""The experiments program: suites, tables, and children that are stopped."""
+"""Tests of `experiments`: suites, tables and child processes."""
 
 import csv
 import json
@@ -38,9 +38,9 @@ from cyclegan_jax.training import workdir
 
 FACTS = suites.Facts(True, True, True, True)
 NONE = suites.Facts(False, False, False, False)
-# What stands in for the programs: it writes what they would. SLOW in a
-# command makes training wait for a signal, FAIL makes it fail. Best weights
-# are 0.125 better than the last ones.
+# Stand-in for the programs, which writes files like theirs. SLOW in a command
+# makes training wait for a signal, FAIL makes it fail. Best weights are 0.125
+# better than the last weights.
 PROGRAMS = textwrap.dedent("""
   import json, os, pathlib, signal, sys, time
   name, flags = sys.argv[1], sys.argv[2:]
@@ -101,7 +101,7 @@ def experiment(tmp_path, *words, facts=FACTS, **changes):
 
 
 def best_by(tmp_path, metric, every=1, **changes):
-  """An experiment whose config keeps the best weights by a metric."""
+  """Returns an experiment whose config keeps the best weights by a metric."""
   asked = {'evaluate.every': every, 'evaluate.best': metric}
   words = [f'--config.{key}={value}' for key, value in asked.items()]
   return experiment(tmp_path, *words, options=options(**asked), **changes)
@@ -112,7 +112,7 @@ def rows(suite, facts=FACTS, pretrained=True, **changes):
 
 
 @pytest.mark.parametrize('card', ['satellite2map', 'cityscapes', 'facades'])
-def test_every_row_changes_options_there_are_to_values_that_can_be(card):
+def test_every_row_changes_known_options_to_valid_values(card):
   before = options(card)
   for suite in suites.SUITES:
     kept, left_out = suites.rows(suite, before, FACTS, True)
@@ -130,7 +130,7 @@ def test_every_row_changes_options_there_are_to_values_that_can_be(card):
       build_method(config)
 
 
-def test_rows_that_come_to_the_same_are_one_run():
+def test_rows_with_equal_options_share_a_run():
   by_name = {row.name: row.run for row in rows('models')[0]}
   assert by_name['CycleGAN'] == 'cyclegan'
   assert [r.run for r in rows('losses')[0]][-6:] == [
@@ -166,7 +166,7 @@ def test_shifted_pictures_are_a_test_of_the_plain_run(tmp_path):
   assert '--config.data.name=shifted' not in steps['training'].command
 
 
-def test_the_paper_s_pix2pix_goes_down_to_one_pixel():
+def test_the_papers_pix2pix_halves_down_to_one_pixel():
   for card, levels in (('satellite2map', 6), ('cityscapes', 7), ('maps', 8)):
     before = options(card)
     (row,) = (r for r in suites.SUITES['models'] if r.run == 'pix2pix-paper')
@@ -175,7 +175,7 @@ def test_the_paper_s_pix2pix_goes_down_to_one_pixel():
     assert changed['loss.adversarial_loss'] == 'vanilla'
 
 
-def test_what_cannot_be_is_left_out_with_a_line():
+def test_impossible_rows_are_left_out_with_a_line():
   kept, lines = rows('models', NONE, pretrained=False)
   left_out = [
     row
@@ -191,7 +191,7 @@ def test_what_cannot_be_is_left_out_with_a_line():
   assert 'simgan' not in [row.run for row in kept] and len(lines) == 2
 
 
-def test_metrics_that_do_not_apply_are_left_out_with_a_line(tmp_path):
+def test_impossible_metrics_are_left_out_with_a_line(tmp_path):
   (row,) = rows('reconstruction')[0]
   nothing = experiment(tmp_path, facts=NONE, pretrained=False)
   names, lines = runs.metrics(nothing, row)
@@ -200,7 +200,7 @@ def test_metrics_that_do_not_apply_are_left_out_with_a_line(tmp_path):
   assert names == runs.DEFAULT_METRICS and not lines
 
 
-def test_pictures_that_are_not_rgb(tmp_path):
+def test_metrics_of_rgb_are_left_out_for_other_channels(tmp_path):
   bands = {'data.channels_a': 5}
   (row,) = rows('reconstruction', **bands)[0]
   five = experiment(
@@ -216,7 +216,7 @@ def test_pictures_that_are_not_rgb(tmp_path):
   assert len(lines) == 1 and 'VGG-16' in lines[0]
 
 
-def test_what_is_shown_is_measured_anew_and_not_trained_anew(tmp_path):
+def test_changed_shown_channels_repeat_evaluation_only(tmp_path):
   (row,) = rows('reconstruction')[0]
 
   def settings(**changes):
@@ -229,7 +229,7 @@ def test_what_is_shown_is_measured_anew_and_not_trained_anew(tmp_path):
   assert not any(x == y for x, y in zip(tests, tests_2))
 
 
-def test_without_a_segmenter_label_maps_are_read_by_colours(tmp_path):
+def test_without_a_segmenter_palette_replaces_fcn(tmp_path):
   (row,) = rows('reconstruction')[0]
   unlabelled = experiment(
     tmp_path, facts=FACTS._replace(train_labels=False), metrics='l1,fcn'
@@ -252,7 +252,7 @@ def test_without_a_segmenter_label_maps_are_read_by_colours(tmp_path):
   assert '--palette=cityscapes' in command
 
 
-def test_limits_are_of_the_built_in_set():
+def test_the_limits_suite_needs_the_built_in_dataset():
   folder = options('folder')
   assert suites.suites('all', options())[0] == list(suites.SUITES)
   names, lines = suites.suites('all', folder)
@@ -263,7 +263,7 @@ def test_limits_are_of_the_built_in_set():
     suites.suites('model', folder)
 
 
-def test_the_user_s_overrides_go_to_the_children_before_the_rows(tmp_path):
+def test_options_of_the_user_precede_options_of_rows(tmp_path):
   words = ['--config', 'card.py', '--config.seed=4', '--noconfig.data.flip']
   argv = ['experiments', '--suite=all', *words, '--jobs', '2', '--seeds=1']
   assert experiments.given(argv) == words
@@ -291,7 +291,7 @@ def log(an_experiment, seed, name='cyclegan'):
   return path.read_text().split('\n')[:-1]
 
 
-def test_a_finished_suite_is_only_written_again(tmp_path):
+def test_a_finished_suite_only_rewrites_its_tables(tmp_path):
   an_experiment = experiment(tmp_path)
   code, said = run(an_experiment)
   assert code == 0
@@ -313,13 +313,13 @@ def test_a_finished_suite_is_only_written_again(tmp_path):
 
 
 def table_of_models(an_experiment):
-  """The table of what the suites have run so far."""
+  """Runs the models suite and returns the text of tables.md."""
   kept, lines = suite_run._rows(an_experiment, ['models'])
   asked = results.Asked(an_experiment, kept['models'], lines['models'], '')
   return tables.markdown({'models': asked}, {})
 
 
-def test_best_weights_are_evaluated_beside_the_last(tmp_path):
+def test_best_and_last_weights_are_evaluated(tmp_path):
   an_experiment = best_by(tmp_path, 'l1 b2a')
   job, _ = runs.all_jobs(an_experiment, rows('reconstruction')[0])
   assert f'--model={job.folder}/best' in job.steps[-1].command
@@ -346,9 +346,9 @@ def test_a_run_finished_without_these_best_weights_is_named(tmp_path, before):
   assert f'- {said[0].replace("reconstruction", "models")}' in text
 
 
-def test_several_machines_share_the_runs(tmp_path):
+def test_several_processes_share_the_runs(tmp_path):
   an_experiment = experiment(tmp_path, seeds=3)
-  code, said = run(an_experiment, part=(0, 2))  # trains the segmenter too
+  code, said = run(an_experiment, part=(0, 2))  # also trains the segmenter
   assert code == 0 and 'other processes have not finished' in said[-1]
   assert len(suite_run.commands(an_experiment, 'reconstruction', (0, 2))) == 0
   assert len(suite_run.commands(an_experiment, 'reconstruction', (1, 2))) == 2
@@ -366,13 +366,13 @@ def test_several_machines_share_the_runs(tmp_path):
 @pytest.mark.parametrize(
   'flags', [['--process-id=1'], ['--num-processes=0'], ['--process-id=-1']]
 )
-def test_a_part_that_cannot_be_is_refused(flags, capsys):
+def test_an_invalid_process_id_or_count_is_refused(flags, capsys):
   argv = ['x', f'--config={tiny.CONFIGS / "satellite2map.py"}', *flags]
   assert program.run(experiments.main, [*argv, '--suite=models']) == 2
   assert flags[0].partition('=')[0] in capsys.readouterr().err
 
 
-def test_other_metrics_evaluate_anew_without_training(tmp_path):
+def test_other_metrics_repeat_evaluation_only(tmp_path):
   run(experiment(tmp_path))
   again = experiment(tmp_path, metrics='l1')
   run(again)
@@ -384,7 +384,7 @@ def test_other_metrics_evaluate_anew_without_training(tmp_path):
   assert log(longer, 1)[3:] == ['main began', 'evaluate began']
 
 
-def test_options_that_do_not_matter_or_were_not_there_leave_it_done(tmp_path):
+def test_irrelevant_and_new_options_keep_a_run_finished(tmp_path):
   run(experiment(tmp_path))
   again = experiment(tmp_path, options=options(**{'log.every': 7}))
   run(again)
@@ -396,14 +396,14 @@ def test_options_that_do_not_matter_or_were_not_there_leave_it_done(tmp_path):
     path.write_text(json.dumps(done))
   run(again)
   assert len(log(again, 1)) == 2
-  # The suite's only run is CycleGAN's.
+  # CycleGAN is the only run of the suite.
   for option, lines in (('loss.l1', 2), ('loss.cycle_a', 4)):
     other = experiment(tmp_path, options=options(**{option: 7.0}))
     run(other)
     assert len(log(other, 1)) == lines
 
 
-def test_other_pictures_are_not_those_of_a_finished_run(tmp_path):
+def test_other_pictures_repeat_a_finished_run(tmp_path):
   def with_pictures(training, tests):
     facts = FACTS._replace(training=training, tests=tests)
     return experiment(tmp_path, facts=facts)
@@ -417,7 +417,9 @@ def test_other_pictures_are_not_those_of_a_finished_run(tmp_path):
   second = with_pictures('other', 'z')
   run(second)
   assert log(second, 1)[3:] == ['main began', 'evaluate began']
-  for path in second.workdir.rglob('done.json'):  # as of an earlier version
+  for path in second.workdir.rglob(
+    'done.json'
+  ):  # as written by an earlier version
     done = json.loads(path.read_text())
     for settings in done.values():
       settings.pop(jobs.TRAINING), settings.pop(jobs.TESTS, None)
@@ -443,7 +445,7 @@ def test_experiments_measure_training_pictures_only_if_asked(tmp_path):
         facts(flatten(config.to_dict()))
 
 
-def test_one_that_fails_leaves_the_others_and_marks_the_table(tmp_path):
+def test_a_failed_run_is_marked_and_does_not_stop_the_others(tmp_path):
   failing = experiment(tmp_path, 'FAIL')
   code, said = run(failing, count=2)
   assert code == 1
@@ -460,7 +462,7 @@ def test_one_that_fails_leaves_the_others_and_marks_the_table(tmp_path):
   assert '| CycleGAN | missing |' in tables.markdown({'models': asked}, {})
 
 
-def test_a_mistake_of_the_user_is_passed_on_in_one_line(tmp_path):
+def test_an_error_of_a_child_is_repeated_in_one_line(tmp_path):
   words = [sys.executable, '-c', 'print("x"); print("error: no"); exit(2)']
   job = jobs.Job('j', tmp_path, [jobs.Step('s', words, {}, tmp_path)])
   said = []
@@ -488,7 +490,7 @@ DRIVER = textwrap.dedent("""
 
 
 def drive(tmp_path):
-  """A process that runs three jobs in two places."""
+  """Starts a process that runs three jobs, two at a time."""
   script = tmp_path / 'programs.py'
   script.write_text(PROGRAMS)
   command = [sys.executable, str(script), 'cyclegan_jax.main', 'SLOW']
@@ -508,7 +510,7 @@ def wait(condition, seconds=20):
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='the kernel has to tell')
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
-def test_killed_at_any_time_it_goes_on(tmp_path, number):
+def test_a_killed_program_resumes_its_jobs(tmp_path, number):
   process = drive(tmp_path)
   ready = [tmp_path / f'seed{i}/ready' for i in range(3)]
   wait(lambda: ready[0].exists() and ready[1].exists())
@@ -519,7 +521,7 @@ def test_killed_at_any_time_it_goes_on(tmp_path, number):
   assert killed or 'stopping' in said
   saved = [tmp_path / f'seed{i}/checkpoints/1' for i in range(3)]
   wait(lambda: saved[0].exists() and saved[1].exists())
-  assert not ready[2].exists()  # no more were begun
+  assert not ready[2].exists()  # no third job was started
   saved[2].parent.mkdir(parents=True)
   saved[2].touch()
   process = drive(tmp_path)
@@ -527,7 +529,7 @@ def test_killed_at_any_time_it_goes_on(tmp_path, number):
   assert process.returncode == 0 and '3 of 3 done' in said
 
 
-def test_a_child_waits_for_the_lock_of_one_before(tmp_path):
+def test_a_child_waits_for_the_lock_of_its_predecessor(tmp_path):
   words = [sys.executable, '-c', 'print("began")']
   with workdir.open_workdir(tmp_path):
     process = subprocess.Popen(
@@ -540,7 +542,7 @@ def test_a_child_waits_for_the_lock_of_one_before(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='Linux has affinities')
-def test_children_get_their_share_of_the_cores(tmp_path, monkeypatch):
+def test_children_share_the_cores(tmp_path, monkeypatch):
   monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
   monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1, 4, 5})
   monkeypatch.setattr(devices, '_devices', lambda: [])
@@ -559,7 +561,7 @@ def numbers(text):
   return {int(x) for x in text.strip().strip('{}').split(',')}
 
 
-def test_children_get_an_accelerator_each(monkeypatch):
+def test_each_child_gets_an_accelerator(monkeypatch):
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,7')
   got = [variables for variables, _ in devices.places(2, 9)]
   assert got == [{'CUDA_VISIBLE_DEVICES': x} for x in '27']
@@ -568,7 +570,7 @@ def test_children_get_an_accelerator_each(monkeypatch):
 
 
 def write_evaluation(an_experiment, row, seed, best='', **columns):
-  """Writes what an evaluation leaves; of the weights best by a metric."""
+  """Writes evaluation files; `best` names the metric of best weights."""
   folder = an_experiment.folder(row, seed)
   names = {'translated': 0.0, 'copy the input': 0.5, 'true pair': None}
   content = [
@@ -632,7 +634,7 @@ BEST = {
 
 
 def golden(trained):
-  """The table of models; rows without lines of their own are missing."""
+  """Returns the table of models; rows without results are missing."""
   missing = ' | missing' * 5 + ' | 0 of 2 |  |'
   lines = [
     trained.get(row.name, f'| {row.name}{"*" * row.paired}{missing}')
@@ -665,7 +667,7 @@ def made_results(tmp_path, best=''):
   return {'models': asked}
 
 
-def test_a_table_has_the_paper_s_form(tmp_path):
+def test_a_table_has_the_form_of_the_paper(tmp_path):
   text = tables.markdown(made_results(tmp_path), {'models': [('A', 'a.png')]})
   assert golden(TRAINED) in text
   assert '- steps: 40\n- seeds: 0, 1\n- config: `--config=card.py`\n' in text
@@ -674,7 +676,7 @@ def test_a_table_has_the_paper_s_form(tmp_path):
   assert 'trained at 128 px' in text and str(tmp_path) not in text
 
 
-def test_best_weights_have_a_line_below_the_last(tmp_path):
+def test_best_weights_have_a_line_below_last_weights(tmp_path):
   made = made_results(tmp_path, 'lpips b2a')
   text = tables.markdown(made, {})
   assert golden(BEST) in text
@@ -693,7 +695,7 @@ def test_best_weights_have_a_line_below_the_last(tmp_path):
   ]
 
 
-def test_without_evaluate_best_tables_are_as_they_were(tmp_path):
+def test_without_evaluate_best_tables_show_last_weights_only(tmp_path):
   kept = made_results(tmp_path / 'kept', 'lpips b2a')['models']
   plain = made_results(tmp_path / 'plain')['models']
   for form in (lambda x: tables.markdown(x, {}), tables.long_form):
@@ -704,7 +706,7 @@ def test_without_evaluate_best_tables_are_as_they_were(tmp_path):
     assert text == form({'models': plain}) != form({'models': kept})
 
 
-def test_weights_best_by_another_metric_are_not_shown(tmp_path):
+def test_best_weights_by_another_metric_are_not_shown(tmp_path):
   kept = made_results(tmp_path, 'lpips b2a')['models']
   asked = best_by(tmp_path, 'l1')
   text = tables.markdown({'models': kept._replace(experiment=asked)}, {})
@@ -730,7 +732,7 @@ def test_the_long_form_has_every_number(tmp_path):
   }
 
 
-def test_more_is_better_in_some_columns_and_limits_has_no_best(tmp_path):
+def test_the_best_value_is_bold_except_in_the_limits_suite(tmp_path):
   an_experiment = experiment(tmp_path, seeds=1)
   by_run = {row.run: row for row in rows('models')[0]}
   write_evaluation(an_experiment, by_run['cyclegan'], 0, PSNR=20.0, FID=9.0)
@@ -743,7 +745,7 @@ def test_more_is_better_in_some_columns_and_limits_has_no_best(tmp_path):
   assert '**' not in tables.markdown({'limits': limits}, {}).split('Sec.')[1]
 
 
-def test_figures_have_a_column_a_row_of_the_suite(tmp_path, rng):
+def test_figures_have_one_column_per_row_of_the_suite(tmp_path, rng):
   an_experiment = experiment(tmp_path)
   found = {row.run: row for row in rows('models')[0]}
   for name in ('simgan', 'cyclegan'):
@@ -776,7 +778,7 @@ def test_figures_have_a_column_a_row_of_the_suite(tmp_path, rng):
 
 
 def call(tmp_path, *words, card='folder'):
-  """Calls the real program with a small config."""
+  """Calls the real program with a small config; returns its exit code."""
   return program.run(
     experiments.main, tiny.command(card, tmp_path / 'work') + list(words)
   )
@@ -793,14 +795,14 @@ def call(tmp_path, *words, card='folder'):
     (['--suite=models', '--config.evaluate.best=l1'], 'evaluate.every=EPOCHS'),
   ],
 )
-def test_mistakes_are_said_in_one_line(tmp_path, pictures, capsys, words, line):
+def test_user_errors_are_one_line(tmp_path, pictures, capsys, words, line):
   root = [f'--config.data.root={pictures}']
   assert call(tmp_path, *root, *words) == 2
   error = capsys.readouterr().err
   assert line in error and error.count('\n') == 1
 
 
-def test_a_dry_run_says_the_commands_and_a_second_program_is_refused(
+def test_a_dry_run_prints_commands_and_a_second_program_is_refused(
   tmp_path, pictures, capsys
 ):
   words = [f'--config.data.root={pictures}', '--suite=losses', '--seeds=1']
@@ -816,7 +818,7 @@ def test_a_dry_run_says_the_commands_and_a_second_program_is_refused(
 
 
 @pytest.mark.slow
-def test_a_suite_from_end_to_end(tmp_path, pictures, capsys):
+def test_a_suite_runs_from_end_to_end(tmp_path, pictures, capsys):
   words = [f'--config.data.root={pictures}', '--suite=reconstruction']
   words += ['--seeds=2', '--jobs=2', '--metrics=l1,psnr']
   words += ['--config.evaluate.every=1', '--config.evaluate.best=l1 b2a']

@@ -1,4 +1,4 @@
-"""Exported programs against the model, each run by its own runtime."""
+"""Tests of exported programs against the model, each in its own runtime."""
 
 import pathlib
 import re
@@ -58,7 +58,7 @@ NETWORKS = {
 
 @pytest.fixture(params=sorted(FORMATS))
 def name(request):
-  """Every format whose packages are installed."""
+  """Name of an export format whose packages are installed."""
   for package in FORMATS[request.param].packages:
     pytest.importorskip(package)
   return request.param
@@ -66,7 +66,7 @@ def name(request):
 
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
-  """{name: a model}, for every entry of `NETWORKS`."""
+  """Returns {name: model} for every entry of `NETWORKS`."""
   root = tmp_path_factory.mktemp('models')
   return {
     name: saved.load(tiny.save_model(root / str(i), **options))
@@ -76,13 +76,13 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  """A model without norms, which would hide a brighter input."""
+  """Model folder without norms, which would hide errors in brightness."""
   path = tmp_path_factory.mktemp('model')
   return tiny.save_model(path, generator__norm='none')
 
 
 def onnx_run(net, params, images):
-  """Images, translated by the graph of a network."""
+  """Translates images with the ONNX graph of a network."""
   onnxruntime = pytest.importorskip('onnxruntime')
   from cyclegan_jax.exporters import onnx_graph
 
@@ -93,7 +93,7 @@ def onnx_run(net, params, images):
 
 
 def tflite_run(net, params, images):
-  """Images, translated by the TFLite file of a network."""
+  """Translates images with the TFLite file of a network."""
   pytest.importorskip('ai_edge_litert')
   from cyclegan_jax.exporters import tflite
 
@@ -101,7 +101,7 @@ def tflite_run(net, params, images):
   return tflite.runner(tflite.build(net, params, shape))(images)
 
 
-# How networks are run that are written layer by layer.
+# Functions that run networks exported layer by layer.
 LAYERED = pytest.mark.parametrize(
   'run', [onnx_run, pytest.param(tflite_run, marks=pytest.mark.slow)]
 )
@@ -112,7 +112,9 @@ def random(rng, *shape):
 
 
 @pytest.mark.parametrize('network', sorted(NETWORKS))
-def test_any_size_and_batch_as_the_model(models, network, name, tmp_path, rng):
+def test_programs_translate_any_size_and_batch_like_the_model(
+  models, network, name, tmp_path, rng
+):
   path = tmp_path / 'program'
   result = checked.write(path, name, Wanted(models[network], 'a2b'))
   assert [trial.shape for trial in result.trials] == [(1, 67, 93), (2, 64, 48)]
@@ -127,9 +129,9 @@ def test_any_size_and_batch_as_the_model(models, network, name, tmp_path, rng):
 
 
 @pytest.mark.parametrize('generator', sorted(nets.GENERATORS))
-def test_every_generator_as_onnx(generator, rng):
+def test_every_generator_equals_its_onnx_graph(generator, rng):
   net = tiny.generator(generator, init_gain=0.2)(out_channels=3)
-  # ResNets take 5 pixels and more; the others mirror a row again and again.
+  # ResNets need 5 pixels; other generators mirror a single row repeatedly.
   height = 6 if generator.startswith('resnet') else 1
   images = random(rng, 1, height, 21, 3)
   params = tiny.init(net, images)
@@ -139,7 +141,7 @@ def test_every_generator_as_onnx(generator, rng):
 
 
 @pytest.mark.parametrize('generator', sorted(nets.GENERATORS))
-def test_every_generator_is_traced_without_its_size(generator):
+def test_every_generator_is_traced_with_symbolic_sizes(generator):
   net = tiny.generator(generator)(out_channels=2)
   params = tiny.init(net, np.zeros((1, 16, 16, 3), np.float32))
   net = net.clone(platform=forms.ANY)
@@ -150,14 +152,14 @@ def test_every_generator_is_traced_without_its_size(generator):
   )(jax.ShapeDtypeStruct((*shape, 3), jnp.float32))
   (output,) = program.out_avals
   assert output.shape == (*shape, 2)
-  # A CPU has slow code for convolutions within a loop.
+  # Convolutions within a loop are slow on a CPU.
   assert 'stablehlo.while' not in program.mlir_module()
 
 
 @LAYERED
 @pytest.mark.parametrize('size', [(9, 22), (5, 7), (24, 16)])
 @pytest.mark.parametrize('name, options', VARIANTS)
-def test_every_layer_by_itself(name, options, size, run, rng):
+def test_every_layer_is_exported_correctly(name, options, size, run, rng):
   net, params = test_tiled.make(name, **options)
   images = random(rng, 2, *size, 3)
   apply = jax.jit(partial(nets.apply, net))
@@ -170,7 +172,7 @@ def test_every_layer_by_itself(name, options, size, run, rng):
 
 @LAYERED
 @pytest.mark.parametrize('norm', sorted(layers.NORMS))
-def test_every_norm_by_each_picture(norm, run, rng):
+def test_every_norm_is_computed_per_picture(norm, run, rng):
   net = tiny.generator(norm=norm, init_gain=0.2)(out_channels=3)
   images = random(rng, 2, 8, 8, 3) * np.float32([1, 0.1]).reshape(2, 1, 1, 1)
   params = tiny.init(net, images)
@@ -192,7 +194,7 @@ def test_every_norm_by_each_picture(norm, run, rng):
 @pytest.mark.parametrize(
   'name', [name for name, form in FORMATS.items() if 'float16' in form.weights]
 )
-def test_weights_of_half_the_size(models, name, tmp_path):
+def test_float16_weights_halve_the_file_size(models, name, tmp_path):
   for package in FORMATS[name].packages:
     pytest.importorskip(package)
   wanted = Wanted(models['unet'], 'a2b', batch=1, size=(64, 64))
@@ -204,7 +206,7 @@ def test_weights_of_half_the_size(models, name, tmp_path):
   assert errors[0] < 1e-4 < errors[1] < 8 / 127.5
 
 
-def test_a_tflite_file_has_operators_of_every_runtime(models):
+def test_a_tflite_file_has_common_operators_only(models):
   pytest.importorskip('ai_edge_litert')
   from ai_edge_litert import schema_py_generated as schema
 
@@ -223,7 +225,7 @@ def test_a_tflite_file_has_operators_of_every_runtime(models):
   assert images.ShapeSignatureAsNumpy().tolist() == [-1, 3, -1, 80]
 
 
-def test_a_size_that_a_tflite_file_cannot_mirror(models):
+def test_a_size_too_small_for_mirror_padding_is_refused(models):
   pytest.importorskip('ai_edge_litert')
   from cyclegan_jax.exporters import tflite
 
@@ -243,7 +245,9 @@ def test_a_size_that_is_too_small_is_one_line(models, name, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['onnx', 'tflite'])
-def test_averages_of_an_official_file_are_left_alone(models, name, tmp_path):
+def test_batch_norm_averages_of_official_files_are_ignored(
+  models, name, tmp_path
+):
   for package in FORMATS[name].packages:
     pytest.importorskip(package)
   model = models['resnet, resize, batch norm']
@@ -264,7 +268,7 @@ def test_averages_of_an_official_file_are_left_alone(models, name, tmp_path):
 
 
 PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'use_a_model.md'
-# format -> the lines of the documentation that run its file
+# format -> lines of the documentation that run a file of this format
 EXAMPLES = {
   name: code
   for code, name in re.findall(
@@ -276,7 +280,7 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize('name', sorted(FORMATS))
-def test_the_example_of_the_documentation(
+def test_examples_of_the_documentation_run(
   folder, name, tmp_path, monkeypatch, rng
 ):
   for package in FORMATS[name].packages:
@@ -292,7 +296,9 @@ def test_the_example_of_the_documentation(
   assert np.abs(tiny.pixels('b.png') - expected).max() <= 1
 
 
-def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
+def test_the_export_program_accepts_every_flag(
+  folder, name, tmp_path, rng, capsys
+):
   path = tmp_path / 'new' / 'program'
   argv = [
     'export',
@@ -319,7 +325,7 @@ def test_the_program_with_every_flag(folder, name, tmp_path, rng, capsys):
   assert [x.name for x in path.parent.iterdir()] == ['program']
 
 
-def test_uint8_is_for_pictures_of_8_bits(tmp_path):
+def test_uint8_is_refused_for_other_value_ranges(tmp_path):
   for text, fits in (('0,255', True), ('0,4095', False)):
     path = tiny.save_model(tmp_path / text, data__range_b=text)
     wanted = Wanted(saved.load(path), 'a2b', pixels=True)
@@ -336,7 +342,7 @@ def test_a_bfloat16_run_is_exported_in_float32(tmp_path):
   bfloat16 = saved.load(tiny.save_model(tmp_path / 'm', dtype='bfloat16'))
   wanted = Wanted(bfloat16, 'a2b', batch=1, size=(16, 16))
   result = checked.write(tmp_path / 'program', 'stablehlo', wanted)
-  # bfloat16 has 8 bits, so that a program in it would be further off.
+  # bfloat16 has 8 bits; a program in bfloat16 would have a larger error.
   assert max(trial.error for trial in result.trials) < 1e-4
 
 
@@ -358,8 +364,10 @@ def test_a_savedmodel_needs_no_jax(models, tmp_path):
 @pytest.mark.parametrize(
   'name, file', [('stablehlo', ''), ('savedmodel', 'saved_model.pb')]
 )
-def test_programs_are_for_the_oldest_readers(models, name, file, tmp_path):
-  """TensorFlow 2.21 reads StableHLO up to 1.13, and JAX 0.12 writes 1.18."""
+def test_programs_use_a_compatible_stablehlo_version(
+  models, name, file, tmp_path
+):
+  """TensorFlow 2.21 reads StableHLO up to 1.13, but JAX 0.12 writes 1.18."""
   wanted = Wanted(models['resnet'], 'a2b', batch=1, size=(16, 16))
   FORMATS[name].write(tmp_path / 'program', wanted)
   data = (tmp_path / 'program' / file).read_bytes()
@@ -368,7 +376,7 @@ def test_programs_are_for_the_oldest_readers(models, name, file, tmp_path):
 
 
 @pytest.mark.parametrize('size', [1, 2, 3, 5, 8])
-def test_places_of_an_unknown_size_are_those_of_pad(size):
+def test_mirrored_positions_equal_reflect_padding(size):
   row = jnp.arange(size)
   places = layers._mirrored_places(size, 7, 9)
   np.testing.assert_array_equal(places, jnp.pad(row, (7, 9), 'reflect'))
@@ -395,7 +403,7 @@ def test_places_of_an_unknown_size_are_those_of_pad(size):
     (['more'], "'more' is not a flag"),
   ],
 )
-def test_mistakes_are_one_line(folder, flags, message, tmp_path, capsys):
+def test_user_errors_are_one_line(folder, flags, message, tmp_path, capsys):
   argv = [
     'export',
     f'--model={folder}',
@@ -411,7 +419,7 @@ def test_mistakes_are_one_line(folder, flags, message, tmp_path, capsys):
   assert not list(tmp_path.iterdir())
 
 
-def test_the_only_direction_needs_no_name(tmp_path, capsys):
+def test_a_single_direction_is_the_default(tmp_path, capsys):
   model_folder = tiny.save_model(tmp_path / 'm', names=('b2a',))
   argv = [
     'export',
@@ -432,7 +440,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize('off', [1e-3, np.nan])
-def test_what_differs_from_the_model_is_not_kept(
+def test_a_program_that_differs_from_the_model_is_deleted(
   models, off, monkeypatch, tmp_path
 ):
   loaded = models['resnet']
@@ -452,7 +460,7 @@ def test_what_differs_from_the_model_is_not_kept(
   assert path.read_text() == 'before'
 
 
-def test_an_unknown_generator_has_no_graph():
+def test_unsupported_networks_are_refused():
   pytest.importorskip('onnx')
   from cyclegan_jax.exporters import onnx_graph
 
@@ -468,7 +476,7 @@ def test_an_unknown_generator_has_no_graph():
     tflite.build(nets.DISCRIMINATORS['patchgan'](), {}, (1, 8, 8, 3))
 
 
-def test_kernels_beyond_float16_ask_for_float32(models, tmp_path):
+def test_weights_beyond_float16_are_refused(models, tmp_path):
   pytest.importorskip('onnxruntime')
   model = models['resnet']
   params = jax.tree.map(lambda x: x * np.float32(1e6), model.params)

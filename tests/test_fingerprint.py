@@ -1,4 +1,4 @@
-"""Identity of pictures: what it tells apart, what it leaves aside, its cost."""
+"""Tests of fingerprints of datasets: what they detect, and their cost."""
 
 import os
 import shutil
@@ -23,13 +23,13 @@ def listing(root):
 
 
 def change(path, place):
-  """Another byte at a place of a file, whose size stays."""
+  """Changes one byte of a file."""
   content = bytearray(path.read_bytes())
   content[place] ^= 1
   path.write_bytes(content)
 
 
-def test_a_copy_made_at_another_time_is_the_same(data, tmp_path):
+def test_a_copy_has_an_equal_fingerprint(data, tmp_path):
   copy = tmp_path / 'elsewhere' / 'named so'
   shutil.copytree(data, copy)
   for path in copy.rglob('*.png'):
@@ -43,7 +43,7 @@ def test_a_copy_made_at_another_time_is_the_same(data, tmp_path):
 
 
 @pytest.mark.parametrize('place', [0, 600, -1])
-def test_contents_tell_files_of_a_size_apart(place, data):
+def test_changed_contents_of_equal_size_are_found(place, data):
   before = listing(data)
   change(data / 'trainB' / '1.png', place)
   now = listing(data)
@@ -77,8 +77,8 @@ def test_the_first_difference_is_named(data):
   assert fingerprint.difference(before, before) == ''
 
 
-def test_folders_below_count(data, tmp_path):
-  """Files of the same base names and contents in other folders."""
+def test_names_of_subfolders_are_compared(data, tmp_path):
+  """Files with equal base names and contents are in different subfolders."""
   other = tmp_path / 'other'
   shutil.copytree(data, other)
   for root, name in ((data, 'summer'), (other, 'winter')):
@@ -91,17 +91,17 @@ def test_folders_below_count(data, tmp_path):
   assert change == 'trainA/summer/0.png is missing'
 
 
-def test_only_some_of_many_pictures_are_read(data, monkeypatch):
+def test_only_a_sample_of_pictures_is_read(data, monkeypatch):
   monkeypatch.setattr(fingerprint, '_SAMPLED', 2)
   entries = listing(data)['trainA']
   assert [entry[2] is None for entry in entries] == [False, True, False]
   assert all(entry[1] for entry in entries)
-  # What was not read on one side counts as equal.
+  # Contents that were not read on one side count as equal.
   monkeypatch.undo()
   assert fingerprint.difference(entries, listing(data)['trainA']) == ''
 
 
-def test_parts_of_a_large_file_are_read(data, monkeypatch):
+def test_only_parts_of_a_large_file_are_read(data, monkeypatch):
   before = listing(data)['trainA']
   monkeypatch.setattr(fingerprint, '_BYTES', 3 * 30)
   parts = fingerprint._parts(1000, 30)
@@ -115,8 +115,8 @@ def test_parts_of_a_large_file_are_read(data, monkeypatch):
   assert listing(data)['trainA'][1] != entries[1]
 
 
-def test_encoded_bytes_have_an_identity(data):
-  """Encoded bytes, such as those of TensorFlow data sets."""
+def test_encoded_bytes_have_a_fingerprint(data):
+  """TensorFlow datasets yield encoded bytes."""
   content = (data / 'trainA' / '0.png').read_bytes()
   pictures = [Picture('cycle_gan/x trainA 0', content)]
   domains = {'a': pictures, 'b': pictures}
@@ -137,12 +137,12 @@ def test_halves_are_read_once(data, monkeypatch):
   assert found['trainA'] == found['trainB'] and len(read) == 3
 
 
-def test_what_stands_in_for_test_pictures_is_none(data):
+def test_training_pictures_used_as_test_set_are_not_listed(data):
   shutil.rmtree(data / 'testB')
   assert sorted(listing(data)) == ['testA', 'trainA', 'trainB']
 
 
-def test_label_maps_count(data):
+def test_label_maps_are_listed(data):
   (data / 'classes.json').write_text('{"dark": [0, 0, 0]}')
   shutil.copytree(data / 'testA', data / 'testLabels')
   assert 'testLabels' in listing(data)

@@ -1,4 +1,4 @@
-"""Pictures of real folders: links, leftovers, and what is left out."""
+"""Tests of finding pictures in folders: links, leftovers, ignored files."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from cyclegan_jax.config import program
 from cyclegan_jax.data import folders, formats, sources
 
 needs_links = pytest.mark.skipif(sys.platform == 'win32', reason='no links')
-# Names of systems and programs, as they are beside or around pictures.
+# Files and folders that operating systems and programs leave among pictures.
 LEFTOVERS = [
   '._IMG_0001.JPG',
   '.DS_Store',
@@ -48,27 +48,27 @@ def put(folder, *names):
 
 
 def found(folder):
-  """Names of the pictures of a folder, and the line on what is left out."""
+  """Returns the picture names of a folder and the line on ignored files."""
   search = folders.Search()
   pictures = search.pictures(folder)
   names = [p.data.relative_to(folder).as_posix() for p in pictures]
   return names, folders.summary(search.left_out)
 
 
-def test_every_ending_is_found_however_it_is_written(tmp_path):
+def test_endings_are_found_in_upper_and_lower_case(tmp_path):
   names = [f'1{e}' for e in formats.EXTENSIONS]
   names += [f'2{e.upper()}' for e in formats.EXTENSIONS]
   assert set(found(put(tmp_path, *names))[0]) == set(names)
 
 
-def test_the_endings_of_the_issue_are_known():
+def test_common_endings_are_known():
   assert {
     *('.gif', '.ppm', '.pgm', '.pbm', '.pnm', '.jfif', '.jpe', '.avif'),
     *('.heic', '.heif'),
   } <= set(formats.EXTENSIONS)
 
 
-def test_what_is_left_out_is_counted_by_ending(tmp_path):
+def test_ignored_files_are_counted_by_ending(tmp_path):
   put(tmp_path, *(f'{i}.txt' for i in range(4)), 'a.TXT', 'README', 'b.psd')
   put(tmp_path, '1.png', 'sub/2.png', 'sub/notes.txt', '.hidden.jpg')
   names, line = found(tmp_path)
@@ -86,20 +86,22 @@ def test_many_endings_are_one_line(tmp_path):
 
 
 @pytest.mark.parametrize('name', LEFTOVERS)
-def test_leftovers_are_no_pictures(name, tmp_path):
+def test_leftovers_are_not_pictures(name, tmp_path):
   put(tmp_path, '1.png', name)
   names, line = found(tmp_path)
   assert names == ['1.png']
   assert line.startswith('ignored 0 files')
 
 
-def test_a_folder_of_leftovers_may_be_the_data_set(tmp_path):
-  """Only names below the folder that the user gives count."""
+def test_a_folder_named_like_a_leftover_may_be_the_dataset(tmp_path):
+  """Only names below the given folder can be leftovers."""
   root = tmp_path / '.cache' / '@eaDir'
   assert found(put(root, '1.png'))[0] == ['1.png']
 
 
-def test_heic_without_the_package(tmp_path, monkeypatch):
+def test_heic_without_its_package_names_the_install_command(
+  tmp_path, monkeypatch
+):
   monkeypatch.setattr(formats, '_heif_installed', lambda: False)
   put(tmp_path, '1.png', '2.heic', '3.HEIC', '4.txt')
   names, line = found(tmp_path)
@@ -111,7 +113,7 @@ def test_heic_without_the_package(tmp_path, monkeypatch):
     found(tmp_path)
 
 
-def test_a_pillow_without_avif(tmp_path, monkeypatch):
+def test_avif_without_support_names_the_install_command(tmp_path, monkeypatch):
   monkeypatch.setattr(formats, '_supported', lambda feature: feature != 'avif')
   names, line = found(put(tmp_path, '1.png', '2.avif', '3.webp'))
   assert names == ['1.png', '3.webp']
@@ -132,14 +134,14 @@ def test_links_to_folders_are_followed(tmp_path):
 
 
 @needs_links
-def test_circles_end_and_repeat_nothing(tmp_path):
+def test_circular_links_end_and_repeat_nothing(tmp_path):
   root = put(tmp_path / 'set', '1.png', 'x/2.png', 'y/3.png')
   for link, target in (
     ('x/up', root),
     ('x/above', tmp_path),
     ('x/y', root / 'y'),
     ('y/x', root / 'x'),
-    ('a', root / 'y'),  # by its name it would come first
+    ('a', root / 'y'),  # sorted by name, it would come first
     ('self', root / 'self'),
   ):
     (root / link).symlink_to(target)
@@ -151,7 +153,7 @@ def test_circles_end_and_repeat_nothing(tmp_path):
 
 
 @needs_links
-def test_two_links_to_one_folder(tmp_path):
+def test_two_links_to_one_folder_are_read_once(tmp_path):
   put(tmp_path / 'disk', '1.png')
   root = put(tmp_path / 'set', '0.png')
   for name in ('b', 'a'):
@@ -162,7 +164,7 @@ def test_two_links_to_one_folder(tmp_path):
 
 
 @needs_links
-def test_what_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_unreadable_files_and_folders_are_named(tmp_path, monkeypatch):
   root = put(tmp_path, '1.png', 'closed/2.png')
   (root / 'gone.png').symlink_to(root / 'nowhere')
   os.mkfifo(root / 'pipe.png')
@@ -185,16 +187,16 @@ def test_what_cannot_be_read_is_named(tmp_path, monkeypatch):
     assert words in line
 
 
-def test_names_are_in_the_order_of_folders(tmp_path):
-  """Names from before links were followed: runs keep their pictures."""
+def test_names_are_sorted_by_folder(tmp_path):
+  """The order is that of older versions, so that runs keep their pictures."""
   names = ['a-b.png', 'a/1.png', 'a.png', 'B.png', 'a/b/2.png', 'a0.png']
   put(tmp_path, *names)
   expected = sorted(p for p in tmp_path.rglob('*') if p.is_file())
   assert files.below(tmp_path) == expected
 
 
-def test_no_file_is_asked_for_what_the_folder_tells(tmp_path, monkeypatch):
-  """A hundred thousand files would be as many requests to a server."""
+def test_listing_a_folder_does_not_stat_each_file(tmp_path, monkeypatch):
+  """With 100,000 files on a server, it would cost as many requests."""
   put(tmp_path, *(f'{i}.png' for i in range(30)))
   asked = []
   true_stat = os.stat
@@ -205,7 +207,7 @@ def test_no_file_is_asked_for_what_the_folder_tells(tmp_path, monkeypatch):
   assert len(asked) < 10
 
 
-def test_a_source_says_once_what_all_its_folders_leave_out(tmp_path):
+def test_a_source_reports_ignored_files_of_all_folders_once(tmp_path):
   for name in ('trainA', 'trainB', 'testA', 'testB'):
     put(tmp_path / name, '1.png', 'notes.txt')
   source = sources.folder(tmp_path)
@@ -217,7 +219,7 @@ def test_a_source_says_once_what_all_its_folders_leave_out(tmp_path):
   assert [x for x in source.notes if 'ign' in x] == ['ignored 1 file: 1 .csv']
 
 
-def test_check_data_lists_what_is_ignored(tmp_path, capsys):
+def test_check_data_lists_ignored_files(tmp_path, capsys):
   for name in ('trainA', 'trainB'):
     put(tmp_path / name, '1.png', 'notes.txt')
   argv = ['check_data', f'--output={tmp_path / "out"}']

@@ -1,4 +1,4 @@
-"""Runs and models of earlier versions are read and continued as they were."""
+"""Tests that runs and models of earlier versions are read and resumed."""
 
 import json
 import pathlib
@@ -19,12 +19,11 @@ FORMATS = pathlib.Path(__file__).parent / 'formats'
 FOLDERS = ('run_1', 'model_1', 'model_2')
 
 
-# model -> the one that it was made of, with equal translations
 SAME = {'model_2': 'model_1'}
 
 
-def test_the_form_of_today_is_the_newest_one(tmp_path):
-  """A changed form has to come with another folder here."""
+def test_models_are_saved_in_the_newest_format(tmp_path):
+  """A changed file format needs a new folder in tests/formats."""
   model = cyclegan_jax.load_model(FORMATS / 'model_1')
   config = json.loads((FORMATS / 'model_2' / saved.CONFIG).read_text())
   saved.save(tmp_path, config, model.params)
@@ -36,14 +35,14 @@ def test_the_form_of_today_is_the_newest_one(tmp_path):
 
 
 @pytest.mark.parametrize('name', FOLDERS)
-def test_a_model_translates_as_before(name):
+def test_an_old_model_translates_as_before(name):
   loaded = cyclegan_jax.load_model(FORMATS / name)
   assert loaded.directions == ('a2b', 'b2a')
   with np.load(FORMATS / 'translations.npz') as stored:
     for direction in loaded.directions:
       fake = loaded.translate(stored['input'], direction)
       assert fake.dtype == np.uint8
-      # Another CPU gives other last bits, which may round to the next level.
+      # Rounding on another CPU may change a pixel by one level.
       np.testing.assert_allclose(
         fake.astype(int),
         stored[f'{SAME.get(name, name)}_{direction}'],
@@ -53,13 +52,13 @@ def test_a_model_translates_as_before(name):
 
 
 @pytest.mark.parametrize('name', FOLDERS)
-def test_a_config_keeps_its_options_and_gets_the_defaults_of_new_ones(name):
+def test_an_old_config_gets_defaults_of_new_options(name):
   saved = json.loads((FORMATS / name / 'config.json').read_text())
   config = cyclegan_jax.load_model(FORMATS / name).config.to_dict()
   assert flatten(config) == DEFAULTS | flatten(saved)
 
 
-def test_a_run_goes_on_by_the_command_that_began_it(pictures, tmp_path, capsys):
+def test_an_old_run_is_resumed_by_its_command(pictures, tmp_path, capsys):
   workdir = tmp_path / 'run'
   shutil.copytree(FORMATS / 'run_1', workdir)
   before = (workdir / 'metrics.jsonl').read_text()

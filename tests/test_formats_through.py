@@ -1,4 +1,4 @@
-"""Every format of arrays, from a folder through what the programs do."""
+"""Tests of every array format in all programs, from folder to volume."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ ENDINGS = [x for form in arrays.ARRAY_FORMATS for x in form.endings]
 
 
 def write(path, array, number):
-  """Writes [height, width, channels] of uint16, of a volume two slices."""
+  """Writes a uint16 array [height, width, channels]; volumes get two slices."""
   ending = '.nii' if '.nii' in path.name else path.suffix
   if ending in ('.tif', '.tiff'):
     import tifffile
@@ -41,7 +41,7 @@ def write(path, array, number):
 
 
 def dicom(array, number):
-  """A slice of a series of CT."""
+  """DICOM file of a slice of a CT series."""
   import io
 
   import pydicom
@@ -70,7 +70,7 @@ def dicom(array, number):
 
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
-  """{channels: a model folder}."""
+  """Returns {channels: model folder}."""
   return {
     channels: tiny.save_model(
       tmp_path_factory.mktemp(f'model{channels}'),
@@ -90,7 +90,9 @@ def run(main, *argv):
 
 
 @pytest.mark.parametrize('ending', ENDINGS)
-def test_a_format_goes_all_the_way(ending, models, tmp_path, capsys):
+def test_every_array_format_works_in_all_programs(
+  ending, models, tmp_path, capsys
+):
   channels = 3 if ending == '.png' else 1
   random = np.random.default_rng(0)
   for part in ('trainA', 'trainB', 'testA', 'testB'):
@@ -157,7 +159,7 @@ def test_a_format_goes_all_the_way(ending, models, tmp_path, capsys):
     volume = nibabel.load(made[0])
     assert volume.shape == (SIDE + 4, SIDE, 3)
     assert volume.get_data_dtype() == np.int16
-    # In the order of the positions, from -6 mm up; RAS turns x and y round.
+    # Sorted by position, from -6 mm up; RAS axes invert x and y.
     assert volume.affine[:, 2].tolist() == [0, 0, 3, 0]
     assert volume.affine[2, 3] == -6
     np.testing.assert_allclose(np.abs(volume.header.get_zooms()), [1, 2, 3])

@@ -1,4 +1,4 @@
-"""Each form for TPUs gives what the plain one gives, on whatever runs it."""
+"""Tests that layers in forms for TPUs equal the plain layers, on any device."""
 
 from functools import partial
 
@@ -27,7 +27,7 @@ def draw(*shape, seed=0):
 
 
 def with_gradients(run, *inputs):
-  """The output of run, and the gradients for a random one of the output."""
+  """Output of `run`, and gradients for a random gradient of the output."""
 
   @jax.jit
   def both(inputs, grad):
@@ -56,14 +56,14 @@ def assert_same(run, expected, *inputs, tolerance=1e-5):
     (4, 256, 4, 2),
     (8, 256, 4, 1),
     (9, 256, 4, 1),
-    (1, 64, 8, 4),  # two rows are left of the coarsest 8
+    (1, 64, 8, 4),  # the coarsest 8 rows leave two per strip
     (1, 52, 4, 1),  # 13 rows
     (1, 70, 8, 1),
     (1, 256, 256, 1),
     (0, 256, 4, 8),
   ],
 )
-def test_as_many_strips_as_fill_the_registers(
+def test_the_number_of_strips_fills_the_registers(
   batch, height, multiple, expected
 ):
   assert strips.count(batch, height, multiple) == expected
@@ -72,7 +72,7 @@ def test_as_many_strips_as_fill_the_registers(
 @pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('rows, columns', [((1, 1), (1, 1)), ((3, 0), (0, 2))])
 @pytest.mark.parametrize('count', [1, 2, 4])
-def test_padded_strips_are_those_of_the_padded_picture(
+def test_padded_strips_equal_strips_of_the_padded_image(
   mode, rows, columns, count
 ):
   x = draw(2, 16, 6, 3)
@@ -91,7 +91,7 @@ def test_padded_strips_are_those_of_the_padded_picture(
 @pytest.mark.parametrize('mode', MODES)
 @pytest.mark.parametrize('count', [1, 2])
 @pytest.mark.parametrize('pairs', [1, 2])
-def test_padding_packed_pictures_is_packing_padded_ones(mode, count, pairs):
+def test_padding_and_packing_commute(mode, count, pairs):
   x = draw(2, 16, 8, 3)
   both = (2 * pairs, 2 * pairs)
   plainly = strips.pad(strips.cut(x, count), count, both, both, mode)
@@ -102,7 +102,7 @@ def test_padding_packed_pictures_is_packing_padded_ones(mode, count, pairs):
 
 
 @pytest.mark.parametrize('size', [3, 5, 7])
-def test_a_kernel_between_packed_pictures(size):
+def test_a_kernel_between_packed_images_equals_the_plain_form(size):
   def run(x, kernel):
     weights = packed.between(kernel)
     around = (len(weights) // 2,) * 2
@@ -115,7 +115,7 @@ def test_a_kernel_between_packed_pictures(size):
 
 
 @pytest.mark.parametrize('size', [3, 4])
-def test_a_kernel_that_halves_a_packed_picture(size):
+def test_a_strided_kernel_on_packed_images_equals_the_plain_form(size):
   def run(x, kernel):
     pads = (1, size - 3)
     x = strips.pad(edges.pack(x), 1, pads, pads, 'zeros')
@@ -125,7 +125,7 @@ def test_a_kernel_that_halves_a_packed_picture(size):
   assert_same(run, expected, draw(2, 8, 12, 3), draw(size, size, 3, 5))
 
 
-def test_a_kernel_that_doubles_to_a_packed_picture():
+def test_a_transposed_kernel_to_packed_images_equals_the_plain_form():
   def run(x, kernel):
     x = strips.pad(x, 1, (0, 1), (0, 1), 'zeros')
     return edges.unpack(plain(x, packed.doubling(kernel), Geometry()))
@@ -134,7 +134,7 @@ def test_a_kernel_that_doubles_to_a_packed_picture():
   assert_same(run, expected, draw(2, 8, 12, 3), draw(3, 3, 3, 5))
 
 
-def test_the_columns_of_few_outputs_are_padded_behind():
+def test_few_outputs_pads_columns_like_the_plain_form():
   def expected(x, kernel):
     return plain(
       strips.pad(x, 1, (0, 0), (3, 3), 'reflect'), kernel, Geometry()
@@ -144,7 +144,7 @@ def test_the_columns_of_few_outputs_are_padded_behind():
   assert_same(run, expected, draw(2, 10, 9, 5), draw(7, 7, 5, 3))
 
 
-def test_few_outputs_round_no_more_than_bfloat16_does():
+def test_few_outputs_has_the_precision_of_bfloat16():
   x, kernel = draw(1, 70, 70, 64), draw(7, 7, 64, 3)
   rounded = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
   exact = plain(*(y.astype(jnp.float32) for y in rounded), Geometry())
@@ -159,7 +159,9 @@ def test_few_outputs_round_no_more_than_bfloat16_does():
 @pytest.mark.parametrize('is_packed', [False, True])
 @pytest.mark.parametrize('count', [1, 2])
 @pytest.mark.parametrize('slope', [1.0, 0.0, 0.2])
-def test_a_norm_with_activation_and_padding(slope, count, is_packed):
+def test_a_norm_with_activation_and_padding_equals_plain_layers(
+  slope, count, is_packed
+):
   rest = Rest(count, slope, 1, 2, 'reflect', is_packed)
   sizes = [(2 * n, 2 * n) if is_packed else (n, n) for n in rest[2:4]]
 
@@ -179,7 +181,7 @@ def test_a_norm_with_activation_and_padding(slope, count, is_packed):
   assert_same(run, expected, *inputs)
 
 
-def test_a_norm_without_scale_and_bias():
+def test_a_norm_without_scale_and_bias_uses_one_and_zero():
   def run(x, scale, bias):
     del scale, bias
     return instance_norm(x, None, None, Rest())
@@ -193,13 +195,13 @@ def test_a_norm_without_scale_and_bias():
 
 
 @pytest.mark.parametrize('value', [0.0, 1.0, 100.0, -3e4])
-def test_a_constant_picture_stays_near_zero_in_one_pass(value):
+def test_the_one_pass_norm_of_a_constant_image_is_near_zero(value):
   x = jnp.full((1, 64, 64, 2), value, jnp.bfloat16)
   assert np.abs(instance_norm(x, None, None, Rest())).max() < 0.05
 
 
 @pytest.mark.parametrize('mean', [0, 3, 30])
-def test_one_pass_is_as_good_as_bfloat16_is(mean):
+def test_the_one_pass_norm_has_the_precision_of_bfloat16(mean):
   x = draw(1, 64, 64, 2) + mean
   rounded = x.astype(jnp.bfloat16)
   ours = instance_norm(rounded, None, None, Rest()).astype(jnp.float32)
@@ -207,7 +209,7 @@ def test_one_pass_is_as_good_as_bfloat16_is(mean):
   assert np.abs(ours - expected).max() < 0.02
 
 
-def test_padding_at_the_start_of_layers():
+def test_padding_at_the_start_of_layers_is_found():
   assert verbs.first_padding(lambda do, x: do.pad(x, 2, 'replicate')) == (
     2,
     'replicate',
@@ -216,7 +218,7 @@ def test_padding_at_the_start_of_layers():
 
 
 def outputs_and_gradients(make, params, x, taps, **options):
-  """Of a network in evaluation and training, by its parameters and images."""
+  """Outputs in evaluation and training, and gradients of the latter."""
   net = make(**options)
 
   @jax.jit
@@ -231,10 +233,10 @@ def outputs_and_gradients(make, params, x, taps, **options):
 
 
 def assert_same_network(make, x, taps=(), tolerance=3e-5):
-  """A network in the forms for TPUs and in the plain ones.
+  """Checks that a network in forms for TPUs equals the plain network.
 
-  Each array by its norm: rounding moves a ReLU's kink, which shows in single
-  elements.
+  Each array is compared by its norm, because rounding near the kink of a ReLU
+  changes single elements.
   """
   inits = [tiny.init(make(platform=name), x) for name in ('gpu', 'tpu')]
   jax.tree.map(np.testing.assert_array_equal, *inits)
@@ -243,7 +245,7 @@ def assert_same_network(make, x, taps=(), tolerance=3e-5):
     for platform in ('gpu', 'tpu')
   )
   assert [y.shape for y in ours] == [y.shape for y in expected]
-  # Biases that instance norm undoes have gradients of rounding alone.
+  # Biases that instance norm cancels have gradients of rounding only.
   least = 1e-2 * max(np.linalg.norm(x) for x in slopes)
   for y, z in zip(ours, expected):
     assert np.linalg.norm(y - z) <= tolerance * np.linalg.norm(z)
@@ -266,13 +268,13 @@ def discriminator(name, **options):
 
 
 @pytest.mark.parametrize('name, options', VARIANTS)
-def test_generators(name, options):
+def test_generators_equal_their_plain_form(name, options):
   assert_same_network(generator(name, **options), draw(1, 64, 16, 3))
 
 
 @pytest.mark.parametrize('shape', [(3, 61, 30, 1), (9, 16, 16, 3)])
 @pytest.mark.slow
-def test_a_generator_of_pictures_of_any_number_and_size(shape):
+def test_a_generator_of_any_batch_and_size_equals_its_plain_form(shape):
   assert_same_network(generator('resnet'), draw(*shape))
 
 
@@ -287,23 +289,23 @@ def test_a_generator_of_pictures_of_any_number_and_size(shape):
   ],
   ids=str,
 )
-def test_a_generator_of_other_options(options):
+def test_a_generator_with_other_options_equals_its_plain_form(options):
   assert_same_network(generator('resnet', **options), draw(1, 32, 16, 3))
 
 
-def test_features_are_those_of_whole_pictures():
+def test_features_equal_features_of_the_plain_form():
   make = generator('resnet', depth=2)
   assert_same_network(make, draw(1, 32, 16, 3), make().taps)
 
 
 @pytest.mark.parametrize('name', nets.DISCRIMINATORS)
-def test_discriminators(name):
-  # Scores are near zero at first, and their gradients small sums.
+def test_discriminators_equal_their_plain_form(name):
+  # Initial scores are near zero, and their gradients are small sums.
   make = discriminator(name)
   assert_same_network(make, draw(2, 64, 48, 3), tolerance=2e-4)
 
 
 @pytest.mark.slow
-def test_a_blurred_discriminator():
+def test_a_blurred_discriminator_equals_its_plain_form():
   make = discriminator('patchgan', downsampling='blur')
   assert_same_network(make, draw(1, 32, 32, 3), tolerance=2e-4)

@@ -1,6 +1,6 @@
-"""Broken files of arrays: an array as announced or an exception, never more.
+"""Tests that broken array files give an array or an exception, never a crash.
 
-As tests/test_fuzz_decode.py, whose mutations these are. To see what it says:
+The mutations are those of tests/test_fuzz_decode.py. To see the results:
 python tests/test_fuzz_arrays.py
 """
 
@@ -25,12 +25,12 @@ from test_fuzz_decode import png, strip, tiff, tile, zeros
 for _package in ('tifffile', 'imagecodecs', 'nibabel', 'pydicom'):
   pytest.importorskip(_package)
 
-MUTANTS = 150  # of each of the files
-MEGABYTES = 200  # what a bomb may add to the process
+MUTANTS = 150  # of each valid file
+MEGABYTES = 200  # memory that a bomb may add to the process
 RLE, JPEG_2000 = '1.2.840.10008.1.2.5', '1.2.840.10008.1.2.4.90'
 
 
-# Without this plugin of pydicom such files are refused by name.
+# Without this plugin, pydicom cannot read JPEG-LS.
 HAS_JPEG_LS = importlib.util.find_spec('libjpeg') is not None
 
 
@@ -91,7 +91,7 @@ def dcm(array, compress=None, **tags):
 
 
 def own(name):
-  """A small file of those that pydicom has for its tests."""
+  """Returns a small file of pydicom's own tests."""
   import pydicom
 
   root = pathlib.Path(pydicom.__file__).parent
@@ -99,7 +99,7 @@ def own(name):
 
 
 def valid_files():
-  """{name: bytes} of small files of many kinds."""
+  """Returns {name: bytes} of small files of many kinds."""
   import imagecodecs
 
   bands = pixels(24, 31, 5)
@@ -153,7 +153,7 @@ def valid_files():
 
 
 def mutant(name, data, seed):
-  """A broken file; what is compressed as a whole may be broken inside."""
+  """Returns a broken file; compressed files may be broken inside."""
   if name.endswith('.gz') and seed % 2:
     return gzip.compress(fuzz.mutant(gzip.decompress(data), seed), 1)
   return fuzz.mutant(data, seed)
@@ -172,7 +172,7 @@ def header_of_npy(shape, kind):
 
 
 def zipped(data, megabytes=0):
-  """A .npz of one file, with so many megabytes of zeros behind its data."""
+  """Returns an .npz of one file, with megabytes of zeros after its data."""
   file = io.BytesIO()
   with (
     zipfile.ZipFile(
@@ -187,7 +187,7 @@ def zipped(data, megabytes=0):
 
 
 def gzipped(data, megabytes):
-  """A .gz of data, with so many megabytes of zeros behind it."""
+  """Returns a .gz of data followed by megabytes of zeros."""
   file = io.BytesIO()
   with gzip.open(file, 'wb', 1) as stream:
     stream.write(data)
@@ -206,7 +206,7 @@ def declared_nii(shape, offset=352.0):
 
 
 def bombs():
-  """{name: bytes} of small files that would fill the memory."""
+  """Returns {name: bytes} of small files that would fill the memory."""
   import imagecodecs
 
   packed, size = zeros(600), {'Rows': 60000, 'Columns': 60000}
@@ -258,7 +258,7 @@ def bombs():
 
 
 def resized(data, side):
-  """A DICOM file that declares other rows and columns."""
+  """Returns a DICOM file that declares other rows and columns."""
   for tag, old in ((b'\x28\0\x10\0US\2\0', 24), (b'\x28\0\x11\0US\2\0', 30)):
     before = tag + struct.pack('<H', old)
     assert before in data
@@ -307,7 +307,10 @@ def main():
 
   valid, bombed = valid_files(), bombs()
   whole = [(name, (data, 0)) for name, data in valid.items()]
-  for name, (data, seed) in whole:  # what is loaded lazily is no bomb's
+  for name, (
+    data,
+    seed,
+  ) in whole:  # so that lazily loaded libraries are not counted
     use(name, data, seed)
   mutants = (
     (name, (mutant(name, data, seed), seed))
@@ -336,8 +339,8 @@ def results():
   return json.loads(done.stdout)
 
 
-def test_every_reader_is_broken_in_all_ways():
-  """A format in the table has files to break, and a bomb."""
+def test_every_array_format_is_fuzzed():
+  """Every format in the table has files to break, and a bomb."""
   from cyclegan_jax.data import arrays
 
   for files in (valid_files(), bombs()):
@@ -345,7 +348,7 @@ def test_every_reader_is_broken_in_all_ways():
     assert found == {known.name for known in arrays.ARRAY_FORMATS}
 
 
-def test_the_files_are_right_before_they_are_broken(results):
+def test_the_unbroken_files_are_valid(results):
   valid = results['valid']
   assert valid['wrong'] == [] and valid['arrays'] == len(valid_files())
 
@@ -353,7 +356,7 @@ def test_the_files_are_right_before_they_are_broken(results):
 def test_broken_files_give_an_array_or_an_exception(results):
   mutants = results['mutants']
   assert mutants['wrong'] == mutants['slow'] == []
-  # The mutations are neither harmless nor all alike.
+  # Some mutations are harmless, others are not.
   assert mutants['arrays'] > 300 and mutants['refused'] > 300
   assert mutants['megabytes'] < 2 * MEGABYTES
 

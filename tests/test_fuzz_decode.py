@@ -1,7 +1,7 @@
-"""Broken files and bombs: an array or a UserError, soon and in little memory.
+"""Tests that broken files and bombs give an array or a UserError at low cost.
 
-A process of its own decodes them: its memory is limited, and it may crash. To
-see what it says: python tests/test_fuzz_decode.py
+A separate process decodes them: its memory is limited, and it may crash. To
+see the results: python tests/test_fuzz_decode.py
 """
 
 import faulthandler
@@ -25,13 +25,13 @@ from PIL import Image
 
 from cyclegan_jax.data import formats
 
-MUTANTS = 600  # of each of the files
+MUTANTS = 600  # of each valid file
 SECONDS = 2  # the longest a file may take
-MEGABYTES = 200  # what a bomb may add to the process
+MEGABYTES = 200  # memory that a bomb may add to the process
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 
 
-# Without the package there is neither a reader to break nor one to write files.
+# Without pillow_heif, HEIF can neither be read nor written.
 HAS_HEIF = importlib.util.find_spec('pillow_heif') is not None
 
 
@@ -46,7 +46,7 @@ def encode(image, kind, **options):
 
 
 def valid_files():
-  """{name: bytes} of small pictures of many kinds."""
+  """Returns {name: bytes} of small pictures of many kinds."""
   pixels = (
     np.random.RandomState(0).randint(0, 256, (24, 31, 3)).astype(np.uint8)
   )
@@ -121,7 +121,7 @@ def swap(rng, data):
 
 
 def declare(rng, data):
-  """Writes a number where headers have sizes, offsets and counts."""
+  """Overwrites a number at positions of sizes, offsets and counts."""
   number = rng.choice(
     [0, 1, 7, 255, 3000, 32768, 60000, 65535, 2**31, 2**32 - 1]
   )
@@ -134,7 +134,7 @@ def declare(rng, data):
 
 
 def chunks(data):
-  """[(kind, content)] of a PNG, as far as it goes."""
+  """Returns [(kind, content)] of the readable chunks of a PNG file."""
   place, found = len(SIGNATURE), []
   while place + 8 <= len(data):
     (size,) = struct.unpack_from('>I', data, place)
@@ -144,7 +144,7 @@ def chunks(data):
 
 
 def png(parts):
-  """A PNG of [(kind, content)], with right checksums."""
+  """Returns a PNG file of [(kind, content)] with valid checksums."""
   data = bytearray(SIGNATURE)
   for kind, content in parts:
     check = zlib.crc32(kind + content)
@@ -175,7 +175,7 @@ MUTATIONS = [
 
 
 def mutant(data, seed):
-  """A broken file; of PNGs half get right checksums, or all fail at those."""
+  """Returns a broken file; half of the PNGs get valid checksums again."""
   rng = random.Random(seed)
   data = bytearray(data)
   for _ in range(rng.randint(1, 2)):
@@ -187,21 +187,21 @@ def mutant(data, seed):
 
 
 def header(width, height, *parts):
-  """A PNG that declares a size of 8-bit RGB and has no pixels."""
+  """Returns a PNG that declares a size of 8-bit RGB but has no pixels."""
   size = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
   rows = zlib.compress(b'\0' * 1000)
   return bytes(png([(b'IHDR', size), *parts, (b'IDAT', rows), (b'IEND', b'')]))
 
 
 def zeros(megabytes):
-  """So many megabytes, compressed to a thousandth."""
+  """Returns megabytes of zeros, compressed to about a thousandth."""
   press = zlib.compressobj(1)
   data = b''.join(press.compress(bytes(2**20)) for _ in range(megabytes))
   return data + press.flush()
 
 
 def tiff(width, height, *tags, data=b''):
-  """A gray TIFF of 8 bits in deflate; `data` is at byte 8."""
+  """Returns a gray 8-bit TIFF in deflate; `data` is at byte 8."""
   tags = sorted(
     [
       (256, 4, 1, width),
@@ -242,13 +242,13 @@ def resized_header(data, place, form, *numbers):
 
 
 def boxes(image, kind, side):
-  """A file of boxes that declares another size."""
+  """Returns a HEIF or AVIF file that declares another size."""
   data = encode(image, kind)
   return resized_header(data, data.index(b'ispe') + 8, '>II', side, side)
 
 
 def bombs():
-  """{name: bytes} of small files that would fill the memory."""
+  """Returns {name: bytes} of small files that would fill the memory."""
   rgb = Image.new('RGB', (32, 32))
   jpeg = encode(rgb, 'JPEG')
   packed = zeros(600)
@@ -281,13 +281,13 @@ def bombs():
 
 
 def peak():
-  """The most megabytes the process has had."""
+  """Returns the peak memory of the process in megabytes."""
   used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return used / (2**20 if sys.platform == 'darwin' else 2**10)
 
 
 def decode_all(files, use):
-  """Decodes {name: (bytes, seed)} and counts how that ended."""
+  """Decodes {name: (bytes, seed)} and counts the outcomes."""
   ended = {'arrays': 0, 'refused': 0, 'wrong': [], 'slow': []}
   before = peak()
   for name, (data, seed) in files:
@@ -362,8 +362,8 @@ def results():
   return json.loads(done.stdout)
 
 
-def test_every_reader_is_broken_in_all_ways():
-  """A format in the table has files to break, and a bomb."""
+def test_every_picture_format_is_fuzzed():
+  """Every format in the table has files to break, and a bomb."""
   table = (*formats.FORMATS, *([formats.HEIF] if HAS_HEIF else []))
   for files in (valid_files(), bombs()):
     endings = {pathlib.PurePath(name).suffix for name in files}
@@ -371,14 +371,14 @@ def test_every_reader_is_broken_in_all_ways():
       assert endings & set(known.endings), known
 
 
-def test_the_files_are_right_before_they_are_broken(results):
+def test_the_unbroken_files_are_valid(results):
   assert results['valid']['arrays'] == len(valid_files())
 
 
 def test_broken_files_give_an_array_or_a_user_error(results):
   mutants = results['mutants']
   assert mutants['wrong'] == mutants['slow'] == []
-  # The mutations are neither harmless nor all alike.
+  # Some mutations are harmless, others are not.
   assert mutants['arrays'] > 300 and mutants['refused'] > 300
   assert mutants['arrays'] + mutants['refused'] >= 2000
 
