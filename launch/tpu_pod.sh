@@ -10,7 +10,10 @@ the log of worker 0. A preempted slice is created again, and the same command
 resumes the run:
 
   launch/tpu_pod.sh --name=NAME --zone=us-west4-a --type=v5litepod-16 --spot \
-    -- --config=configs/NAME.py --workdir=gs://BUCKET/NAME
+    -- --config=configs/NAME.py --workdir=gs://BUCKET/NAME \
+    --config.train.batch_size=16
+
+The batch is divided over all chips and must be a multiple of their number.
 
   --name=NAME        name of the slice
   --zone=ZONE        zone of the slice
