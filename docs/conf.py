@@ -4,17 +4,20 @@ import ast
 import inspect
 import textwrap
 
+from docutils import nodes
+from docutils.utils.math import latex2mathml
+
 import cyclegan_jax
 from cyclegan_jax.defaults import OPTIONS
 
 project = 'cyclegan_jax'
+author = 'the authors of cyclegan_jax'
 release = version = cyclegan_jax.__version__
-copyright = 'the authors of cyclegan_jax; Apache-2.0'  # noqa: A001
+copyright = f'{author}; Apache-2.0'  # noqa: A001
 
 extensions = [
   'myst_parser',
   'sphinx.ext.autodoc',
-  'sphinx.ext.mathjax',
   'sphinx.ext.napoleon',
   'sphinx_copybutton',
 ]
@@ -35,12 +38,14 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 default_role = 'code'
 
+html_math_renderer = 'mathml'
 html_theme = 'sphinx_book_theme'
 html_title = 'cyclegan_jax'
 html_static_path = ['_static']
 html_css_files = ['style.css']
 smartquotes = False
 html_copy_source = False
+html_use_index = False
 html_show_sourcelink = False
 html_theme_options = {'show_toc_level': 2, 'use_download_button': False}
 
@@ -100,8 +105,19 @@ def skip(app, kind, name, member, skipped, options):
   return skipped or is_field
 
 
+def write_equation(translator, node):
+  """Writes an equation as MathML, which browsers draw without a script."""
+  block = isinstance(node, nodes.math_block)
+  math = latex2mathml.tex2mathml(node.astext(), as_block=block)
+  translator.body.append(f'<div class="math">{math}</div>' if block else math)
+  raise nodes.SkipNode
+
+
 def setup(app):
   """Connects the functions of this file to Sphinx."""
+  app.add_html_math_renderer(
+    'mathml', (write_equation, None), (write_equation, None)
+  )
   app.connect('source-read', fill_in_options)
   # Before napoleon, whose sections are indented, too.
   app.connect('autodoc-process-docstring', keep_code, priority=400)
