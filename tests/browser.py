@@ -1,4 +1,4 @@
-"""Chromium, driven by Playwright, for the tests of pages."""
+"""Opens pages in Chromium by Playwright, for tests."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ import pytest
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 needs_browser = pytest.mark.skipif(not BROWSER, reason='needs Chromium')
-_TIMEOUT = 120e3  # milliseconds, of a busy machine
+_TIMEOUT = 120e3  # milliseconds, enough for a busy machine
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -21,7 +21,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def served(path):
-  """Yields the address of a file on a server of this machine."""
+  """Serves a file on a local server and yields its address."""
   handler = functools.partial(_Quiet, directory=path.parent)
   with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
     thread = threading.Thread(target=server.serve_forever)
@@ -38,18 +38,19 @@ def opened(
   """Opens a file in Chromium, from the disk and without a network.
 
   Args:
-    path: of an HTML file.
-    width: of the window, in pixels.
-    height: of the window, in pixels.
-    dark: whether the system prefers dark colours.
-    scripts: texts of scripts that run before those of the page.
-    args: more arguments of Chromium.
-    address: of the file, if it is `served`.
+    path: path of an HTML file.
+    width: width of the window in pixels.
+    height: height of the window in pixels.
+    dark: if True, the system prefers dark colours.
+    scripts: texts of scripts that run before the scripts of the page.
+    args: additional arguments of Chromium.
+    address: address of the file, if the file is `served`.
 
   Yields:
-    Playwright's page. When the block ends, the page has loaded nothing from a
-    network, and no script, picture or policy has reported an error (pages/
-    dom.js notes the first as data-error of the html element).
+    Playwright's page. At the end of the block, the function checks that the
+    page has loaded nothing from a network, and that no script, picture or
+    policy has reported an error (pages/dom.js records the first error as
+    data-error of the html element).
   """
   from playwright.sync_api import sync_playwright
 

@@ -1,4 +1,4 @@
-"""Four virtual devices, no silent broadcasting, warnings as errors."""
+"""Settings of all tests, such as four virtual devices, and shared fixtures."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-# Tests wait for the compiler, not for its code: the fast, plain one will do.
+# Tests spend most time in the compiler, so its optimisations are off.
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 
 import jax
@@ -18,23 +18,23 @@ import numpy as np
 import pytest
 import tiny
 
-import cyclegan_jax.data.tf  # noqa: F401, or pytest's last line isn't the last
+import cyclegan_jax.data.tf  # noqa: F401, keeps pytest's last line last
 from cyclegan_jax.common import files
 
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-# Tests that run the same program again find it compiled.
+# Tests that run the same program again use the compilation cache.
 _cache = tempfile.TemporaryDirectory()
 jax.config.update('jax_compilation_cache_dir', _cache.name)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-_START = 600  # seconds, of a busy machine
+_START = 600  # seconds, enough for a busy machine
 
 
 @pytest.fixture(scope='session', autouse=True)
 def usual_signals():
-  """Has signals act as in a terminal, also under nohup or behind `&`.
+  """Restores default handlers of signals, also under nohup or with `&`.
 
-  There a signal may be ignored from the start, and a test would wait for it.
+  Otherwise signals may be ignored from the start, and tests would hang.
   """
   usual = {signal.SIGINT: signal.default_int_handler}
   if hasattr(signal, 'SIGHUP'):
@@ -54,7 +54,7 @@ def rng():
 
 @pytest.fixture(scope='session')
 def pictures(tmp_path_factory):
-  """A folder in the official layout: 5 and 7 to train, 2 true pairs to test."""
+  """Folder in the official layout: 5 and 7 training pictures, 2 test pairs."""
   root = tmp_path_factory.mktemp('pictures')
   tiny.write_pictures(root)
   return pathlib.Path(root)
@@ -62,7 +62,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def pairs(tmp_path_factory):
-  """The same with 6 true pairs to train, as some methods need."""
+  """Folder like `pictures`, with 6 true pairs to train on."""
   root = tmp_path_factory.mktemp('pairs')
   tiny.write_pictures(root, train=(6, 6))
   return pathlib.Path(root)
@@ -70,7 +70,7 @@ def pairs(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def bucket(tmp_path_factory):
-  """An empty bucket; the environment leads to it until the tests are done."""
+  """Empty bucket; environment variables lead to it until the tests end."""
   pytest.importorskip('google.cloud.storage')
   pytest.importorskip('gcp_storage_emulator')
   if not shutil.which('openssl'):
@@ -79,7 +79,7 @@ def bucket(tmp_path_factory):
   stand_in = pathlib.Path(__file__).parent / 'standins' / 'gcs.py'
   told = folder / 'environment.json'
   with pytest.MonkeyPatch.context() as patch:
-    patch.setenv('TMPDIR', str(folder))  # for what buckets have here
+    patch.setenv('TMPDIR', str(folder))  # for local copies of buckets
     patch.setattr(tempfile, 'tempdir', str(folder))
     server = subprocess.Popen(
       [sys.executable, stand_in, folder, 'bucket'], stdin=subprocess.PIPE

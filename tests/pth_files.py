@@ -1,4 +1,4 @@
-"""Files as `torch.save` writes them, made by hand of single instructions."""
+"""Writes files like `torch.save`, from single pickle instructions."""
 
 import struct
 import zipfile
@@ -7,11 +7,11 @@ MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
 class Raw(bytes):
-  """Instructions, as opposed to bytes to be pickled."""
+  """Pickle instructions, as opposed to bytes that are to be pickled."""
 
 
 def emit(x):
-  """The instructions that make x."""
+  """Returns the pickle instructions that make `x`."""
   if isinstance(x, Raw):
     return x
   if x is None or isinstance(x, bool):
@@ -66,14 +66,14 @@ def pickled(x):
 def write_zip(
   path, content, storages=None, compression=zipfile.ZIP_STORED, **files
 ):
-  """A .pth of PyTorch 1.6 and later.
+  """Writes a .pth file of PyTorch 1.6 or later.
 
   Args:
-    path: the file.
-    content: what `emit` takes.
+    path: path of the file.
+    content: object that `emit` accepts.
     storages: {key: bytes}.
-    compression: as of `zipfile`.
-    **files: other entries, as {name: bytes}.
+    compression: constant of `zipfile`.
+    **files: other entries of the archive, as {name: bytes}.
   """
   with zipfile.ZipFile(path, 'w', compression) as archive:
     archive.writestr('archive/data.pkl', pickled(content))
@@ -94,16 +94,16 @@ def write_old(
   little=True,
   keys=None,
 ):
-  """A .pth of PyTorch before 1.6.
+  """Writes a .pth file of PyTorch before 1.6.
 
   Args:
-    path: the file.
-    content: what `emit` takes.
+    path: path of the file.
+    content: object that `emit` accepts.
     storages: {key: (count of numbers, bytes)}.
-    magic: the first object.
-    version: the second.
-    little: what the third says of the order of bytes.
-    keys: the last object; by default those of the storages.
+    magic: first object of the file.
+    version: second object of the file.
+    little: if True, the third object declares little-endian bytes.
+    keys: last object of the file; by default the keys of `storages`.
   """
   storages = storages or {}
   order = '<' if little else '>'
@@ -120,7 +120,7 @@ def write_old(
 
 
 def write_both(folder, content, storages=None, size=4):
-  """The same in both formats, for storages {key: bytes} of `size` each."""
+  """Writes a file in each format; storages have numbers of `size` bytes."""
   old = {key: (len(raw) // size, raw) for key, raw in (storages or {}).items()}
   return [
     write_zip(folder / 'new.pth', content, storages),

@@ -318,7 +318,7 @@ def true_maps_read_by_colour(folder):
 
 @needs_pictures
 def test_true_maps_are_read_by_their_colours(folder):
-  """Also checks that maps and labels, from two sources, show the same place."""
+  """Maps and labels, which have two sources, must show the same place."""
   right, wrong_place = true_maps_read_by_colour(folder)
   assert right > 0.9
   assert wrong_place < 0.75

@@ -34,7 +34,7 @@ def read(data, channels=3, size=None, half=None):
 
 
 def register_heif(kind):
-  """Registers Pillow's writer of HEIF if `kind` is HEIF."""
+  """Registers HEIF in Pillow if `kind` is HEIF."""
   if kind == 'HEIF':
     pytest.importorskip('pillow_heif').register_heif_opener()
 

@@ -21,7 +21,7 @@ from cyclegan_jax.training import evaluation, workdir
 
 ROOT = pathlib.Path(cyclegan_jax.__file__).parent
 
-# Calls that create or change a file. Only the functions of `common/files.py` and
+# Calls that create or change a file. Only functions of `common/files.py` and
 # `common/disk.py`, which handle full disks, may contain them.
 WRITES = {
   *('write_text', 'write_bytes', 'save', 'savez', 'tofile', 'touch', 'dump'),
@@ -283,7 +283,7 @@ def test_a_locked_run_folder_is_refused(tmp_path):
     pass
 
 
-def test_a_lock_whose_owner_is_not_recorded_still_locks(
+def test_a_lock_without_a_recorded_owner_is_accepted(
   tmp_path, monkeypatch, capsys
 ):
   true = workdir.platform.node

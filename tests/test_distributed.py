@@ -238,7 +238,7 @@ def test_a_bad_picture_in_one_process_ends_all(pictures, tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_different_configs_or_pictures_end_all_processes(
+def test_different_configs_or_missing_pictures_end_all_processes(
   pictures, tmp_path, cache
 ):
   first = options(tmp_path / 'r', pictures)

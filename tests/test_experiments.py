@@ -313,7 +313,7 @@ def test_a_finished_suite_only_rewrites_its_tables(tmp_path):
 
 
 def table_of_models(an_experiment):
-  """Runs the models suite and returns the text of tables.md."""
+  """Returns the table of the models suite with the results so far."""
   kept, lines = suite_run._rows(an_experiment, ['models'])
   asked = results.Asked(an_experiment, kept['models'], lines['models'], '')
   return tables.markdown({'models': asked}, {})

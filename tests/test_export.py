@@ -440,7 +440,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize('off', [1e-3, np.nan])
-def test_a_program_that_differs_from_the_model_is_deleted(
+def test_a_program_that_differs_from_the_model_is_not_written(
   models, off, monkeypatch, tmp_path
 ):
   loaded = models['resnet']

@@ -19,6 +19,7 @@ FORMATS = pathlib.Path(__file__).parent / 'formats'
 FOLDERS = ('run_1', 'model_1', 'model_2')
 
 
+# model -> model with equal translations, from which it was made
 SAME = {'model_2': 'model_1'}
 
 

@@ -218,7 +218,7 @@ def test_padding_at_the_start_of_layers_is_found():
 
 
 def outputs_and_gradients(make, params, x, taps, **options):
-  """Outputs in evaluation and training, and gradients of the latter."""
+  """Returns outputs of a network, and gradients by parameters and images."""
   net = make(**options)
 
   @jax.jit

@@ -1,4 +1,4 @@
-"""The benchmark for a GPU, tried on the CPU at toy size."""
+"""Tests of the benchmark for GPUs, on the CPU and at toy size."""
 
 import json
 import pathlib
@@ -34,17 +34,17 @@ def run(program, *flags):
   return done.stdout
 
 
-def test_differences_are_relative_to_the_case():
+def test_differences_are_relative_to_the_largest_norm():
   from gpu_truth import differences
 
   truth = {'x/a': np.array([3.0, 4.0]), 'x/b': np.array([1e-9])}
   other = {'x/a': np.array([3.0, 4.05]), 'x/b': np.array([2e-9])}
-  # The tiny array counts by a thousandth of the case's largest norm.
+  # The tiny array is compared with a thousandth of the case's largest norm.
   assert differences(truth, other) == {'x': pytest.approx(0.01)}
   assert differences(truth, truth) == {'x': 0}
 
 
-def test_tables_of_what_is_there():
+def test_tables_contain_all_results():
   from gpu_tables import document
 
   contender = {'dispatch': [0.1], 'compile': 3.0, 'peak': 2**30}
@@ -72,7 +72,7 @@ def test_tables_of_what_is_there():
   }
   text = document({'left_out': ['b'], 'races': [race], 'card': card})
   row = '| here, bfloat16 | 20 (10-30) | 100 | {} | 3 | 1.00 | 1.00 |'
-  # 2 x 1.88 TFLOP in 20 ms, of 1000 TFLOP/s.
+  # 2 x 1.88 TFLOP in 20 ms are 18.8% of 1000 TFLOP/s.
   assert row.format('18.8%') in text
   assert 'failed: out of memory' in text
   assert '| a/b | 1.500 | 2 |' in text
@@ -103,10 +103,10 @@ OTHERS = [
 
 
 def _profile(monkeypatch, folder, kernels, calls):
-  """The summary of a profile of two steps.
+  """Returns the summary of a profile of two steps.
 
   Args:
-    monkeypatch: pytest's.
+    monkeypatch: fixture of pytest.
     folder: an empty folder.
     kernels: [(name, operation or None)], each run once for 1 ms.
     calls: names of events on the host.
@@ -137,7 +137,7 @@ def _profile(monkeypatch, folder, kernels, calls):
   return gpu_profile.summary(folder)
 
 
-def test_kernels_that_move_are_told_from_convolutions(monkeypatch, tmp_path):
+def test_kernels_that_move_data_are_recognised(monkeypatch, tmp_path):
   found = _profile(monkeypatch, tmp_path, MOVES + OTHERS, [])
   assert [x['name'].split(' <- ')[0] for x in found['moves']] == [
     name for name, _ in MOVES
@@ -158,7 +158,7 @@ def test_launches_are_counted_by_function(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('flag', ['--sise=3', '--parts=stpe', '--variants=x'])
-def test_a_wrong_flag_is_one_line(flag):
+def test_an_invalid_flag_is_one_line(flag):
   command = [sys.executable, str(BENCHMARKS / 'gpu.py'), flag]
   done = subprocess.run(command, capture_output=True, text=True, check=False)
   assert done.returncode == 2 and done.stderr.count('\n') == 1
@@ -166,7 +166,7 @@ def test_a_wrong_flag_is_one_line(flag):
 
 
 @pytest.mark.slow
-def test_all_parts_in_one_go(tmp_path):
+def test_all_parts_run_in_one_call(tmp_path):
   run(
     'gpu.py',
     *TOY,
@@ -210,7 +210,7 @@ def test_a_step_is_profiled(tmp_path):
 
 
 @pytest.mark.slow
-def test_training_brings_back_a_grid_curves_and_figures(tmp_path):
+def test_the_training_benchmark_writes_grid_curves_and_figures(tmp_path):
   rng = np.random.default_rng(0)
   for part in ('trainA', 'trainB', 'testA', 'testB'):
     (tmp_path / 'tiles' / part).mkdir(parents=True)

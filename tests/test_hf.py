@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face: layouts, rows read one by one, one-line errors."""
+"""Tests of datasets of Hugging Face: layouts, lazy reading, one-line errors."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def png(value):
 
 
 def rows(**columns):
-  """A `Dataset` of columns of pictures, each one gray value or None a row."""
+  """`Dataset` with columns of pictures; a row is a gray value or None."""
   features = datasets.Features(dict.fromkeys(columns, datasets.Image()))
   made = {
     name: [None if x is None else png(x) for x in values]
@@ -41,7 +41,7 @@ def rows(**columns):
 
 @pytest.fixture(scope='module', autouse=True)
 def cache(tmp_path_factory):
-  """A cache of the tests' own, and no way to the Hub."""
+  """Sets an own cache folder and disables access to the Hub."""
   with pytest.MonkeyPatch.context() as patch:
     folder = tmp_path_factory.mktemp('hf_cache')
     patch.setattr(datasets.config, 'HF_DATASETS_CACHE', folder)
@@ -51,7 +51,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def columns():
-  """Columns of one split, the first of which has an empty row."""
+  """Two columns in splits train and test; the first has an empty row."""
   return datasets.DatasetDict(
     train=rows(imageA=[0, None, 2, 3], imageB=[10, 11, 12, 13]),
     test=rows(imageA=[4, 5], imageB=[14, 15]),
@@ -76,7 +76,7 @@ def parquet(tmp_path_factory, columns):
 
 @pytest.fixture(scope='module')
 def four(tmp_path_factory):
-  """A column in four splits."""
+  """One column in four splits."""
   folder = tmp_path_factory.mktemp('hf') / 'four'
   counts = {'trainA': 3, 'trainB': 4, 'testA': 1, 'testB': 2}
   datasets.DatasetDict(
@@ -90,7 +90,7 @@ def hf(*args, **options):
 
 
 def values(pictures):
-  """The red of each picture, which tells it."""
+  """Red value of each picture, which identifies the picture."""
   return [int(load(p, 3)[0, 0, 0]) for p in pictures]
 
 
@@ -107,7 +107,7 @@ def check_columns(source):
 
 
 @pytest.mark.parametrize('made', ['on_disk', 'parquet'])
-def test_columns_of_one_split(made, request):
+def test_domains_can_be_columns(made, request):
   folder = request.getfixturevalue(made)
   check_columns(hf('', folder))
   check_columns(hf(folder.parent, folder.name))
@@ -117,7 +117,7 @@ def test_columns_of_one_split(made, request):
   assert values(swapped.test['b']) == [0, 2, 3]
 
 
-def test_rows_are_pairs_if_the_user_says_so(on_disk):
+def test_rows_are_pairs_with_data_paired_yes(on_disk):
   source = hf('', on_disk, 'yes')
   assert source.paired and not source.pairs_note
   assert values(source.train_pairs['a']) == [0, 2, 3]
@@ -129,7 +129,7 @@ def test_rows_are_pairs_if_the_user_says_so(on_disk):
   assert 'data.paired=no' in hf('', on_disk, 'no').pairs_note
 
 
-def test_four_splits(four):
+def test_domains_can_be_four_splits(four):
   source = hf('', four)
   assert [len(source.train[d]) for d in 'ab'] == [3, 4]
   assert [len(source.test[d]) for d in 'ab'] == [1, 2]
@@ -141,7 +141,7 @@ def test_four_splits(four):
     hf('', four, 'yes')
 
 
-def test_two_sets(tmp_path):
+def test_domains_can_be_two_datasets(tmp_path):
   rows(image=[1, 2]).to_parquet(tmp_path / 'a.parquet')
   rows(image=[3]).to_parquet(tmp_path / 'b_0.parquet')
   rows(image=[4]).to_parquet(tmp_path / 'b_1.parquet')
@@ -152,8 +152,8 @@ def test_two_sets(tmp_path):
   assert any('no test split' in note for note in source.notes)
 
 
-def test_columns_of_bytes_and_of_paths(tmp_path):
-  """Writes parquet files as programs other than `datasets` do."""
+def test_columns_of_bytes_and_of_paths_are_read(tmp_path):
+  """Programs other than `datasets` write such parquet files."""
   (tmp_path / '7.png').write_bytes(png(7))
   made = datasets.Dataset.from_dict(
     {
@@ -171,7 +171,7 @@ def test_columns_of_bytes_and_of_paths(tmp_path):
   assert len(fingerprint.listing(source)['trainB']) == 2
 
 
-def test_names_and_identity_do_not_depend_on_the_place(on_disk, parquet):
+def test_names_and_fingerprints_do_not_depend_on_the_folder(on_disk, parquet):
   first, second, third = hf('', on_disk), hf(on_disk, ''), hf('', parquet)
   names = [p.name for p in first.train['a']]
   assert names == ['train 0 imageA', 'train 2 imageA', 'train 3 imageA']
@@ -181,7 +181,7 @@ def test_names_and_identity_do_not_depend_on_the_place(on_disk, parquet):
   assert other != listing
 
 
-def test_no_picture_is_read_or_held_before_it_is_needed(tmp_path, rng):
+def test_pictures_are_read_only_when_needed(tmp_path, rng):
   mebibyte, count = 2**20, 64
   features = datasets.Features({'imageA': datasets.Image()})
   content = [rng.bytes(mebibyte) for _ in range(count)]
@@ -189,7 +189,7 @@ def test_no_picture_is_read_or_held_before_it_is_needed(tmp_path, rng):
     {'imageA': content}, features=features
   ).rename_column('imageA', 'image').save_to_disk(tmp_path / 'large')
   del content
-  hf(tmp_path, 'large;large')  # what is loaded once
+  hf(tmp_path, 'large;large')  # loads libraries before the memory is measured
   memory = psutil.Process().memory_info
   before = memory().rss
   source = hf(tmp_path, 'large;large')
@@ -199,8 +199,8 @@ def test_no_picture_is_read_or_held_before_it_is_needed(tmp_path, rng):
   assert len(pictures[-1].data.read_bytes()) == mebibyte
 
 
-def test_a_set_of_the_hub_from_the_cache(parquet, cache, tmp_path):
-  """Writes a cache as `datasets` keeps downloads."""
+def test_a_cached_dataset_of_the_hub_is_read(parquet, cache, tmp_path):
+  """The cache is laid out like downloads of `datasets`."""
   hf('', parquet)
   (prepared,) = {x.parent for x in cache.rglob('parquet-test.arrow')}
   kept = tmp_path / 'huggan___horse2zebra' / 'default' / '0.0.0' / 'abcdef'
@@ -239,7 +239,9 @@ def test_a_set_of_the_hub_from_the_cache(parquet, cache, tmp_path):
     ('nobody/nothing', {}, 'cannot be loaded from the Hugging Face Hub'),
   ],
 )
-def test_one_line(name, options, line, on_disk, four, tmp_path):
+def test_invalid_datasets_are_one_line(
+  name, options, line, on_disk, four, tmp_path
+):
   places = {'disk': on_disk, 'four': four}
   for key in ('empty', 'broken', 'numbers', 'none'):
     places[key] = tmp_path / key
@@ -255,13 +257,13 @@ def test_one_line(name, options, line, on_disk, four, tmp_path):
   assert '\n' not in str(error.value)
 
 
-def test_the_package_is_missing(on_disk, monkeypatch):
+def test_a_missing_package_names_the_extra(on_disk, monkeypatch):
   monkeypatch.setitem(sys.modules, 'datasets', None)
   with pytest.raises(UserError, match=r"pip install -e '\.\[hf\]'"):
     hf('', on_disk)
 
 
-def test_options_reach_it_and_are_refused_elsewhere(on_disk):
+def test_hf_options_reach_the_dataset(on_disk):
   def data(*options):
     card = f'--config={tiny.CONFIGS / "folder.py"}'
     return build_data(flags.parse_flags(['x', card, *options], '', {})[0])
@@ -272,7 +274,9 @@ def test_options_reach_it_and_are_refused_elsewhere(on_disk):
 
 
 @pytest.mark.slow
-def test_a_run(on_disk, tmp_path, capsys):
+def test_a_run_on_a_hugging_face_dataset_refuses_other_columns(
+  on_disk, tmp_path, capsys
+):
   options = {'data__source': 'hf', 'data__name': on_disk, 'log__report': True}
   argv = tiny.command('folder', tmp_path, **options)
   assert program.run(main.main, argv) == 0, capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub: shared, read and refused, by its own client.
+"""Tests of models on the Hugging Face Hub: sharing, loading and errors.
 
 The Hub is tests/standins/hub.py; the client is the real huggingface_hub.
 """
@@ -30,9 +30,9 @@ from cyclegan_jax.methods import METHODS
 huggingface_hub = pytest.importorskip('huggingface_hub')
 yaml = pytest.importorskip('yaml')
 from huggingface_hub import constants  # noqa: E402
-from standins import hub as stand_in  # noqa: E402  # it needs PyYAML
+from standins import hub as stand_in  # noqa: E402  # needs PyYAML
 
-# The client's own, of how it calls its HTTP library.
+# A warning about how the client calls its HTTP library.
 pytestmark = pytest.mark.filterwarnings(
   'ignore:Use .content=:DeprecationWarning'
 )
@@ -43,7 +43,7 @@ WHERE = f'hf://{REPO}'
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-  """A Hub without repositories, its client logged in and its cache empty."""
+  """Hub without repositories, with a logged-in client and an empty cache."""
   with stand_in.serving() as there:
     url = f'{there.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}'
     monkeypatch.setattr(constants, 'ENDPOINT', there.address)
@@ -60,7 +60,7 @@ def hub(monkeypatch, tmp_path):
 
 
 def stored(folder, factor=1):
-  """Saves a small model, which others than 1 as `factor` make another one."""
+  """Saves a small model with weights scaled by `factor`; returns the folder."""
   model = FORMATS / 'model_2'
   config = json.loads((model / saved.CONFIG).read_text())
   config['data'] |= {'source': 'folder', 'root': f'{folder.parent}/my_pictures'}
@@ -72,7 +72,7 @@ def stored(folder, factor=1):
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
-  """A folder of a small model; its config names a place of this machine."""
+  """Folder of a small model whose config contains a local path."""
   return stored(tmp_path_factory.mktemp('models') / 'private_name')
 
 
@@ -89,7 +89,7 @@ def shared(model, *flags, repo=REPO):
 
 
 def refused(capsys, code):
-  """The one line of a refusal, without a token."""
+  """Checks that an error is one line without a token; returns the line."""
   out, err = capsys.readouterr()
   assert code == 2 and err.startswith('error: '), err
   assert err.count('\n') == 1, err
@@ -98,20 +98,20 @@ def refused(capsys, code):
 
 
 def files_at(hub, repo=REPO):
-  """{name: contents} of the newest commit."""
+  """Returns {name: contents} of the newest commit."""
   return hub.repos[repo].at('main')[1]
 
 
-def test_a_shared_model_translates_to_the_same_bits(
-  hub, model, picture, capsys
-):
+def test_a_shared_model_translates_bit_identically(hub, model, picture, capsys):
   assert shared(model, '--license=mit') == 0
   out, err = capsys.readouterr()
   commit = hub.repos[REPO].commits[-1][0]
   assert f'shared at {hub.address}/{REPO}\n' in out and err == ''
   assert out.endswith(f'revision {commit}: --model={WHERE}@{commit}\n')
   assert stand_in.TOKEN not in out
-  assert len(hub.repos[REPO].commits) == 2  # the Hub's own, and one more
+  assert (
+    len(hub.repos[REPO].commits) == 2
+  )  # the initial commit of the Hub, and one more
   here = cyclegan_jax.load_model(model)
   for revision in ('', '@main', f'@{commit}'):
     there = cyclegan_jax.load_model(WHERE + revision)
@@ -140,12 +140,12 @@ def test_a_second_share_updates_the_first(hub, model, picture, tmp_path):
   for where, folder in ((f'{WHERE}@{first}', model), (WHERE, other)):
     loaded = saved.load(where)
     assert loaded.checksum() == saved.load(folder).checksum()
-  # Nothing new: no commit.
+  # An unchanged model makes no commit.
   assert shared(other) == 0
   assert len(hub.repos[REPO].commits) == 4
 
 
-def test_private_repositories(hub, model, monkeypatch, capsys):
+def test_private_repositories_are_supported(hub, model, monkeypatch, capsys):
   assert shared(model, '--private') == 0
   assert hub.repos[REPO].private
   assert saved.load(WHERE).directions == ('a2b', 'b2a')
@@ -162,7 +162,7 @@ def test_private_repositories(hub, model, monkeypatch, capsys):
     saved.load(WHERE)
 
 
-def test_generators_alone(hub, model):
+def test_generators_can_be_shared_alone(hub, model):
   assert shared(model, '--generators-only') == 0
   loaded = saved.load(WHERE)
   assert loaded.params['disc'] == {} and set(loaded.params['gen']) == {
@@ -172,9 +172,11 @@ def test_generators_alone(hub, model):
   assert 'discriminators' not in files_at(hub)['README.md'].decode()
 
 
-def test_what_a_dry_run_leaves(hub, model, tmp_path, capsys):
+def test_a_dry_run_writes_files_and_sends_no_request(
+  hub, model, tmp_path, capsys
+):
   out = tmp_path / 'out'
-  for _ in range(2):  # its own files are replaced
+  for _ in range(2):  # files of the previous call are replaced
     assert shared(model, '--dry-run', f'--output={out}') == 0
     assert {x.name for x in out.iterdir()} <= set(sharing.NAMES)
     assert 'would upload' in capsys.readouterr().out
@@ -189,7 +191,7 @@ def test_what_a_dry_run_leaves(hub, model, tmp_path, capsys):
     assert 'is the model itself' in refused(
       capsys, shared(copy, '--dry-run', flag)
     )
-  # A saved model of somebody's has no card.
+  # A model folder without a model card is not replaced.
   err = refused(capsys, shared(model, '--dry-run', f'--output={copy}'))
   assert 'holds other files' in err and saved.load(copy).directions
   assert 'needs --dry-run' in refused(
@@ -197,7 +199,7 @@ def test_what_a_dry_run_leaves(hub, model, tmp_path, capsys):
   )
 
 
-def test_nothing_tells_of_the_authors_machine(hub, model, capsys):
+def test_local_paths_are_not_shared(hub, model, capsys):
   assert shared(model) == 0
   out = capsys.readouterr().out
   assert 'not shared, blanked in config.json: data.root\n' in out
@@ -225,7 +227,7 @@ def test_nothing_tells_of_the_authors_machine(hub, model, capsys):
     ({'evaluate.inception': '~/x.pth'}, {'evaluate.inception': ''}),
   ],
 )
-def test_what_of_a_config_is_public(options, expected):
+def test_private_options_of_a_config_are_blanked(options, expected):
   config = get_config().to_dict()
   for key, value in options.items():
     section, _, name = key.rpartition('.')
@@ -235,7 +237,7 @@ def test_what_of_a_config_is_public(options, expected):
   assert hidden == list(expected)
 
 
-# Which programs take an address.
+# Programs that accept an address.
 
 
 def run(program_main, *flags):
@@ -244,7 +246,7 @@ def run(program_main, *flags):
 
 @pytest.fixture
 def on_hub(hub, model, capsys):
-  """The address of a shared model, with its commit."""
+  """Address of a shared model, including its commit."""
   assert shared(model) == 0
   capsys.readouterr()
   return f'{WHERE}@{hub.repos[REPO].commits[-1][0]}'
@@ -263,7 +265,7 @@ def test_translate_records_the_commit(on_hub, hub, pictures, tmp_path, capsys):
   assert 'leave out the step' in refused(capsys, code)
 
 
-def test_evaluate(on_hub, pictures, tmp_path, capsys):
+def test_a_shared_model_is_evaluated(on_hub, pictures, tmp_path, capsys):
   flags = [
     f'--model={WHERE}',
     '--config.data.source=folder',
@@ -277,20 +279,20 @@ def test_evaluate(on_hub, pictures, tmp_path, capsys):
   assert run(evaluate.main, *flags, f'--output={file}') == 0
   assert json.loads(file.read_text())['model'] == on_hub
   capsys.readouterr()
-  # Its config names no pictures of this machine.
+  # The config of the shared model names no local pictures.
   err = refused(capsys, run(evaluate.main, f'--model={WHERE}'))
   assert 'does not say which pictures' in err
 
 
 @pytest.mark.slow
-def test_export(on_hub, tmp_path):
+def test_a_shared_model_is_exported(on_hub, tmp_path):
   file = tmp_path / 'a2b.stablehlo'
   flags = ['--direction=a2b', '--format=stablehlo', f'--output={file}']
   assert run(export.main, f'--model={WHERE}', *flags) == 0
   assert file.stat().st_size > 1000
 
 
-def test_official_files(on_hub, model, tmp_path):
+def test_a_shared_model_becomes_official_files(on_hub, model, tmp_path):
   folder = tmp_path / 'official'
   flags = [f'--model={WHERE}', f'--output={folder}']
   assert run(torch_weights.main, 'export', *flags) == 0
@@ -298,8 +300,8 @@ def test_official_files(on_hub, model, tmp_path):
   tiny.assert_same(again, saved.load(model).params['gen']['a2b'])
 
 
-def test_a_run_that_has_begun_keeps_its_commit(on_hub, hub, model, tmp_path):
-  """The newest commit may be another one now, and there may be no network."""
+def test_a_started_run_keeps_its_commit(on_hub, hub, model, tmp_path):
+  """The model may have a newer commit now, and the Hub may be unreachable."""
   work = tmp_path / 'run'
   assert saved.pinned(WHERE, work) == on_hub
   shutil.copytree(FORMATS / 'run_1', work)
@@ -317,7 +319,7 @@ def test_a_run_that_has_begun_keeps_its_commit(on_hub, hub, model, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_starts_from_it_and_keeps_its_commit(
+def test_training_starts_from_a_shared_model_and_keeps_its_commit(
   on_hub, hub, model, pictures, tmp_path, capsys
 ):
   def train(init_from, **options):
@@ -350,7 +352,7 @@ def test_training_starts_from_it_and_keeps_its_commit(
   assert f'init_from was {on_hub!r}' in err
 
 
-# Revisions, the cache, and what is refused.
+# Revisions, the cache, and errors.
 
 
 def test_a_revision_is_a_branch_a_tag_or_a_commit(hub, model, tmp_path):
@@ -373,7 +375,7 @@ def test_offline_the_cache_is_used(on_hub, hub, model, monkeypatch, capsys):
   err = refused(capsys, shared(model))
   assert 'HF_HUB_OFFLINE is set: unset HF_HUB_OFFLINE' in err
   monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
-  huggingface_hub.close_session()  # it knows whether it is offline
+  huggingface_hub.close_session()  # the session remembers the offline mode
   expected = saved.load(WHERE).checksum()
   monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
   huggingface_hub.close_session()
@@ -386,8 +388,10 @@ def test_offline_the_cache_is_used(on_hub, hub, model, monkeypatch, capsys):
   assert hub.requests == []
 
 
-def test_without_a_network(on_hub, hub, monkeypatch, capsys, model):
-  monkeypatch.setattr('time.sleep', lambda seconds: None)  # between its tries
+def test_without_a_network_the_cache_is_used(
+  on_hub, hub, monkeypatch, capsys, model
+):
+  monkeypatch.setattr('time.sleep', lambda seconds: None)  # between retries
   saved.load(WHERE)
   hub.down = True
   assert saved.load(WHERE).name == on_hub  # from the cache
@@ -398,7 +402,9 @@ def test_without_a_network(on_hub, hub, monkeypatch, capsys, model):
 
 @pytest.mark.parametrize('token', ['', 'hf_secret_of_nobody'])
 @pytest.mark.parametrize('echo', [False, True])
-def test_without_the_right_token(token, echo, hub, model, monkeypatch, capsys):
+def test_a_missing_or_wrong_token_is_one_line(
+  token, echo, hub, model, monkeypatch, capsys
+):
   hub.echo = echo
   monkeypatch.setenv('HF_TOKEN', token)
   err = refused(capsys, shared(model))
@@ -410,7 +416,9 @@ def test_without_the_right_token(token, echo, hub, model, monkeypatch, capsys):
   assert not hub.repos
 
 
-def test_a_hub_that_repeats_the_token(hub, model, monkeypatch, capsys):
+def test_tokens_are_removed_from_error_messages(
+  hub, model, monkeypatch, capsys
+):
   hub.echo = True
   monkeypatch.setattr(stand_in.Repo, 'add', no_room)
   err = refused(capsys, shared(model))
@@ -421,7 +429,7 @@ def no_room(self, *args):
   raise stand_in.Refused(507, message='no room')
 
 
-def test_repositories_that_hold_no_such_model(hub, model, capsys):
+def test_repositories_without_a_model_are_refused(hub, model, capsys):
   repo = hub.repos[REPO] = stand_in.Repo()
   config = (model / 'config.json').read_bytes()
   for files in (
@@ -438,7 +446,7 @@ def test_repositories_that_hold_no_such_model(hub, model, capsys):
   assert {x.rpartition('/')[2] for x in hub.requests} <= names
 
 
-def test_gated_repositories(hub, model, monkeypatch):
+def test_gated_repositories_ask_to_accept_the_terms(hub, model, monkeypatch):
   assert shared(model) == 0
   hub.repos[REPO].gated = True
   monkeypatch.setenv('HF_TOKEN', '')
@@ -462,7 +470,9 @@ def test_gated_repositories(hub, model, monkeypatch):
     ('config.json', b'{"generator": {"name": "x"}}', 'x'),
   ],
 )
-def test_files_that_others_damaged(name, content, words, hub, model):
+def test_damaged_files_of_a_repository_are_refused(
+  name, content, words, hub, model
+):
   assert shared(model) == 0
   hub.repos[REPO].add({name: content})
   with pytest.raises(UserError, match=words) as e:
@@ -470,8 +480,8 @@ def test_files_that_others_damaged(name, content, words, hub, model):
   assert '\n' not in str(e.value)
 
 
-def test_no_other_file_of_the_cache_is_read(on_hub, hub, tmp_path):
-  """A whole copy of the repository may have been downloaded there before."""
+def test_other_files_in_the_cache_are_not_read(on_hub, hub, tmp_path):
+  """The cache may contain a full download of the repository."""
   loaded = saved.load(WHERE)
   (snapshot,) = (tmp_path / 'cache').glob('*/snapshots/*')
   (snapshot / 'checkpoints' / '7').mkdir(parents=True)
@@ -481,7 +491,7 @@ def test_no_other_file_of_the_cache_is_read(on_hub, hub, tmp_path):
   assert again.checksum() == loaded.checksum() and again.step is None
 
 
-def test_a_config_names_no_file_here(hub, model, tmp_path):
+def test_local_paths_in_a_shared_config_are_ignored(hub, model, tmp_path):
   assert shared(model) == 0
   config = json.loads(files_at(hub)['config.json'])
   config['data']['root'] = config['evaluate']['segmenter'] = '/etc'
@@ -491,7 +501,7 @@ def test_a_config_names_no_file_here(hub, model, tmp_path):
   assert not any(found[key] for key in PATHS)
 
 
-def test_without_the_package(model, monkeypatch, capsys):
+def test_a_missing_package_names_the_extra(model, monkeypatch, capsys):
   monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
   with pytest.raises(UserError, match=r"pip install -e '\.\[hub\]'"):
     saved.load(WHERE)
@@ -515,14 +525,14 @@ def test_without_the_package(model, monkeypatch, capsys):
     'hf://ä/b',
   ],
 )
-def test_what_is_no_address(text):
+def test_invalid_addresses_are_refused(text):
   with pytest.raises(UserError, match='hf://'):
     address.parse(text)
   with pytest.raises(UserError):
     saved.load(text)
 
 
-def test_what_is_no_repository(hub, model, capsys):
+def test_invalid_repository_names_are_refused(hub, model, capsys):
   for repo in ('maps', 'ann/maps@main', 'ann/ma ps', 'hf://ann/maps'):
     assert f'--repo={repo}: give' in refused(capsys, shared(model, repo=repo))
   assert 'no --repo' in refused(capsys, run(share.main, f'--model={model}'))
@@ -531,7 +541,7 @@ def test_what_is_no_repository(hub, model, capsys):
   assert hub.requests == []
 
 
-def test_addresses_that_mean_the_same():
+def test_equivalent_addresses_are_equal():
   old, new = 'a' * 40, 'b' * 40
   for before, now, expected in (
     (f'hf://a/b@{old}', 'hf://a/b', True),
@@ -545,7 +555,7 @@ def test_addresses_that_mean_the_same():
   assert paths.absolute('hf://a/b') == 'hf://a/b'
 
 
-# The card.
+# Model card.
 
 
 def facts(**changes):
@@ -568,7 +578,7 @@ def metadata(text):
   return yaml.safe_load(text.split('---\n')[1])
 
 
-def test_the_metadata_of_a_card():
+def test_a_model_card_has_metadata():
   assert metadata(card.text(facts())) == {
     'license': 'mit',
     'library_name': 'cyclegan_jax',
@@ -580,7 +590,7 @@ def test_the_metadata_of_a_card():
   assert metadata(card.text(facts(license='no')))['license'] == 'no'
 
 
-def test_a_card_links_what_the_hub_has():
+def test_a_model_card_links_datasets_and_base_model_on_the_hub():
   config = facts().config | {'init_from': 'hf://eve/base@main'}
   config['data'] |= {'source': 'hf', 'name': 'o/horse:x; o/zebra'}
   text = card.text(facts(config=config))
@@ -591,14 +601,14 @@ def test_a_card_links_what_the_hub_has():
   assert 'datasets' not in metadata(text) and '`cycle_gan/maps`' in text
 
 
-def test_a_card_of_no_more_than_a_model():
+def test_a_model_card_works_without_a_run():
   text = card.text(facts(config=get_config().to_dict(), directions=('b2a',)))
   assert 'All options have their default values' in text
   assert "'b2a'" in text and 'a2b' not in text
   assert '## Test figures' not in text and '## Samples' not in text
 
 
-def test_texts_of_a_user_stay_in_their_cells():
+def test_user_texts_are_escaped_in_a_model_card():
   config = facts().config
   config['train'] |= {'on_nonfinite': 'a|b`c\n---\nlicense: evil <b>'}
   text = card.text(facts(config=config))
@@ -610,7 +620,7 @@ def test_texts_of_a_user_stay_in_their_cells():
 
 @pytest.fixture
 def trained(tmp_path):
-  """A run with sample grids and test figures."""
+  """Run folder with sample grids and test figures."""
   folder = tmp_path / 'secret_run'
   shutil.copytree(FORMATS / 'run_1', folder)
   config = json.loads((folder / 'config.json').read_text())
@@ -631,7 +641,7 @@ def trained(tmp_path):
   return folder
 
 
-def test_the_card_of_a_run(hub, trained):
+def test_the_model_card_of_a_run_has_its_figures(hub, trained):
   assert shared(trained, '--license=cc-by-4.0') == 0
   files = files_at(hub)
   text = files['README.md'].decode()
@@ -654,7 +664,7 @@ def test_the_card_of_a_run(hub, trained):
   assert saved.load(WHERE).checksum() == saved.load(trained).checksum()
 
 
-def test_figures_of_other_weights_are_left_out(trained, tmp_path):
+def test_a_model_card_leaves_out_figures_of_other_weights(trained, tmp_path):
   loaded = saved.load(trained)
   rows = [{'direction': 'a2b', 'candidate': 'translated', 'KD-VGG': 0.654321}]
 
@@ -675,8 +685,8 @@ def test_figures_of_other_weights_are_left_out(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_client_by_its_environment(hub, model, tmp_path):
-  """Whole processes, with no patch of the client."""
+def test_the_real_client_shares_and_loads_a_model(hub, model, tmp_path):
+  """Real processes use the unpatched client."""
   environment = os.environ | {
     'HF_ENDPOINT': hub.address,
     'HF_HOME': str(tmp_path / 'home'),
@@ -711,8 +721,8 @@ def test_the_client_by_its_environment(hub, model, tmp_path):
   assert done.returncode == 2 and done.stderr.count('\n') == 1
 
 
-def test_one_commit_for_all_files(hub, model, monkeypatch):
-  """The repository may change between two downloads."""
+def test_all_files_are_loaded_from_one_commit(hub, model, monkeypatch):
+  """The repository changes between two downloads."""
   assert shared(model) == 0
   true = huggingface_hub.hf_hub_download
 
@@ -730,8 +740,8 @@ def test_one_commit_for_all_files(hub, model, monkeypatch):
 
 
 @pytest.mark.parametrize('name', tiny.plain_first(sorted(METHODS), 'cogan'))
-def test_every_methods_generators_are_known_to_belong(name, monkeypatch):
-  """No network is computed: shapes alone are compared."""
+def test_generators_of_every_method_are_recognised(name, monkeypatch):
+  """Only shapes are compared; no network runs."""
   tiny.stand_in(monkeypatch, name)
   config = get_config()
   config.method = name

@@ -1,4 +1,4 @@
-"""A run's folder: one process at a time, and only what it was begun with."""
+"""Tests that a run folder serves one process and one configuration."""
 
 import json
 import multiprocessing
@@ -27,13 +27,13 @@ def config(**overrides):
 
 
 def begin(workdir, pictures, **overrides):
-  """As a program does, in a folder that has a checkpoint."""
+  """Starts or resumes a run in a folder with a checkpoint."""
   identity.begin(workdir, config(**overrides), folder(pictures))
   (workdir / 'checkpoints' / '1').mkdir(parents=True, exist_ok=True)
 
 
 def spoil(path):
-  """Other contents of the same size."""
+  """Changes the contents of a file, but not its size."""
   path.write_bytes(path.read_bytes()[::-1])
 
 
@@ -59,14 +59,14 @@ def data(tmp_path):
     ({'schedule__name': 'cosine'}, "schedule.name was 'linear', is 'cosine'"),
   ],
 )
-def test_what_changes_the_training_is_refused(
+def test_options_that_change_the_training_are_refused(
   overrides, named, pictures, tmp_path
 ):
   begin(tmp_path, pictures)
   with pytest.raises(UserError) as error:
     begin(tmp_path, pictures, **overrides)
   assert named in str(error.value) and str(tmp_path) in str(error.value)
-  begin(tmp_path, pictures)  # as before, and nothing was written over
+  begin(tmp_path, pictures)  # still resumes: nothing was overwritten
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_changes_the_training_is_refused(
     {'evaluate__every': 2, 'evaluate__best': 'l1'},
   ],
 )
-def test_what_does_not_may_change(overrides, pictures, tmp_path):
+def test_other_options_may_change(overrides, pictures, tmp_path):
   begin(tmp_path, pictures)
   begin(tmp_path, pictures, **overrides)
   written = json.loads((tmp_path / 'config.json').read_text())
@@ -89,7 +89,7 @@ def test_what_does_not_may_change(overrides, pictures, tmp_path):
   assert written[section][name] == value
 
 
-def test_before_the_first_checkpoint_all_may_change(pictures, tmp_path):
+def test_all_options_may_change_before_the_first_checkpoint(pictures, tmp_path):
   identity.begin(tmp_path, config(), folder(pictures))
   identity.begin(tmp_path, config(seed=1), folder(pictures))
 
@@ -104,7 +104,7 @@ def test_pictures_may_move_but_not_change(pictures, tmp_path):
     begin(tmp_path / 'run', tmp_path / 'there')
 
 
-def test_pictures_of_the_same_names_are_others(data, tmp_path):
+def test_changed_contents_of_pictures_are_refused(data, tmp_path):
   run = tmp_path / 'run'
   begin(run, data)
   spoil(data / 'trainA' / '3.png')
@@ -118,16 +118,14 @@ def test_pictures_of_the_same_names_are_others(data, tmp_path):
     f'--workdir={run}_2'
   ) in str(error.value)
   assert contents(run) == before
-  spoil(data / 'trainA' / '3.png')  # as it was
+  spoil(data / 'trainA' / '3.png')  # restores the contents
   (data / 'trainA' / 'sub').mkdir()
   (data / 'trainA' / '4.png').rename(data / 'trainA' / 'sub' / '4.png')
   with pytest.raises(UserError, match='trainA/4.png is missing'):
     begin(run, data)
 
 
-def test_without_their_list_pictures_are_told_apart_all_the_same(
-  data, tmp_path
-):
+def test_changed_pictures_are_found_without_pictures_json(data, tmp_path):
   begin(tmp_path / 'run', data)
   (tmp_path / 'run' / 'pictures.json').unlink()
   begin(tmp_path / 'run', data)
@@ -137,7 +135,7 @@ def test_without_their_list_pictures_are_told_apart_all_the_same(
     begin(tmp_path / 'run', data)
 
 
-def test_a_run_of_before_gains_what_it_did_not_note(data, tmp_path):
+def test_an_older_run_gains_the_missing_records(data, tmp_path):
   run = tmp_path / 'run'
   begin(run, data)
   new = json.loads((run / 'run.json').read_text())
@@ -152,7 +150,7 @@ def test_a_run_of_before_gains_what_it_did_not_note(data, tmp_path):
     begin(run, data)
 
 
-def test_other_test_pictures_are_measured_anew(data, tmp_path, capsys):
+def test_changed_test_pictures_are_evaluated_again(data, tmp_path, capsys):
   run = tmp_path / 'run'
   begin(run, data)
   (run / 'best').mkdir()
@@ -181,7 +179,7 @@ def test_other_test_pictures_are_measured_anew(data, tmp_path, capsys):
   assert identity.other_tests(tmp_path / 'nowhere', folder(data)) == ''
 
 
-def test_a_picture_that_stopped_the_run_may_be_saved_anew(data, tmp_path):
+def test_a_picture_that_stopped_the_run_may_be_repaired(data, tmp_path):
   run, source = tmp_path / 'run', folder(data)
   begin(run, data)
   name = source.train['a'][2].name
@@ -208,7 +206,7 @@ def test_a_picture_that_stopped_the_run_may_be_saved_anew(data, tmp_path):
     ({'init_from': 'x'}, 'start a new run with --workdir={0}_3'),
   ],
 )
-def test_what_is_refused_says_how_to_go_on(overrides, advice, data, tmp_path):
+def test_a_refusal_advises_how_to_continue(overrides, advice, data, tmp_path):
   run = tmp_path / 'run'
   begin(run, data)
   (tmp_path / 'run_2').mkdir()
@@ -218,7 +216,7 @@ def test_what_is_refused_says_how_to_go_on(overrides, advice, data, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_advice_is_accepted(data, tmp_path, capsys):
+def test_the_advice_of_a_refusal_works(data, tmp_path, capsys):
   run = tmp_path / 'a run'
   shutil.copytree(FORMATS / 'run_1', run)
   before = contents(run)
@@ -240,7 +238,7 @@ def test_the_advice_is_accepted(data, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_finished_run_measures_other_test_pictures(data, tmp_path, capsys):
+def test_a_finished_run_evaluates_changed_test_pictures(data, tmp_path, capsys):
   argv = tiny.command('folder', tmp_path / 'run', data, schedule__constant=0)
   tables = []
   for _ in range(2):
@@ -252,7 +250,9 @@ def test_a_finished_run_measures_other_test_pictures(data, tmp_path, capsys):
   assert 'the test pictures have changed' in capsys.readouterr().out
 
 
-def test_the_workdir_of_own_pictures_has_their_name(tmp_path, monkeypatch):
+def test_the_default_run_folder_contains_the_name_of_data_root(
+  tmp_path, monkeypatch
+):
   monkeypatch.chdir(tmp_path)
 
   def default(card, *overrides):
@@ -272,7 +272,7 @@ def test_the_workdir_of_own_pictures_has_their_name(tmp_path, monkeypatch):
     'runs/facades_pix2pix_night'
   )
   assert default('horse2zebra', f'{root}x/tfds') == 'runs/horse2zebra'
-  # A run of before, of these pictures.
+  # An older run of the given pictures keeps its folder.
   config_file = tmp_path / 'runs' / 'folder' / 'config.json'
   config_file.parent.mkdir(parents=True)
   config_file.write_text(json.dumps({'data': {'root': 'x/cats'}}))
@@ -295,7 +295,7 @@ def test_options_of_a_newer_version_count_as_their_defaults(pictures, tmp_path):
   written = json.loads(path.read_text())
   del written['loss']['identity_b'], written['train']['ema_decay']
   path.write_text(json.dumps(written))
-  begin(tmp_path, pictures)  # which writes all of them again
+  begin(tmp_path, pictures)  # which writes all options again
   assert json.loads(path.read_text())['loss']['identity_b'] == 5.0
   del written['loss']['cycle_a']
   path.write_text(json.dumps(written))
@@ -309,7 +309,7 @@ def hold(workdir, opened):
     signal.pause()
 
 
-def test_a_second_process_is_refused_and_a_dead_one_holds_nothing(tmp_path):
+def test_a_run_folder_is_locked_until_its_process_ends(tmp_path):
   opened = _FORK.Event()
   process = _FORK.Process(target=hold, args=(tmp_path / 'run', opened))
   process.start()

@@ -1,4 +1,4 @@
-"""The image pool against the official semantics, image by image."""
+"""Tests of the image pool against the official code, image by image."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ exchange = jax.jit(image_pool.exchange)
 
 
 def numbered(*numbers):
-  """Images whose one pixel is their number."""
+  """Returns images of one pixel with the given values."""
   return jnp.array(numbers, jnp.float32).reshape(-1, 1, 1, 1)
 
 
@@ -20,10 +20,10 @@ def shown(images):
 
 
 def in_turn(stored, count, images, key):
-  """The exchange image by image, of numbers, as its docstring has it.
+  """Exchanges numbers one by one, as the docstring of `exchange` describes.
 
   Returns:
-    The stored numbers, their count, and the numbers shown.
+    (stored numbers, their count, returned numbers).
   """
   stored, shown = list(stored), []
   for image, own in zip(images, jax.random.split(key, len(images))):
@@ -53,15 +53,15 @@ def test_a_batch_is_exchanged_image_by_image(batch):
         assert pool.count.dtype == jnp.int32
 
 
-def test_a_filling_pool_stores_and_returns_the_new():
+def test_a_filling_pool_stores_and_returns_new_images():
   pool = image_pool.empty(3, (1, 1, 1))
   pool, out = exchange(pool, numbered(1, 2), jax.random.PRNGKey(0))
   assert shown(out) == [1, 2]
   assert shown(pool.images) == [1, 2, 0] and int(pool.count) == 2
 
 
-def test_a_full_pool_swaps_or_does_not_store():
-  """A returned new image is not stored; a stored one leaves its slot."""
+def test_a_full_pool_returns_the_new_or_a_stored_image():
+  """A new image is either returned or replaces a stored, returned image."""
   pool = image_pool.empty(4, (1, 1, 1))
 
   stored = []
@@ -82,20 +82,20 @@ def test_a_full_pool_swaps_or_does_not_store():
   assert np.bincount(slots, minlength=4).min() > 50
 
 
-def test_a_batch_is_the_same_as_its_images_in_turn():
-  """Images of one batch see what the ones before them left."""
+def test_a_batch_equals_its_images_in_turn():
+  """Each image of a batch sees the exchanges of earlier images."""
   pool = image_pool.empty(2, (1, 1, 1))
   pool, _ = exchange(pool, numbered(1, 2), jax.random.PRNGKey(0))
   before = set(shown(pool.images))
   for seed in range(20):
     after, out = exchange(pool, numbered(3, 4, 5), jax.random.PRNGKey(seed))
-    # Nothing is lost or doubled: what isn't stored has been returned.
+    # No image is lost or doubled: each is either stored or returned.
     assert sorted(shown(out) + shown(after.images)) == sorted(
       before | {3, 4, 5}
     )
 
 
-def test_the_same_key_does_the_same():
+def test_equal_keys_give_equal_exchanges():
   pool = image_pool.empty(2, (1, 1, 1))
   pool, _ = exchange(pool, numbered(1, 2), jax.random.PRNGKey(0))
   outs = {

@@ -1,4 +1,4 @@
-"""The benchmark of the input: it runs, compares and says what went wrong."""
+"""Tests of the benchmark of data loading: figures and one-line errors."""
 
 import importlib.util
 import math
@@ -24,14 +24,14 @@ def run(*flags):
 
 
 def read_table(text):
-  """{first cell: the others} of the Markdown table in a text."""
+  """Reads {first cell: other cells} from the Markdown table in a text."""
   lines = [x for x in text.splitlines() if x.startswith('|')]
   cells = [[y.strip() for y in x.split('|')[1:-1]] for x in lines]
   assert cells[0] == ['input', 'images/s', 'range', '/ PyTorch']
   return {row[0]: row[1:] for row in cells[2:]}
 
 
-def test_it_runs():
+def test_the_benchmark_runs():
   done = run(*TINY, '--images=8')
   assert done.returncode == 0, done.stderr
   assert 'input.py --size=32' in done.stdout
@@ -67,14 +67,14 @@ def benchmark(monkeypatch):
     (['--root=nowhere'], 'no folder nowhere'),
   ],
 )
-def test_what_does_not_fit_is_one_line(benchmark, capsys, flags, words):
+def test_invalid_flags_are_one_line(benchmark, capsys, flags, words):
   assert benchmark.program.run(benchmark.main, ['input.py', *flags]) == 2
   error = capsys.readouterr().err
   assert error.startswith('error: ') and error.count('\n') == 1
   assert words in error
 
 
-def test_made_up_pictures(benchmark, tmp_path):
+def test_generated_pictures_are_different_jpegs(benchmark, tmp_path):
   benchmark.write_pictures(tmp_path, count=2, size=32)
   files = [tmp_path / f'train{d}' / f'{i}.jpg' for d in 'AB' for i in (0, 1)]
   assert len({f.read_bytes() for f in files}) == 4
@@ -83,14 +83,14 @@ def test_made_up_pictures(benchmark, tmp_path):
       assert (image.format, image.mode, image.size) == ('JPEG', 'RGB', (32, 32))
 
 
-def test_no_more_pictures_than_asked_for(benchmark, pictures):
+def test_the_number_of_pictures_is_limited(benchmark, pictures):
   source = benchmark._source(pictures, 3)
   assert {d: len(x) for d, x in source.train.items()} == {'a': 3, 'b': 3}
 
 
 @pytest.mark.skipif(not has_torch, reason='needs PyTorch')
-def test_pytorch_reads_what_we_read(benchmark, tmp_path):
-  """Where nothing is cut or mirrored the two give the same picture."""
+def test_pytorch_reads_equal_images(benchmark, tmp_path):
+  """Both readers give equal images if nothing is cropped or mirrored."""
   import numpy as np
   import torch_input
 

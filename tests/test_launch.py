@@ -1,4 +1,4 @@
-"""launch/: the scripts, run whole; gcloud, srun and uv are stand-ins."""
+"""Tests of the scripts in launch/, with stand-ins for gcloud, srun and uv."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from standins.bench import LAUNCH, PROGRAM, REPOSITORY, STANDINS, Bench
 GOLDEN = REPOSITORY / 'tests' / 'launch_golden'
 SCRIPTS = [*sorted(LAUNCH.glob('*.sh')), LAUNCH / 'slurm.sbatch']
 PROGRAMS = [x for x in SCRIPTS if x.name != 'tpu_slice.sh']
-# Whatever a shell could take apart.
+# Arguments that a shell could split or expand.
 AWKWARD = [
   '--config=configs/a.py',
   "--config.data.root=/it's a folder/$HOME/`id`",
@@ -36,7 +36,7 @@ def bench(tmp_path):
 
 
 def program_of_package(package, name):
-  """A program that a package brings; skips where it isn't installed."""
+  """Returns the path of a package's program; skips without the package."""
   beside = pathlib.Path(sys.executable).parent / name
   found = str(beside) if beside.exists() else shutil.which(name)
   if not found:
@@ -44,7 +44,7 @@ def program_of_package(package, name):
   return found
 
 
-# The files themselves.
+# Script files.
 
 
 def test_shellcheck_finds_nothing():
@@ -60,7 +60,7 @@ def test_shellcheck_finds_nothing():
 
 
 @pytest.mark.parametrize('script', PROGRAMS, ids=lambda x: x.name)
-def test_scripts_can_be_run_and_tell_what_they_do(script):
+def test_scripts_are_executable_and_have_help(script):
   assert os.access(script, os.X_OK)
   done = subprocess.run(
     [script, '--help'], capture_output=True, text=True, check=True
@@ -97,7 +97,7 @@ POD = list(Bench.POD)
   ],
   ids=lambda x: x[-1] if isinstance(x, list) else '',
 )
-def test_a_wrong_option_is_one_line_and_exit_code_2(words, named):
+def test_an_invalid_option_is_one_line_and_exit_code_2(words, named):
   done = subprocess.run(
     [LAUNCH / words[0], *words[1:]],
     env={k: v for k, v in os.environ.items() if k != 'SLURM_JOB_ID'}
@@ -133,7 +133,7 @@ ARGUMENTS = ['--', '--config=configs/a.py', '--workdir=gs://bucket/a run']
   ids=lambda x: x if isinstance(x, str) else '',
 )
 def test_a_dry_run_prints_the_commands_and_runs_none(bench, name, words):
-  """To renew the files: UPDATE_GOLDEN=1 pytest tests/test_launch.py"""
+  """UPDATE_GOLDEN=1 pytest tests/test_launch.py writes the files anew."""
   out, err = bench.run('tpu_pod.sh', '--dry-run', *words)
   assert not err and not bench.calls()
   golden = GOLDEN / f'{name}.txt'
@@ -142,10 +142,10 @@ def test_a_dry_run_prints_the_commands_and_runs_none(bench, name, words):
   assert out == golden.read_text()
 
 
-# Several processes of one machine.
+# Several processes on one machine.
 
 
-def test_local_starts_the_processes_it_says(bench):
+def test_local_starts_the_requested_processes(bench):
   bench.plan([0, 0, 0])
   out, err = bench.local(
     '--processes=3', '--cpu-devices=4', f'--logs={bench.workdir}/logs'
@@ -168,7 +168,7 @@ def test_local_starts_the_processes_it_says(bench):
   ).read_text() == 'process 2 in try 0\n'
 
 
-def test_local_hands_on_awkward_arguments(bench):
+def test_local_passes_awkward_arguments_unchanged(bench):
   bench.plan([0])
   words = [f'--workdir={bench.workdir}', *AWKWARD]
   bench.run('local.sh', '--processes=1', '--', *words)
@@ -184,7 +184,7 @@ def test_local_gives_each_process_a_gpu(bench, given, taken):
 
 
 @pytest.mark.parametrize('codes', [[2, None], [None, 3], [None, 137]])
-def test_local_ends_all_with_the_first_that_fails(bench, codes):
+def test_local_ends_all_processes_if_one_fails(bench, codes):
   bench.plan(codes)
   number = 0 if codes[0] else 1
   begin = time.monotonic()
@@ -196,7 +196,7 @@ def test_local_ends_all_with_the_first_that_fails(bench, codes):
 
 
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
-def test_local_passes_a_signal_on_once(bench, signum):
+def test_local_forwards_a_signal_once(bench, signum):
   bench.plan([None, None])
   process = bench.start('local.sh', '--', f'--workdir={bench.workdir}')
   bench.wait_for('0.0')
@@ -211,7 +211,7 @@ def test_local_passes_a_signal_on_once(bench, signum):
 
 
 def commands(bench, of='tpu-vm'):
-  """What was done with the slice, without looking at it."""
+  """Returns the gcloud commands that changed or used the slice."""
   calls = bench.calls('gcloud', 'compute', 'tpus', of)
   return [x[4] for x in calls if x[4] != 'describe']
 
@@ -219,12 +219,12 @@ def commands(bench, of='tpu-vm'):
 TRY = ['scp', 'ssh', 'ssh', 'ssh']
 
 
-def test_a_run_on_a_slice(bench):
+def test_tpu_pod_runs_on_a_new_slice_and_deletes_it(bench):
   bench.plan([0, 0])
   words = bench.pod_words('--spot', '--project=mine') + AWKWARD
   out, _ = bench.run('tpu_pod.sh', *words)
   assert commands(bench) == ['create', *TRY, 'delete']
-  assert out == 'process 0 in try 0\n'  # and nothing of the others
+  assert out == 'process 0 in try 0\n'  # only process 0 prints
   for i in range(2):
     seen = bench.seen(i)
     assert seen['arguments'] == [
@@ -243,7 +243,7 @@ def test_a_run_on_a_slice(bench):
     assert '--zone=zone-a' in call and '--project=mine' in call
 
 
-def test_a_slice_that_is_there_is_taken_and_kept(bench):
+def test_tpu_pod_uses_and_keeps_an_existing_slice(bench):
   bench.plan([0, 0])
   (bench.standins / 'state').write_text('READY')
   bench.pod('--keep')
@@ -251,28 +251,28 @@ def test_a_slice_that_is_there_is_taken_and_kept(bench):
   assert (bench.standins / 'state').read_text() == 'READY'
 
 
-def test_a_mistake_is_not_tried_again(bench):
+def test_a_user_error_is_not_retried(bench):
   bench.plan([2, 2])
   _, err = bench.pod(code=2)
   assert commands(bench) == ['create', *TRY]
   assert 'pod still exists: --delete' in err
 
 
-def test_a_crash_is_tried_once_more(bench):
+def test_a_crash_is_retried_once(bench):
   bench.plan([1, 1], [134, 134])
   bench.pod(code=134)
   assert commands(bench) == ['create', *TRY, *TRY]
 
 
-def test_told_on_a_worker_it_goes_on(bench):
+def test_a_run_stopped_on_a_worker_is_resumed(bench):
   bench.plan([143, 143], [0, 0])
   bench.pod()
   assert commands(bench) == ['create', *TRY, *TRY, 'delete']
-  assert len(bench.calls('uv', 'venv')) == 2  # not installed anew
+  assert len(bench.calls('uv', 'venv')) == 2  # not installed again
 
 
 @pytest.mark.parametrize('queued', [False, True])
-def test_a_slice_taken_away_is_created_again(bench, queued):
+def test_a_preempted_slice_is_created_again(bench, queued):
   bench.plan([None, None], [0, 0])
   words = bench.pod_words('--spot', *(['--queued'] if queued else []))
   process = bench.start('tpu_pod.sh', *words)
@@ -296,13 +296,13 @@ def test_a_slice_taken_away_is_created_again(bench, queued):
   assert out.endswith('process 0 in try 1\n')
 
 
-def test_retries_end(bench):
+def test_retries_are_limited(bench):
   bench.plan([143, 143], [143, 143])
   bench.pod('--retries=1', code=143)
   assert commands(bench) == ['create', *TRY, *TRY]
 
 
-def test_what_a_lost_connection_left_is_stopped_first(bench):
+def test_processes_of_a_lost_connection_are_stopped_first(bench):
   bench.plan([None, None], [0, 0])
   process = bench.start('tpu_pod.sh', *bench.pod_words())
   bench.wait_for('0.0')
@@ -313,8 +313,8 @@ def test_what_a_lost_connection_left_is_stopped_first(bench):
   assert [bench.seen(i)['told'] for i in range(2)] == [1, 1]
 
 
-def test_a_worker_told_twice_trains_once(bench):
-  """gcloud gives its command again when it has lost the connection."""
+def test_a_repeated_command_trains_once(bench):
+  """gcloud repeats a command after a lost connection."""
   bench.plan([None])
   home = bench.standins
   python = home / 'cyclegan_jax_venv' / 'bin' / 'python'
@@ -342,14 +342,14 @@ def test_ctrl_c_saves_and_leaves_the_slice(bench):
   os.killpg(process.pid, signal.SIGINT)
   out, err = process.communicate(timeout=60)
   assert process.returncode == 130, out + err
-  assert out.endswith('saved\n')  # the last lines come too
+  assert out.endswith('saved\n')  # the last lines are printed, too
   assert [bench.seen(i)['told'] for i in range(2)] == [1, 1]
   assert (bench.standins / 'state').read_text() == 'READY'
   assert 'pod still exists: --delete' in err
 
 
 @pytest.mark.parametrize('command', ['describe', 'create'])
-def test_what_gcloud_refuses_ends_it(bench, command):
+def test_an_error_of_gcloud_ends_the_script(bench, command):
   bench.plan([0, 0])
   _, err = bench.pod(code=1, STANDIN_BROKEN=command)
   assert f'PERMISSION_DENIED: {command}' in err
@@ -363,14 +363,14 @@ def test_a_stopped_slice_is_left_alone(bench):
 
 
 @pytest.mark.parametrize('queued', [False, True])
-def test_delete(bench, queued):
+def test_delete_removes_slice_and_queue(bench, queued):
   for name in ['state'] + ['queue'] * queued:
     (bench.standins / name).write_text('ACTIVE' if name == 'queue' else 'READY')
   words = [*POD, '--delete', *(['--queued'] if queued else [])]
   bench.run('tpu_pod.sh', *words)
   assert not (bench.standins / 'state').exists()
   assert not (bench.standins / 'queue').exists()
-  _, err = bench.run('tpu_pod.sh', *words)  # and again
+  _, err = bench.run('tpu_pod.sh', *words)  # a second deletion does nothing
   assert 'pod does not exist' in err
 
 
@@ -399,7 +399,7 @@ def batch(bench, *words, state='RUNNING', **options):
     ([143, 143], 'COMPLETING', False),  # cancelled
   ],
 )
-def test_slurm_requeues_what_was_saved(bench, codes, state, requeued):
+def test_slurm_requeues_a_saved_run_only(bench, codes, state, requeued):
   bench.plan(codes)
   batch(bench, *AWKWARD, state=state, code=max(codes))
   assert bench.calls('scontrol') == [['scontrol', 'requeue', '7']] * requeued
@@ -410,7 +410,7 @@ def test_slurm_requeues_what_was_saved(bench, codes, state, requeued):
   ]
 
 
-def test_slurm_tells_the_shell_too_at_a_preemption(bench):
+def test_slurm_preemption_signals_tasks_and_shell(bench):
   bench.plan([None, None])
   (bench.standins / 'job_state').write_text('COMPLETING')
   process = bench.start(
@@ -427,7 +427,7 @@ def test_slurm_tells_the_shell_too_at_a_preemption(bench):
   assert [bench.seen(i)['told'] for i in range(2)] == [1, 1]
 
 
-def test_slurm_header():
+def test_the_slurm_header_has_the_required_options():
   header = dict(
     line.removeprefix('#SBATCH --').partition('=')[::2]
     for line in (LAUNCH / 'slurm.sbatch').read_text().splitlines()
@@ -454,19 +454,19 @@ PLACES = {
 
 
 def jobset():
-  """The JobSet, filled in as `envsubst` does."""
+  """Returns the JobSet, with variables replaced as by `envsubst`."""
   head, kind, body = (
     (LAUNCH / 'gke_jobset.yaml').read_text().partition('apiVersion:')
   )
   names = set(re.findall(r'\$\{(\w+)\}', body))
   assert names == set(PLACES)
-  for name in names:  # explained on top
+  for name in names:  # explained at the top of the file
     assert f'{name}=' in head and len(re.findall(rf'\b{name}\b', head)) > 1
   return yaml.safe_load(string.Template(kind + body).substitute(PLACES))
 
 
 def assert_part(part, whole, where=''):
-  """All that one has, the other has too: no key was dropped as unknown."""
+  """Checks that `whole` contains all of `part`: no key was unknown."""
   if isinstance(part, dict):
     for key, value in part.items():
       assert key in whole, f'{where}.{key}'
@@ -479,7 +479,7 @@ def assert_part(part, whole, where=''):
     assert part == whole, where
 
 
-def test_the_jobset_fits_the_published_schema():
+def test_the_jobset_matches_the_published_schema():
   models = pytest.importorskip(
     'kubeflow_trainer_api.models',
     reason='no schema of JobSet: pip install kubeflow-trainer-api',
@@ -497,7 +497,7 @@ def test_the_jobset_fits_the_published_schema():
     assert_part(wrong, model.from_dict(wrong).to_dict())
 
 
-def test_the_jobset_fails_for_a_mistake_and_restarts_for_the_rest():
+def test_the_jobset_fails_for_user_errors_and_restarts_otherwise():
   spec = jobset()['spec']
   assert spec['failurePolicy']['maxRestarts'] > 10
   (rule,) = spec['failurePolicy']['rules']
@@ -505,7 +505,7 @@ def test_the_jobset_fails_for_a_mistake_and_restarts_for_the_rest():
   assert rule['onJobFailureReasons'] == ['PodFailurePolicy']
   (replicated,) = spec['replicatedJobs']
   job = replicated['template']['spec']
-  assert job['backoffLimit'] == 0  # a pod alone can't go on
+  assert job['backoffLimit'] == 0  # a single pod cannot continue alone
   assert job['parallelism'] == job['completions'] == 4
   assert job['completionMode'] == 'Indexed'
   pod = job['template']['spec']
@@ -517,7 +517,7 @@ def test_the_jobset_fails_for_a_mistake_and_restarts_for_the_rest():
     'operator': 'In',
     'values': [2],
   }
-  assert pod['restartPolicy'] == 'Never'  # as podFailurePolicy asks
+  assert pod['restartPolicy'] == 'Never'  # required by podFailurePolicy
   assert pod['nodeSelector']['cloud.google.com/gke-spot'] == 'true'
   assert pod['terminationGracePeriodSeconds'] >= 30
   assert container['resources']['limits'] == {'google.com/tpu': 4}
@@ -529,7 +529,7 @@ def test_the_jobset_fails_for_a_mistake_and_restarts_for_the_rest():
   ]
 
 
-def test_the_sky_task_retries_what_was_saved_and_no_mistake():
+def test_the_sky_task_retries_saved_runs_but_not_user_errors():
   task = yaml.safe_load((LAUNCH / 'sky.yaml').read_text())
   assert set(task) == {
     *('name', 'workdir', 'num_nodes', 'resources', 'envs', 'setup', 'run')
@@ -537,12 +537,14 @@ def test_the_sky_task_retries_what_was_saved_and_no_mistake():
   assert task['resources']['use_spot'] is True
   recovery = task['resources']['job_recovery']
   assert recovery['recover_on_exit_codes'] == [143]
-  assert 'max_restarts_on_errors' not in recovery  # it would retry 2 as well
+  assert (
+    'max_restarts_on_errors' not in recovery
+  )  # it would also retry exit code 2
   assert '-c constraints.txt' in task['setup']
 
 
 @pytest.mark.parametrize('rank', [0, 1])
-def test_the_sky_task_says_each_machine_its_place(bench, rank):
+def test_the_sky_task_passes_rank_and_coordinator(bench, rank):
   bench.plan([0, 0])
   python = bench.repository / '.venv' / 'bin' / 'python'
   python.parent.mkdir(parents=True)
@@ -587,7 +589,7 @@ def test_shellcheck_finds_nothing_in_the_sky_task():
     assert done.returncode == 0, done.stdout
 
 
-def test_the_image_copies_what_is_there_and_runs_the_program():
+def test_the_image_copies_existing_files_and_runs_the_program():
   lines = (LAUNCH / 'Dockerfile').read_text().replace('\\\n', ' ').splitlines()
   words = [x.split() for x in lines if x and not x.startswith('#')]
   for _, *sources, _ in (x for x in words if x[0] == 'COPY'):
@@ -632,14 +634,14 @@ def test_the_image_installs_pinned_versions(tmp_path, platform, installed):
     assert done.stdout.splitlines() == words
 
 
-# A small run, whole: two processes of two devices, preempted and continued.
+# A small real run: two processes with two devices each, preempted and resumed.
 
 STEPS = 12
 
 
 @pytest.fixture(scope='module')
 def whole():
-  """What starts the whole program: a bench whose runs compile once."""
+  """Returns a function that makes a `Bench` of the real program."""
   cache = {
     'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.5',
@@ -648,7 +650,7 @@ def whole():
 
 
 def training(pictures, workdir):
-  """The arguments of a small run on all devices."""
+  """Returns the arguments of a small run on all devices."""
   words = tiny.command(
     'folder',
     workdir,
@@ -668,7 +670,7 @@ def steps(workdir):
 
 @pytest.fixture(scope='module')
 def undisturbed(pictures, whole, tmp_path_factory):
-  """The losses of the run when nothing happens to it, by local.sh."""
+  """Losses of an undisturbed run, started by local.sh."""
   bench = whole(tmp_path_factory.mktemp('undisturbed'))
   words = training(pictures, bench.workdir)
   bench.run('local.sh', '--processes=2', '--cpu-devices=2', '--', *words)
@@ -685,7 +687,7 @@ def losses(workdir):
 
 
 @pytest.mark.slow
-def test_a_slice_trains_is_preempted_and_continues(
+def test_a_preempted_slice_resumes_the_run(
   pictures, undisturbed, whole, tmp_path
 ):
   bench = whole(tmp_path)
@@ -702,7 +704,7 @@ def test_a_slice_trains_is_preempted_and_continues(
 
 
 @pytest.mark.slow
-def test_a_slurm_job_saves_is_requeued_and_continues(
+def test_a_requeued_slurm_job_resumes_the_run(
   pictures, undisturbed, whole, tmp_path
 ):
   bench = whole(tmp_path)
@@ -710,7 +712,7 @@ def test_a_slurm_job_saves_is_requeued_and_continues(
   job = training(pictures, bench.workdir)
   process = bench.start('slurm.sbatch', *job, SLURM_JOB_ID='7')
   bench.wait_for('metrics.jsonl', '"step": 4')
-  # The time limit is near: Slurm tells the tasks.
+  # Slurm sends SIGTERM to the tasks shortly before the time limit.
   for line in (bench.standins / 'pids').read_text().split():
     os.kill(int(line), signal.SIGTERM)
   out, err = process.communicate(timeout=500)
@@ -722,7 +724,7 @@ def test_a_slurm_job_saves_is_requeued_and_continues(
 
 
 @pytest.mark.slow
-def test_a_mistake_in_several_processes_is_exit_code_2(
+def test_a_user_error_in_several_processes_is_exit_code_2(
   pictures, whole, tmp_path
 ):
   bench = whole(tmp_path)

@@ -1,4 +1,4 @@
-"""Logs that go on: every step once, whatever a killed process left."""
+"""Tests of logs of resumed runs: every step is logged once."""
 
 import json
 import resource
@@ -27,7 +27,7 @@ def lines(workdir):
 
 
 def board(workdir):
-  """(step, tag) of all that is in TensorBoard's files."""
+  """Returns the sorted (step, tag) of all records in TensorBoard files."""
   found = []
   for path in sorted((workdir / 'tensorboard').iterdir()):
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
@@ -36,7 +36,7 @@ def board(workdir):
   return sorted(found)
 
 
-def test_each_step_is_there_once(tmp_path):
+def test_each_step_is_logged_once(tmp_path):
   write(tmp_path, 0, [1, 2, 3, 4]).close()
   write(tmp_path, 2, [3, 4, 5]).close()
   assert [x['step'] for x in lines(tmp_path)] == [1, 2, 3, 4, 5]
@@ -47,13 +47,13 @@ def test_each_step_is_there_once(tmp_path):
   )
 
 
-def test_what_is_flushed_survives_without_an_end(tmp_path):
+def test_flushed_records_survive_without_close(tmp_path):
   log = write(tmp_path, 0, [1, 2])
   assert len(lines(tmp_path)) == 2 and len(board(tmp_path)) == 6
   log.close()
 
 
-def test_half_a_line_half_an_event_and_half_a_file_are_dropped(tmp_path):
+def test_partial_lines_events_and_files_are_dropped(tmp_path):
   write(tmp_path, 0, [1, 2, 3]).close()
   with (tmp_path / 'metrics.jsonl').open('a') as file:
     file.write('{"step": 4, "lo')
@@ -81,7 +81,7 @@ def test_half_a_line_half_an_event_and_half_a_file_are_dropped(tmp_path):
     b'[4]\n"5"\n{}\n\n',
   ],
 )
-def test_lines_that_cannot_be_read_are_dropped(damage, tmp_path):
+def test_unreadable_lines_are_dropped(damage, tmp_path):
   write(tmp_path, 0, [1, 2]).close()
   path = tmp_path / 'metrics.jsonl'
   first, second = path.read_bytes().splitlines(keepends=True)
@@ -90,16 +90,18 @@ def test_lines_that_cannot_be_read_are_dropped(damage, tmp_path):
   assert [x['step'] for x in lines(tmp_path)] == [1, 2, 3]
 
 
-def test_what_follows_a_damaged_event_is_dropped(tmp_path):
+def test_records_after_a_damaged_event_are_dropped(tmp_path):
   write(tmp_path, 0, [1, 2]).close()
   (events,) = (tmp_path / 'tensorboard').iterdir()
   whole = events.read_bytes()
-  events.write_bytes(whole + b'\0' * 64 + whole)  # a power cut leaves zeros
+  events.write_bytes(
+    whole + b'\0' * 64 + whole
+  )  # a power failure may leave zeros
   write(tmp_path, 2, []).close()
   assert events.read_bytes() == whole
 
 
-def test_no_nan_in_the_lines(tmp_path):
+def test_nan_is_logged_as_null(tmp_path):
   log = Log(tmp_path, 0)
   log.numbers(1, {'loss': np.float32('nan')}, {})
   log.close()

@@ -1,4 +1,4 @@
-"""Loggers of the table: each step once, through stops, resumes and crashes."""
+"""Tests of loggers: each step is logged once, despite stops and crashes."""
 
 import json
 import os
@@ -27,7 +27,7 @@ DOCUMENT = tiny.CONFIGS.parent / 'docs' / 'loggers.md'
 
 
 def example():
-  """The `Logger` of the document's code."""
+  """Returns the `Logger` of the example in the documentation."""
   (code,) = re.findall(
     r'^```python\n(.*?)^```', DOCUMENT.read_text(), re.M | re.S
   )
@@ -75,7 +75,7 @@ def of_csv(workdir):
     yield int(step), name, float(value)
 
 
-# {name: (workdir) -> (step, name, number or picture) of all that was written}
+# {logger: function (workdir) -> all written (step, name, number or picture)}
 READERS = {'tensorboard': of_tensorboard, 'wandb': of_wandb, 'csv': of_csv}
 
 
@@ -84,14 +84,14 @@ def offline(monkeypatch, tmp_path):
   for name in [x for x in os.environ if x.startswith('WANDB_')]:
     monkeypatch.delenv(name)
   monkeypatch.setenv('WANDB_MODE', 'offline')
-  monkeypatch.setenv('HOME', str(tmp_path))  # no login of the user's
+  monkeypatch.setenv('HOME', str(tmp_path))  # hides a login of the user
   monkeypatch.setattr(sys, 'exit', sys.exit)  # wandb wraps both
   monkeypatch.setattr(sys, 'excepthook', sys.excepthook)
 
 
 @pytest.fixture(params=[*LOGGERS, 'csv'])
 def name(request, monkeypatch):
-  """The name of a logger: of the table, or the one that the document adds."""
+  """Name of a logger of the table, or of the documentation's example."""
   if request.param == 'csv':
     monkeypatch.setitem(LOGGERS, 'csv', example())
   for package in LOGGERS[request.param].packages:
@@ -112,7 +112,7 @@ def picture(step):
 
 
 def read(name, workdir):
-  """{(step, name): value}; nothing is there twice."""
+  """Reads {(step, name): value} and checks that there are no duplicates."""
   found = list(READERS[name](workdir))
   values = {(step, key): value for step, key, value in found}
   assert len(values) == len(found)
@@ -120,7 +120,7 @@ def read(name, workdir):
 
 
 def check(name, workdir, steps):
-  """All that `write` gave in some steps is there, each once."""
+  """Checks that all values of `write` in the given steps were logged once."""
   found = read(name, workdir)
   expected = {
     (step, key): value
@@ -131,7 +131,7 @@ def check(name, workdir, steps):
       ('test/a2b/L1', step / 2),
       ('samples', picture(step)),
     )
-    # The logger of the document leaves pictures out.
+    # The example logger does not log pictures.
     if (name, key) != ('csv', 'samples')
   }
   assert found.keys() == expected.keys()
@@ -139,12 +139,12 @@ def check(name, workdir, steps):
     np.testing.assert_array_equal(found[key], value)
 
 
-def test_each_step_is_there_once(name, tmp_path):
+def test_each_step_is_logged_once(name, tmp_path):
   log = Log(tmp_path, 0, [name], {'seed': 3})
   write(log, [1, 2, 3, 4])
   log.flush()
   log.close(143)
-  # The newest checkpoint was that of step 2.
+  # The newest checkpoint was saved at step 2.
   with Log(tmp_path, 2, [name], {'seed': 3}) as log:
     write(log, [3, 4, 5])
   check(name, tmp_path, [1, 2, 3, 4, 5])
@@ -171,11 +171,11 @@ os.kill(os.getpid(), 9)
 
 
 @pytest.mark.slow
-def test_what_was_flushed_survives_a_crash(name, tmp_path):
+def test_flushed_values_survive_a_crash(name, tmp_path):
   code = CRASH.format(
     tests=str(tiny.CONFIGS.parent / 'tests'), name=name, workdir=str(tmp_path)
   )
-  # The child has a service of wandb's own, and not that of `loggers.check`.
+  # The child starts its own wandb service, not the one of `loggers.check`.
   own = {k: v for k, v in os.environ.items() if k != 'WANDB_SERVICE'}
   with subprocess.Popen(
     [sys.executable, '-c', code],
@@ -192,7 +192,7 @@ def test_what_was_flushed_survives_a_crash(name, tmp_path):
   with Log(tmp_path, 2, [name], {'seed': 3}) as log:
     write(log, [3, 4, 5])
   found = {step for step, _ in read(name, tmp_path)}
-  # wandb was given step 3 and had no time to keep it.
+  # wandb may have had no time to store step 3.
   assert found - {3} == {1, 2, 4, 5} and (name == 'wandb' or 3 in found)
 
 
@@ -203,7 +203,7 @@ def wait_for(ready, seconds=60):
     time.sleep(0.1)
 
 
-def test_no_logger_leaves_the_files(tmp_path):
+def test_without_loggers_files_are_still_written(tmp_path):
   with Log(tmp_path, 0, []) as log:
     write(log, [1])
   left = {path.name for path in tmp_path.iterdir()}
@@ -219,7 +219,7 @@ def test_no_logger_leaves_the_files(tmp_path):
     (['tensorboard', ''], 'choose from tensorboard, wandb'),
   ],
 )
-def test_an_unknown_name_lists_the_table(names, words):
+def test_an_unknown_logger_lists_the_loggers(names, words):
   with pytest.raises(UserError, match=words) as e:
     loggers.check(names)
   assert '\n' not in str(e.value)
@@ -233,7 +233,9 @@ def test_a_missing_package_names_the_extra(monkeypatch):
     loggers.check(['wandb'])
 
 
-def test_an_unknown_logger_is_told_before_training(pictures, tmp_path, capsys):
+def test_an_unknown_logger_is_refused_before_training(
+  pictures, tmp_path, capsys
+):
   argv = tiny.command('folder', tmp_path / 'run', pictures, log__to='wand')
   assert program.run(main.main, argv) == 2
   err = capsys.readouterr().err
@@ -241,10 +243,10 @@ def test_an_unknown_logger_is_told_before_training(pictures, tmp_path, capsys):
   assert not (tmp_path / 'run' / 'config.json').exists()
 
 
-# wandb's own.
+# wandb.
 
 
-def test_wandb_is_told_the_options_and_keeps_its_run(tmp_path):
+def test_wandb_gets_the_options_and_keeps_its_run(tmp_path):
   pytest.importorskip('wandb')
   lines = []
   for step, options in (
@@ -253,7 +255,7 @@ def test_wandb_is_told_the_options_and_keeps_its_run(tmp_path):
   ):
     with Log(tmp_path, step, ['wandb'], options, lines.append) as log:
       write(log, [step + 1])
-    time.sleep(1.1)  # wandb names the folder of a part by its second
+    time.sleep(1.1)  # wandb names a folder by the second in which it was made
   found, ids = wandb_file.config(tmp_path)
   state = json.loads((tmp_path / 'wandb_run.json').read_text())
   assert ids == {state['id']} and state['last'] == 2
@@ -263,13 +265,13 @@ def test_wandb_is_told_the_options_and_keeps_its_run(tmp_path):
   assert line.endswith(command)
   pattern = command.rpartition('/')[2]
   assert len(list((tmp_path / 'wandb').glob(pattern))) == 2
-  # Begun anew with other options, it is another run.
+  # Training that starts again with other options is another run.
   with Log(tmp_path, 0, ['wandb'], {'seed': 4}, lines.append) as log:
     write(log, [1])
   assert len(wandb_file.config(tmp_path)[1]) == 2
 
 
-def test_wandb_hears_how_the_process_ended(tmp_path):
+def test_wandb_gets_the_exit_code(tmp_path):
   pytest.importorskip('wandb')
   with Log(tmp_path, 0, ['wandb']) as log:
     write(log, [1])
@@ -286,7 +288,7 @@ def test_wandb_hears_how_the_process_ended(tmp_path):
 
 
 def test_wandb_without_a_login_is_one_line(tmp_path):
-  """In a process of its own: wandb reads its variables once."""
+  """Runs in its own process, because wandb reads its variables once."""
   pytest.importorskip('wandb')
   code = 'from cyclegan_jax.training import loggers; loggers.check(["wandb"])'
   clean = {k: v for k, v in os.environ.items() if k != 'WANDB_MODE'}
@@ -340,7 +342,7 @@ def test_an_unreachable_wandb_is_logged_offline(tmp_path, monkeypatch):
   check('wandb', tmp_path, [1])
 
 
-def test_wandb_of_a_bucket_is_among_temporary_files(tmp_path, monkeypatch):
+def test_wandb_files_of_a_bucket_are_temporary(tmp_path, monkeypatch):
   monkeypatch.setattr(wandb_logger.files, 'remote', lambda path: True)
   monkeypatch.setenv('TMPDIR', str(tmp_path))
   own = wandb_logger.files.own(tmp_path / 'run', 'wandb')
@@ -348,7 +350,7 @@ def test_wandb_of_a_bucket_is_among_temporary_files(tmp_path, monkeypatch):
 
 
 def trained(workdir, pictures, **options):
-  """Starts to train in a process of its own, which logs to wandb."""
+  """Starts a process that trains and logs to wandb."""
   options = {
     'log__to': 'wandb',
     'log__checkpoint_every': 2,
@@ -366,7 +368,7 @@ def trained(workdir, pictures, **options):
 
 
 def until(child, words):
-  """Reads what a process prints up to a line with some words."""
+  """Reads the output of a process up to a line that contains the words."""
   lines = []
   for line in child.stdout:
     lines.append(line)
@@ -376,7 +378,7 @@ def until(child, words):
 
 
 def logged(workdir):
-  """{step: what wandb has of it, but for times}; no step is there twice."""
+  """Reads {step: values without times} of wandb; no step is logged twice."""
   rows = wandb_file.history(workdir)
   assert len({step for step, _ in rows}) == len(rows)
   timed = ('_', 'seconds_', 'images_', 'input_', 'samples.path')
@@ -392,7 +394,7 @@ LONG = {'schedule__constant': LAST - 2, 'log__checkpoint_every': 20}
 
 @pytest.fixture(scope='module')
 def whole(pictures, tmp_path_factory):
-  """The numbers that wandb has of a run that is never stopped."""
+  """Values that wandb has of an uninterrupted run."""
   pytest.importorskip('wandb')
   workdir = tmp_path_factory.mktemp('whole')
   with pytest.MonkeyPatch.context() as patch:
@@ -406,13 +408,11 @@ def whole(pictures, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('number', ['SIGTERM', 'SIGINT', 'SIGKILL'])
-def test_a_run_that_is_stopped_is_one_run_of_wandbs(
-  number, whole, pictures, tmp_path
-):
+def test_a_resumed_run_is_one_run_of_wandb(number, whole, pictures, tmp_path):
   signum = signal.Signals[number]
   with trained(tmp_path, pictures, **LONG) as child:
     until(child, f'step 70/{LAST}')
-    os.killpg(child.pid, signum)  # all of it, as a terminal does
+    os.killpg(child.pid, signum)  # to the whole group, as a terminal does
     text = child.communicate()[0]
   killed = number == 'SIGKILL'
   assert child.returncode == (-signum if killed else 128 + signum)
@@ -423,6 +423,6 @@ def test_a_run_that_is_stopped_is_one_run_of_wandbs(
   rows = logged(tmp_path)
   assert len(wandb_file.config(tmp_path)[1]) == 1
   assert rows == {step: whole[step] for step in rows}
-  # A killed wandb has not kept what it was given last.
+  # A killed wandb may lose the last values.
   missing = whole.keys() - rows.keys()
   assert not missing or (killed and max(missing) < LAST / 2)

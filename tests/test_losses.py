@@ -1,4 +1,4 @@
-"""Losses against numbers computed by hand."""
+"""Tests of losses against numbers computed by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize('name', sorted(ADVERSARIAL_LOSSES))
-def test_adversarial_loss(name):
+def test_adversarial_losses_equal_a_count_by_hand(name):
   loss = ADVERSARIAL_LOSSES[name]
   generator, discriminator = EXPECTED[name]
   assert float(loss.generator(FAKE)) == pytest.approx(generator)
@@ -38,7 +38,7 @@ def test_adversarial_loss(name):
 
 
 @pytest.mark.parametrize('name', sorted(ADVERSARIAL_LOSSES))
-def test_adversarial_gradients_pull_the_right_way(name):
+def test_adversarial_gradients_have_the_right_sign(name):
   loss = ADVERSARIAL_LOSSES[name]
   zero = jnp.zeros((1, 1, 1, 1))
   assert float(jax.grad(loss.generator)(zero).sum()) < 0
@@ -53,16 +53,16 @@ def test_vanilla_is_finite_for_extreme_logits():
   assert float(loss.discriminator(-scores, scores)) == 0
 
 
-def test_only_wgangp_is_penalized():
+def test_only_wgangp_has_a_gradient_penalty():
   assert [n for n, x in ADVERSARIAL_LOSSES.items() if x.penalized] == ['wgangp']
 
 
 @pytest.mark.parametrize(
   'name, real, fake',
-  # 0.95 and 0.05 of what the loss pulls to; a sigmoid of 3 is 0.953.
+  # Scores of 0.95 and 0.05 of the loss's targets; a sigmoid of 3 is 0.953.
   [('lsgan', 0.96, 0.04), ('vanilla', 3.0, -3.0), ('hinge', 1.1, -1.1)],
 )
-def test_a_discriminator_has_won_when_sure_of_both(name, real, fake):
+def test_a_discriminator_wins_if_sure_of_real_and_fake(name, real, fake):
   won = ADVERSARIAL_LOSSES[name].won
   assert won(real, fake)
   middle = (real + fake) / 2
@@ -79,8 +79,8 @@ def test_l1_is_the_mean():
   assert float(l1(x, jnp.zeros((2, 2)))) == 1.0
 
 
-def test_gradient_penalty_of_a_linear_critic():
-  # Mean over two scores 3x and 5x of one pixel: the gradient is 4.
+def test_gradient_penalty_of_a_linear_critic_equals_a_count_by_hand():
+  # The mean of two scores 3x and 5x of a pixel has the gradient 4.
   def critic(x):
     return jnp.concatenate([3 * x, 5 * x], axis=2)
 
@@ -89,7 +89,7 @@ def test_gradient_penalty_of_a_linear_critic():
   assert float(penalty) == pytest.approx((4 - 1) ** 2)
 
 
-def test_gradient_penalty_mixes_by_the_given_share():
+def test_gradient_penalty_interpolates_by_the_given_share():
   # Critic x^2: the gradient at the mix m * 1 + (1 - m) * 3 is 2 (3 - 2 m).
   real, fake = jnp.ones((1, 1, 1, 1)), jnp.full((1, 1, 1, 1), 3.0)
   for mix, expected in ((0.0, 25.0), (0.5, 9.0), (1.0, 1.0)):

@@ -1,4 +1,4 @@
-"""What is said of devices, with stand-ins for machines that are not here."""
+"""Tests of messages about devices, with stand-ins for other machines."""
 
 import logging
 import os
@@ -22,8 +22,8 @@ VERSION = 'NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Mon Jan 1 2026\n'
 
 @pytest.fixture
 def log(monkeypatch):
-  """JAX's logger as `program.quiet` leaves it."""
-  jax.devices()  # what JAX logs by itself is behind us
+  """JAX's logger, set up by `program.quiet`."""
+  jax.devices()  # JAX logs its own lines before the test
   monkeypatch.setattr(LOGGER, 'handlers', [])
   monkeypatch.setattr(LOGGER, 'propagate', True)
   level = LOGGER.level
@@ -34,7 +34,7 @@ def log(monkeypatch):
 
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
-  """A machine with an NVIDIA GPU and driver 580, for us and for JAX."""
+  """Simulates a machine with an NVIDIA GPU and driver 580."""
   (tmp_path / 'nvidia0').touch()
   (tmp_path / 'version').write_text(VERSION.format('580.95.05'))
   monkeypatch.setattr(machine, '_NVIDIA', (str(tmp_path / 'nvidia0'),))
@@ -45,7 +45,7 @@ def gpu(monkeypatch, tmp_path):
 
 @pytest.fixture
 def bare(monkeypatch, tmp_path):
-  """A machine with plugins and no accelerators; the folder of its devices."""
+  """Simulates a machine with plugins and no accelerator; its device folder."""
   for name in (*machine._TPU_VARIABLES, 'JAX_PLATFORMS'):
     monkeypatch.delenv(name, raising=False)
   monkeypatch.setattr(machine, '_TPU', (str(tmp_path / 'accel[0-9]*'),))
@@ -76,12 +76,14 @@ def lines(capsys):
     (None, "pip install 'cyclegan_jax[cuda12]'"),  # as on WSL
   ],
 )
-def test_a_gpu_that_jax_cannot_use(driver, advice, gpu, log, capsys):
+def test_an_unused_gpu_is_a_warning_with_advice(
+  driver, advice, gpu, log, capsys
+):
   if driver:
     (gpu / 'version').write_text(VERSION.format(driver))
   else:
     (gpu / 'version').unlink()
-  for _ in range(2):  # JAX's own check and words, said once
+  for _ in range(2):  # JAX's check runs twice, the message is printed once
     xla_bridge._suggest_missing_backends()
   (line,) = lines(capsys)
   assert line == (
@@ -90,7 +92,7 @@ def test_a_gpu_that_jax_cannot_use(driver, advice, gpu, log, capsys):
   )
 
 
-def test_every_extra_in_the_advice_is_declared():
+def test_extras_in_the_advice_exist():
   import importlib.metadata
 
   try:
@@ -102,7 +104,7 @@ def test_every_extra_in_the_advice_is_declared():
   assert {extra for _, extra in machine._CUDA} | {'tpu'} <= set(known)
 
 
-def test_a_cuda_plugin_that_fails(gpu, log, capsys, monkeypatch):
+def test_a_failing_cuda_plugin_is_a_warning(gpu, log, capsys, monkeypatch):
   name = 'jax_plugins.xla_cuda12'
   monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
   try:
@@ -112,7 +114,7 @@ def test_a_cuda_plugin_that_fails(gpu, log, capsys, monkeypatch):
       'Jax plugin configuration error: Exception when calling %s.initialize()',
       name,
     )
-  xla_bridge._suggest_missing_backends()  # which thinks that there is none
+  xla_bridge._suggest_missing_backends()  # JAX then finds no plugin
   (line,) = lines(capsys)
   assert line == (
     "warning: JAX cannot use this machine's NVIDIA GPU and uses the CPU (The "
@@ -120,7 +122,7 @@ def test_a_cuda_plugin_that_fails(gpu, log, capsys, monkeypatch):
   )
 
 
-def test_a_cuda_plugin_without_a_gpu_says_nothing(log, capsys, monkeypatch):
+def test_a_cuda_plugin_without_a_gpu_is_silent(log, capsys, monkeypatch):
   monkeypatch.setattr(machine, '_NVIDIA', ())
   try:
     raise RuntimeError('Unable to load CUDA')
@@ -130,7 +132,7 @@ def test_a_cuda_plugin_without_a_gpu_says_nothing(log, capsys, monkeypatch):
   assert lines(capsys) == []
 
 
-def test_a_tpu_without_libtpu(log, capsys, monkeypatch):
+def test_a_tpu_without_libtpu_is_a_warning(log, capsys, monkeypatch):
   monkeypatch.setattr(
     hardware_utils, 'num_available_tpu_chips_and_device_id', lambda: (4, None)
   )
@@ -141,7 +143,7 @@ def test_a_tpu_without_libtpu(log, capsys, monkeypatch):
 
 
 def failing(platform, reason):
-  """A program that meets JAX's error for a platform that cannot start."""
+  """Returns a program that raises JAX's error for a failing platform."""
 
   def main(argv):
     raise RuntimeError(
@@ -153,7 +155,7 @@ def failing(platform, reason):
   return main
 
 
-def test_a_platform_that_cannot_start(gpu, capsys, monkeypatch):
+def test_a_failing_platform_is_one_line_with_advice(gpu, capsys, monkeypatch):
   monkeypatch.delenv('JAX_PLATFORMS', raising=False)
   assert program.run(failing('cuda', 'INTERNAL:\nno device'), ['x']) == 2
   (line,) = lines(capsys)
@@ -164,14 +166,14 @@ def test_a_platform_that_cannot_start(gpu, capsys, monkeypatch):
   )
 
 
-def test_any_other_error_is_none_of_it():
+def test_other_errors_are_not_platform_errors():
   assert machine.unusable(RuntimeError('cuda')) is None
   assert machine.unusable(UserError('cuda')) is None
 
 
 @pytest.mark.parametrize('platform', ['cuda', 'nonsense'])
 @pytest.mark.slow
-def test_a_platform_asked_for_that_is_not_there(platform, tmp_path):
+def test_a_missing_requested_platform_is_one_line(platform, tmp_path):
   done = start('import jax; jax.devices()', tmp_path, JAX_PLATFORMS=platform)
   assert done.returncode == 2
   (line,) = done.stderr.splitlines()
@@ -183,7 +185,7 @@ def test_a_platform_asked_for_that_is_not_there(platform, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_platform_that_cannot_start_is_no_damaged_checkpoint(tmp_path):
+def test_a_failing_platform_is_not_reported_as_a_damaged_checkpoint(tmp_path):
   step = tmp_path / 'checkpoints' / '4'
   step.mkdir(parents=True)
   (step / '_CHECKPOINT_METADATA').write_text('{}')
@@ -197,7 +199,7 @@ def test_a_platform_that_cannot_start_is_no_damaged_checkpoint(tmp_path):
 
 
 def start(code, folder, **environment):
-  """A program of ours in a process of its own, with a libtpu that complains."""
+  """Runs code as a program in a new process, with a libtpu that complains."""
   (folder / 'libtpu.py').write_text(
     'import sys\n'
     'def get_library_path():\n'
@@ -224,7 +226,7 @@ def start(code, folder, **environment):
 
 
 @pytest.mark.slow
-def test_libtpu_is_silent_unless_a_tpu_is_asked_for(tmp_path):
+def test_libtpu_is_silent_unless_a_tpu_is_requested(tmp_path):
   if machine.has_tpu():
     pytest.skip('there is a TPU')
   code = 'import jax; print(jax.default_backend())'
@@ -246,14 +248,16 @@ def test_libtpu_is_hidden_and_shown(bare):
 
 
 @pytest.mark.parametrize('asked', ['tpu', 'tpu,cpu'])
-def test_libtpu_stays_where_a_tpu_is_asked_for(asked, bare, monkeypatch):
+def test_libtpu_is_not_hidden_if_a_tpu_is_requested(asked, bare, monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', asked)
   machine.hide_plugins()
   assert sys.modules['libtpu'] is not None
 
 
 @pytest.mark.parametrize('name', machine._TPU_VARIABLES)
-def test_libtpu_stays_where_a_variable_names_a_tpu(name, bare, monkeypatch):
+def test_libtpu_is_not_hidden_if_a_variable_names_a_tpu(
+  name, bare, monkeypatch
+):
   monkeypatch.setenv(name, 'x')
   machine.hide_plugins()
   assert sys.modules['libtpu'] is not None
@@ -275,7 +279,7 @@ def test_plugins_of_cuda_are_hidden_without_a_gpu(bare, monkeypatch):
   assert not any(sys.modules[name] for name in names)
 
 
-def test_libtpu_stays_where_there_is_a_device(bare):
+def test_libtpu_is_not_hidden_if_there_is_a_device(bare):
   assert not machine.has_tpu()
   (bare / 'accel0').touch()
   assert machine.has_tpu()
@@ -286,12 +290,12 @@ def test_libtpu_stays_where_there_is_a_device(bare):
   [
     ('0x1ae0', '0x120000', True),
     ('0x1ae0', '0x020000', False),  # the network card of a cloud machine
-    ('0x1ae0', '0x010802', False),  # and its disk
+    ('0x1ae0', '0x010802', False),  # the disk of a cloud machine
     ('0x10de', '0x030200', False),
     ('0x1ae0', None, False),
   ],
 )
-def test_a_tpu_among_pci_devices(vendor, kind, expected, bare):
+def test_a_tpu_is_recognised_among_pci_devices(vendor, kind, expected, bare):
   folder = bare / 'pci' / '0000:00:04.0'
   folder.mkdir(parents=True)
   (folder / 'vendor').write_text(f'{vendor}\n')
@@ -300,7 +304,7 @@ def test_a_tpu_among_pci_devices(vendor, kind, expected, bare):
   assert machine.has_tpu() is expected
 
 
-def test_the_line_of_devices(monkeypatch):
+def test_the_line_of_devices_names_count_and_kind(monkeypatch):
   monkeypatch.setattr(devices, '_cores', lambda: 3)
   end = f'x cpu (CPU cores: 3), JAX {jax.__version__}'
   assert devices.line(parallel.make_mesh(2)) == f'devices: 2 of 4 {end}'
@@ -310,7 +314,7 @@ def test_the_line_of_devices(monkeypatch):
 @pytest.mark.parametrize(
   'memory, text', [(2**36, 'gpu, 64.0 GiB each for JAX'), (None, 'gpu')]
 )
-def test_the_line_of_gpus_in_processes(memory, text, monkeypatch):
+def test_the_line_of_gpus_names_processes_and_memory(memory, text, monkeypatch):
   h100 = types.SimpleNamespace(
     platform='gpu',
     device_kind='NVIDIA H100',

@@ -1,4 +1,4 @@
-"""The command line: what it prints, and one clear line for each mistake."""
+"""Tests of the command line of training: output and one-line errors."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from cyclegan_jax.training.workdir import Workdir
 
 
 def run(argv, capsys):
-  """Exit code, standard output and standard error of a call."""
+  """Runs main; returns exit code, standard output and standard error."""
   code = program.run(main.main, argv)
   out, err = capsys.readouterr()
   return code, out, err
@@ -31,7 +31,9 @@ def assert_one_line(code, err, *words):
     assert word in err, err
 
 
-def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
+def test_a_run_trains_and_the_same_command_repeats_nothing(
+  pictures, tmp_path, capsys
+):
   argv = tiny.command(
     'folder', tmp_path / 'run', pictures, log__sample_every=4, log__report=True
   )
@@ -71,13 +73,15 @@ def test_a_run_and_the_same_command_again(pictures, tmp_path, capsys):
     (10, 'finished: already at step 10, beyond the 3 steps requested, in'),
   ],
 )
-def test_the_end_of_a_shortened_run(step, line, tmp_path, capsys):
+def test_the_final_line_names_the_steps_of_a_shortened_run(
+  step, line, tmp_path, capsys
+):
   assert trainer.report(Result(step, None), Workdir(tmp_path), 3) == 0
   out = capsys.readouterr().out
   assert out.startswith(f'{line} {tmp_path}\n'), out
 
 
-def test_a_workdir_keeps_to_its_settings(pictures, tmp_path, capsys):
+def test_a_run_folder_refuses_other_settings(pictures, tmp_path, capsys):
   first = tiny.command('folder', tmp_path / 'run', pictures)
   assert run(first, capsys)[0] == 0
   before = (tmp_path / 'run' / 'config.json').read_text()
@@ -98,7 +102,7 @@ def test_help_lists_every_flag_and_option(capsys):
     assert f'--config.{key} ' in out and meaning in out
 
 
-def test_the_defaults_are_the_papers():
+def test_the_defaults_are_those_of_the_paper():
   config = get_config()
   assert config.generator.name == 'resnet_9blocks'
   assert (config.data.load_size, config.data.crop_size) == (286, 256)
@@ -108,8 +112,8 @@ def test_the_defaults_are_the_papers():
   assert (config.pool_size, config.train.batch_size) == (50, 1)
 
 
-def test_the_program_as_a_user_starts_it(tmp_path):
-  """The whole process: no stack trace, no chatter, exit code 2."""
+def test_the_real_process_prints_one_line_for_an_error(tmp_path):
+  """The process prints no stack trace and no other lines; exit code 2."""
   done = subprocess.run(
     [sys.executable, '-m', 'cyclegan_jax.main', '--config=nowhere.py'],
     capture_output=True,
@@ -129,12 +133,12 @@ def test_ctrl_c_before_training_is_one_line(capsys):
   assert capsys.readouterr().err == 'stopped immediately\n'
 
 
-def test_no_config(capsys):
+def test_a_missing_config_is_one_line(capsys):
   code, _, err = run(['main'], capsys)
   assert_one_line(code, err, '--config=configs/summer2winter.py')
 
 
-def test_a_wrong_config_path_lists_the_cards_there_are(tmp_path, capsys):
+def test_a_wrong_config_path_lists_the_recipe_cards(tmp_path, capsys):
   card = tiny.CONFIGS / 'horse2zebraa.py'
   code, _, err = run(['main', f'--config={card}'], capsys)
   assert_one_line(code, err, 'horse2zebraa.py', 'horse2zebra.py')
@@ -153,7 +157,7 @@ def test_a_wrong_config_path_lists_the_cards_there_are(tmp_path, capsys):
     ),
   ],
 )
-def test_a_broken_card_is_named(text, word, tmp_path, capsys):
+def test_a_broken_recipe_card_is_named(text, word, tmp_path, capsys):
   (tmp_path / 'card.py').write_text(text)
   for argv in (
     [f'--config={tmp_path / "card.py"}'],
@@ -202,31 +206,33 @@ def test_a_broken_card_is_named(text, word, tmp_path, capsys):
     ('data.source=files', ['data.source', 'folder']),
   ],
 )
-def test_wrong_values(override, words, pictures, tmp_path, capsys):
+def test_invalid_option_values_are_one_line(
+  override, words, pictures, tmp_path, capsys
+):
   argv = tiny.command('folder', tmp_path / 'run', pictures)
   code, _, err = run([*argv, f'--config.{override}'], capsys)
   assert_one_line(code, err, *words)
 
 
-def test_a_stray_word(pictures, tmp_path, capsys):
+def test_a_stray_word_is_one_line(pictures, tmp_path, capsys):
   argv = tiny.command('folder', tmp_path / 'run', pictures)
   code, _, err = run([*argv, 'horses'], capsys)
   assert_one_line(code, err, 'horses', '--help')
 
 
-def test_an_unknown_flag(pictures, tmp_path, capsys):
+def test_an_unknown_flag_is_one_line(pictures, tmp_path, capsys):
   argv = tiny.command('folder', tmp_path / 'run', pictures)
   code, _, err = run([*argv, '--wrkdir=x'], capsys)
   assert_one_line(code, err, 'wrkdir', 'workdir')
 
 
-def test_a_missing_folder(tmp_path, capsys):
+def test_a_missing_dataset_folder_is_one_line(tmp_path, capsys):
   argv = tiny.command('folder', tmp_path / 'run', tmp_path / 'nowhere')
   code, _, err = run(argv, capsys)
   assert_one_line(code, err, 'nowhere', 'data.root', 'trainA')
 
 
-def test_an_empty_folder(tmp_path, capsys):
+def test_an_empty_dataset_folder_is_one_line(tmp_path, capsys):
   for name in ('trainA', 'trainB'):
     (tmp_path / 'data' / name).mkdir(parents=True)
   argv = tiny.command('folder', tmp_path / 'run', tmp_path / 'data')
@@ -251,7 +257,9 @@ def spoil(name, data):
   [spoil('9.png', b'no picture'), spoil('9.png', (1, 1)), spoil('9.jpg', b'')],
   ids=['a text file named .png', 'a 1x1 picture', 'an empty file'],
 )
-def test_a_wrong_picture_is_named_before_training(spoiled, tmp_path, capsys):
+def test_an_unusable_picture_is_named_before_training(
+  spoiled, tmp_path, capsys
+):
   tiny.write_pictures(tmp_path / 'data')
   path = spoiled(tmp_path / 'data')
   code, out, err = run(
@@ -261,8 +269,8 @@ def test_a_wrong_picture_is_named_before_training(spoiled, tmp_path, capsys):
   assert 'step 1/' not in out
 
 
-def test_a_corrupt_jpeg_among_good_ones(tmp_path):
-  """The whole process: TensorFlow says nothing of what its reader met."""
+def test_a_corrupt_jpeg_stops_training_with_one_line(tmp_path):
+  """In the real process, TensorFlow's JPEG reader prints nothing."""
   tiny.write_pictures(tmp_path / 'data')
   path = tmp_path / 'data' / 'trainA' / '3.jpg'
   with Image.open(tmp_path / 'data' / 'trainA' / '3.png') as image:
@@ -275,19 +283,19 @@ def test_a_corrupt_jpeg_among_good_ones(tmp_path):
     [sys.executable, '-m', 'cyclegan_jax.main', *argv[1:]],
     capture_output=True,
     text=True,
-    env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '1'},  # as JAX leaves it
+    env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '1'},  # as JAX sets it
     check=False,
   )
   assert_one_line(done.returncode, done.stderr, str(path), 'truncated')
 
 
-def test_an_unwritable_workdir(pictures, tmp_path, capsys):
+def test_an_unwritable_run_folder_is_one_line(pictures, tmp_path, capsys):
   (tmp_path / 'file').touch()
   argv = tiny.command('folder', tmp_path / 'file' / 'run', pictures)
   code, _, err = run(argv, capsys)
   assert_one_line(code, err, '--workdir', 'file')
 
 
-def test_the_workdir_is_named_after_the_card():
+def test_the_run_folder_is_named_after_the_recipe_card():
   _, workdir = flags.parse(['main', f'--config={tiny.CONFIGS / "maps.py"}'], '')
   assert str(workdir) == 'runs/maps'

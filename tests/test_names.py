@@ -1,4 +1,4 @@
-"""Every translation has a file of its own."""
+"""Tests that every translation gets its own file."""
 
 import pathlib
 
@@ -30,20 +30,20 @@ def test_names_and_folders_are_kept():
   [
     (['1.jpg', '1.png'], ['1.jpg.png', '1.png.png']),
     (['1.JPG', '1.png'], ['1.JPG.png', '1.png.png']),
-    # A long name is the short one of another file.
+    # The long output name of one file is the short output name of another.
     (
       ['1.jpg', '1.jpg.bmp', '1.png'],
       ['1.jpg.png', '1.jpg.bmp.png', '1.png.png'],
     ),
-    # A folder has the name.
+    # The output name is the name of a folder.
     (['a.jpg', 'a.png/1.jpg'], ['a.jpg.png', 'a.png/1.png']),
-    # Only some file systems tell these apart: by case, by forms of Unicode.
+    # Some file systems ignore case, or differences of Unicode forms.
     (['A.png', 'a.png'], ['A.png.png', 'a.png.2.png']),
     (['é.png', 'e\u0301.jpg'], ['é.png.png', 'e\u0301.jpg.png']),
     (['\u00e9.png', 'e\u0301.png'], ['\u00e9.png.png', 'e\u0301.png.2.png']),
   ],
 )
-def test_files_that_would_share_an_output_are_told_apart(files, wanted):
+def test_inputs_with_equal_output_names_get_distinct_names(files, wanted):
   assert outputs(*files) == wanted
 
 
@@ -57,12 +57,12 @@ def test_files_that_would_share_an_output_are_told_apart(files, wanted):
     ['a.png', 'a.reconstructed.png/b.png'],
   ],
 )
-def test_no_reconstruction_is_a_translation(files):
+def test_reconstructions_and_translations_have_distinct_names(files):
   made = all_of(*files, both=True)
   assert len({str(x).lower() for x in made}) == 2 * len(files)
   folders = {str(folder).lower() for x in made for folder in x.parents}
   assert not folders & {str(x).lower() for x in made}
-  # Without reconstructions there is nothing to tell apart.
+  # Without reconstructions, short names are used where possible.
   short = [str(pathlib.PurePath(x).with_suffix('.png')) for x in files]
   if len({x.lower() for x in short}) == len(short):
     assert outputs(*files) == short

@@ -1,4 +1,4 @@
-"""Parameter counts, receptive fields, sizes and options of all networks."""
+"""Tests of all networks: parameter counts, receptive fields, sizes, options."""
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +39,8 @@ def test_patchgan_has_the_published_parameters(
 
 
 def receptive_field(net, size, tap=None):
-  """Pixels that the middle of the output, or of a feature, depends on."""
-  images = jnp.ones((1, size, size, 3))  # of zeros, ReLU has no gradient
+  """Size of the input region that the middle of an output or feature sees."""
+  images = jnp.ones((1, size, size, 3))  # ReLU has no gradient at zero
   params = tiny.init(net, images)
   # Positive weights: no path from a pixel to the score cancels another.
   params = jax.tree.map(lambda x: jnp.abs(x) + 0.01, params)
@@ -58,13 +58,13 @@ def receptive_field(net, size, tap=None):
 
 
 @pytest.mark.parametrize('depth, side', [(1, 16), (2, 34), (3, 70), (4, 142)])
-def test_patchgan_sees_the_published_patch(depth, side):
+def test_patchgan_has_the_published_receptive_field(depth, side):
   net = tiny.discriminator(width=2, depth=depth, norm='none')()
   assert receptive_field(net, side * 2 + 30) == (side, side)
 
 
 @pytest.mark.parametrize('depth, side', [(1, 18), (2, 40), (3, 84)])
-def test_blurred_patchgan_sees_the_patch_of_cut(depth, side):
+def test_blurred_patchgan_has_the_receptive_field_of_cut(depth, side):
   make = tiny.discriminator(
     width=2, depth=depth, norm='none', downsampling='blur'
   )
@@ -81,12 +81,12 @@ def test_blurred_patchgan_sees_the_patch_of_cut(depth, side):
     ('block_4', 99),
   ],
 )
-def test_features_see_the_patches_of_cut(tap, side):
+def test_features_have_the_receptive_fields_of_cut(tap, side):
   net = tiny.generator(width=2, depth=5, norm='none', **BLURS)()
   assert receptive_field(net, 160, tap) == (side, side)
 
 
-def test_pixelgan_sees_a_pixel():
+def test_pixelgan_has_a_receptive_field_of_one_pixel():
   net = tiny.discriminator('pixelgan', depth=0, norm='none')()
   assert receptive_field(net, 8) == (1, 1)
 
@@ -100,7 +100,7 @@ def test_patchgan_map_is_30_at_256_and_14_at_128(downsampling):
     assert scores[0].shape == (1, side, side, 1)
 
 
-def test_patchgan_refuses_pictures_that_leave_no_score():
+def test_patchgan_refuses_too_small_images():
   net = tiny.discriminator(depth=3)()
   jax.eval_shape(net.init, jax.random.PRNGKey(0), jnp.zeros((1, 24, 24, 3)))
   with pytest.raises(UserError, match='discriminator.depth=3.*crop_size >= 24'):
@@ -122,7 +122,7 @@ def test_output_is_as_large_as_the_input(name, options, height, width):
   assert output.dtype == jnp.float32
 
 
-def test_odd_sizes_are_mirrored_and_cropped_back(rng):
+def test_odd_sizes_are_padded_by_reflection_and_cropped(rng):
   images = jnp.asarray(rng.uniform(-1, 1, (1, 18, 19, 3)), jnp.float32)
   net = tiny.generator()(out_channels=3)
   params = tiny.init(net, images)
@@ -147,7 +147,7 @@ def test_bfloat16_keeps_parameters_and_output_float32(name, options, norm):
 
 
 def equations(jaxpr):
-  """Those of a jaxpr and of all within."""
+  """Yields the equations of a jaxpr and of all inner jaxprs."""
   for equation in jaxpr.eqns:
     yield equation
     for inner in jaxprs_in_params(equation.params):
@@ -211,7 +211,7 @@ def test_convolutions_have_a_bias_with_instance_norm(norm, biased, weights):
   assert set(params.get('norm_1', {})) == weights
 
 
-def test_frozen_averages_are_not_trained(rng):
+def test_frozen_batch_norm_averages_have_no_gradient(rng):
   x = rng.normal(2, 3, (2, 4, 4, 2)).astype(np.float32)
   layer = NORMS['batch_frozen'](Net(), None, None)
   params = layer.init(jax.random.PRNGKey(0), x)['params']
@@ -239,8 +239,8 @@ def test_frozen_averages_are_not_trained(rng):
 @pytest.mark.parametrize(
   'name', sorted(nets.GENERATORS) + sorted(nets.DISCRIMINATORS)
 )
-def test_constant_pictures_give_finite_gradients(name, dtype):
-  """Instance norm divides by their deviation, which is 0."""
+def test_constant_images_give_finite_gradients(name, dtype):
+  """Instance norm divides by the deviation, which is 0 here."""
   if name in nets.GENERATORS:
     net = tiny.generator(name, norm='instance', dtype=dtype)(out_channels=3)
   else:
@@ -261,7 +261,7 @@ def test_constant_pictures_give_finite_gradients(name, dtype):
 
 @pytest.mark.parametrize('norm', ['instance', 'batch'])
 def test_norms_are_exact_on_near_constant_input(norm, rng):
-  """The fast variance, E x^2 - (E x)^2, loses all digits here."""
+  """The formula E x^2 - (E x)^2 loses all digits of the variance here."""
   x = (1 + 0.01 * rng.standard_normal((1, 64, 64, 2))).astype(np.float32)
   layer = NORMS[norm](Net(), None, None)
   output, _ = layer.init_with_output(jax.random.PRNGKey(0), x)
@@ -274,7 +274,7 @@ def test_norms_are_exact_on_near_constant_input(norm, rng):
   np.testing.assert_allclose(output, exact, atol=2e-4)
 
 
-def test_dropout_acts_in_training_alone(rng):
+def test_dropout_acts_in_training_only(rng):
   images = jnp.asarray(rng.uniform(-1, 1, (2, 16, 16, 3)), jnp.float32)
   net = tiny.generator(dropout=0.5, init_gain=0.2)(out_channels=3)
   params = tiny.init(net, images)
@@ -296,8 +296,8 @@ def test_dropout_keeps_the_mean_and_drops_its_share():
   assert float((dropped == 0).mean()) == pytest.approx(0.25, abs=0.01)
 
 
-def test_upsamplings_of_a_constant_are_constant():
-  """What a checkerboard is not; the transposed convolution fails this."""
+def test_upsamplings_of_a_constant_image_are_constant():
+  """A transposed convolution makes checkerboards of constant images."""
 
   def spread(upsampling):
     net = tiny.generator(upsampling=upsampling, norm='none', init_gain=0.2)(
@@ -313,11 +313,11 @@ def test_upsamplings_of_a_constant_are_constant():
   assert spread('blur') < 1e-5
 
 
-def test_blurs_of_a_row_by_hand():
+def test_blurs_of_a_row_equal_a_count_by_hand():
   row = np.float32([0, 8, 4, 12])
   picture = jnp.asarray(row.reshape(1, 1, 4, 1))
   both = jnp.concatenate([picture, picture], 1)
-  # Mirrored 8 | 0 8 4 12 | 4, of which the 2nd and the 4th pixel stay.
+  # The row is mirrored to 8 | 0 8 4 12 | 4; the 2nd and 4th pixel are kept.
   np.testing.assert_array_equal(blur.down(both)[0, 0, :, 0], [4, 7])
   doubled = blur.up(picture)
   assert doubled.shape == (1, 2, 8, 1)
@@ -337,7 +337,7 @@ def test_blurs_round_odd_sizes_up_and_keep_constants(side, halved):
   np.testing.assert_allclose(up, 0.7, rtol=1e-6)
 
 
-def test_unknown_names_list_the_known():
+def test_unknown_names_list_the_known_names():
   with pytest.raises(UserError, match="mean 'resnet_9blocks'.*unet_256"):
     nets.constructor(nets.GENERATORS, 'resnet_9block', 'generator')
   with pytest.raises(UserError, match='norm=.*instance'):
@@ -355,9 +355,7 @@ def test_unknown_names_list_the_known():
     ('discriminator', 'patchgan', {'downsampling': 'pool'}),
   ],
 )
-def test_layers_that_a_network_does_not_have_are_refused(
-  section, name, options
-):
+def test_options_for_missing_layers_are_refused(section, name, options):
   net = getattr(tiny, section)(name, **options)()
   ((option, value),) = options.items()
   with pytest.raises(UserError, match=f"{section}.{option}='{value}'") as e:

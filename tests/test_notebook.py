@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, here on a short run of the demo."""
+"""Tests that the notebook runs from top to bottom, on a short demo run."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ NOTEBOOKS = pathlib.Path(__file__).parent.parent / 'notebooks'
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings('default')  # of Jupyter's own processes
-def test_the_tour(tmp_path, monkeypatch):
+def test_the_tour_notebook_runs(tmp_path, monkeypatch):
   argv = tiny.command('satellite2map', tmp_path / 'run')
   assert program.run(main.main, argv) == 0
   monkeypatch.setenv('WORKDIR', str(tmp_path / 'run'))
@@ -29,6 +29,6 @@ def test_the_tour(tmp_path, monkeypatch):
   assert not [o for o in outputs if o['output_type'] == 'error']
 
 
-def test_the_notebook_is_kept_without_traces_of_a_machine():
+def test_the_notebook_contains_no_local_paths():
   text = (NOTEBOOKS / 'tour.ipynb').read_text()
   assert '/home/' not in text and '/root/' not in text and '/tmp/' not in text

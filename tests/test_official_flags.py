@@ -1,4 +1,4 @@
-"""Official flags are answered with names that the next command accepts."""
+"""Tests that official flags are answered with flags that commands accept."""
 
 import re
 
@@ -10,7 +10,7 @@ from cyclegan_jax.config import changes, official, program
 from cyclegan_jax.config.official_flags import ANSWERS, SWITCHES, VALUES
 from cyclegan_jax.defaults import OPTIONS
 
-# Of train.py and test.py of pytorch-CycleGAN-and-pix2pix, all of them.
+# All flags of train.py and test.py of pytorch-CycleGAN-and-pix2pix.
 _OFFICIAL = """
 dataroot name gpu_ids checkpoints_dir model input_nc output_nc ngf ndf netD netG
 n_layers_D norm init_type init_gain no_dropout dataset_mode direction
@@ -23,7 +23,7 @@ n_epochs_decay beta1 lr gan_mode pool_size lr_policy lr_decay_iters lambda_A
 lambda_B lambda_identity lambda_L1 results_dir aspect_ratio eval num_test
 model_suffix
 """
-# And of CUT's, what it has beside them.
+# Additional flags of CUT.
 _CUT = """
 CUT_mode lambda_GAN lambda_NCE nce_idt nce_layers netF netF_nc nce_T num_patches
 flip_equivariance no_antialias no_antialias_up normG normD
@@ -40,7 +40,7 @@ SAMPLES = {'model': 'cycle_gan', 'direction': 'BtoA', 'netD': 'pixel'} | {
 
 
 def answer(command, *words, capsys):
-  """The line that a command answers its words with."""
+  """Runs a command with the words and returns its one-line error."""
   code = program.run(COMMANDS[command].main, [command, *words])
   out, err = capsys.readouterr()
   assert code == 2 and out == '' and err.count('\n') == 1, err
@@ -49,7 +49,7 @@ def answer(command, *words, capsys):
 
 
 def named(text):
-  """Flags that an answer names, with the command they are of, if it says."""
+  """Flags that an answer names, each with its command if one is named."""
   for part in re.split('; ', text):
     where = re.search(r' of cyclegan_jax\.(\w+)', part)
     for flag in re.findall(r'--([\w.-]*\w)', part.partition(' ')[2]):
@@ -69,7 +69,7 @@ def test_every_official_flag_has_an_answer():
 
 
 @pytest.mark.parametrize('command', COMMANDS)
-def test_every_answer_names_flags_that_are_there(command, capsys):
+def test_every_answer_names_existing_flags(command, capsys):
   own = flags_of(command)
   for name in ANSWERS:
     if name in own:
@@ -87,7 +87,7 @@ def test_every_answer_names_flags_that_are_there(command, capsys):
         assert accepts(where or command, flag), err
 
 
-def test_the_answers_of_an_official_command(capsys):
+def test_flags_of_an_official_training_command_are_answered(capsys):
   given = (
     '--dataroot ./datasets/maps --name maps --model pix2pix --direction BtoA '
     '--netG unet_256 --netD n_layers --no_flip --lambda_A 4 --lambda_identity '
@@ -114,7 +114,9 @@ def test_the_answers_of_an_official_command(capsys):
     assert words in err, (words, err)
 
 
-def test_the_answers_of_an_official_test_command(tmp_path, capsys, monkeypatch):
+def test_flags_of_an_official_test_command_are_answered(
+  tmp_path, capsys, monkeypatch
+):
   monkeypatch.chdir(tmp_path)
   words = '--dataroot=in --name=maps --model_suffix=_B --results_dir=r --eval'
   (tmp_path / 'checkpoints' / 'maps').mkdir(parents=True)
@@ -152,21 +154,21 @@ def test_the_answers_of_an_official_test_command(tmp_path, capsys, monkeypatch):
     ),
   ],
 )
-def test_official_values_of_flags_that_are_here(
+def test_official_values_of_existing_flags_are_answered(
   command, words, expected, capsys
 ):
   card = [f'--config={tiny.CONFIGS / "folder.py"}'] * (command in WITH_CONFIG)
   assert expected in answer(command, *card, *words.split(), capsys=capsys)
 
 
-def test_values_have_names_that_are_there():
+def test_official_values_map_to_existing_values():
   for name, names in VALUES.items():
     option = OPTIONS.get(name.removeprefix('config.'))
     for here in names.values():
       assert here in (option.meaning if option else 'a2b b2a'), name
 
 
-def test_flags_of_the_program_are_its_own():
+def test_own_flags_of_a_program_are_not_answered():
   official.check(['x', '--seed=3', '--epoch', '7'], ['seed', 'epoch'])
   official.check(['x', '--', '--dataroot=x'], [])
   official.check(['x', 'dataroot', '-1'], [])
@@ -181,5 +183,5 @@ def test_flags_of_the_program_are_its_own():
     (['--nce_idt=False'], '--config.loss.nce_identity=0'),
   ],
 )
-def test_weights_of_cut_are_worked_out(words, expected, capsys):
+def test_loss_weights_of_cut_are_converted(words, expected, capsys):
   assert expected in answer('main', *words, capsys=capsys)

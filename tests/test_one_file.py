@@ -1,4 +1,4 @@
-"""Translations whose file the user names, and what guards them."""
+"""Tests of translation to a file that the user names."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-  """A folder to be in, with pictures in `in`."""
+  """Working folder with pictures in `in`."""
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'in').mkdir()
   rng = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(model, place, capsys):
-  """flags -> (exit code, standard output, standard error)."""
+  """Function that translates: flags -> (exit code, output, errors)."""
 
   def call(output, *switches, **flags):
     values = {'model': model, 'direction': 'a2b', 'input': 'in/a.png'} | flags
@@ -55,7 +55,7 @@ def refused(result, *words):
     assert word in err, err
 
 
-def test_a_file_is_a_file_and_is_continued(run, place):
+def test_a_translation_to_a_file_is_not_repeated(run, place):
   code, out, _ = run('b.png')
   assert code == 0 and out == 'translated 1 picture: in b.png\n'
   assert there(place) == ['b.png', 'b.png.translate.json']
@@ -63,7 +63,7 @@ def test_a_file_is_a_file_and_is_continued(run, place):
   code, out, _ = run('b.png')
   assert code == 0 and 'translated 0 pictures, 1 existed already' in out
   assert (place / 'b.png').stat().st_mtime_ns == before
-  # Beside it one of another model, and a folder's.
+  # Other translations may be next to the file.
   assert run('d.png', direction='b2a')[0] == 0
   assert tiny.pixels('b.png').shape == (16, 16, 3)
   assert (tiny.pixels('b.png') != tiny.pixels('d.png')).any()
@@ -73,7 +73,7 @@ def test_a_file_is_a_file_and_is_continued(run, place):
   )
 
 
-def test_a_file_of_something_else_stays(run, place):
+def test_an_existing_other_file_is_kept(run, place):
   (place / 'mine.png').write_text('mine')
   refused(run('mine.png'), 'mine.png already exists and was not written by')
   assert there(place) == ['mine.png']
@@ -92,21 +92,21 @@ def test_a_file_of_something_else_stays(run, place):
   assert tiny.pixels('mine.png').shape == (16, 16, 3)
 
 
-def test_other_files_of_the_folder_stay(run, place):
-  """A browser calls its downloads *.part."""
+def test_other_files_in_the_folder_are_kept(run, place):
+  """Browsers name unfinished downloads `*.part`."""
   for name in ('film.mp4.part', 'b.png.part'):
     (place / name).touch()
   assert run('b.png')[0] == 0
   assert there(place) == ['b.png', 'b.png.translate.json', 'film.mp4.part']
 
 
-def test_nothing_is_left_of_a_picture_that_fails(run, place):
+def test_a_failed_translation_leaves_no_file(run, place):
   (place / 'in' / 'bad.png').write_text('no picture')
   code, _, err = run('b.png', input='in/bad.png')
   assert code == 2 and 'bad.png' in err and there(place) == []
 
 
-def test_the_reconstruction_is_beside_it(run, place):
+def test_the_reconstruction_is_next_to_the_translation(run, place):
   (place / 'b.reconstructed.png').write_text('mine')
   refused(run('b.png', '--reconstruct'), 'b.reconstructed.png already exists')
   assert run('x/b.jpeg', '--reconstruct')[0] == 0
@@ -155,7 +155,7 @@ def test_the_input_itself_is_not_replaced(run, place):
     ('text.txt/x.png', {}, 'cannot write to text.txt/x.png'),
   ],
 )
-def test_names_that_do_not_fit(output, flags, words, run, place):
+def test_unsuitable_output_names_are_refused(output, flags, words, run, place):
   (place / 'film.mp4').touch()
   (place / 'text.txt').touch()
   refused(run(output, **flags), words)
@@ -166,11 +166,11 @@ def test_names_that_do_not_fit(output, flags, words, run, place):
   ('name', 'form'),
   [('b.JPG', 'jpg'), ('b.tif', 'tiff'), ('b.Webp', ''), ('b.png', 'png')],
 )
-def test_endings_and_formats_that_fit(name, form, place):
+def test_endings_match_formats(name, form, place):
   assert str(one_file.find('in/a.png', name, form).output) == name
 
 
-def test_folders_are_folders_whatever_they_are_called(place):
+def test_folders_are_recognised_despite_their_names(place):
   (place / 'b.png').mkdir()
   for name in ('b.png', 'new.png/', 'new', 'v1.0', '.png'):
     assert one_file.find('in/a.png', name) is None, name

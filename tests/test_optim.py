@@ -1,4 +1,4 @@
-"""Learning rates against the official rule, written out."""
+"""Tests of learning rates against the official rule."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,12 +34,12 @@ def test_cosine_starts_at_1_and_halves_in_the_middle():
   assert found[-1] == pytest.approx(0.5 * (1 + np.cos(np.pi * 7 / 8)), rel=1e-5)
 
 
-def test_constant():
+def test_constant_is_1_for_all_steps():
   schedule = optim.schedule('constant', 'epochs', 2, 1, steps_per_epoch=4)
   assert rates(schedule) == [1.0] * 12
 
 
-def test_unknown_names_list_the_known():
+def test_unknown_names_list_the_known_names():
   with pytest.raises(UserError, match="schedule.name='linar'.*'linear'"):
     optim.schedule('linar', 'steps', 1, 1, 1)
   with pytest.raises(UserError, match='schedule.unit=.*epochs, steps'):
@@ -48,7 +48,7 @@ def test_unknown_names_list_the_known():
     optim.optimizer('lion', 1e-4, 0.5, 0.999, lambda step: 1.0)
 
 
-def test_the_rate_of_an_update_is_that_of_its_step():
+def test_an_update_uses_the_learning_rate_of_its_step():
   schedule = optim.schedule('linear', 'steps', 1, 3, steps_per_epoch=1)
   sgd = optim.optimizer('sgd', 2.0, 0.5, 0.999, schedule.factor)
   state = sgd.init(jnp.zeros(()))

@@ -1,4 +1,4 @@
-"""Options keep their name down to the field or parameter that holds them."""
+"""Tests that options keep their name in fields and parameters of the code."""
 
 import dataclasses
 import inspect
@@ -20,12 +20,12 @@ from cyclegan_jax.nets.heads import ProjectionHead
 from cyclegan_jax.training import evaluation, optim
 from cyclegan_jax.training.run import Logging, Run
 
-# Not below the config: these become a `Source`, `Values` and a page.
+# These options are converted early, to a `Source`, `Values` and a page.
 USED_UP = ('data.source', 'data.range_a', 'data.range_b', 'log.report')
 
 
 def names():
-  """Fields and parameters below the config, where options may end."""
+  """Yields fields and parameters of the code that may take options."""
   for values in (Run, Logging, Dataset, Preprocess, Choices, Needs, Contrast):
     yield from values._fields
   tables = (nets.GENERATORS, nets.DISCRIMINATORS)

@@ -1,6 +1,6 @@
-"""A recipe card's own source of pictures: main to evaluate, and what is wrong.
+"""Tests of sources of pictures that a recipe card defines.
 
-The card of docs/other_data.md is one of them.
+One of the tested recipe cards is the example of docs/other_data.md.
 """
 
 import functools
@@ -64,7 +64,7 @@ CARD = """
 
 @pytest.fixture(autouse=True)
 def other_process(monkeypatch):
-  """Each test knows the functions of no other one's card."""
+  """Removes the functions that recipe cards of other tests registered."""
   monkeypatch.setattr(own_source, 'FUNCTIONS', {})
 
 
@@ -76,7 +76,7 @@ def card(tmp_path):
 
 
 def words(card, pictures, workdir=None, **overrides):
-  """A command line of the card, with small networks."""
+  """Returns a command line of a recipe card, with small networks."""
   argv = tiny.command('x', workdir, data__root=pictures, **overrides)
   argv[1] = f'--config={card}'
   return argv if workdir else [argv[0], argv[1], *argv[3:]]
@@ -95,7 +95,9 @@ def trained(card, pictures, folder, capsys, **overrides):
   return folder
 
 
-def test_a_run_and_what_is_done_with_it(card, pictures, tmp_path, capsys):
+def test_a_run_with_an_own_source_is_trained_and_used(
+  card, pictures, tmp_path, capsys
+):
   folder = trained(card, pictures, tmp_path / 'run', capsys, log__report=True)
   config = json.loads((folder / 'config.json').read_text())
   assert config['data']['source'] == f'{card}:mine'
@@ -104,7 +106,7 @@ def test_a_run_and_what_is_done_with_it(card, pictures, tmp_path, capsys):
   card.with_suffix('.ran').unlink()
   own_source.FUNCTIONS.clear()
 
-  # A model executes nothing, whatever is done with it.
+  # Using the trained model does not execute the recipe card.
   image = np.zeros((16, 16, 3), np.uint8)
   assert load_model(folder).translate(image, 'a2b').shape == image.shape
   argv = ['evaluate', f'--model={folder}', '--metrics=l1']
@@ -119,14 +121,14 @@ def test_a_run_and_what_is_done_with_it(card, pictures, tmp_path, capsys):
   assert f'give --config={card}' in page.replace('&#x27;', "'")
   assert not card.with_suffix('.ran').exists()
 
-  # The card that the user gives is run.
+  # A recipe card given with --config is executed.
   given = [*words(card, pictures), '--config.data.paired=yes']
   code, out, err = run(evaluate, [*given, f'--model={folder}'], capsys)
   assert code == 0 and 'PSNR' in out, err
   assert card.with_suffix('.ran').exists()
 
 
-def test_a_run_continues_with_a_card_that_moved(
+def test_a_run_is_resumed_with_a_moved_recipe_card(
   card, pictures, tmp_path, capsys
 ):
   config, _ = flags.parse_flags(words(card, pictures), '', {})
@@ -144,7 +146,9 @@ def test_a_run_continues_with_a_card_that_moved(
     identity.begin(folder, config, source)
 
 
-def test_check_data_and_experiments(card, pictures, tmp_path, capsys):
+def test_check_data_and_experiments_accept_an_own_source(
+  card, pictures, tmp_path, capsys
+):
   argv = words(card, pictures)
   output = f'--output={tmp_path / "check"}'
   code, out, _ = run(check_data, [*argv, output], capsys)
@@ -156,7 +160,7 @@ def test_check_data_and_experiments(card, pictures, tmp_path, capsys):
     assert f'--config={card}' in line and '--config.data.source' not in line
 
 
-def test_the_card_of_the_documentation(tmp_path, rng):
+def test_the_recipe_card_of_the_documentation_works(tmp_path, rng):
   text = (ROOT.parent / 'docs' / 'other_data.md').read_text()
   (code,) = re.findall('^```python\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
   card, file = tmp_path / 'mri.py', tmp_path / 'slices.db'
@@ -214,7 +218,7 @@ LIST = {'a': [PICTURE], 'b': [PICTURE]}
     ),
   ],
 )
-def test_a_wrong_result_is_one_line(returned, line):
+def test_an_invalid_result_of_the_function_is_one_line(returned, line):
   def mine(root, name, paired):
     return returned
 
@@ -242,7 +246,7 @@ def test_an_error_of_the_function_is_one_line_with_its_place():
     source_of(lambda: None)
 
 
-def test_training_pictures_stand_in_for_test_pictures():
+def test_training_pictures_replace_missing_test_pictures():
   train = LIST | {'a': (PICTURE, PICTURE)}
   found = source_of(lambda *_: Source(train, {'b': [PICTURE]}, paired=True))
   assert found.test == {'a': [PICTURE] * 2, 'b': [PICTURE]}
@@ -250,7 +254,7 @@ def test_training_pictures_stand_in_for_test_pictures():
   assert source_of(lambda *_: Source(LIST, LIST, paired=True)).paired
 
 
-def test_it_gets_the_options_that_it_names():
+def test_the_function_gets_the_options_that_it_names():
   seen = {}
 
   def mine(root, name, paired, *, columns, more=1):
@@ -270,7 +274,7 @@ def test_it_gets_the_options_that_it_names():
     check_used(config)
 
 
-def test_the_config_keeps_its_types(card, pictures):
+def test_the_config_keeps_the_types_of_options(card, pictures):
   config = get_config()
   for value in (3, print, Source):
     with pytest.raises(TypeError):

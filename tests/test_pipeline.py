@@ -1,4 +1,4 @@
-"""Batches: repeatable, without replacement, augmented, never mixed up."""
+"""Tests of batches: repeatable, without replacement, augmented, paired."""
 
 import collections
 import functools
@@ -34,7 +34,7 @@ def encode(pixels, kind='PNG'):
 
 
 def numbered(count, first=0):
-  """Pictures of one colour each, which is their number."""
+  """Returns one-coloured pictures, each with its number as its gray value."""
   return [
     Picture(f'{i}.png', encode(np.full((SIDE, SIDE), i)))
     for i in range(first, first + count)
@@ -50,7 +50,7 @@ def noisy(count, seed):
 
 
 def batches(a, b, prepare=PLAIN, channels=1, **options):
-  """Of a `Dataset`; options are its own and those of its batches."""
+  """Returns an iterator of batches; options are of `Dataset` or `batches`."""
   ours = {k: options.pop(k) for k in Dataset._fields if k in options}
   train = {'a': a, 'b': b}
   source = Source(train, train, train_pairs=train)
@@ -69,7 +69,7 @@ def to_gray(images):
 
 
 def numbers(taken, domain):
-  """The numbers of the pictures in batches, a row a step."""
+  """Numbers of the pictures in batches, one row per step."""
   gray = to_gray(np.stack([batch[domain] for batch in taken]))
   assert (gray == gray[:, :, :1, :1]).all()
   return gray[:, :, 0, 0, 0]
@@ -82,7 +82,7 @@ def assert_same(left, right):
       np.testing.assert_array_equal(x[domain], y[domain])
 
 
-def test_a_batch_follows_from_seed_and_step():
+def test_a_batch_depends_only_on_seed_and_step():
   a, b = noisy(5, 1), noisy(3, 2)
   options = {'prepare': AUGMENTED, 'channels': 3, 'batch_size': 2}
   all_steps = take(13, a, b, **options)
@@ -100,15 +100,15 @@ IN_DECAY = AUGMENTED._replace(load_size=SIDE)
 
 
 @pytest.mark.parametrize('paired', [False, True])
-def test_the_decay_has_a_load_size_of_its_own(paired):
-  """Else it has the pictures, corners and flips that it would have had."""
+def test_the_decay_uses_its_own_load_size(paired):
+  """Pictures, crop corners and flips do not depend on the load size."""
   a, b = noisy(5, 1), noisy(5, 2)
   options = {'channels': 3, 'batch_size': 2, 'paired': paired}
   before = take(13, a, b, AUGMENTED, **options)
   small = take(13, a, b, IN_DECAY, **options)
   assert not any((x['a'] == y['a']).all() for x, y in zip(before, small))
   options |= {'prepare': AUGMENTED, 'load_size_in_decay': SIDE}
-  assert_same(take(13, a, b, **options), before)  # nothing decays
+  assert_same(take(13, a, b, **options), before)  # without the option
   assert_same(take(13, a, b, decay_from=0, **options), small)
 
   options |= {'decay_from': 6}
@@ -131,7 +131,7 @@ def test_the_decay_has_a_load_size_of_its_own(paired):
   assert_same(joined, expected)
 
 
-def test_the_decay_flips_and_has_one_crop():
+def test_the_decay_flips_without_random_crops():
   options = {'load_size_in_decay': SIDE, 'decay_from': 40}
   taken = take(80, noisy(1, 1), noisy(1, 2), AUGMENTED, 3, **options)
   for domain in ('a', 'b'):
@@ -153,8 +153,8 @@ def test_threads_do_not_change_the_batches(threads):
   assert_same(taken, expected)
 
 
-def test_a_seed_gives_the_batches_it_always_gave():
-  """Or a run that an earlier version has started goes on differently."""
+def test_batches_of_a_seed_equal_those_of_earlier_versions():
+  """Other batches would change resumed runs of earlier versions."""
   taken = take(8, numbered(5), numbered(4, 100), seed=3)
   assert numbers(taken, 'a').ravel().tolist() == [4, 0, 2, 3, 1, 2, 3, 4]
   draws = [100, 100, 100, 101, 100, 101, 103, 101]
@@ -163,7 +163,7 @@ def test_a_seed_gives_the_batches_it_always_gave():
   prepare = Preprocess('crop', crop_size=SIDE, flip=True)
   picture = [places(12, 14)]
   (batch,) = take(1, picture, picture, prepare, batch_size=6, seed=3)
-  # 16 y + x of the upper corners, left and right: mirrored where it falls.
+  # 16 y + x of the upper left and right corners; it decreases if mirrored.
   corners = {d: to_gray(batch[d])[:, 0, [0, -1], 0].tolist() for d in 'ab'}
   assert corners == {
     'a': [[56, 49], [16, 23], [41, 34], [70, 77], [55, 48], [10, 3]],
@@ -171,7 +171,7 @@ def test_a_seed_gives_the_batches_it_always_gave():
   }
 
 
-def test_unpaired_batches_are_those_of_before_there_were_pairs():
+def test_unpaired_batches_equal_a_recorded_digest():
   digest = hashlib.sha256()
   options = {'batch_size': 3, 'seed': 7, 'start_step': 2}
   prepare = Preprocess('crop', crop_size=SIDE)
@@ -195,10 +195,10 @@ def test_slow_files_do_not_change_the_order(monkeypatch):
   assert_same(take(24, a, b, cache_gb=0), expected)
 
 
-def test_no_two_steps_are_the_same():
+def test_steps_differ_in_augmentation():
   taken = take(40, noisy(1, 1), noisy(1, 2), AUGMENTED, 3)
   for domain in ('a', 'b'):
-    # Of one picture there are 5 * 5 * 2 crops.
+    # A picture has 5 * 5 * 2 crops.
     assert len({batch[domain].tobytes() for batch in taken}) > 20
 
 
@@ -209,7 +209,7 @@ def test_another_seed_gives_other_batches():
     first, second = (numbers(run, domain) for run in runs)
     assert (first != second).mean() > 0.5
 
-  # Crops and flips of one picture, where the order can't differ.
+  # With one picture only crops and flips can differ.
   one, other = noisy(1, 1), noisy(1, 2)
   runs = [take(24, one, other, AUGMENTED, 3, seed=s) for s in (0, 1)]
   for domain in ('a', 'b'):
@@ -218,7 +218,7 @@ def test_another_seed_gives_other_batches():
 
 
 @pytest.mark.parametrize('seed', [0, 2**31, 2**40])
-def test_an_epoch_goes_through_a_without_replacement(seed):
+def test_an_epoch_uses_each_picture_of_a_once(seed):
   size, epochs = 12, 6
   taken = take(epochs * size, numbered(size), numbered(5, 100), seed=seed)
   orders = numbers(taken, 'a').reshape(epochs, size)
@@ -234,19 +234,19 @@ def test_b_is_drawn_at_random():
   draws = numbers(taken, 'b').reshape(epochs, size) - 100
   counts = np.bincount(draws.ravel(), minlength=size)
   assert len(counts) == size
-  # 20 each are expected, with a standard deviation of 4.3.
+  # The expected count is 20, with a standard deviation of 4.3.
   assert counts.min() > 5 and counts.max() < 40
-  # With replacement: 12 draws of 12 are hardly ever all different.
+  # With replacement, 12 draws from 12 are hardly ever all different.
   assert all(len(set(epoch)) < size for epoch in draws[:3])
-  # Unpaired: a picture of A meets many pictures of B.
+  # Unpaired: a picture of A is combined with many pictures of B.
   partners = collections.defaultdict(set)
   for i, j in zip(numbers(taken, 'a').ravel(), draws.ravel()):
     partners[i].add(j)
   assert min(len(p) for p in partners.values()) > 4
 
 
-def test_smaller_a_is_seen_equally_often():
-  """As in the official code, B decides the epoch's length then."""
+def test_pictures_of_a_smaller_a_are_used_equally_often():
+  """The larger B defines the length of an epoch, as in the official code."""
   taken = take(18, numbered(3), numbered(9, 100))
   for epoch in numbers(taken, 'a').reshape(2, 9):
     assert sorted(epoch) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -264,7 +264,7 @@ def test_smaller_a_is_seen_equally_often():
     ((6, 3), 7, 1),
   ],
 )
-def test_steps_per_epoch(sizes, batch_size, steps):
+def test_steps_per_epoch_follow_from_the_larger_set(sizes, batch_size, steps):
   source = Source(
     train={'a': numbered(sizes[0]), 'b': numbered(sizes[1])}, test={}
   )
@@ -272,21 +272,21 @@ def test_steps_per_epoch(sizes, batch_size, steps):
   assert dataset.steps_per_epoch(batch_size) == steps
 
 
-def test_last_batch_of_an_epoch_is_filled_up():
+def test_the_last_batch_of_an_epoch_is_filled_up():
   taken = take(6, numbered(5), numbered(2, 100), batch_size=2)
   for epoch in numbers(taken, 'a').reshape(2, 6):
     assert sorted(epoch[:5]) == [0, 1, 2, 3, 4]
     assert epoch[5] == epoch[0]
 
 
-def test_batch_larger_than_the_data():
+def test_a_batch_may_be_larger_than_the_dataset():
   taken = take(3, numbered(2), numbered(1, 100), batch_size=5)
   for row in numbers(taken, 'a'):
     assert sorted(np.bincount(row)) == [2, 3]
   assert (numbers(taken, 'b') == 100).all()
 
 
-def test_shares_make_up_the_batch():
+def test_shares_of_processes_make_up_the_batch():
   a, b = noisy(5, 1), noisy(3, 2)
   options = {'prepare': AUGMENTED, 'channels': 3, 'batch_size': 4}
   whole = take(5, a, b, **options)
@@ -299,7 +299,7 @@ def test_shares_make_up_the_batch():
 
 
 def places(height, width, kind='PNG'):
-  """A gray picture whose pixels say where they are: 16 y + x."""
+  """Gray picture whose pixels encode their position: 16 y + x."""
   y, x = np.mgrid[:height, :width]
   return Picture('places.png', encode(16 * y + x, kind))
 
@@ -318,10 +318,10 @@ def test_crops_cover_all_corners():
     np.testing.assert_array_equal(gray, corner + 16 * y + x)
     counts = collections.Counter(zip(top, left))
     assert set(counts) == set(itertools.product(range(3), range(4)))
-    # 50 each are expected, with a standard deviation of 6.8.
+    # The expected count is 50, with a standard deviation of 6.8.
     assert min(counts.values()) > 22 and max(counts.values()) < 78
     corners[domain] = gray[:, 0, 0]
-  # A and B are cropped independently: by chance one in 12 is alike.
+  # A and B are cropped independently: one in 12 corners is equal by chance.
   assert np.mean(corners['a'] == corners['b']) < 0.2
 
 
@@ -348,12 +348,12 @@ def test_flips_do_not_depend_on_crops():
   flips = gray[:, 0, 0] > gray[:, 0, -1]
   corners = np.minimum(gray[:, 0, 0], gray[:, 0, -1])
   counts = collections.Counter(zip(corners, flips))
-  # 100 each are expected, with a standard deviation of 9.4.
+  # The expected count is 100, with a standard deviation of 9.4.
   assert set(counts) == set(itertools.product((0, 1, 16, 17), (False, True)))
   assert min(counts.values()) > 65
 
 
-def test_pixels_and_their_range():
+def test_pixels_are_scaled_to_the_range_of_images():
   halves = np.zeros((SIDE, SIDE, 3))
   halves[:, SIDE // 2 :] = [255, 255, 51]
   picture = [Picture('halves.png', encode(halves))]
@@ -390,8 +390,8 @@ def test_16_bits_are_not_rounded():
   np.testing.assert_allclose(images, values / 32767.5 - 1, atol=2e-7)
 
 
-def test_a_cached_picture_stays_as_it_is():
-  """Crops are views of it."""
+def test_a_cached_picture_is_not_changed():
+  """Crops are views of the cached array."""
   source = Source({'a': [places(12, 14)]}, {})
   dataset = Dataset(source, AUGMENTED, {'a': 1})
   read = reader.Reader(dataset, 'a', reader.Cache(10**6))
@@ -401,7 +401,7 @@ def test_a_cached_picture_stays_as_it_is():
   np.testing.assert_array_equal(read._read(0)[0], expected)
 
 
-def test_channels_of_the_domains():
+def test_domains_can_have_different_channels():
   source = Source(train={'a': noisy(2, 1), 'b': noisy(2, 2)}, test={})
   dataset = Dataset(source, AUGMENTED, {'a': 1, 'b': 3})
   batch = dataset.example_batch()
@@ -410,7 +410,7 @@ def test_channels_of_the_domains():
 
 
 @pytest.mark.parametrize('domain', ['a', 'b'])
-def test_corrupt_picture_is_named_when_it_is_reached(tmp_path, domain):
+def test_a_corrupt_picture_is_named_when_it_is_read(tmp_path, domain):
   pictures = {'a': numbered(9), 'b': numbered(9, 100)}
   good = take(30, pictures['a'], pictures['b'])
   order = numbers(good, domain).ravel().tolist()
@@ -447,12 +447,12 @@ next(steps)
 """
 
 
-def test_a_program_may_end_while_pictures_are_read(pictures):
+def test_a_program_can_end_while_pictures_are_read(pictures):
   code = STOPS_EARLY.format(root=str(pictures))
   subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
 
 
-def test_test_image_is_the_whole_picture():
+def test_test_images_show_the_whole_picture():
   picture = noisy(1, 1)[0]
   prepare = Preprocess('resize_and_crop', load_size=99, crop_size=24)
   image = reader.load_test_image(picture, prepare, 3)
@@ -464,17 +464,17 @@ def test_test_image_is_the_whole_picture():
   np.testing.assert_array_equal(again, image)
 
 
-def test_test_image_is_cropped_in_the_middle():
+def test_test_images_are_cropped_in_the_middle():
   prepare = Preprocess('crop', crop_size=SIDE, flip=True)
   for _ in range(5):
     image = reader.load_test_image(places(12, 14), prepare, 1)
     gray = to_gray(image)[..., 0]
-    # Top (12 - 8) / 2 = 2, left (14 - 8) / 2 = 3; x grows, so not flipped.
+    # Top (12 - 8) / 2 = 2, left (14 - 8) / 2 = 3; x increases: not flipped.
     expected = 16 * np.arange(2, 10)[:, None] + np.arange(3, 11)
     np.testing.assert_array_equal(gray, expected)
 
 
-def test_test_image_smaller_than_the_crop_is_shown_as_it_is():
+def test_test_images_smaller_than_the_crop_are_not_padded():
   prepare = Preprocess('crop', crop_size=10, flip=True)
   image = reader.load_test_image(places(9, 14), prepare, 1)
   assert image.shape == (9, 10, 1)
@@ -497,7 +497,7 @@ def test_test_images_are_spread_evenly():
   assert shown('b', 99) == [100, 101, 102, 103]
 
 
-def test_cache_keeps_to_its_budget():
+def test_the_cache_does_not_exceed_its_budget():
   made = collections.Counter()
 
   def get(cache, key):
@@ -511,7 +511,7 @@ def test_cache_keeps_to_its_budget():
   for _ in range(3):
     for key in range(5):
       assert (get(cache, key) == key).all()
-  # Two of them fit; the others are made each time.
+  # Two arrays fit into the cache; the others are made each time.
   assert sorted(made.values()) == [1, 1, 3, 3, 3]
 
   made.clear()
@@ -523,30 +523,31 @@ def test_cache_keeps_to_its_budget():
 
 @pytest.fixture
 def reads(monkeypatch):
-  """How often each picture is read."""
+  """Counts how often each picture is read."""
   counts = collections.Counter()
   decoded = reader.decoded
 
   def counted(picture, *args):
     counts[picture.name] += 1
-    time.sleep(0.01)  # long enough for another thread to want it too
+    time.sleep(
+      0.01
+    )  # long enough for another thread to request the same picture
     return decoded(picture, *args)
 
   monkeypatch.setattr(reader, 'decoded', counted)
   return counts
 
 
-def test_each_picture_is_read_once_where_all_fit(reads):
-  # The same files in A and B: each domain resizes to channels of its own.
+def test_each_picture_is_read_once_if_the_cache_is_large(reads):
   a, b = noisy(4, 1), noisy(3, 2)
   size = 12 * 12 * 3
   taken = take(50, a, b, AUGMENTED, 3, cache_gb=(7 * size) / 2**30)
   assert reads == {p.name: 1 for p in a + b}
-  # Kept before augmentation: each picture is still seen in many ways.
+  # Pictures are cached before augmentation, which still varies them.
   assert len({batch['a'].tobytes() for batch in taken}) > 30
 
 
-def test_pictures_that_do_not_fit_are_read_again(reads):
+def test_pictures_beyond_the_cache_are_read_again(reads):
   a, b = noisy(4, 1), noisy(3, 2)
   size = 12 * 12 * 3
   take(50, a, b, AUGMENTED, 3, cache_gb=(4 * size - 1) / 2**30)
@@ -558,7 +559,7 @@ def test_pictures_that_do_not_fit_are_read_again(reads):
   assert sum(reads.values()) >= 40
 
 
-def test_a_closed_cache_is_empty_and_keeps_nothing():
+def test_a_closed_cache_stores_nothing():
   cache = reader.Cache(500)
   makes = [
     functools.partial(np.full, 100, value, np.uint8) for value in range(4)
@@ -568,7 +569,7 @@ def test_a_closed_cache_is_empty_and_keeps_nothing():
   assert [cache.get('key', make)[0] for make in makes[2:]] == [2, 3]
 
 
-def test_the_decay_has_the_whole_cache(reads, monkeypatch):
+def test_the_decay_can_use_the_whole_cache(reads, monkeypatch):
   caches = []
 
   class Noted(reader.Cache):
@@ -579,14 +580,14 @@ def test_the_decay_has_the_whole_cache(reads, monkeypatch):
   monkeypatch.setattr(pipeline, 'Cache', Noted)
   a, b = noisy(4, 1), noisy(3, 2)
   options = {'load_size_in_decay': SIDE, 'decay_from': 25}
-  # Exactly what the larger pictures take.
+  # Exactly the size of the larger pictures.
   options |= {'cache_gb': 7 * 12 * 12 * 3 / 2**30, 'threads': 1}
   take(50, a, b, AUGMENTED, 3, **options)
   assert reads == {p.name: 2 for p in a + b}
   assert [len(cache._arrays) for cache in caches] == [0, 7]
 
 
-def test_domains_do_not_share_a_place_in_the_cache():
+def test_domains_do_not_share_cache_entries():
   same = noisy(1, 1)
   source = Source(train={'a': same, 'b': same}, test={})
   dataset = Dataset(source, PLAIN, {'a': 1, 'b': 3})
@@ -601,7 +602,7 @@ def no_warnings_yet(monkeypatch):
 
 
 def spoil(pictures, *places):
-  """The pictures with some that can't be read; the first not by its header."""
+  """Replaces pictures by unreadable ones; only the first has a valid header."""
   random = np.random.RandomState(0)
   jpeg = encode(random.randint(0, 256, (64, 64, 3)), 'JPEG')[:2000]
   bad = list(pictures)
@@ -610,7 +611,7 @@ def spoil(pictures, *places):
   return bad
 
 
-def test_skip_takes_the_next_picture_for_a_bad_one(no_warnings_yet, capsys):
+def test_skip_replaces_a_bad_picture_by_the_next(no_warnings_yet, capsys):
   a, b = numbered(6), numbered(4, 100)
   good = take(24, a, b, batch_size=2)
   a_bad, b_bad = spoil(a, 5, 2, 3), spoil(b, 1)
@@ -624,11 +625,11 @@ def test_skip_takes_the_next_picture_for_a_bad_one(no_warnings_yet, capsys):
     assert numbers(taken, domain).tolist() == expected
 
   warnings = capsys.readouterr().err.splitlines()
-  assert len(warnings) == 4  # though each is met again and again
+  assert len(warnings) == 4  # although each is requested many times
   for name in ('bad 1:', 'bad 2:', 'bad 3:', 'bad 5:'):
     assert sum(line.startswith(f'warning: {name}') for line in warnings) == 1
 
-  # It does not matter who meets them first, or when.
+  # The result does not depend on the thread that reads a bad picture.
   assert_same(take(24, a_bad, b_bad, threads=3, **options), taken)
   assert_same(take(24, a_bad, b_bad, cache_gb=0, **options), taken)
   assert_same(take(5, a_bad, b_bad, start_step=19, **options), taken[19:])
@@ -642,12 +643,12 @@ def test_skip_reads_a_bad_picture_once(reads):
   assert reads.pop('bad 1') == 1
 
 
-def test_skip_stops_where_no_picture_is_left():
+def test_skip_stops_if_no_picture_is_left():
   with pytest.raises(UserError, match='bad 0: neither.*of the 2 pictures'):
     take(1, spoil(numbered(2), 0, 1), numbered(2, 100), on_bad_image='skip')
 
 
-def test_skip_leaves_out_what_is_smaller_than_the_crop():
+def test_skip_leaves_out_pictures_smaller_than_the_crop():
   a = numbered(2)
   a[0] = Picture('large.png', encode(np.full((12, 12), 50)))
   prepare = Preprocess('crop', crop_size=10, flip=False)
@@ -657,7 +658,7 @@ def test_skip_leaves_out_what_is_smaller_than_the_crop():
   assert (numbers(taken, 'a') == 50).all()
 
 
-def test_skip_does_not_choose_between_sizes():
+def test_skip_does_not_accept_mixed_sizes():
   a = numbered(2)
   a[0] = Picture('large.png', encode(np.full((12, 12), 50)))
   with pytest.raises(UserError, match='does not crop to one size'):
@@ -728,7 +729,7 @@ def test_headers_are_checked_before_a_run():
         assert dataset.checked() is dataset
 
 
-def test_names_are_those_of_the_batch():
+def test_names_are_the_pictures_of_the_batch():
   a, b = numbered(7), numbered(4, 100)
   source = Source({'a': a, 'b': b}, {})
   dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1})
@@ -740,7 +741,7 @@ def test_names_are_those_of_the_batch():
     assert share == {d: names[1:] for d, names in shown.items()}
 
 
-def test_names_are_those_of_the_pictures_taken_for_bad_ones():
+def test_names_include_replacements_of_bad_pictures():
   a = spoil(numbered(3), 1)
   dataset = Dataset(Source({'a': a, 'b': a}, {}), PLAIN, {'a': 1, 'b': 1})
   for step, batch in enumerate(take(6, a, a, on_bad_image='skip')):
@@ -750,9 +751,7 @@ def test_names_are_those_of_the_pictures_taken_for_bad_ones():
   assert ['bad 1'] in asked
 
 
-def test_a_picture_may_be_a_bad_one_in_the_decay_alone(
-  no_warnings_yet, monkeypatch
-):
+def test_a_picture_can_be_bad_only_in_the_decay(no_warnings_yet, monkeypatch):
   monkeypatch.setattr(picture_module, 'MAX_PIXELS', 2000)
   a = numbered(3)
   a[1] = Picture('tall.png', encode(np.full((5 * SIDE, SIDE), 1)))
@@ -763,7 +762,7 @@ def test_a_picture_may_be_a_bad_one_in_the_decay_alone(
     small,
     {'a': 1, 'b': 1},
     on_bad_image='skip',
-    load_size_in_decay=24,  # 24x120 of the tall one
+    load_size_in_decay=24,  # the tall picture becomes 24x120
     decay_from=12,
   )
   seen = []
@@ -781,11 +780,11 @@ def test_a_picture_may_be_a_bad_one_in_the_decay_alone(
 
 
 def pairs(count):
-  """Coloured and gray pictures; the gray one holds the red of its pair."""
+  """True pairs of colour and gray pictures; gray is the red of its pair."""
   random = np.random.RandomState(0)
   pixels = [random.randint(0, 256, (11, 13, 3)) for _ in range(count)]
   for x in pixels:
-    x[..., 1] = 0  # A's own
+    x[..., 1] = 0  # differs from B
   return (
     [Picture(f'{i}_A.png', encode(x)) for i, x in enumerate(pixels)],
     [Picture(f'{i}_B.png', encode(x[..., 0])) for i, x in enumerate(pixels)],
@@ -800,7 +799,7 @@ PAIRED = {
 
 
 @pytest.mark.parametrize('cache_bytes', [0, 900, 2**20])
-def test_a_pair_comes_with_the_same_corner_and_flip(cache_bytes):
+def test_a_true_pair_has_equal_crops_and_flips(cache_bytes):
   taken = take(
     30, *pairs(4), batch_size=3, cache_gb=cache_bytes / 2**30, **PAIRED
   )
@@ -811,11 +810,11 @@ def test_a_pair_comes_with_the_same_corner_and_flip(cache_bytes):
     np.testing.assert_array_equal(batch['a'][..., :1], batch['b'])
     assert (batch['a'][..., 1] == -1).all()
     shown.update(image.tobytes() for image in batch['a'])
-  # Of 4 * 4 * 6 * 2 crops: still augmented, each image in its own way.
+  # There are 4 * 4 * 6 * 2 crops; each pair is augmented on its own.
   assert len(shown) > 50
 
 
-def test_an_epoch_goes_through_all_pairs():
+def test_an_epoch_uses_each_pair_once():
   size, epochs = 7, 4
   a, b = numbered(size), numbered(size, 100)
   taken = take(size * epochs, a, b, paired=True)
@@ -823,13 +822,13 @@ def test_an_epoch_goes_through_all_pairs():
   np.testing.assert_array_equal(numbers(taken, 'b').ravel() - 100, orders.flat)
   assert all(sorted(order) == list(range(size)) for order in orders)
   assert len({tuple(order) for order in orders}) == epochs
-  # What is drawn for A stays that of an unpaired run.
+  # The order of A is that of an unpaired run.
   np.testing.assert_array_equal(
     numbers(take(size, a, b), 'a').ravel(), orders[0]
   )
 
 
-def test_paired_batches_follow_from_seed_and_step():
+def test_paired_batches_depend_only_on_seed_and_step():
   a, b = pairs(5)
   options = PAIRED | {'batch_size': 4}
   whole = take(9, a, b, **options)
@@ -865,10 +864,10 @@ def test_skip_replaces_the_whole_pair(no_warnings_yet, capsys):
     take(6, a, b, paired=True)
 
 
-def test_pictures_of_a_pair_have_the_same_size(no_warnings_yet, capsys):
+def test_pictures_of_a_pair_must_have_equal_sizes(no_warnings_yet, capsys):
   a, b = numbered(3), numbered(3, 100)
   b[1] = Picture('wide.png', encode(np.full((SIDE, 9), 101)))
-  # Also where both would be resized to the same.
+  # Even if both would be resized to the same size.
   for prepare in (PLAIN, AUGMENTED):
     with pytest.raises(UserError) as error:
       take(3, a, b, prepare, paired=True)
@@ -882,7 +881,7 @@ def test_pictures_of_a_pair_have_the_same_size(no_warnings_yet, capsys):
   assert 'wide.png' in capsys.readouterr().err
 
 
-def test_a_dataset_of_pairs(no_warnings_yet):
+def test_a_paired_dataset_uses_the_true_pairs(no_warnings_yet):
   train = {'a': numbered(3), 'b': numbered(2, 100)}
   true = {'a': numbered(5, 10), 'b': numbered(5, 110)}
   labels = Labels(numbered(3, 200), ['sea'], [[[0, 0, 255]]])
@@ -897,7 +896,7 @@ def test_a_dataset_of_pairs(no_warnings_yet):
     assert (to_gray(batch['b']) == 100 + number).all()
     names = {'a': [f'{number}.png'], 'b': [f'{100 + number}.png']}
     assert data.names(0, 1, 0) == names
-  # What a run records of its pictures are those it sees.
+  # The record of a run contains the pictures that it uses.
   assert dataset.checked().source.train == true
   assert dataset.checked().source.train_labels is None
   assert dataset._replace(paired=False).train == train
@@ -907,7 +906,7 @@ def test_a_dataset_of_pairs(no_warnings_yet):
     dataset.checked()
 
 
-def test_pairs_where_the_source_has_none():
+def test_a_paired_dataset_needs_true_pairs():
   train = {'a': numbered(2), 'b': numbered(2)}
   dataset = Dataset(Source(train, train), PLAIN, {'a': 1, 'b': 1}, paired=True)
   for use in (
@@ -931,7 +930,7 @@ def test_pairs_where_the_source_has_none():
     ('x.png has no counterpart', 'x.png has no counterpart: data.source='),
   ],
 )
-def test_why_there_are_no_pairs_is_said(note, words):
+def test_the_reason_for_missing_pairs_is_named(note, words):
   train = {'a': numbered(2), 'b': numbered(2)}
   source = Source(train, train, pairs_note=note)
   dataset = Dataset(source, PLAIN, {'a': 1, 'b': 1}, paired=True)

@@ -1,4 +1,4 @@
-"""The official code's preprocessing modes: sizes, resizing, refusals."""
+"""Tests of the official preprocessing modes: sizes, resizing, errors."""
 
 import io
 
@@ -56,8 +56,8 @@ def test_resizing_equals_pillows_bicubic(size, new, channels):
   assert np.abs(array - expected).max() <= 2
 
 
-# (width, height) of a picture, and of what it is resized to with load size
-# 286 and crop size 256: for training, for testing.
+# (mode, size of a picture, size after resizing for training, and for testing),
+# with load size 286 and crop size 256; sizes are (width, height).
 SIZES = [
   ('resize_and_crop', (300, 200), (286, 286), (256, 256)),
   ('resize_and_crop', (31, 500), (286, 286), (256, 256)),
@@ -79,7 +79,7 @@ def test_all_modes_are_tested():
 
 
 @pytest.mark.parametrize('mode, size, train, test', SIZES)
-def test_sizes(mode, size, train, test):
+def test_sizes_of_all_modes_are_official(mode, size, train, test):
   prepare = preprocess(mode, load_size=286, crop_size=256, flip=True)
   assert prepare.train_size(*size) == train
   assert prepare.test_size(*size) == test
@@ -96,7 +96,7 @@ def test_sizes(mode, size, train, test):
     ('none', (20, 30), (20, 30)),
   ],
 )
-def test_shapes_of_images(mode, shape, test_shape):
+def test_images_have_the_shapes_of_their_mode(mode, shape, test_shape):
   prepare = preprocess(mode, load_size=27, crop_size=16, flip=True)
   pictures = [picture(name, 30, 20) for name in 'pq']
   batch = next(batches(pictures, prepare))
@@ -109,7 +109,7 @@ CROPS_THE_LOADED = ['resize_and_crop', 'scale_width_and_crop']
 
 
 @pytest.mark.parametrize('mode', CROPS_THE_LOADED)
-def test_crop_larger_than_load_size(mode):
+def test_a_crop_larger_than_the_load_size_is_refused(mode):
   with pytest.raises(UserError) as error:
     preprocess(mode, load_size=200, crop_size=201, flip=True)
   assert 'data.crop_size=201' in str(error.value)
@@ -120,13 +120,13 @@ def test_crop_larger_than_load_size(mode):
 @pytest.mark.parametrize(
   'mode', ['crop', 'scale_width', 'scale_shortside', 'none']
 )
-def test_crop_may_be_larger_where_nothing_is_cut_from_the_loaded(mode):
+def test_a_crop_may_exceed_a_load_size_that_is_not_cropped(mode):
   prepare = preprocess(mode, load_size=200, crop_size=201, flip=False)
   assert prepare == Preprocess(mode, 200, 201, False)
 
 
 @pytest.mark.parametrize('mode', CROPS_THE_LOADED)
-def test_load_size_in_decay(mode):
+def test_a_load_size_in_decay_below_the_crop_is_refused(mode):
   prepare = preprocess(mode, load_size=286, crop_size=256, flip=True)
   for size in (0, 256, 300):
     check_in_decay(prepare, size)
@@ -140,8 +140,8 @@ def test_load_size_in_decay(mode):
 
 
 @pytest.mark.parametrize('mode', sorted(MODES.keys() - CROPS_THE_LOADED))
-def test_load_size_in_decay_of_modes_without_use_for_it(mode):
-  """Or images would change their size in the middle of a run."""
+def test_a_load_size_in_decay_is_refused_for_other_modes(mode):
+  """Otherwise images would change their size in the middle of a run."""
   prepare = preprocess(mode, load_size=286, crop_size=256, flip=True)
   check_in_decay(prepare, 0)
   with pytest.raises(UserError) as error:
@@ -155,14 +155,14 @@ def test_load_size_in_decay_of_modes_without_use_for_it(mode):
   assert '\n' not in message
 
 
-def test_sizes_below_one():
+def test_sizes_below_one_are_refused():
   with pytest.raises(UserError, match='data.load_size=0'):
     preprocess('scale_width', load_size=0, crop_size=8, flip=True)
   with pytest.raises(UserError, match='data.crop_size=-1'):
     preprocess('crop', load_size=8, crop_size=-1, flip=True)
 
 
-def test_unknown_mode():
+def test_an_unknown_mode_lists_the_modes():
   with pytest.raises(UserError) as error:
     preprocess('resize_and_crops', 286, 256, True)
   message = str(error.value)
@@ -172,7 +172,7 @@ def test_unknown_mode():
 
 
 @pytest.mark.parametrize('size', [(15, 40), (40, 15)])
-def test_picture_smaller_than_the_crop(size):
+def test_a_picture_smaller_than_the_crop_is_named(size):
   prepare = preprocess('crop', load_size=16, crop_size=16, flip=True)
   small = picture('small.png', *size)
   with pytest.raises(UserError) as error:
@@ -184,7 +184,7 @@ def test_picture_smaller_than_the_crop(size):
   assert next(batches([picture('fits.png', 16, 16)], prepare))
 
 
-def test_pictures_of_different_sizes_without_a_crop():
+def test_mixed_sizes_without_a_crop_are_refused():
   prepare = preprocess('none', load_size=16, crop_size=16, flip=True)
   pictures = [picture(f'{i}.png', 24, 20) for i in range(4)]
   assert next(batches(pictures, prepare, batch_size=4))['a'].shape[0] == 4
@@ -199,7 +199,7 @@ def test_pictures_of_different_sizes_without_a_crop():
   assert 'data.preprocess=none' in message
 
 
-def test_scaled_to_different_sizes_without_a_crop():
+def test_mixed_sizes_after_scaling_are_refused():
   prepare = preprocess('scale_width', load_size=16, crop_size=16, flip=True)
   alike = [picture('1.png', 20, 30), picture('2.png', 40, 60)]
   shape = next(batches(alike, prepare))['a'].shape

@@ -1,4 +1,4 @@
-"""The pretrained networks against twins of them in PyTorch."""
+"""Tests of the pretrained networks against twins of them in PyTorch."""
 
 import functools
 
@@ -36,7 +36,7 @@ def draw_images(height, width, channels=3, batch=2):
 
 @functools.lru_cache
 def draw_params(name):
-  """Random weights that keep the size of what goes through."""
+  """Draws random weights that keep the scale of activations."""
   rng, inputs, params = np.random.default_rng(1), 3, {}
   for layer, (outputs, kernel) in zip(TRUNKS[name].convs, SIZES[name]):
     shape = kernel, kernel, inputs, outputs
@@ -50,7 +50,7 @@ def draw_params(name):
 
 
 def torch_trunk(name, params):
-  """torchvision's `features`, and the indices of the ReLUs by their names."""
+  """Returns torchvision's `features`, and {name: index} of the ReLUs."""
   nn = pytest.importorskip('torch').nn
   vgg, pooled = name == 'vgg16', ('conv2', 'conv3')
   steps, places = [], {}
@@ -76,7 +76,7 @@ def set_conv(conv, values):
 
 
 def torch_outputs(name, params, images):
-  """{output: [b, h, w, channels]} of images in [-1, 1]."""
+  """Returns {output: [b, h, w, channels]} of images in [-1, 1]."""
   import torch
 
   layers, places = torch_trunk(name, params)
@@ -130,7 +130,7 @@ def test_embeddings_are_means_of_the_last_output(name):
   np.testing.assert_allclose(embedded, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_nothing_is_computed_behind_the_last_output():
+def test_no_layer_after_the_last_output_runs():
   whole, images = draw_params('vgg16'), draw_images(16, 16)
   cut = networks.until(whole, 'relu4_2')
   assert list(cut) == list(whole)[:9]
@@ -151,14 +151,14 @@ def test_nothing_is_computed_behind_the_last_output():
   assert float(above - below) / 2 == pytest.approx(1e-2 * length, rel=0.05)
 
 
-def test_gray_is_equal_channels():
+def test_gray_images_are_repeated_to_three_channels():
   params, gray = draw_params('alexnet'), draw_images(40, 40, channels=1)
   expected = networks.alexnet(params, gray.repeat(3, axis=-1))['relu5']
   actual = networks.alexnet(params, gray)['relu5']
   np.testing.assert_array_equal(actual, expected)
 
 
-def test_half_precision_stays_half():
+def test_bfloat16_images_give_bfloat16_features():
   params, images = draw_params('alexnet'), draw_images(40, 40)
   half = networks.alexnet(params, jnp.asarray(images, jnp.bfloat16), 'relu2')
   full = networks.alexnet(params, images, 'relu2')['relu2']
@@ -167,7 +167,7 @@ def test_half_precision_stays_half():
 
 
 @pytest.mark.parametrize('name,least', [('vgg16', 16), ('alexnet', 31)])
-def test_pictures_that_do_not_fit(name, least):
+def test_unsuitable_images_are_refused(name, least):
   network, params = NETWORKS[name], draw_params(name)
   jax.eval_shape(network, params, draw_images(least, least))
   for size in ((least - 1, 64), (64, least - 1)):
@@ -180,9 +180,11 @@ def test_pictures_that_do_not_fit(name, least):
 
 
 @pytest.mark.parametrize('size', [(64, 48), (301, 299), (640, 700)])
-def test_clean_resizing_is_pillows(size):
+def test_clean_resizing_equals_pillow(size):
   images = draw_images(*size, batch=1)
-  images[:, : size[0] // 2] = np.sign(images[:, : size[0] // 2])  # overshoots
+  images[:, : size[0] // 2] = np.sign(
+    images[:, : size[0] // 2]
+  )  # makes bicubic resizing overshoot
 
   def channel(x):
     picture = Image.fromarray((x + 1) * 127.5)
@@ -192,12 +194,12 @@ def test_clean_resizing_is_pillows(size):
 
   expected = np.stack([channel(images[0, ..., i]) for i in range(3)], -1)
   actual = networks.resize_clean(images)[0]
-  # Ours weighs in float32: a hundredth of a level of 8 bits.
+  # float32 weights change results by a hundredth of an 8-bit level.
   np.testing.assert_allclose(actual, expected, rtol=0, atol=8e-5)
 
 
 @pytest.mark.parametrize('size', [(64, 48), (640, 700)])
-def test_the_other_resizing_is_pytorchs(size):
+def test_resizing_of_pytorch_fid_equals_pytorch(size):
   functional = pytest.importorskip('torch').nn.functional
   images = draw_images(*size, batch=1)
   expected = functional.interpolate(
@@ -208,8 +210,8 @@ def test_the_other_resizing_is_pytorchs(size):
   np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
-# FID's Inception in PyTorch, by the names of PyTorch-FID's file: of each branch
-# the layers as (name, outputs, kernel, stride), padded unless they stride.
+# FID's Inception in PyTorch, with the names of PyTorch-FID's file. A branch is
+# a list of layers (name, outputs, kernel, stride), padded unless strided.
 
 
 def mixed_a(pooled):
@@ -294,7 +296,7 @@ MIXED = {
   'Mixed_7b': mixed_e('average'),
   'Mixed_7c': mixed_e('largest'),
 }
-# name, inputs, outputs, kernel, stride, padding, whether it is pooled behind
+# name, inputs, outputs, kernel, stride, padding, True if pooling follows
 STEM = [
   ('Conv2d_1a_3x3', 3, 32, 3, 2, 0, False),
   ('Conv2d_2a_3x3', 32, 32, 3, 1, 0, False),
@@ -305,7 +307,7 @@ STEM = [
 
 
 class Twin:
-  """PyTorch's layers by name, with random weights, and how they are used."""
+  """FID's Inception in PyTorch, with random weights and layers by name."""
 
   def __init__(self):
     self.torch = pytest.importorskip('torch')
@@ -323,7 +325,7 @@ class Twin:
     self(self.torch.zeros(1, 3, 75, 75))
 
   def __call__(self, x):
-    """Features [b, 2048] of x [b, 3, h, w] in [-1, 1]."""
+    """Returns features [b, 2048] of x [b, 3, h, w] in [-1, 1]."""
     with self.torch.no_grad():
       for name, *_, kernel, stride, padding, pooled in STEM:
         outputs = next(y[2] for y in STEM if y[0] == name)
@@ -365,7 +367,7 @@ class Twin:
     return conv, norm
 
   def state_dict(self):
-    """As PyTorch-FID's file holds it, classifier and all."""
+    """Returns a state_dict like PyTorch-FID's file, with the classifier."""
     state = {}
     for name, (conv, norm) in self.layers.items():
       state[f'{name}.conv.weight'] = conv.weight.data
@@ -389,7 +391,7 @@ def inception_file(twin, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def inception(inception_file):
-  """Images of 299 pixels -> features."""
+  """Function that maps images of 299 pixels to features."""
   net = functools.partial(networks.inception, resize='pytorch-fid')
   return functools.partial(jax.jit(net), weights.inception(inception_file))
 
@@ -425,14 +427,14 @@ def test_inception_equals_pytorch_fid(inception, twin, picture, monkeypatch):
   assert_features(inception(picture), expected)
 
 
-def test_inception_resizes_clean_unless_told(inception_file, picture):
+def test_inception_uses_clean_resizing_by_default(inception_file, picture):
   with pytest.raises(UserError, match='resize='):
     networks.inception({}, picture, resize='fast')
   params = weights.inception(inception_file)
   params = weights.inception(inception_file)
 
   def cuts(**resize):
-    """Whether values are cut, which only clean resizing does."""
+    """Returns True if values are clipped, as only clean resizing does."""
     features = functools.partial(networks.inception, **resize)
     return 'clip' in str(jax.make_jaxpr(features)(params, picture))
 
@@ -440,7 +442,7 @@ def test_inception_resizes_clean_unless_told(inception_file, picture):
   assert not cuts(resize='pytorch-fid')
 
 
-def test_inception_weights_that_do_not_fit(twin, tmp_path):
+def test_unsuitable_inception_weights_are_refused(twin, tmp_path):
   state, path = twin.state_dict(), tmp_path / 'x.pth'
   with pytest.raises(UserError, match='--inception='):
     weights.inception('')

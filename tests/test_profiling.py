@@ -1,4 +1,4 @@
-"""Profiles of chosen steps, stacks of a stuck one, stragglers' waits."""
+"""Tests of profiles of steps, stacks of a stuck step, and waiting times."""
 
 import subprocess
 import sys
@@ -23,12 +23,12 @@ with Watchdog({seconds}) as stepped:
 """
 
 
-def test_start_and_count_of_a_profile():
+def test_start_and_count_of_a_profile_are_parsed():
   assert profiling.parse('') is None
   assert profiling.parse('100:5') == Profile(100, 5)
 
 
-def test_a_profile_has_its_steps_and_no_others(tmp_path):
+def test_a_profile_contains_only_the_requested_steps(tmp_path):
   settled, said = [], []
   profiler = Profiler(Profile(3, 2), tmp_path, settled.append, said.append)
   for step in range(8):
@@ -39,7 +39,7 @@ def test_a_profile_has_its_steps_and_no_others(tmp_path):
   assert len(list(tmp_path.glob('plugins/profile/*/*.xplane.pb'))) == 1
 
 
-def test_a_profile_that_the_end_cuts_short_is_written(tmp_path):
+def test_a_profile_cut_short_by_the_end_is_written(tmp_path):
   said = []
   profiler = Profiler(Profile(1, 9), tmp_path, lambda step: None, said.append)
   profiler(1)
@@ -48,19 +48,19 @@ def test_a_profile_that_the_end_cuts_short_is_written(tmp_path):
   assert list(tmp_path.glob('plugins/profile/*/*.xplane.pb'))
 
 
-def test_training_writes_the_profile_it_is_asked_for(pictures, tmp_path):
+def test_training_writes_the_requested_profile(pictures, tmp_path):
   run = test_train.make_run(pictures)._replace(profile=Profile(1, 2))
   said = []
   test_train.train(run, tmp_path, say=said.append)
   assert any(line.startswith('profile up to step 3') for line in said)
   found = list(tmp_path.glob('tensorboard/plugins/profile/*/*.xplane.pb'))
   assert len(found) == 1
-  # Going on from there minds no profile beside the events.
+  # A resumed run accepts profiles in the folder of TensorBoard.
   test_train.train(run, tmp_path, say=said.append)
 
 
 @pytest.mark.parametrize('seconds,step,stuck', [(1, 2, True), (3, 0.1, False)])
-def test_a_stuck_step_shows_where_it_is(seconds, step, stuck):
+def test_a_stuck_step_prints_its_stack(seconds, step, stuck):
   code = WATCHED.format(seconds=seconds, step=step)
   ended = subprocess.run(
     [sys.executable, '-c', code], capture_output=True, text=True, check=True
@@ -69,7 +69,7 @@ def test_a_stuck_step_shows_where_it_is(seconds, step, stuck):
   assert ('Timeout' in ended.stderr) == stuck
 
 
-def test_the_waits_of_every_process_are_logged(monkeypatch):
+def test_waiting_times_of_every_process_are_logged(monkeypatch):
   speed = {'seconds_per_step': 0.5, 'images_per_second': 2, 'input_wait': 0.1}
   assert profiling.by_process(speed) == {}
   monkeypatch.setattr(profiling.hosts, 'several', lambda: True)

@@ -1,4 +1,4 @@
-"""Official files made by hand, where PyTorch may be missing."""
+"""Tests of official .pth files that are made by hand, without PyTorch."""
 
 import struct
 import zipfile
@@ -19,7 +19,7 @@ BYTES = NUMBERS.astype('<f4').tobytes()
 
 
 def windows():
-  """Tensors on two storages, and the arrays they are."""
+  """Tensors that share two storages, the equal arrays, and the storages."""
   x, y = made.storage('0', 24), made.storage('1', 3)
   of = made.tensor
   third = np.array([7, 8, 9], np.float32)
@@ -45,7 +45,7 @@ def assert_equal(actual, expected):
 
 
 @pytest.mark.parametrize('wrap', [made.ordered_dict, dict])
-def test_windows_on_shared_storages(wrap, tmp_path):
+def test_tensors_on_shared_storages_are_read(wrap, tmp_path):
   tensors, arrays, storages = windows()
   for path in made.write_both(tmp_path, wrap(tensors), storages):
     read = pth.read(path)
@@ -53,8 +53,8 @@ def test_windows_on_shared_storages(wrap, tmp_path):
     assert not any(x.flags.writeable for x in read.values() if x.size)
 
 
-def test_python_2_and_metadata(tmp_path):
-  """An OrderedDict of pairs, names as bytes, and attributes behind it."""
+def test_files_of_python_2_with_metadata_are_read(tmp_path):
+  """Python 2 files have an OrderedDict of pairs, names as bytes, attributes."""
   tensors, arrays, storages = windows()
   pairs = [[made.Raw(b'U\x05whole'), tensors['whole']]]
   content = made.call(made.name('collections', 'OrderedDict'), pairs)
@@ -64,7 +64,7 @@ def test_python_2_and_metadata(tmp_path):
     assert_equal(pth.read(path), {'whole': arrays['whole']})
 
 
-def test_parameters_sizes_and_cuda_are_tensors(tmp_path):
+def test_parameters_sizes_and_cuda_tensors_are_read(tmp_path):
   size = made.call(made.name('torch', 'Size'), (24,))
   reference = ('storage', made.name('torch.cuda', 'FloatStorage'))
   cuda = made.Raw(made.emit((*reference, '0', 'cuda:1', 24)) + b'Q')
@@ -95,7 +95,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_kinds_of_numbers_in_both_orders_of_bytes(kind, tmp_path):
+def test_number_types_of_both_byte_orders_are_read(kind, tmp_path):
   array = np.array([0, 1, 3], KINDS[kind])
   content = {'x': made.tensor(made.storage('0', 3, kind), (3,), (1,))}
   for order in ('little', 'big'):
@@ -109,7 +109,7 @@ def test_kinds_of_numbers_in_both_orders_of_bytes(kind, tmp_path):
       assert_equal(pth.read(tmp_path / f'{name}.pth'), {'x': array})
 
 
-def test_a_state_dict_inside_and_the_prefix_of_several_gpus(tmp_path):
+def test_nested_state_dicts_and_module_prefixes_are_read(tmp_path):
   tensors, arrays, storages = windows()
   tensors = {f'module.{name}': x for name, x in tensors.items()}
   for key in ('state_dict', 'model'):
@@ -117,7 +117,7 @@ def test_a_state_dict_inside_and_the_prefix_of_several_gpus(tmp_path):
     for path in made.write_both(tmp_path, whole, storages):
       assert_equal(pth.read(path), arrays)
   del tensors['module.whole']
-  tensors['whole'] = windows()[0]['whole']  # then it is no prefix of all
+  tensors['whole'] = windows()[0]['whole']  # then not all names have the prefix
   for path in made.write_both(tmp_path, tensors, storages):
     assert 'module.turned' in pth.read(path)
 
@@ -142,7 +142,7 @@ def test_other_content_is_refused(content, message, tmp_path):
       pth.read(path)
 
 
-def test_files_that_are_none(tmp_path):
+def test_files_of_other_formats_are_refused(tmp_path):
   with pytest.raises(UserError, match='none.pth cannot be read .No such file'):
     pth.read(tmp_path / 'none.pth')
   with pytest.raises(UserError, match='cannot be read'):
@@ -159,7 +159,7 @@ def test_files_that_are_none(tmp_path):
     pth.read(packed)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_written_files_are_read(tmp_path):
   arrays = {
     kind: np.array([[0, 1, 3], [1, 1, 2]], dtype).T
     for kind, dtype in KINDS.items()
@@ -179,7 +179,7 @@ def test_what_is_written_is_read(tmp_path):
     assert (entry.header_offset + 30 + sum(lengths)) % 64 == 0
 
 
-def test_an_unwritable_place_is_one_line(tmp_path):
+def test_an_unwritable_path_is_one_line(tmp_path):
   (tmp_path / 'file').touch()
   with pytest.raises(UserError, match='cannot write to'):
     pth.write(tmp_path / 'file' / 'a.pth', {'a': NUMBERS})
@@ -188,7 +188,7 @@ def test_an_unwritable_place_is_one_line(tmp_path):
 STRIDE, BLUR = {'downsampling': 'stride'}, {'downsampling': 'blur'}
 CYCLEGAN = STRIDE | {'upsampling': 'transpose', 'dropout': 0.0}
 CUT = BLUR | {'upsampling': 'blur', 'dropout': 0.0}
-# (kind, name, depth, the other options that a file determines)
+# (kind, name, depth, other options that a file determines)
 NETWORKS = [
   ('generator', 'resnet', 1, CYCLEGAN),
   ('generator', 'resnet', 1, CUT),
@@ -204,7 +204,7 @@ NETWORKS = [
 
 
 def draw(kind, name, depth, norm='instance', channels=3, seed=0, **options):
-  """Options and random parameters of a network; no number stands twice."""
+  """Returns options and random parameters of a network; all values differ."""
   make = {'generator': tiny.generator, 'discriminator': tiny.discriminator}
   options = {'depth': depth, 'norm': norm, 'width': 4} | options
   net = make[kind](name, **options)()
@@ -242,8 +242,8 @@ def test_every_network_is_recognised(kind, name, depth, others, norm, tmp_path):
     np.testing.assert_array_equal(x, y)
 
 
-def test_the_published_networks():
-  """Keys and shapes of the official horse2zebra generator, from the paper."""
+def test_the_published_network_is_recognised():
+  """Keys and shapes are those of the official horse2zebra generator."""
   blocks, w = 9, 64
   shapes = {'model.1': (w, 3, 7, 7), 'model.4': (2 * w, w, 3, 3)}
   shapes['model.7'] = (4 * w, 2 * w, 3, 3)
@@ -276,8 +276,8 @@ def test_the_published_networks():
   assert sum(sizes) == 11_378_179
 
 
-def test_the_networks_of_cut():
-  """Keys and shapes of the files of CUT, which has blurs everywhere."""
+def test_the_networks_of_cut_are_recognised():
+  """Keys and shapes are those of CUT's files, with blurs in all resamplings."""
   w = 64
   kernels = {1: (w, 3, 7), 4: (2 * w, w, 3), 8: (4 * w, 2 * w, 3)}
   kernels |= {
@@ -303,7 +303,7 @@ def test_the_networks_of_cut():
 
 
 def state_of_cut(kernels, filters):
-  """A state_dict of kernels (outputs, inputs, side) and filters."""
+  """Returns a state_dict with kernels (outputs, inputs, side) and filters."""
   state = {}
   for place, (outputs, inputs, side) in kernels.items():
     shape = outputs, inputs, side, side
@@ -368,13 +368,13 @@ def broken(change, name='resnet', **others):
     ),
   ],
 )
-def test_what_does_not_fit_is_named(change, message):
+def test_unsuitable_weights_are_named(change, message):
   with pytest.raises(UserError, match=message) as error:
     pth.recognise(broken(change), 'a.pth')
   assert 'a.pth' in str(error.value) and '\n' not in str(error.value)
 
 
-# (name of the network, place of a filter)
+# (name of the network, index of a filter layer)
 PLACES_OF_FILTERS = [
   *(('resnet', place) for place in (7, 11, 13, 17)),
   *(('patchgan', place) for place in (2, 6)),
@@ -394,7 +394,7 @@ PLACES_OF_FILTERS = [
   ],
 )
 @pytest.mark.parametrize('name, place', PLACES_OF_FILTERS)
-def test_a_filter_that_does_not_fit_is_named(name, place, change, message):
+def test_an_unsuitable_filter_is_named(name, place, change, message):
   key = f'model.{place}.filt'
 
   def spoil(state):
@@ -408,7 +408,7 @@ def test_a_filter_that_does_not_fit_is_named(name, place, change, message):
   assert 'a.pth' in str(error.value) and '\n' not in str(error.value)
 
 
-def test_places_of_filters_are_all_of_them():
+def test_the_list_of_filters_is_complete():
   for name, others in (('resnet', CUT), ('patchgan', BLUR)):
     state = broken(lambda state: None, name, **others)
     found = [(name, x) for x in state if x.endswith('.filt')]
@@ -417,7 +417,7 @@ def test_places_of_filters_are_all_of_them():
     ]
 
 
-def test_filters_of_half_precision_are_known():
+def test_filters_of_half_precision_are_recognised():
   def halve(state):
     for key in state:
       if key.endswith('.filt'):
@@ -427,7 +427,7 @@ def test_filters_of_half_precision_are_known():
   assert network.options['upsampling'] == 'blur'
 
 
-def test_depths_beyond_reason_are_refused():
+def test_excessive_depths_are_refused():
   kernel = np.zeros((1, 1, 1, 1), np.float32)
   levels = {
     f'model.model.1{i * ".model.3"}.model.1.weight': kernel for i in range(2000)
@@ -443,7 +443,7 @@ def test_depths_beyond_reason_are_refused():
       pth.recognise({first: kernel} | rest)
 
 
-def test_counts_of_any_size_come_back():
+def test_counts_of_any_size_are_preserved():
   leaf = LEAVES['norm'][-1]
   for count in (0, 1, 2**24 + 1, 123_456_789_012):
     digits = leaf.load(np.array(count))
@@ -462,7 +462,7 @@ def test_options_without_a_counterpart_are_not_exported(option, value):
   assert '\n' not in str(e.value)
 
 
-def test_other_weights_than_the_options_say_are_not_exported():
+def test_weights_that_contradict_the_options_are_not_exported():
   options, params = draw('generator', 'resnet', 1)
   for other, weights in (
     (options | {'depth': 2}, params),
@@ -475,7 +475,7 @@ def test_other_weights_than_the_options_say_are_not_exported():
       pth.export('generator', other, weights)
 
 
-def test_dropout_decides_the_place_of_the_second_convolution():
+def test_dropout_decides_the_index_of_the_second_convolution():
   options, params = draw('generator', 'resnet', 1, dropout=0.3)
   state = pth.export('generator', options, params)
   assert 'model.10.conv_block.6.weight' in state
@@ -491,7 +491,7 @@ def write_network(path, kind='generator', channels=3, **options):
   return path
 
 
-def test_a_model_is_put_together_of_files(tmp_path):
+def test_a_model_is_assembled_from_files(tmp_path):
   paths = [
     write_network(tmp_path / f'latest_net_{x}.pth', kind, seed=i)
     for i, (x, kind) in enumerate(
@@ -521,7 +521,7 @@ def test_a_model_is_put_together_of_files(tmp_path):
     },
     'data': {'channels_a': 3, 'channels_b': 3},
   }
-  # D_A judges what G_A makes: pictures of B.
+  # D_A judges outputs of G_A, which are images of B.
   for i, (group, which) in enumerate(
     [('gen', 'a2b'), ('gen', 'b2a'), ('disc', 'b'), ('disc', 'a')]
   ):
@@ -533,7 +533,7 @@ def test_a_model_is_put_together_of_files(tmp_path):
 @pytest.mark.parametrize(
   'name', ['latest_net_G', '200_net_G_A', 'net_G', 'horse2zebra']
 )
-def test_one_generator_is_a2b(name, tmp_path):
+def test_a_single_generator_is_a2b(name, tmp_path):
   path = write_network(tmp_path / f'{name}.pth')
   config, params = pth.load([path])
   assert set(params['gen']) == {'a2b'} and not params['disc']
@@ -542,7 +542,9 @@ def test_one_generator_is_a2b(name, tmp_path):
 
 @pytest.mark.parametrize('name, depth', [('resnet', 1), ('unet', 2)])
 @pytest.mark.parametrize('channels, made', [(1, 3), (5, 2), (4, 4)])
-def test_any_number_of_channels(channels, made, name, depth, tmp_path):
+def test_any_number_of_channels_is_loaded(
+  channels, made, name, depth, tmp_path
+):
   path = tmp_path / 'x_net_G_B.pth'
   options, params = draw(
     'generator', name, depth, channels=channels, out_channels=made
@@ -601,7 +603,7 @@ def test_any_number_of_channels(channels, made, name, depth, tmp_path):
     ),
   ],
 )
-def test_files_that_make_no_model(files, message, tmp_path):
+def test_files_that_form_no_model_are_refused(files, message, tmp_path):
   paths = [
     write_network(tmp_path / name, **options) for name, options in files.items()
   ]

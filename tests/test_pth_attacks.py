@@ -1,4 +1,4 @@
-"""Files made to do harm: refused by name, nothing run, memory and time kept."""
+"""Tests that malicious .pth files are refused at low cost and run no code."""
 
 import copyreg
 import io
@@ -19,12 +19,12 @@ from cyclegan_jax.common.errors import UserError
 NUMBERS = np.arange(6, dtype=np.float32)
 STORAGES = {'0': NUMBERS.tobytes()}
 TENSOR = made.tensor(made.storage('0', 6), (2, 3), (3, 1))
-# Where a file can hold a pickle.
+# Positions in a file that can contain a pickle.
 PLACES = ('zip', 'old', 'magic', 'version', 'system', 'keys')
 
 
 def write(path, place, content):
-  """A file with an object, given as its instructions, at a place."""
+  """Writes a file with an object, given as instructions, at a position."""
   if place == 'zip':
     return made.write_zip(path, content, STORAGES)
   old = {'0': (6, STORAGES['0'])}
@@ -43,7 +43,7 @@ def stack_global(module, name):
 
 
 def called(spell, module, name, *arguments):
-  """A call of a function, spelt in one of the ways there are."""
+  """Returns a call of a function, spelt as `spell` does."""
   if spell == 'INST':
     pushed = b''.join(map(made.emit, arguments))
     return made.Raw(b'(' + pushed + f'i{module}\n{name}\n'.encode())
@@ -67,7 +67,7 @@ def test_python_would_run_these_attacks(spell, tmp_path):
 
 @pytest.mark.parametrize('place', PLACES)
 @pytest.mark.parametrize('spell', SPELLINGS)
-def test_calls_are_refused_by_name_and_not_run(spell, place, tmp_path):
+def test_function_calls_are_refused_by_name_and_not_run(spell, place, tmp_path):
   marker = tmp_path / 'marker'
   for module, name, argument in (
     ('os', 'system', f'touch {marker}'),
@@ -96,7 +96,7 @@ def test_calls_are_refused_by_name_and_not_run(spell, place, tmp_path):
   ):
     for hidden in (False, True):
       attack = called(spell, module, name, argument)
-      # Behind tensors, inside a dict, and called for its effect alone.
+      # After tensors, inside a dict, and called only for its side effect.
       content = made.ordered_dict({'a': TENSOR, 'b': {'c': [attack]}})
       path = write(tmp_path / 'a.pth', place, content if hidden else attack)
       with pytest.raises(UserError) as error:
@@ -177,7 +177,7 @@ def built(target, state):
     made.Raw(REBUILD + b')\x81'),  # NEWOBJ
     made.Raw(REBUILD + b'))\x92'),  # NEWOBJ_EX
     made.Raw(b'Pname\n'),  # PERSID
-    made.Raw(b'h\x07'),  # nothing was remembered
+    made.Raw(b'h\x07'),  # reads an empty memo
     made.Raw(b'0'),
     made.Raw(b't'),
     made.Raw(b'R'),
@@ -191,7 +191,7 @@ def built(target, state):
   ],
 )
 @pytest.mark.parametrize('place', ['zip', 'old', 'system'])
-def test_tricks_with_what_is_allowed_are_refused(content, place, tmp_path):
+def test_misuse_of_allowed_instructions_is_refused(content, place, tmp_path):
   path = write(tmp_path / 'a.pth', place, content)
   with pytest.raises(UserError) as error:
     pth.read(path)
@@ -224,7 +224,7 @@ FLOATS = made.name('torch', 'FloatStorage')
     ['storage'],
   ],
 )
-def test_strange_references_are_refused(reference, tmp_path):
+def test_invalid_storage_references_are_refused(reference, tmp_path):
   of = made.Raw(made.emit(reference) + b'Q')
   content = {'a': made.tensor(of, (6,), (1,))}
   for place in ('zip', 'old'):
@@ -245,7 +245,7 @@ def test_strange_references_are_refused(reference, tmp_path):
     (0, (-1,), (1,)),
     (0, (-2, -3), (3, 1)),
     (5, (6,), (-1,)),
-    (0, (2**40,), (0,)),  # terabytes of one number
+    (0, (2**40,), (0,)),  # terabytes of a single value
     (0, (2**31, 2**31), (0, 0)),
     (0, (2**64,), (2**64,)),
     (2**64, (1,), (1,)),
@@ -285,7 +285,7 @@ def test_a_storage_of_two_kinds_is_refused(tmp_path):
 
 
 def doubling(depth):
-  """A tuple of two of a tuple of two ..., each made once."""
+  """Returns nested pairs of pairs, each pair made once."""
   steps = b''.join(
     b'q' + bytes([i]) + b'h' + bytes([i]) + b'\x86' for i in range(depth)
   )
@@ -293,7 +293,7 @@ def doubling(depth):
 
 
 def list_used_often(count):
-  """An OrderedDict of a list of pairs, as many times as the list is long."""
+  """Returns OrderedDicts of a long list of pairs, one per entry of the list."""
   pairs = made.emit([[str(i), 1] for i in range(count)]) + b'q\x00'
   again = made.name('collections', 'OrderedDict') + b'h\x00\x85R'
   return made.Raw(pairs + b'(' + again * count + b't')
@@ -330,7 +330,9 @@ BOMBS = {
 
 @pytest.mark.parametrize('bomb', BOMBS)
 @pytest.mark.parametrize('place', ['zip', 'old', 'keys'])
-def test_bombs_take_neither_memory_nor_time(bomb, place, tmp_path):
+def test_pickle_bombs_are_refused_quickly_in_little_memory(
+  bomb, place, tmp_path
+):
   path = write(tmp_path / 'a.pth', place, BOMBS[bomb])
   tracemalloc.start()
   start = time.monotonic()
@@ -345,12 +347,12 @@ def test_bombs_take_neither_memory_nor_time(bomb, place, tmp_path):
   assert time.monotonic() - start < 30
 
 
-def test_zip_bombs(tmp_path):
+def test_zip_bombs_are_refused(tmp_path):
   path = tmp_path / 'a.pth'
   made.write_zip(path, {'a': TENSOR}, {'0': bytes(10**6)}, zipfile.ZIP_LZMA)
   with pytest.raises(UserError, match='is compressed'):
     pth.read(path)
-  # Many entries that share their bytes.
+  # Many entries share their bytes.
   with zipfile.ZipFile(path, 'w') as archive:
     keys = [str(i) for i in range(50)]
     content = {
@@ -385,7 +387,7 @@ def test_many_tensors_of_one_storage_are_refused(tmp_path):
     {'other/data.pkl': b''},
   ],
 )
-def test_strange_entries_are_looked_at_or_left(change, tmp_path):
+def test_invalid_zip_entries_are_refused_or_ignored(change, tmp_path):
   path = made.write_zip(tmp_path / 'a.pth', {'a': TENSOR}, STORAGES, **change)
   if 'byteorder' in change:
     with pytest.raises(UserError, match='damaged'):
@@ -394,7 +396,7 @@ def test_strange_entries_are_looked_at_or_left(change, tmp_path):
     assert set(pth.read(path)) == {'a'}
 
 
-def test_zips_without_a_pickle_or_with_two(tmp_path):
+def test_zips_without_a_single_pickle_are_refused(tmp_path):
   path = tmp_path / 'a.pth'
   for names in ((), ('a/data.pkl', 'b/data.pkl'), ('data.pkl',)):
     with zipfile.ZipFile(path, 'w') as archive:
@@ -419,7 +421,7 @@ def test_zips_without_a_pickle_or_with_two(tmp_path):
     {'keys': ['0', '0']},
   ],
 )
-def test_strange_headers_are_refused(change, tmp_path):
+def test_invalid_headers_are_refused(change, tmp_path):
   path = tmp_path / 'a.pth'
   made.write_old(path, {'a': TENSOR}, {'0': (6, STORAGES['0'])}, **change)
   with pytest.raises(UserError, match='damaged'):
@@ -437,7 +439,7 @@ def originals(tmp_path):
 
 
 def mutant(data, random_):
-  """The data with bits flipped, bytes changed, left out, doubled or cut off."""
+  """Returns damaged data: bytes flipped, changed, removed, doubled or cut."""
   data = bytearray(data)
   for _ in range(random_.choice((1, 1, 2, 5))):
     place = random_.randrange(len(data))
@@ -457,7 +459,7 @@ def mutant(data, random_):
 
 
 def survives(path, data):
-  """Whether damaged data is still read; any other error than one line fails."""
+  """Returns True if damaged data can be read; other errors must be one line."""
   path.write_bytes(data)
   try:
     arrays = pth.read(path)
@@ -465,7 +467,7 @@ def survives(path, data):
     assert str(e).startswith(str(path)) and '\n' not in str(e)
     return False
   for x in arrays.values():
-    float(x.sum())  # within what was read
+    float(x.sum())  # checks that the values are inside the read data
   return True
 
 
@@ -485,8 +487,8 @@ def test_damaged_files_give_one_line(tmp_path):
     assert not all(lived)
 
 
-def test_damaged_pickles_in_whole_files_give_one_line(tmp_path):
-  """A zip's checksums would notice; here they are those of the damaged."""
+def test_damaged_pickles_in_valid_zips_give_one_line(tmp_path):
+  """The checksums of the zip archive match the damaged pickle."""
   random_ = random.Random(1)
   new, _ = originals(tmp_path)
   with zipfile.ZipFile(io.BytesIO(new)) as archive:

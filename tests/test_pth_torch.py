@@ -1,7 +1,7 @@
-"""Official files against PyTorch: the same pictures, the same bits back.
+"""Tests of official files against PyTorch: equal outputs, exact round trips.
 
-The official networks are built here of `torch.nn`, nested as the official code
-nests them, so that their weights have the official names.
+The official networks are built from `torch.nn`, nested as in the official code,
+so that their weights have the official names.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ torch = pytest.importorskip('torch')
 nn = torch.nn
 
 WIDTH = 4
-# As the official --norm; instance norm kept averages in 2017, and had weights.
+# Values of the official --norm; in 2017 instance norm had averages, weights.
 NORMS = {
   'instance': nn.InstanceNorm2d,
   'instance of 2017': partial(nn.InstanceNorm2d, track_running_stats=True),
@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class Resnet(nn.Module):
-  """CycleGAN's; `down` and `up` say where it has the blurs of CUT."""
+  """CycleGAN's generator; `down` and `up` enable the blurs of CUT."""
 
   def __init__(
     self,
@@ -228,9 +228,9 @@ CASES = {
   ),
   'pixelgan': (Pixel, {'name': 'pixelgan', 'depth': 0}, 5, 7),
 }
-# A network of each class with every norm, the others with one.
+# These cases, one per class, are tested with every norm, others with one norm.
 EVERY_NORM = ('resnet 2 blocks', 'unet 5 levels', 'patchgan', 'pixelgan')
-# What is found in a file where its case does not say otherwise.
+# Options that are recognised in a file unless its case has others.
 FOUND = {
   'resnet': test_pth.CYCLEGAN,
   'unet': {'dropout': 0.0},
@@ -253,7 +253,7 @@ def one_torch_thread():
 
 
 def official(case, norm, seed=0):
-  """An official network with random weights and averages."""
+  """Returns an official network with random weights and averages."""
   make, options, height, width = CASES[case]
   bias = norm.startswith(('instance', 'affine'))
   torch.manual_seed(seed)
@@ -300,13 +300,13 @@ def through_a_file(net, folder, **options):
 
 
 @pytest.mark.parametrize('case, norm', COMBINED)
-def test_official_networks_give_the_same(case, norm, tmp_path):
+def test_official_networks_give_equal_outputs(case, norm, tmp_path):
   net, options, height, width = official(case, norm)
   network = through_a_file(net, tmp_path)
   known = {'width': WIDTH, 'norm': OURS.get(norm, norm)}
   assert network.options == FOUND[options['name']] | known | options
   images = draw(height, width)
-  # As the official test.py without --eval; dropout is random there.
+  # As in the official test.py without --eval, but without random dropout.
   for module in net.modules():
     module.train(not isinstance(module, nn.Dropout))
   expected = output_of_torch(net, images)
@@ -316,7 +316,7 @@ def test_official_networks_give_the_same(case, norm, tmp_path):
   np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
-def test_the_modules_of_cut_have_its_names():
+def test_the_modules_of_cut_have_the_official_names():
   generator = partial(CASES['resnet of CUT'][0], blocks=9)
   blocks = [f'{i}.conv_block.{j}' for i in range(12, 21) for j in (1, 5)]
   for make, kernels, filters in (
@@ -329,7 +329,7 @@ def test_the_modules_of_cut_have_its_names():
 
 
 @pytest.mark.parametrize('case', EVERY_NORM)
-def test_frozen_batch_norm_is_the_official_eval(case, tmp_path):
+def test_frozen_batch_norm_equals_the_official_eval(case, tmp_path):
   net, _, height, width = official(case, 'batch')
   network = through_a_file(net, tmp_path)
   images = draw(height, width)
@@ -339,7 +339,7 @@ def test_frozen_batch_norm_is_the_official_eval(case, tmp_path):
   np.testing.assert_allclose(frozen, expected, atol=1e-5)
 
 
-def test_odd_sizes_are_the_official_ones_of_the_mirrored_picture(tmp_path):
+def test_odd_sizes_equal_official_outputs_of_padded_images(tmp_path):
   net, *_ = official('resnet 2 blocks', 'instance')
   images = draw(18, 23)
   padded = np.pad(images, ((0, 0), (1, 1), (0, 1), (0, 0)), 'reflect')
@@ -352,7 +352,7 @@ def test_odd_sizes_are_the_official_ones_of_the_mirrored_picture(tmp_path):
 @pytest.mark.parametrize(
   'case, norm', [x for x in COMBINED if x[1] != 'instance of 2017']
 )
-def test_the_way_there_and_back_keeps_every_bit(case, norm, new, tmp_path):
+def test_import_and_export_keep_every_bit(case, norm, new, tmp_path):
   net, *_ = official(case, norm)
   network = through_a_file(net, tmp_path, _use_new_zipfile_serialization=new)
   back = tmp_path / 'back.pth'
@@ -376,8 +376,8 @@ def without_averages(params):
 
 
 @pytest.mark.parametrize('case', EVERY_NORM)
-def test_what_was_trained_here_is_official(case, tmp_path):
-  """Batch norm without averages: PyTorch's initial ones, for train mode."""
+def test_models_trained_here_are_exported_as_official_files(case, tmp_path):
+  """Missing averages of batch norm are exported as PyTorch's initial values."""
   net, options, height, width = official(case, 'batch')
   network = through_a_file(net, tmp_path)
   params = without_averages(network.params)
@@ -440,7 +440,7 @@ def test_all_kinds_of_tensors_are_read(new, protocol, tmp_path):
 
 
 @pytest.mark.parametrize('new', [True, False], ids=['zip', 'old'])
-def test_a_state_dict_is_taken_out_of_a_training_checkpoint(new, tmp_path):
+def test_the_state_dict_of_a_training_checkpoint_is_read(new, tmp_path):
   net, *_ = official('patchgan', 'batch')
   images = torch.from_numpy(draw(32, 32).transpose(0, 3, 1, 2))
   adam = torch.optim.Adam(net.parameters())

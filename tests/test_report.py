@@ -1,6 +1,6 @@
-"""The page of a run: what it shows, what it says is missing, what it escapes.
+"""Tests of the report page of a run: contents, missing parts, escaping.
 
-Needs Chromium for the test that has a browser draw it.
+Tests that draw the page in a browser need Chromium.
 """
 
 import base64
@@ -28,7 +28,7 @@ NASTY = '<img src=x onerror=alert(1)>&amp;"\'<script>'
 
 
 class Page(HTMLParser):
-  """A page as a browser without scripts reads it."""
+  """Parsed page, as seen by a browser without scripts."""
 
   def __init__(self, path):
     super().__init__()
@@ -50,7 +50,7 @@ class Page(HTMLParser):
     self.texts.setdefault(attrs.get('id') or tag, data)
 
   def count(self, name):
-    """Elements of a class."""
+    """Returns the number of elements of a CSS class."""
     classes = [attrs.get('class') or '' for _, attrs in self.tags]
     return sum(name in x.split() for x in classes)
 
@@ -65,7 +65,7 @@ def line(step, **terms):
 
 @pytest.fixture(scope='module')
 def finished(pictures, tmp_path_factory):
-  """A run of 4 steps with true test pairs."""
+  """Run folder of 4 steps with true pairs in the test set."""
   workdir = tmp_path_factory.mktemp('runs') / 'finished'
   argv = tiny.command('folder', workdir, pictures, log__sample_every=1)
   assert program.run(main.main, argv) == 0
@@ -79,7 +79,7 @@ def page(finished):
 
 @pytest.fixture
 def folder(tmp_path):
-  """A run with nothing but its config."""
+  """Run folder with only a config."""
   path = tmp_path / 'run'
   path.mkdir()
   (path / 'config.json').write_text('{"seed": 3}')
@@ -93,7 +93,7 @@ def pixels(picture):
     return np.asarray(image)
 
 
-def test_the_program(finished, tmp_path, capsys):
+def test_the_program_writes_the_page_only(finished, tmp_path, capsys):
   output = tmp_path / 'deep' / 'page.html'
   argv = ['report', f'--workdir={finished}', f'--output={output}']
   before = {p: p.stat().st_mtime_ns for p in finished.rglob('*')}
@@ -103,10 +103,10 @@ def test_the_program(finished, tmp_path, capsys):
   assert {p: p.stat().st_mtime_ns for p in finished.rglob('*')} == before
 
 
-def test_it_loads_nothing(finished, page):
+def test_the_page_loads_nothing(finished, page):
   text = (finished / 'report' / 'index.html').read_text('ascii')
   found = set(re.findall(r'\w+://[^\'" ]*', text))
-  assert found == {SVG, 'hf://USER/NAME'}  # of the meaning of init_from
+  assert found == {SVG, 'hf://USER/NAME'}  # from the description of init_from
   for tag, attrs in page.tags:
     assert tag not in ('link', 'iframe', 'base', 'object')
     assert not attrs.get('href', '#').startswith(('http', '/'))
@@ -151,14 +151,14 @@ def test_terms_without_data_have_no_curve():
   assert 'Left out' not in curves.curves([{'step': 1, 'x': 1.0}])['note']
 
 
-def test_pictures_come_first(page):
+def test_the_page_begins_with_pictures(page):
   ids = [attrs['id'] for tag, attrs in page.tags if tag == 'section']
   assert ids == ['gallery', 'samples', 'tests', 'curves', 'config']
   links = [a['href'] for tag, a in page.tags if tag == 'a']
   assert links == [f'#{name}' for name in ids]
 
 
-def test_the_head_and_the_config(finished, page):
+def test_the_page_lists_facts_and_changed_options(finished, page):
   facts = dict(page.content['facts'])
   assert facts['Step'] == '4 of 4, finished'
   environment = json.loads((finished / 'environment.json').read_text())
@@ -171,12 +171,12 @@ def test_the_head_and_the_config(finished, page):
   assert 'optim.beta2' in same and not set(rows) & set(same)
 
 
-def test_samples_and_figures(finished, page):
+def test_the_page_has_samples_and_figures(finished, page):
   shown = page.content['samples']['grids']
   assert [x['step'] for x in shown] == [1, 2, 3, 4]
   there = tiny.pixels(finished / 'samples' / 'step_0000003.png').astype(float)
   assert np.abs(pixels(shown[2]) - there).mean() < 8
-  # The pictures have titles; those of earlier versions are explained.
+  # Grids have titles; grids of earlier versions are explained in the note.
   assert 'From left' not in page.content['samples']['note']
   tests = page.content['tests']
   rows = json.loads((finished / 'test_metrics.json').read_text())
@@ -194,7 +194,7 @@ def test_grids_without_titles_are_explained(finished, tmp_path):
   assert 'From left to right: a picture of A' in content['samples']['note']
 
 
-def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
+def test_the_gallery_shows_translations_of_the_model(finished, page, pictures):
   from cyclegan_jax.inference import saved
 
   trained = saved.load(finished)
@@ -207,7 +207,7 @@ def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
     real = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
   fake = trained.translate(real / np.float32(127.5) - 1, 'a2b')
   back = trained.translate(fake, 'b2a')
-  # To the bit: pictures as small as these are not compressed with loss.
+  # Exactly equal: small pictures are compressed without loss.
   np.testing.assert_array_equal(pixels(row['pictures'][0]), real)
   for shown, image in zip(row['pictures'][1:3], (fake, back)):
     made = images.to_rgb(image).astype(int)
@@ -218,12 +218,14 @@ def test_the_gallery_shows_what_the_model_makes(finished, page, pictures):
   assert [row['mark'] for row in order] == ['best', 'worst']
 
 
-def test_many_pictures_and_sizes_are_limited(finished, page, monkeypatch):
+def test_the_number_and_size_of_gallery_pictures_are_limited(
+  finished, page, monkeypatch
+):
   whole = page.content['gallery']['directions'][0]['rows']
   monkeypatch.setattr(gallery, '_SIZES', 0)
   monkeypatch.setattr(gallery, '_PIXELS', 2 * 14 * 4 * 10 * 10)
   shown = gallery.gallery(finished, 2)['directions'][0]
-  # By tiles, and each of at most 2 * (2 + 6 + 6) * 4 pictures at 10 pixels.
+  # In tiles, and at most 2 * (2 + 6 + 6) * 4 pictures of 10 pixels.
   for row, other in zip(shown['rows'], whole):
     assert row['l1'] == pytest.approx(other['l1'], abs=1e-3)
     assert pixels(row['pictures'][1]).shape == (10, 10, 3)
@@ -234,13 +236,13 @@ def test_many_pictures_and_sizes_are_limited(finished, page, monkeypatch):
   assert direction['note'].startswith('1 of 2') and 'of 1.' in direction['note']
 
 
-def test_without_pictures_nothing_is_translated(finished, tmp_path):
+def test_zero_pictures_disable_the_gallery(finished, tmp_path):
   path = report.write(finished, tmp_path / 'page.html', pictures=0)
   shown = Page(path).content['gallery']
   assert not shown['directions'] and 'asked for' in shown['note']
 
 
-def test_one_way_and_gray(tmp_path, monkeypatch):
+def test_a_gray_model_of_one_direction_is_shown(tmp_path, monkeypatch):
   tiny.write_pictures(tmp_path / 'data', test=40)
   names = {i: f'{NASTY}{i}.png' for i in range(40)}
   for i, name in names.items():
@@ -271,7 +273,7 @@ def rows_of(errors):
   return [{'name': str(i), 'l1': x, 'mark': None} for i, x in enumerate(errors)]
 
 
-def test_the_best_and_worst_are_of_all(monkeypatch):
+def test_best_and_worst_are_chosen_from_all_pictures(monkeypatch):
   monkeypatch.setattr(gallery, 'MARKED', 2)
   shown = gallery._chosen(rows_of([5, 1, 5, 4, 9, 5, 3, np.inf, 5]), 3)
   assert {row['name']: row['mark'] for row in shown} == {
@@ -285,7 +287,7 @@ def test_the_best_and_worst_are_of_all(monkeypatch):
   assert [x['mark'] for x in gallery._chosen(rows_of([2.0]), 3)] == [None]
 
 
-def test_a_run_that_just_began(folder):
+def test_a_run_without_steps_is_shown(folder):
   content = Page(report.write(folder)).content
   assert dict(content['facts'])['Step'] == '0'
   for section in ('curves', 'samples', 'gallery', 'tests'):
@@ -301,7 +303,7 @@ def test_a_run_that_just_began(folder):
   ]
 
 
-def test_a_killed_run(folder):
+def test_a_killed_run_is_shown(folder):
   config = {'schedule': {'constant': 3, 'decay': 2, 'unit': 'epochs'}}
   (folder / 'config.json').write_text(
     json.dumps(config | {'train': {'batch_size': 4}})
@@ -311,13 +313,13 @@ def test_a_killed_run(folder):
   path = folder / 'metrics.jsonl'
   path.write_text(line(2, x=1.0) + line(4, x=None) + '{"step": 6, "x"')
   content = Page(report.write(folder)).content
-  # 5 epochs of 3 batches.
+  # 5 epochs have 3 batches each.
   assert dict(content['facts'])['Step'] == '4 of 15, not finished'
   (term,) = content['curves']['groups'][0]['terms']
   assert (term['mean'], term['gaps']) == ([1.0, None], 1)
 
 
-def test_many_lines_are_drawn_together():
+def test_many_logged_steps_are_averaged():
   lines = [{'step': i, 'x': float(i), 'y': None} for i in range(1, 1201)]
   lines[2]['x'], lines[-1]['y'] = None, 1.0
   shown = curves.curves(lines, points=500)
@@ -350,9 +352,9 @@ def test_many_and_large_grids_are_thinned(tmp_path, monkeypatch):
     assert words in shown['note']
 
 
-def test_all_grids_together_are_limited(monkeypatch):
+def test_the_total_size_of_grids_is_limited(monkeypatch):
   assert grids._scale((1600, 1000), 10) == 1
-  # 40 million pixels for 40 grids: a million each.
+  # 40 million pixels for 40 grids are one million per grid.
   assert grids._scale((1600, 2500), 40) == pytest.approx(0.5)
 
 
@@ -374,7 +376,9 @@ def test_all_grids_together_are_limited(monkeypatch):
     (lambda f: (f / 'report').touch(), '--output'),
   ],
 )
-def test_what_cannot_be_read_or_written(spoil, words, folder, capsys):
+def test_unreadable_and_unwritable_files_are_one_line(
+  spoil, words, folder, capsys
+):
   spoil(folder)
   argv = ['report', f'--workdir={folder}', '--pictures=0']
   assert program.run(report.main, argv) == 2
@@ -391,13 +395,13 @@ def test_what_cannot_be_read_or_written(spoil, words, folder, capsys):
     (['--workdir=x', 'y'], "'y'"),
   ],
 )
-def test_wrong_flags(argv, words, capsys):
+def test_invalid_flags_are_one_line(argv, words, capsys):
   assert program.run(report.main, ['report', *argv]) == 2
   err = capsys.readouterr().err
   assert words in err and err.count('\n') == 1
 
 
-def test_broken_extras_are_said_and_not_fatal(folder):
+def test_broken_optional_files_are_noted(folder):
   (folder / 'test_metrics.json').write_text('{')
   (folder / 'environment.json').write_text('[1]')
   (folder / 'run.json').write_text('{')
@@ -406,7 +410,7 @@ def test_broken_extras_are_said_and_not_fatal(folder):
 
 
 def write_best(folder, **changes):
-  """The figures of a run of 40 steps whose best weights are of step 20."""
+  """Writes figures of a run of 40 steps with best weights of step 20."""
   last = [
     {'direction': 'a2b', 'candidate': 'translated', 'L1': 0.5, 'PSNR': 9.0},
     {'direction': 'a2b', 'candidate': 'copy the input', 'L1': 0.7},
@@ -425,7 +429,7 @@ def write_best(folder, **changes):
   (folder / 'best/evaluation.json').write_text(json.dumps(kept | changes))
 
 
-def test_best_weights_have_a_line_below_the_last(folder):
+def test_best_weights_have_a_line_below_last_weights(folder):
   write_best(folder)
   tests = Page(report.write(folder)).content['tests']
   assert tests['heads'] == ['direction', 'candidate', 'L1', 'PSNR', 'LPIPS']
@@ -436,13 +440,13 @@ def test_best_weights_have_a_line_below_the_last(folder):
     ['a2b', 'copy the input', 0.7, None, None],
   ]
   assert '(0.1250) are of step 20, the last ones of step 40' in tests['best']
-  # Steps after the last measuring are those of the other figures.
+  # Steps after the last evaluation belong to the other figures.
   with (folder / 'metrics.jsonl').open('a') as file:
     file.write(line(50, loss_gen=1.0))
   tests = Page(report.write(folder)).content['tests']
   assert tests['rows'][0] == ['a2b', last, 0.5, 9.0, None]
   assert 'last ones' not in tests['best']
-  # Without true pairs there are the figures of training alone.
+  # Without true pairs only the figures of training exist.
   (folder / 'test_metrics.json').unlink()
   tests = Page(report.write(folder)).content['tests']
   assert tests['rows'] == [
@@ -455,7 +459,7 @@ def test_best_weights_have_a_line_below_the_last(folder):
 
 
 @pytest.mark.parametrize('spoilt', [{'rows': [1]}, {'step': None}])
-def test_best_weights_that_cannot_be_read_leave_the_last(folder, spoilt):
+def test_unreadable_best_weights_are_left_out(folder, spoilt):
   write_best(folder, **spoilt)
   tests = Page(report.write(folder)).content['tests']
   assert [row[1] for row in tests['rows']] == ['translated', 'copy the input']
@@ -469,7 +473,7 @@ def test_a_browser_draws_the_line_of_best_weights(folder, tmp_path):
   assert page.count('strong') == 2
 
 
-def test_a_missing_data_set_is_said(tmp_path):
+def test_a_missing_dataset_is_noted(tmp_path):
   folder = tiny.save_model(
     tmp_path / 'run', data__source='folder', data__root=str(tmp_path / 'gone')
   )
@@ -478,7 +482,7 @@ def test_a_missing_data_set_is_said(tmp_path):
 
 
 def nasty_run(tmp_path):
-  """A folder whose name, options and terms are markup; half of a curve."""
+  """Run folder whose name, options and terms contain markup."""
   folder = tmp_path / f'{NASTY} \udcff'
   folder.mkdir()
   tests = [{'direction': NASTY, 'L1': float('nan')}]
@@ -495,7 +499,7 @@ def nasty_run(tmp_path):
   return folder
 
 
-def test_names_are_only_text(tmp_path):
+def test_names_are_escaped(tmp_path):
   folder = nasty_run(tmp_path)
   page = Page(report.write(folder))
   assert 'img' not in {tag for tag, a in page.tags if 'id' not in a}
@@ -506,7 +510,7 @@ def test_names_are_only_text(tmp_path):
 
 
 def drawn(path, tmp_path, width):
-  """The page as Chromium draws it."""
+  """Returns the page as Chromium draws it."""
   result = subprocess.run(
     [
       BROWSER,
@@ -527,40 +531,40 @@ def drawn(path, tmp_path, width):
   dom.write_bytes(result.stdout)
   page = Page(dom)
   state = next(attrs for tag, attrs in page.tags if tag == 'html')
-  # Scripts, pictures and the policy report their errors there.
+  # Scripts, pictures and the policy report errors in this attribute.
   assert 'data-error' not in state, state
   assert state['data-ready'] == 'yes'
   return page
 
 
 @needs_browser
-def test_a_browser_draws_it(finished, page, tmp_path):
+def test_a_browser_draws_the_page(finished, page, tmp_path):
   path = finished / 'report' / 'index.html'
   shown = drawn(path, tmp_path, 1280).count
   groups = page.content['curves']['groups']
   assert shown('chart') == len(groups)
-  # A curve in the plot and one in the legend.
+  # Each term has a curve in the plot and one in the legend.
   assert shown('curve') == 2 * sum(len(g['terms']) for g in groups)
   rows = [x['rows'] for x in page.content['gallery']['directions']]
   assert shown('row') == sum(map(len, rows))
-  # Four columns a row, and the sample grid.
+  # Four columns per row, and the sample grid.
   assert shown('picture') == 1 + 4 * shown('row')
   assert shown('best') == shown('worst') == 2
   assert shown('strong') == 2
 
 
 @needs_browser
-def test_a_browser_draws_nasty_names_as_text(tmp_path):
+def test_a_browser_draws_malicious_names_as_text(tmp_path):
   path = report.write(nasty_run(tmp_path), tmp_path / 'page.html')
   page = drawn(path, tmp_path, 390)
   assert not any('onerror' in attrs for _, attrs in page.tags)
   assert sum(tag == 'script' for tag, _ in page.tags) == 2
-  # A band before the gap of loss_gen and one behind it, one of lr_gen.
+  # loss_gen has one band before and one after its gap; lr_gen has one band.
   assert page.count('band') == 3
 
 
 @needs_browser
-def test_the_page_tells_a_script_that_fails(finished, tmp_path):
+def test_the_page_reports_failing_scripts(finished, tmp_path):
   text = (finished / 'report' / 'index.html').read_text()
   path = tmp_path / 'broken.html'
   path.write_text(text.replace('"facts": [[', '"facts": [3, ['))

@@ -1,4 +1,4 @@
-"""What a step costs on many chips: its communication, and estimates of time."""
+"""Tests of the cost of a step on many chips: communication and time."""
 
 from functools import partial
 
@@ -44,16 +44,16 @@ branch_computations={%elsewhere, %add}
 """
 
 
-def test_loops_count_times_their_length():
+def test_collectives_in_loops_count_once_per_iteration():
   assert hlo.collectives(LOOP) == {
-    # 3 in each of 5, once in a loop of unknown length, and 2 outside.
+    # 3 in each of 5 iterations, 1 in a loop of unknown length, 2 outside.
     'all-reduce': (15 + 1 + 1 + 1, 16 * 40 + 4 * 4 + 2 * 4),
     'all-gather': (5, 5 * 14),
   }
 
 
-# As the TPU compiler writes it: S(1) is memory on the chip, a loop's length
-# stands in its condition, and each operation has the cycles it may take.
+# Output of the TPU compiler: S(1) is memory on the chip, the length of a loop
+# is in its condition, and each operation has its expected cycles.
 TPU = """\
 %convolved (q.0: bf16[8], q.1: bf16[2]) -> bf16[8] {
   %q.0 = bf16[8]{0:T(8,128)(2,1)} parameter(0)
@@ -105,18 +105,18 @@ calls=%convolved, backend_config={"estimated_cycles":"1000"}
 """
 
 
-def test_cycles_the_compiler_expects():
+def test_expected_cycles_are_read():
   assert hlo.cycles(TPU) == (4 * (7 + 10) + 1000, 1000)
 
 
-def test_traffic_with_memory_is_what_leaves_the_chip():
+def test_memory_traffic_excludes_memory_on_the_chip():
   copied, convolved = 6 * 4, 8 * 2 + 8 * 2
-  # A row of the four is cut out, and one is pasted in, in each run of the loop.
+  # Each of the 4 iterations cuts out a row and pastes one in.
   assert hbm_traffic.count(TPU) == copied + convolved + 4 * (400 + 400)
 
 
-# A gather under way is handed through an operation it goes on beside, which
-# cuts a row out of an array in an operation within the operation.
+# An unfinished gather is passed through a concurrent operation, whose inner
+# operation cuts a row out of an array.
 UNDER_WAY = """\
 %row (a.0: f32[9,100], a.1: s32[]) -> f32[1,100] {
   %a.0 = f32[9,100]{1,0} parameter(0)
@@ -143,25 +143,25 @@ kind=kLoop, calls=%stage
 """
 
 
-def test_communication_under_way_is_no_traffic():
-  assert hbm_traffic.count(UNDER_WAY) == 400 + 400  # a row read, and written
+def test_unfinished_communication_is_not_memory_traffic():
+  assert hbm_traffic.count(UNDER_WAY) == 400 + 400  # a row is read and written
   assert hlo.collectives(UNDER_WAY) == {'all-gather': (1, 4 * 5000)}
 
 
-def test_an_array_read_whole_beside_being_cut_counts_whole():
+def test_an_array_that_is_cut_and_read_whole_counts_whole():
   text = TPU.replace(
     '%v = f32[4]{0:S(1)} reduce(%t.1', '%v = f32[4] reduce(%t.0'
   )
-  extra = 4 * 1600  # in each run of the loop
+  extra = 4 * 1600  # in each iteration
   assert hbm_traffic.count(text) == hbm_traffic.count(TPU) + extra
 
 
-def test_a_program_without_communication():
+def test_a_program_without_communication_has_no_collectives():
   assert hlo.collectives('') == {}
   assert hlo.collectives('ENTRY %main () -> f32[] {\n  %x = f32[] y()\n}') == {}
 
 
-def test_communication_of_a_program_compiled_for_four_devices():
+def test_collectives_of_a_compiled_program_are_counted():
   mesh = parallel.make_mesh(4)
 
   @jax.jit
@@ -180,7 +180,7 @@ def test_communication_of_a_program_compiled_for_four_devices():
     return lax.pmean(x, parallel.AXIS), lax.all_gather(x, parallel.AXIS)
 
   compiled = program.lower(jnp.ones((8, 5))).compile()
-  # Of each device's [2, 5] in float32, reduced in the loop and once more.
+  # Each device's float32 [2, 5] is reduced in the loop and once after it.
   assert hlo.collectives(compiled.as_text()) == {
     'all-reduce': (4, 4 * 40),
     'all-gather': (1, 4 * 40),
@@ -190,22 +190,22 @@ def test_communication_of_a_program_compiled_for_four_devices():
 @pytest.mark.parametrize(
   'topology, gigabytes',
   [
-    ('v5e:4x4', 2 * 50),  # no axis of 16: both are open
+    ('v5e:4x4', 2 * 50),  # no axis of 16 chips: both are open
     ('v5e:8x16', 50 + 2 * 50),
     ('v5e:16x16', 4 * 50),
     ('v6e:1x8', 100),
     ('v4:2x2x1', 2 * 45),
-    ('v4:2x2x4', 3 * 45),  # no whole cube: the axis of 4 is open too
+    ('v4:2x2x4', 3 * 45),  # no full cube: the axis of 4 is open, too
     ('v4:4x4x4', 6 * 45),
     ('v5p:4x4x8', 6 * 100),
   ],
 )
-def test_what_the_links_of_a_chip_carry(topology, gigabytes):
+def test_link_speeds_of_a_chip_are_known(topology, gigabytes):
   speed = chips.link_speed(chips.find(topology), chips.axes(topology))
   assert speed == gigabytes * 1e9
 
 
-def test_an_estimate_computed_by_hand():
+def test_an_estimate_equals_a_count_by_hand():
   estimate = chips.estimate(
     chips.find('v5e:4x4'),
     (4, 4),
@@ -228,6 +228,6 @@ def test_one_chip_needs_no_links():
 
 
 @pytest.mark.parametrize('topology', ['v9:2x2', '', 'tpu'])
-def test_an_unknown_chip(topology):
+def test_an_unknown_topology_lists_the_known_chips(topology):
   with pytest.raises(UserError, match='--topology.*v4, v5e, v5p, v6e'):
     chips.find(topology)

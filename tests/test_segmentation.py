@@ -1,4 +1,4 @@
-"""The FCN score: numbers by hand, label maps as they are, other segmenters."""
+"""Tests of the FCN score, of label maps and of ONNX segmenters."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from cyclegan_jax.data.preprocess import Preprocess
 from cyclegan_jax.metrics import labels as label_maps
 from cyclegan_jax.metrics import segmentation, segmenter_model
 
-# Rows are true: 5 pixels of class 0, 3 of class 1, none of 2.
+# Rows are true classes: 5 pixels of class 0, 3 of class 1, none of class 2.
 MATRIX = np.array([[4, 0, 1], [1, 2, 0], [0, 0, 0]])
 
 
@@ -32,7 +32,7 @@ def test_confusion_counts_true_against_predicted():
   assert segmentation.confusion(high, high, 201)[200, 200] == 2
 
 
-def test_scores_by_hand():
+def test_scores_equal_a_count_by_hand():
   scores = segmentation.scores(np.array([[3, 1], [2, 4]]))
   assert scores == pytest.approx(
     {
@@ -49,7 +49,7 @@ def test_classes_that_cannot_be_scored_are_left_out():
     {
       'pixel accuracy': 6 / 8,
       'class accuracy': (4 / 5 + 2 / 3) / 2,
-      'class IoU': (4 / 6 + 2 / 3 + 0) / 3,  # class 2 is predicted, wrongly
+      'class IoU': (4 / 6 + 2 / 3 + 0) / 3,  # class 2 is predicted wrongly
     }
   )
   wider = np.zeros((4, 4), int)
@@ -68,7 +68,7 @@ def test_classes_that_cannot_be_scored_are_left_out():
     ([[0, 1]], [[0], [1]], '2x1 pixels, but the true label map has 1x2'),
   ],
 )
-def test_maps_that_do_not_fit(predicted, true, named):
+def test_unsuitable_label_maps_are_refused(predicted, true, named):
   with pytest.raises(UserError, match=named) as error:
     segmentation.confusion(predicted, true, 2)
   assert '\n' not in str(error.value)
@@ -84,13 +84,13 @@ def test_nearest_colour_is_the_nearest_of_all(rng):
     label_maps.nearest_colour(image, colours), nearest
   )
   assert set(nearest.flat) == {0, 1, 2}
-  # Equally near: the first.
+  # Of equally near colours the first is used.
   grey = np.zeros((1, 1, 3), np.float32)
   tie = [[(0, 127.5, 127.5)], [(255, 127.5, 127.5)]]
   assert label_maps.nearest_colour(grey, tie) == 0
 
 
-def test_cityscapes_pictures_read_by_their_colours():
+def test_cityscapes_pictures_are_read_by_colours():
   palette = label_maps.CITYSCAPES
   colours = np.array([c[0] for c in palette.colours] + palette.void)
   assert len(palette.classes) == len(palette.colours) == 19
@@ -98,7 +98,7 @@ def test_cityscapes_pictures_read_by_their_colours():
   image = (colours / np.float32(127.5) - 1)[None]
   labels = label_maps.labels_of_picture(image, palette)[0].tolist()
   assert labels == [*range(19), *[255] * 10]
-  # A little off, as a JPEG file is.
+  # Colours of JPEG files deviate slightly.
   noisy = np.clip(image + 0.02, -1, 1)
   assert label_maps.labels_of_picture(noisy, palette)[0].tolist() == labels
 
@@ -114,7 +114,7 @@ def test_cityscapes_ids_become_train_ids():
   assert (named['sky'], named['train'], named['pole']) == (23, 31, 17)
 
 
-def test_labels_are_never_mixed():
+def test_resized_labels_are_not_interpolated():
   labels = np.array([[0, 255], [4, 9]])
   np.testing.assert_array_equal(
     label_maps.resize_labels(labels, 4, 2),
@@ -141,7 +141,7 @@ def test_a_label_map_is_read_as_stored(tmp_path, mode, rng):
   np.testing.assert_array_equal(read, labels)
 
 
-def test_colours_and_damaged_files_are_no_label_maps(tmp_path, rng):
+def test_colour_and_damaged_files_are_refused_as_label_maps(tmp_path, rng):
   colours = save(tmp_path / 'rgb.png', rng.integers(0, 256, (8, 8, 3)))
   damaged = save(tmp_path / 'cut.png', rng.integers(0, 256, (64, 64)))
   damaged.data.write_bytes(damaged.data.read_bytes()[:900])
@@ -152,8 +152,8 @@ def test_colours_and_damaged_files_are_no_label_maps(tmp_path, rng):
 
 
 @pytest.mark.parametrize('mode', ['crop', 'resize_and_crop', 'scale_width'])
-def test_test_labels_lie_on_their_pictures(tmp_path, mode):
-  """A picture that is its own label map: what is shown of both is the same."""
+def test_test_labels_are_aligned_with_their_pictures(tmp_path, mode):
+  """The picture is its own label map, so both must show the same region."""
   labels = np.zeros((24, 32), np.uint8)
   labels[8:, 12:] = 1
   picture = save(tmp_path / 'picture.png', labels * 255)
@@ -168,7 +168,7 @@ def test_test_labels_lie_on_their_pictures(tmp_path, mode):
   np.testing.assert_array_equal(shown[clear], image[clear][:, 0] > 0)
 
 
-def test_predicted_labels_go_by_name(tmp_path):
+def test_predicted_labels_are_found_by_name(tmp_path):
   for i, name in enumerate(('b', 'sub/a', 'unused')):
     save(tmp_path / 'maps' / f'{name}.png', np.full((8, 8), i))
   (tmp_path / 'maps' / 'a.txt').touch()
@@ -186,7 +186,9 @@ def test_predicted_labels_go_by_name(tmp_path):
     (['twice.png'], 'two files named twice below'),
   ],
 )
-def test_predicted_labels_that_are_missing_or_unclear(tmp_path, names, named):
+def test_missing_or_ambiguous_predicted_labels_are_refused(
+  tmp_path, names, named
+):
   for name in ('a.png', 'twice.png', 'sub/twice.bmp'):
     save(tmp_path / 'maps' / name, np.zeros((8, 8)))
   with pytest.raises(UserError, match=named) as error:
@@ -194,13 +196,13 @@ def test_predicted_labels_that_are_missing_or_unclear(tmp_path, names, named):
   assert '\n' not in str(error.value)
 
 
-def test_no_folder_of_predictions(tmp_path):
+def test_a_missing_folder_of_predictions_is_named(tmp_path):
   with pytest.raises(UserError, match='no folder .*nowhere'):
     label_maps.predicted_labels(tmp_path / 'nowhere', [])
 
 
-# An ONNX segmenter that knows three shades: the class of a pixel is that whose
-# weight times the red channel plus bias is greatest.
+# An ONNX segmenter of three shades: the class of a pixel has the largest value
+# of weight times red channel plus bias.
 WEIGHTS, BIASES = [-1.0, 0.0, 1.0], [0.0, 0.5, 0.0]
 
 
@@ -217,7 +219,7 @@ def onnx_file(
   scale=1 / 127.5,
   strides=1,
 ):
-  """Writes a model whose scores are those above after x * scale - 1."""
+  """Writes an ONNX model with the scores above of x * scale - 1."""
   onnx = pytest.importorskip('onnx')
   pytest.importorskip('onnxruntime')
   helper, kinds = onnx.helper, onnx.TensorProto
@@ -264,7 +266,7 @@ def onnx_file(
   return path
 
 
-# Scores of x: -x, 0.5 and x, so class 0 below -0.5 and class 2 above 0.5.
+# The scores of x are -x, 0.5 and x: class 0 below -0.5, class 2 above 0.5.
 LABELS = np.array([[0, 1, 2], [2, 0, 1], [1, 1, 0], [0, 2, 2]])
 IMAGE = np.array([-0.8, 0.1, 0.8], np.float32)[LABELS][..., None]
 
@@ -283,8 +285,8 @@ IMAGE = np.array([-0.8, 0.1, 0.8], np.float32)[LABELS][..., None]
   ],
   ids=str,
 )
-def test_onnx_segmenters(tmp_path, options):
-  if options.get('scale') == 'none':  # takes [-1, 1], which x * 1 - 1 moves
+def test_onnx_segmenters_label_images(tmp_path, options):
+  if options.get('scale') == 'none':  # x * 1 - 1 shifts the range [-1, 1]
     options = options | {'scale': 1.0}
     image, expected = IMAGE, np.where(LABELS == 2, 1, 0)
   else:
@@ -297,7 +299,7 @@ def test_onnx_segmenters(tmp_path, options):
   np.testing.assert_array_equal(segment(image), expected)  # gray
 
 
-def test_an_onnx_segmenter_of_one_size(tmp_path):
+def test_an_onnx_segmenter_of_fixed_size_labels_images(tmp_path):
   path = onnx_file(tmp_path / 'x.onnx', size=(16, 12))
   np.testing.assert_array_equal(
     segmenter_model.segmenter(path, 3)(IMAGE), LABELS
@@ -314,14 +316,16 @@ def test_an_onnx_segmenter_of_one_size(tmp_path):
     ({'dtype': 'DOUBLE'}, 3, 'fails: '),
   ],
 )
-def test_onnx_segmenters_that_do_not_fit(tmp_path, options, classes, named):
+def test_unsuitable_onnx_segmenters_are_refused(
+  tmp_path, options, classes, named
+):
   path = onnx_file(tmp_path / 'x.onnx', **options)
   with pytest.raises(UserError, match=named) as error:
     segmenter_model.segmenter(path, classes)(IMAGE)
   assert str(path) in str(error.value) and '\n' not in str(error.value)
 
 
-def test_segmenters_that_are_none(tmp_path):
+def test_missing_or_damaged_segmenters_are_refused(tmp_path):
   pytest.importorskip('onnxruntime')
   (tmp_path / 'damaged.onnx').write_bytes(b'no graph')
   (tmp_path / 'empty').mkdir()

@@ -1,4 +1,4 @@
-"""The segmenter's program: learns real label maps, ends whole or not at all."""
+"""Tests of the program that trains a segmenter from label maps."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ COLOURS = {'sea': [[30, 60, 160]], 'land': [[110, 140, 60]]}
 
 
 def made(rng, size=24):
-  """A picture of one coast, and its label map with a lake that is left out."""
+  """Picture of a coast, and its label map with an ignored lake."""
   labels = np.zeros((size, size), np.uint8)
   labels[:, int(rng.integers(6, size - 6)) :] = 1
   if rng.random() < 0.5:
@@ -39,7 +39,7 @@ def made(rng, size=24):
 
 @pytest.fixture(scope='module')
 def coasts(tmp_path_factory):
-  """A folder with label maps of 12 training and 3 test pictures."""
+  """Folder with 12 training and 3 test pictures and their label maps."""
   root = tmp_path_factory.mktemp('coasts')
   rng = np.random.default_rng(0)
   for split, count in (('train', 12), ('test', 3)):
@@ -55,7 +55,7 @@ def coasts(tmp_path_factory):
 
 
 def run(root, workdir, *flags):
-  """Exit code of a small training."""
+  """Trains a small segmenter; returns the exit code."""
   return program.run(
     segmenter.main,
     [
@@ -84,7 +84,7 @@ def weights(folder):
   return (folder / segmenter_model.WEIGHTS).read_bytes()
 
 
-def test_it_learns_what_it_is_shown(trained):
+def test_the_segmenter_learns_label_maps(trained):
   scores = json.loads((trained / 'scores.json').read_text())
   assert set(scores) == {'pixel accuracy', 'class accuracy', 'class IoU'}
   assert scores['pixel accuracy'] > 0.9 and scores['class accuracy'] > 0.9
@@ -93,7 +93,7 @@ def test_it_learns_what_it_is_shown(trained):
   assert not list(trained.glob('*.part'))
 
 
-def test_it_reads_pictures_of_any_size(trained):
+def test_the_segmenter_labels_images_of_any_size(trained):
   segment = segmenter_model.segmenter(trained, 2)
   rng = np.random.default_rng(5)
   for height, width in ((24, 24), (21, 30)):
@@ -106,14 +106,14 @@ def test_it_reads_pictures_of_any_size(trained):
   assert segment(image[..., :1]).shape == (21, 30)  # gray
 
 
-def test_a_seed_gives_the_same_bits(coasts, trained, tmp_path):
+def test_equal_seeds_give_bit_identical_weights(coasts, trained, tmp_path):
   assert run(coasts, tmp_path / 'again') == 0
   assert weights(tmp_path / 'again') == weights(trained)
   assert run(coasts, tmp_path / 'other', '--seed=1') == 0
   assert weights(tmp_path / 'other') != weights(trained)
 
 
-def test_a_finished_one_is_kept(coasts, trained, monkeypatch, capsys):
+def test_a_finished_segmenter_is_kept(coasts, trained, monkeypatch, capsys):
   monkeypatch.setattr(segmenter, '_train', None)  # would fail if called
   before = weights(trained)
   assert run(coasts, trained) == 0
@@ -129,7 +129,7 @@ def test_other_settings_are_refused(coasts, trained, capsys):
   assert err.count('\n') == 1
 
 
-def test_other_pictures_of_the_same_names_are_refused(
+def test_changed_contents_of_pictures_are_refused(
   coasts, trained, tmp_path, monkeypatch, capsys
 ):
   monkeypatch.setattr(segmenter, '_train', None)  # would fail if called
@@ -142,17 +142,15 @@ def test_other_pictures_of_the_same_names_are_refused(
     image.rotate(180).save(path)
   assert run(other, folder) == 2
   assert 'pictures was' in capsys.readouterr().err
-  # A segmenter of an earlier version knows names alone.
+  # A segmenter of an earlier version has recorded only names.
   config = json.loads((folder / 'config.json').read_text())
   del config['pictures']['files']
   (folder / 'config.json').write_text(json.dumps(config))
   assert run(other, folder) == 0
 
 
-def test_killed_before_its_end_it_is_trained_anew(
-  coasts, trained, tmp_path, monkeypatch
-):
-  """The config comes last: without it nothing that is there counts."""
+def test_a_killed_training_starts_again(coasts, trained, tmp_path, monkeypatch):
+  """The config is written last; without a config other files are ignored."""
   write, config = segmenter_model.files.write, segmenter_model.CONFIG
 
   def killed(path, data):
@@ -183,7 +181,7 @@ def test_damaged_files_are_named(coasts, trained, tmp_path, capsys):
 
 
 def test_a_segmenter_of_version_0_1_0_is_read(trained, tmp_path):
-  """Its weights are in weights.msgpack."""
+  """Version 0.1.0 stored the weights in weights.msgpack."""
   segment = segmenter_model.segmenter(trained, 2)
   image = np.linspace(-1, 1, 24 * 24 * 3, dtype=np.float32).reshape(24, 24, 3)
   params = weights_file.read(trained / segmenter_model.WEIGHTS)
@@ -196,12 +194,12 @@ def test_a_segmenter_of_version_0_1_0_is_read(trained, tmp_path):
   np.testing.assert_array_equal(old(image), segment(image))
 
 
-def test_another_number_of_classes(trained):
+def test_another_number_of_classes_is_refused(trained):
   with pytest.raises(UserError, match='has 2 classes, but the dataset has 19'):
     segmenter_model.segmenter(trained, 19)
 
 
-def test_no_label_maps(pictures, tmp_path, capsys):
+def test_missing_label_maps_are_one_line(pictures, tmp_path, capsys):
   assert run(pictures, tmp_path) == 2
   err = capsys.readouterr().err
   assert 'trainLabels' in err and 'classes.json' in err
@@ -218,13 +216,13 @@ def test_no_label_maps(pictures, tmp_path, capsys):
     ('--wat=1', 'wat'),
   ],
 )
-def test_wrong_values_give_one_line(coasts, tmp_path, capsys, flag, named):
+def test_invalid_flags_are_one_line(coasts, tmp_path, capsys, flag, named):
   assert run(coasts, tmp_path, flag) == 2
   err = capsys.readouterr().err
   assert named in err and err.count('\n') == 1
 
 
-def test_help(capsys):
+def test_help_lists_flags_and_exit_codes(capsys):
   with pytest.raises(SystemExit) as stop:
     program.run(segmenter.main, ['segmenter', '--help'])
   assert stop.value.code == 0
@@ -244,7 +242,7 @@ def batches(tmp_path, picture, labels, flip=True, side=16):
   )
 
 
-def test_crops_and_mirrors_are_of_both_alike(tmp_path, rng):
+def test_picture_and_label_map_get_equal_crops_and_flips(tmp_path, rng):
   labels = rng.integers(0, 2, (24, 20)).astype(np.uint8)
   picture = np.repeat(labels[..., None] * 255, 3, axis=-1)
   batch = batches(tmp_path, picture, labels)
@@ -256,7 +254,7 @@ def test_crops_and_mirrors_are_of_both_alike(tmp_path, rng):
   assert (batch(4)[1] != maps).any()
 
 
-def test_nothing_is_mirrored_unless_asked(tmp_path):
+def test_flips_can_be_disabled(tmp_path):
   labels = np.zeros((16, 16), np.uint8)
   labels[:, 8:] = 1
   picture = np.repeat(labels[..., None], 3, axis=-1)
@@ -274,14 +272,14 @@ def test_nothing_is_mirrored_unless_asked(tmp_path):
     (np.zeros((16, 17), np.uint8), '17x16, but its picture is 16x16'),
   ],
 )
-def test_label_maps_that_do_not_fit(tmp_path, labels, named):
+def test_unsuitable_label_maps_are_refused(tmp_path, labels, named):
   batch = batches(tmp_path, np.zeros((16, 16, 3), np.uint8), labels)
   with pytest.raises(UserError, match=named) as error:
     batch(0)
   assert 'labels.png' in str(error.value) and '\n' not in str(error.value)
 
 
-def test_the_loss_leaves_out_what_does_not_count():
+def test_the_loss_ignores_label_255():
   scores = np.log(np.array([[[[0.25, 0.75], [0.5, 0.5], [0.1, 0.9]]]]))
   labels = np.array([[[1, 0, 255]]])
   loss = segmenter_training.loss(scores.astype(np.float32), labels)

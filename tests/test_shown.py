@@ -1,4 +1,4 @@
-"""Images of any number of channels, as people and RGB networks see them."""
+"""Tests of images of any number of channels, as shown to people or networks."""
 
 import types
 
@@ -16,7 +16,7 @@ from cyclegan_jax.metrics.table import Truth, table
 from cyclegan_jax.report_page import gallery
 from cyclegan_jax.training.samples import Sampler
 
-# A pixel whose channels are told apart.
+# A pixel with five different values.
 CHANNELS = np.float32([-0.8, -0.4, 0.0, 0.4, 0.8])
 
 
@@ -38,7 +38,7 @@ def pixel(count, size=1):
     (1, (1, 1, 1), [-0.8, -0.8, -0.8]),
   ],
 )
-def test_the_three_channels_that_are_shown(count, channels, rgb):
+def test_three_channels_are_shown(count, channels, rgb):
   expected = np.broadcast_to(np.float32(rgb), (1, 1, 3))
   shown = images.shown(pixel(count), channels)
   np.testing.assert_array_equal(shown, expected)
@@ -50,7 +50,7 @@ def test_the_three_channels_that_are_shown(count, channels, rgb):
   assert images.grid([[pixel(count)]]).shape == (128, 128, 3)
 
 
-def test_rgb_is_shown_as_it_is():
+def test_rgb_is_shown_unchanged():
   image = np.zeros((2, 2, 3), np.float32)
   assert images.shown(image) is image
 
@@ -66,19 +66,19 @@ def test_rgb_is_shown_as_it_is():
     ('2', 2, (2,), 'channel 2 as gray'),
   ],
 )
-def test_the_option(text, count, chosen, said):
+def test_the_option_chooses_shown_channels(text, count, chosen, said):
   assert images.show_channels(text, count, 'data.show_a') == chosen
   assert images.shown_as(count, chosen) == said
 
 
 @pytest.mark.parametrize('text', ['', 'rgb', '1,2', '1,2,3,4', '1.0', '1;2;3'])
-def test_texts_that_choose_no_channels(text):
+def test_invalid_texts_of_the_option_are_refused(text):
   with pytest.raises(UserError, match='data.show_b=.* must be auto, three'):
     images.show_channels(text, 5, 'data.show_b')
 
 
 @pytest.mark.parametrize('text', ['0', '6', '3,2,-1', '1,2,6'])
-def test_channels_that_are_not_there(text):
+def test_missing_channels_are_refused(text):
   with pytest.raises(UserError, match='no channel (0|6|-1), .* from 1 to 5'):
     images.show_channels(text, 5, 'data.show_a')
 
@@ -91,10 +91,10 @@ def test_luminance_of_other_channels_is_their_mean():
   assert images.luminance(pixel(3)).item() == pytest.approx(-0.474)
 
 
-def test_each_picture_of_a_grid_is_shown_as_its_domain():
+def test_images_of_a_grid_use_the_channels_of_their_domain():
   method = types.SimpleNamespace(
     directions=('a2b', 'b2a'),
-    # 5 channels to 2: the first two, and back with three of 1.
+    # a2b keeps the first 2 of 5 channels; b2a repeats the first 5 times.
     translate=lambda params, x, direction: (
       x[..., :2] if direction == 'a2b' else np.repeat(x[..., :1], 5, -1)
     ),
@@ -108,18 +108,18 @@ def test_each_picture_of_a_grid_is_shown_as_its_domain():
   colours = picture[64, 64::130]
   two, first = [-0.8, -0.4, -1.0], [-0.8] * 3
   expected = [[0.8, 0.4, -0.8], two, first, two, first, two]
-  # The last one: b, to a, and back to b, where both channels are the first.
+  # The last image is b to a to b, where both channels are the first of b.
   expected[-1] = [-0.8, -0.8, -1.0]
   np.testing.assert_array_equal(colours, images.to_pixels(np.float32(expected)))
 
 
 def black(count, height=64, width=64):
-  """A row of black images."""
+  """Returns a row of black images."""
   return [np.full((height, width, 3), -1, np.float32)] * count
 
 
 def texts(*arguments):
-  """The titles of a grid of black images: darkness above each column."""
+  """Returns the darkness of the titles above a grid of black images."""
   rows, *words = arguments
   picture = images.grid(rows, *words)
   bare = images.grid(rows)
@@ -133,7 +133,7 @@ def test_titles_are_above_their_columns():
   columns = [ink[:, i * 130 : i * 130 + 130].sum() for i in range(3)]
   assert columns[0] and not columns[1] and columns[2] > 2 * columns[0]
   assert ink.max() == 255 and not ink[0].any()  # black, below a white line
-  # Legible: letters of ten pixels or so.
+  # Letters of about ten pixels are legible.
   assert 8 <= np.ptp(np.flatnonzero(ink.any((1, 2)))) <= 20
 
 
@@ -146,19 +146,19 @@ def test_the_heading_is_above_the_titles():
   assert other.shape == both.shape and (other != both).any()
 
 
-def test_columns_are_as_wide_as_their_titles_and_pictures():
+def test_columns_fit_their_titles_and_images():
   rows = [black(2, 128, 10), black(2, 128, 40)]
   picture = images.grid(rows, ['back to A', 'B'])
   pixels = picture[-258:]
   first = np.flatnonzero((pixels[200] == 0).all(-1))
-  assert first[0] == 0 and first[39] == 39  # the wide one, at the left
-  assert first[40] > 60  # behind the title
+  assert first[0] == 0 and first[39] == 39  # the wide image begins at the left
+  assert first[40] > 60  # after the title
   second = np.flatnonzero((pixels[10] == 0).all(-1))
-  assert second[10] == first[40]  # both rows begin at the same place
+  assert second[10] == first[40]  # both rows have the same column
 
 
 @pytest.mark.parametrize('directions', [('a2b', 'b2a'), ('a2b',)])
-def test_a_sample_grid_says_what_it_shows(directions, monkeypatch):
+def test_a_sample_grid_has_titles_and_step(directions, monkeypatch):
   method = types.SimpleNamespace(
     directions=directions, translate=lambda params, x, direction: x
   )
@@ -176,7 +176,7 @@ def test_a_sample_grid_says_what_it_shows(directions, monkeypatch):
 
 
 def of_shown(kind):
-  """A metric of the mean colours that are shown."""
+  """Metric of mean shown colours."""
   distance = {
     'pairs': lambda x, y: np.abs(x - y).max(-1),
     'sets': lambda x, y: {'D': float(np.abs(x.mean(0) - y.mean(0)).max())},
@@ -190,7 +190,7 @@ def of_shown(kind):
 
 
 @pytest.mark.parametrize('kind', ['pairs', 'sets'])
-def test_metrics_of_rgb_take_what_is_shown(kind):
+def test_metrics_of_rgb_use_shown_channels(kind):
   a, b = np.zeros((4, 4, 5), np.float32), np.zeros((4, 4, 5), np.float32)
   b[..., 3] = 0.5
   tests = Truth({'a': [a], 'b': [b]}, paired=True)
@@ -207,13 +207,13 @@ def test_metrics_of_rgb_take_what_is_shown(kind):
 
   both = ('translated', 'copy the input')
   assert distances() == dict.fromkeys(both, 0.0)
-  # A copy is shown as a picture of B, too.
+  # A copy of the input is also shown like an image of B.
   assert distances(b=(4,)) == dict.fromkeys(both, 0.5)
   assert distances(a=(4,)) == dict.fromkeys(both, 0.0)
 
 
 @needs_weights
-def test_metrics_of_pretrained_networks_take_what_is_shown():
+def test_metrics_of_pretrained_networks_use_shown_channels():
   needs = Needs(paired=True, colours=[[[0, 0, 0]]], predicted=True)
   chosen = make([x for x in METRICS if x not in ('fid', 'kid')], needs)
   assert {x.name for x in chosen if not x.of_shown} == {
@@ -221,7 +221,7 @@ def test_metrics_of_pretrained_networks_take_what_is_shown():
   }
 
 
-def test_the_note_says_what_is_shown():
+def test_the_note_names_shown_channels():
   chosen = [of_shown('pairs')]
   five, rgb = np.zeros((4, 4, 5)), np.zeros((4, 4, 3))
   tests = Truth({'a': [five], 'b': [rgb]}, paired=True)
@@ -235,7 +235,7 @@ def test_the_note_says_what_is_shown():
   assert line.endswith('(B: channel 2 as gray)')
 
 
-def test_label_maps_are_read_from_rgb():
+def test_label_maps_are_read_only_from_gray_or_rgb():
   image = np.zeros((8, 8, 5), np.float32)
   read = segmenter_model.function(segmenter_model.Segmenter(2), {})
   for segment in (read, lambda x: labels.nearest_colour(x, [[[0, 0, 0]]])):
@@ -244,7 +244,7 @@ def test_label_maps_are_read_from_rgb():
   assert labels.nearest_colour(image[..., :1], [[[0, 0, 0]]]).shape == (8, 8)
 
 
-def test_other_channels_of_the_domain_that_no_map_is_read_from():
+def test_only_the_output_domain_needs_rgb_for_label_maps():
   a, b = np.zeros((8, 8, 5), np.float32), np.zeros((8, 8, 3), np.float32)
   tests = Truth({'a': [a], 'b': [b]}, paired=True, labels=[np.zeros((8, 8))])
   needs = Needs(paired=True, directions=('a2b',), colours=[[[0, 0, 0]]])
@@ -256,7 +256,7 @@ def test_other_channels_of_the_domain_that_no_map_is_read_from():
     )
 
 
-def test_the_gallery_says_what_is_shown():
+def test_the_gallery_names_shown_channels():
   data = types.SimpleNamespace(
     channels={'a': 5, 'b': 3}, show={'a': (5, 3, 1), 'b': None}
   )
@@ -268,7 +268,7 @@ def test_the_gallery_says_what_is_shown():
 
 
 @pytest.mark.parametrize('domain', 'ab')
-def test_features_of_vgg_are_of_gray_or_rgb(domain):
+def test_vgg_features_need_gray_or_rgb(domain):
   channels = tiny.CHANNELS | {domain: 5}
   with pytest.raises(UserError, match=f'data.channels_{domain}=5: .*VGG-16'):
     tiny.method('feature', channels=channels)

@@ -1,4 +1,4 @@
-"""Growth is found in made-up readings; and readings of a short run."""
+"""Tests of soak.py: growth in made-up readings, and readings of a short run."""
 
 import multiprocessing
 import os
@@ -8,7 +8,7 @@ import soak
 
 
 def steady(count=200, **changes):
-  """Readings of a run; `changes` map a name to a function of the step."""
+  """Returns readings of a run; `changes` map names to functions of the step."""
   found = []
   for step in range(100, 100 * count + 1, 100):
     values = {
@@ -23,13 +23,13 @@ def steady(count=200, **changes):
 
 
 def verdict(found):
-  """Which of memory, time, threads, handles do not hold."""
+  """Returns the names of the checks that fail."""
   return {
     line.partition(':')[0] for holds, line in soak.judge(found) if not holds
   }
 
 
-def test_a_steady_run_holds():
+def test_a_steady_run_passes_all_checks():
   assert verdict(steady()) == set()
   assert verdict(steady(count=50)) == set()
 
@@ -42,7 +42,7 @@ def test_a_steady_run_holds():
     ('memory', lambda step: 10**9 * (1 + (step > 1500)), False),  # warms up
     ('memory', lambda step: 10**9 * (1 + (step % 1000 == 0)), False),  # saves
     (
-      'memory',  # frees a lot, then grows
+      'memory',  # frees much memory, then grows
       lambda step: 10**9 * (1 + (step < 6000)) + 5000 * step,
       True,
     ),
@@ -54,18 +54,18 @@ def test_a_steady_run_holds():
     ('seconds', lambda step: 0.01 * (1 + 3 * (step < 2000)), False),
   ],
 )
-def test_growth_is_told_from_noise(name, change, fails):
+def test_growth_is_distinguished_from_noise(name, change, fails):
   failing = {'time' if name == 'seconds' else name} if fails else set()
   assert verdict(steady(**{name: change})) == failing
 
 
-def test_the_first_reading_needs_no_time():
+def test_the_first_reading_may_have_no_time():
   first, *rest = steady()
   assert verdict([first._replace(seconds=None), *rest]) == set()
   assert '100' in soak.row(first._replace(seconds=None))
 
 
-def test_a_process_is_read():
+def test_memory_threads_and_handles_of_a_process_are_read():
   memory, threads, handles = soak.read(os.getpid())
   assert 10**6 < memory < 10**12 and threads >= 1 and handles >= 3
   with open(os.devnull):
@@ -73,7 +73,7 @@ def test_a_process_is_read():
 
 
 @pytest.mark.slow
-def test_a_short_run_is_read_and_judged():
+def test_a_short_run_is_measured_and_judged():
   said = []
   found = soak.readings(60, every=2, say=said.append)
   assert [r.step for r in found] == list(range(2, 61, 2))
@@ -83,7 +83,7 @@ def test_a_short_run_is_read_and_judged():
   assert not multiprocessing.active_children()
 
 
-def test_a_failing_run_is_no_reading(monkeypatch, capfd):
+def test_a_failing_run_raises_an_error(monkeypatch, capfd):
   monkeypatch.setattr(soak, 'train', fail)
   with pytest.raises(RuntimeError, match='exit code 1'):
     soak.readings(10, every=1)

@@ -1,4 +1,4 @@
-"""Data sets on disk: which pictures they hold, and what is said if not."""
+"""Tests of datasets on disk and from TFDS: pictures, pairs, labels, errors."""
 
 import json
 import pathlib
@@ -27,12 +27,12 @@ def save(file, value=0, size=(10, 9)):
 
 
 def names(root, pictures):
-  """Paths within the data set; the name is the path that errors give."""
+  """Checks the names of pictures; returns their paths within the dataset."""
   assert all(p.name == str(p.data) and p.half is None for p in pictures)
   return [p.data.relative_to(root).as_posix() for p in pictures]
 
 
-def test_folder(tmp_path):
+def test_a_folder_is_searched_for_pictures(tmp_path):
   for name in ('b/2.png', 'a/9.jpeg', '10.PNG', '1.Jpg', 'c/d/e.tIFf'):
     save(tmp_path / 'trainA' / name)
   for name in ('x.bmp', 'y.webp', 'z.tif'):
@@ -40,7 +40,7 @@ def test_folder(tmp_path):
   save(tmp_path / 'testA' / 'p.png')
   save(tmp_path / 'testB' / 'q.png')
   save(tmp_path / 'trainC' / 'no.png')
-  # None of these is a picture.
+  # None of the following is a picture.
   (tmp_path / 'trainA' / 'x.png').mkdir()
   (tmp_path / 'trainA' / 'notes.txt').write_text('no picture')
   (tmp_path / 'trainA' / 'png').write_text('no picture')
@@ -98,7 +98,7 @@ def folder_set(root, test_a=(), test_b=()):
     ),
   ],
 )
-def test_training_pictures_stand_in_for_test_pictures(
+def test_training_pictures_replace_missing_test_pictures(
   tmp_path, test, missing, note
 ):
   source = sources.folder(folder_set(tmp_path, **test))
@@ -112,11 +112,11 @@ def test_training_pictures_stand_in_for_test_pictures(
     d: tmp_path / f'test{d.upper()}' for d in missing
   }
   assert source.notes == (note.format(tmp_path),)
-  # Names are the same in A and B by chance: these are no pairs.
+  # Training pictures of A and B are not pairs, although their names agree.
   assert not source.paired
 
 
-def test_names_that_agree_are_said_and_may_be_no_pairs(tmp_path):
+def test_agreeing_names_are_noted_and_pairing_can_be_disabled(tmp_path):
   root = folder_set(tmp_path, ['1.png'], ['1.jpg'])
   source = sources.folder(root)
   (note,) = source.notes
@@ -141,14 +141,16 @@ def test_names_that_agree_are_said_and_may_be_no_pairs(tmp_path):
     (['1.png'], [], 'no folder .*testB with the counterparts'),
   ],
 )
-def test_pairs_that_were_asked_for(tmp_path, test_a, test_b, words):
+def test_paired_yes_refuses_pictures_without_counterpart(
+  tmp_path, test_a, test_b, words
+):
   root = folder_set(tmp_path, test_a, test_b)
   with pytest.raises(UserError, match=f'data.paired=yes, but .*{words}'):
     sources.folder(root, paired='yes')
   assert not sources.folder(root).paired
 
 
-def test_training_pictures_may_be_the_pairs_that_were_asked_for(tmp_path):
+def test_paired_yes_accepts_training_pictures(tmp_path):
   root = folder_set(tmp_path)
   source = sources.folder(root, paired='yes')
   assert source.train_pairs == source.train and source.pairs_note == ''
@@ -159,7 +161,7 @@ def test_training_pictures_may_be_the_pairs_that_were_asked_for(tmp_path):
   assert reason.startswith(f'{root}/trainA/3.png has no counterpart')
 
 
-def test_pairs_need_no_order(tmp_path):
+def test_pairs_are_matched_despite_different_order(tmp_path):
   root = folder_set(tmp_path, ['x_A.png', 'x1_A.png'], ['x.png', 'x1.png'])
   source = sources.folder(root)
   assert source.paired
@@ -174,17 +176,17 @@ def test_pairs_need_no_order(tmp_path):
     (['1.png', '2.png'], ['2.jpg', '1.jpg'], True),
     (['1.png', '2.png'], ['1.png', '3.png'], False),
     (['1.png', '2.png'], ['1.png'], False),
-    # As the official facades, maps and cityscapes are named.
+    # Names as in the official facades, maps and cityscapes.
     (['1_A.jpg', '10_A.jpg'], ['1_B.jpg', '10_B.jpg'], True),
     (['1_A.jpg', '2_A.jpg'], ['1_B.jpg', '3_B.jpg'], False),
     (['1_B.jpg'], ['1_A.jpg'], False),
     (['1_A_A.jpg'], ['1_B.jpg'], False),
   ],
 )
-def test_names_that_agree_are_pairs(tmp_path, test_a, test_b, paired):
+def test_agreeing_names_are_pairs(tmp_path, test_a, test_b, paired):
   source = sources.folder(folder_set(tmp_path, test_a, test_b))
   assert source.paired is paired
-  # The same goes for training pictures.
+  # Training pictures are paired by the same rule.
   for domain in 'AB':
     shutil.rmtree(tmp_path / f'train{domain}')
     (tmp_path / f'test{domain}').rename(tmp_path / f'train{domain}')
@@ -193,7 +195,7 @@ def test_names_that_agree_are_pairs(tmp_path, test_a, test_b, paired):
   assert not source.paired
 
 
-def test_folders_of_pairs(tmp_path):
+def test_folders_of_pairs_are_used(tmp_path):
   root = folder_set(tmp_path)
   assert sources.folder(root).train_pairs is not None
   save(root / 'pairsA' / '7_A.png')
@@ -218,7 +220,7 @@ def labelled_set(root, classes):
   return root
 
 
-def test_labels(tmp_path):
+def test_label_maps_are_found(tmp_path):
   colours = {'sea': [[0, 0, 255]], 'land': [[0, 128, 0], [99, 88, 77]]}
   source = sources.folder(labelled_set(tmp_path, colours))
   assert source.labels.classes == ['sea', 'land']
@@ -250,7 +252,7 @@ def test_labels(tmp_path):
   assert note in source.notes
 
 
-def test_label_maps_of_what_stands_in(tmp_path):
+def test_label_maps_of_training_pictures_are_used_for_tests(tmp_path):
   root = labelled_set(tmp_path, {'sea': [[0, 0, 255]]})
   shutil.rmtree(root / 'testA')
   source = sources.folder(root)
@@ -261,7 +263,7 @@ def test_label_maps_of_what_stands_in(tmp_path):
   assert source.labels == source.train_labels is not None
 
 
-def test_missing_label_map(tmp_path):
+def test_a_missing_label_map_is_named(tmp_path):
   root = labelled_set(tmp_path, {'sea': [[0, 0, 255]]})
   (root / 'testLabels' / '2.png').unlink()
   with pytest.raises(UserError, match='testLabels/2.png'):
@@ -280,20 +282,20 @@ def test_missing_label_map(tmp_path):
     {'sea': None},
   ],
 )
-def test_broken_classes(tmp_path, classes):
+def test_a_broken_classes_file_is_named(tmp_path, classes):
   root = labelled_set(tmp_path, classes)
   with pytest.raises(UserError, match='classes.json'):
     sources.folder(root)
 
 
 @pytest.mark.parametrize('name', ['folder', 'aligned'])
-def test_empty_root(name):
+def test_an_empty_data_root_is_refused(name):
   with pytest.raises(UserError, match='data.root is not set'):
     sources.SOURCES[name]('', '')
 
 
 @pytest.mark.parametrize('name', ['folder', 'aligned'])
-def test_missing_root(tmp_path, name):
+def test_a_missing_data_root_is_named(tmp_path, name):
   with pytest.raises(UserError) as error:
     sources.SOURCES[name](str(tmp_path / 'nowhere'), '')
   assert str(tmp_path / 'nowhere') in str(error.value)
@@ -303,7 +305,7 @@ def test_missing_root(tmp_path, name):
 @pytest.mark.parametrize(
   'name, missing', [('folder', 'trainB'), ('aligned', 'train')]
 )
-def test_missing_folder(tmp_path, name, missing):
+def test_a_missing_folder_is_named(tmp_path, name, missing):
   save(tmp_path / 'trainA' / '1.png')
   with pytest.raises(UserError) as error:
     sources.SOURCES[name](str(tmp_path), '')
@@ -311,7 +313,7 @@ def test_missing_folder(tmp_path, name, missing):
 
 
 @pytest.mark.parametrize('empty', ['trainA', 'testB'])
-def test_empty_folder(tmp_path, empty):
+def test_an_empty_folder_is_named(tmp_path, empty):
   folder_set(tmp_path, ['1.png'], ['1.png'])
   for file in (tmp_path / empty).iterdir():
     file.rename(file.with_suffix('.txt'))
@@ -335,14 +337,14 @@ def pair(file, left, right):
 
 
 def values(pictures):
-  """The gray value of pictures of one colour."""
+  """Returns the gray values of one-coloured pictures."""
   arrays = [load(p, 1, lambda w, h: (w, h)) for p in pictures]
   assert all((a == a[0, 0]).all() for a in arrays)
   return [int(a[0, 0, 0]) for a in arrays]
 
 
 @pytest.mark.parametrize('split', ['test', 'val'])
-def test_aligned(tmp_path, split):
+def test_aligned_pictures_are_halved(tmp_path, split):
   for i in range(3):
     pair(tmp_path / 'train' / f'{i}.png', 10 + i, 110 + i)
   for i in range(2):
@@ -357,7 +359,7 @@ def test_aligned(tmp_path, split):
   assert source.train_pairs == source.train
 
 
-def test_aligned_says_what_is_measured(tmp_path):
+def test_aligned_notes_the_test_pictures(tmp_path):
   pair(tmp_path / 'train' / '1.png', 1, 2)
   source = sources.aligned(tmp_path)
   assert dict(source.stands_in) == dict.fromkeys('ab', tmp_path / 'test')
@@ -378,7 +380,7 @@ def test_aligned_prefers_test_to_val(tmp_path):
   assert values(sources.aligned(tmp_path).test['b']) == [2]
 
 
-def test_aligned_without_test_pictures(tmp_path):
+def test_aligned_uses_training_pictures_without_test_pictures(tmp_path):
   pair(tmp_path / 'train' / '1.png', 1, 2)
   source = sources.aligned(tmp_path)
   assert source.test == source.train
@@ -398,7 +400,7 @@ def spoil_with_one_pixel(file):
 @pytest.mark.parametrize(
   'name', ['trainA/2.png', 'trainB/1.png', 'testB/2.png', 'testLabels/1.png']
 )
-def test_check_finds_the_wrong_file(tmp_path, spoil, name):
+def test_check_finds_an_unusable_file(tmp_path, spoil, name):
   root = labelled_set(tmp_path, {'sea': [[0, 0, 255]]})
   sources.check(sources.folder(root))
   spoil(root / name)
@@ -427,7 +429,7 @@ COUNTS = {'trainA': 5, 'trainB': 4, 'testA': 3, 'testB': 2}
 
 @pytest.fixture(scope='session')
 def archive(tmp_path_factory):
-  """What the downloaded archive of a TFDS set holds, unpacked."""
+  """Folder like the unpacked archive of a TFDS dataset."""
   folder = tmp_path_factory.mktemp('archive')
   random = np.random.RandomState(0)
   for split, count in COUNTS.items():
@@ -440,7 +442,7 @@ def archive(tmp_path_factory):
 
 
 class FakeDownloads:
-  """TFDS's download manager for an archive that is already here."""
+  """Replacement of TFDS's download manager for a local archive."""
 
   downloaded_size = 0
 
@@ -464,7 +466,7 @@ def replace_downloads(archive, patch):
 
 @pytest.fixture(scope='session')
 def prepared(archive, tmp_path_factory):
-  """A data_dir where TFDS's own builder has prepared the archive."""
+  """Folder (`data_dir`) in which TFDS's own builder prepared the archive."""
   data_dir = tmp_path_factory.mktemp('tfds')
   builder = tensorflow_datasets.builder(NAME, data_dir=data_dir)
   with pytest.MonkeyPatch.context() as patch:
@@ -478,7 +480,7 @@ def same_size(width, height):
 
 
 def check_set(source, archive):
-  """All pictures of the archive, once each, in an order of TFDS's own."""
+  """Checks that a source has each picture of the archive once."""
   for split, count in COUNTS.items():
     pictures = getattr(source, split[:-1])[split[-1].lower()]
     assert len(pictures) == count
@@ -493,7 +495,7 @@ def check_set(source, archive):
   sources.check(source)
 
 
-def test_tfds(prepared, archive):
+def test_a_tfds_dataset_is_read(prepared, archive):
   source = sources.SOURCES['tfds'](str(prepared), NAME)
   check_set(source, archive)
   again = sources.tfds(str(prepared), NAME)
@@ -502,7 +504,7 @@ def test_tfds(prepared, archive):
   with pytest.raises(UserError, match='data.paired=yes: TFDS'):
     sources.tfds(str(prepared), NAME, 'yes')
 
-  # The pixels are those of one of the files.
+  # The pixels equal one of the files.
   array = load(source.train['b'][0], 3, same_size)
   files = sorted((archive / 'horse2zebra' / 'trainB').iterdir())
   arrays = [np.asarray(Image.open(f)) for f in files]
@@ -510,14 +512,16 @@ def test_tfds(prepared, archive):
 
 
 @pytest.mark.slow
-def test_a_card_trains_from_a_prepared_set(prepared, tmp_path, capsys):
+def test_a_recipe_card_trains_from_a_prepared_tfds_dataset(
+  prepared, tmp_path, capsys
+):
   argv = tiny.command('horse2zebra', tmp_path, data__root=prepared)
   assert program.run(main.main, argv) == 0
   assert 'finished: all 4 steps' in capsys.readouterr().out
 
 
-def test_tfds_downloads_what_is_not_there(archive, tmp_path, monkeypatch):
-  """Only the transfer is replaced: TFDS lacks nothing that it needs for it."""
+def test_tfds_downloads_a_missing_dataset(archive, tmp_path, monkeypatch):
+  """Only the transfer is replaced, so TFDS's other code must be installed."""
   monkeypatch.setattr(
     tensorflow_datasets.download.DownloadManager,
     'download_and_extract',
@@ -529,14 +533,14 @@ def test_tfds_downloads_what_is_not_there(archive, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   'name', ['', 'nothing_of_this_name', 'cycle_gan/horse2zebr']
 )
-def test_unknown_tfds_name(tmp_path, name):
+def test_an_unknown_tfds_name_is_one_line(tmp_path, name):
   with pytest.raises(UserError) as error:
     sources.tfds(str(tmp_path), name)
   assert f'data.name={name!r}' in str(error.value)
   assert '\n' not in str(error.value)
 
 
-def test_tfds_without_network(tmp_path, monkeypatch):
+def test_tfds_without_network_is_one_line(tmp_path, monkeypatch):
   replace_downloads(None, monkeypatch)
   with pytest.raises(UserError) as error:
     sources.tfds(str(tmp_path), NAME)
@@ -547,7 +551,7 @@ def test_tfds_without_network(tmp_path, monkeypatch):
   assert '\n' not in message
 
 
-def test_tfds_set_of_other_splits(prepared, tmp_path):
+def test_a_tfds_dataset_with_other_splits_is_refused(prepared, tmp_path):
   shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
   (info,) = tmp_path.rglob('dataset_info.json')
   content = json.loads(info.read_text())

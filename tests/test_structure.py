@@ -1,4 +1,4 @@
-"""The order of the folders, and what the code of each may know."""
+"""Tests of the order of the package's folders and of their imports."""
 
 import ast
 import itertools
@@ -10,7 +10,7 @@ import pytest
 import cyclegan_jax
 
 ROOT = pathlib.Path(cyclegan_jax.__file__).parent
-# The folders from the lowest up: each imports from itself and those before it.
+# Folders from low to high: each imports only from itself and lower folders.
 ORDER = [
   'common',
   'pages',
@@ -33,14 +33,14 @@ ORDER = [
 
 
 def modules(folder='.'):
-  """Paths of the modules below a folder of the package."""
+  """Returns the paths of the modules below a folder of the package."""
   return sorted((ROOT / folder).rglob('*.py'))
 
 
 def imported(path):
-  """Modules that a file imports anywhere, such as 'cyclegan_jax.nets.layers'.
+  """Yields modules that a file imports, such as 'cyclegan_jax.nets.layers'.
 
-  Imports inside of functions count as those at the top do.
+  Imports inside functions are included.
   """
   for node in ast.walk(ast.parse(path.read_text())):
     if isinstance(node, ast.Import):
@@ -49,7 +49,7 @@ def imported(path):
       yield from (f'{node.module}.{alias.name}' for alias in node.names)
 
 
-def test_every_folder_has_a_rank():
+def test_every_folder_has_a_place_in_the_order():
   folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
   assert folders - {'__pycache__'} == set(ORDER)
 
@@ -61,24 +61,24 @@ def test_a_file_at_the_root_is_a_command():
 
 
 def listed(document):
-  """The folders in the rows of a document's table of folders; [] without."""
+  """Returns the folders in a document's table of folders, or []."""
   lines = (ROOT.parent / document).read_text().splitlines()
   behind = itertools.dropwhile(lambda x: not x.startswith('| folder |'), lines)
   rows = itertools.takewhile(lambda x: x.startswith('|'), behind)
   return re.findall(r'^\| `(\w+)/`', '\n'.join(rows), re.MULTILINE)
 
 
-def test_contributing_lists_the_folders_in_their_order():
+def test_contributing_lists_the_folders_in_order():
   assert listed('CONTRIBUTING.md') == ORDER
 
 
 @pytest.mark.parametrize('document', ['README.md', 'docs/reading.md'])
-def test_other_lists_of_folders_are_whole(document):
+def test_other_lists_of_folders_are_complete(document):
   folders = listed(document)
   assert sorted(folders) == (sorted(ORDER) if folders else [])
 
 
-def test_imports_point_down():
+def test_folders_import_only_lower_folders():
   for rank, folder in enumerate(ORDER):
     for path in modules(folder):
       for target in imported(path):
@@ -90,7 +90,7 @@ def test_imports_point_down():
           assert name in ('', 'defaults'), f'{path} imports {target}'
 
 
-def test_below_config_nobody_sees_a_config():
+def test_folders_below_config_import_no_config():
   for folder in ORDER[: ORDER.index('config')]:
     for path in modules(folder):
       for target in imported(path):

@@ -1,4 +1,4 @@
-"""The study with people: its page in a browser, and the figures of answers."""
+"""Tests of the study with people: its page in a browser, and its statistics."""
 
 import base64
 import collections
@@ -24,7 +24,7 @@ from cyclegan_jax.perceptual_study import answers, make, pictures, score
 from cyclegan_jax.perceptual_study.design import MILLISECONDS, Design
 
 FRAME = 20  # milliseconds, a little more than a frame
-LOOK = 50  # milliseconds between two looks at a page
+LOOK = 50  # milliseconds between two observations of a page
 
 
 def data_uri(value):
@@ -39,7 +39,7 @@ def numbered(kind, count, value):
 
 
 def values(count=8, algorithms=('ours', 'th\xe9irs'), **changes):
-  """The content of a page; real pictures are white and fake ones black."""
+  """Returns the content of a page; real pictures are white, fake ones black."""
   return {
     'id': 'abc',
     'protocol': 'cyclegan',
@@ -63,7 +63,7 @@ def values(count=8, algorithms=('ours', 'th\xe9irs'), **changes):
 
 @pytest.fixture
 def written(tmp_path):
-  """Writes a page of `values` with some changed; returns its path."""
+  """Returns a function that writes a page of changed `values`."""
 
   def write(**changes):
     path = tmp_path / 'study.html'
@@ -74,7 +74,7 @@ def written(tmp_path):
 
 
 class Person:
-  """Somebody in front of a page, whose clock stands still."""
+  """A simulated participant at a page whose clock is controlled."""
 
   def __init__(self, page, name='2'):
     self.page = page
@@ -98,7 +98,7 @@ class Person:
     assert self.phase == 'before'
 
   def look(self, until='question'):
-    """{phase: milliseconds that it lasts}, and the colours seen in each."""
+    """Returns {phase: duration in milliseconds} and {phase: colours}."""
     self.begin()
     lasted, seen = collections.Counter(), {}
     while self.phase != until:
@@ -108,13 +108,13 @@ class Person:
     return lasted, seen
 
   def sees(self, side):
-    """'real' or 'fake', or None for a picture that is hidden."""
+    """Returns 'real' or 'fake', or None if the picture is hidden."""
     image = self.page.locator(f'#{side} img')
     src = image.get_attribute('src') if image.is_visible() else None
     return {data_uri(255): 'real', data_uri(0): 'fake', None: None}[src]
 
   def pass_by(self):
-    """Has a trial pass up to its question; returns the side of the real."""
+    """Waits for the question of a trial; returns the side of the real one."""
     self.begin()
     self.wait(MILLISECONDS['before'] + 2 * FRAME)
     first = self.sees('left')
@@ -155,7 +155,7 @@ def test_a_session_from_start_to_score(written, tmp_path, capsys):
     # Nothing happens without an answer.
     person.wait(60_000)
     assert person.phase == 'question'
-    # The practice tells who is right, for as long as it should.
+    # Practice trials show if the answer is right, for the documented time.
     real = 'left' if seen['first']['left'] == 'real' else 'right'
     page.click(f'#pick-{real}')
     person.wait(FRAME)
@@ -165,7 +165,7 @@ def test_a_session_from_start_to_score(written, tmp_path, capsys):
     person.wait(4 * FRAME)
     assert person.screen() == 'rest'
     page.click('#continue')
-    # Two right answers, by a key and by a button, and a wrong one.
+    # Two right answers, by key and by button, and a wrong answer.
     real = person.pass_by()
     page.keyboard.press(f'Arrow{real.title()}')
     assert person.phase == 'loading' and not page.text_content('#feedback')
@@ -200,7 +200,7 @@ def test_pix2pix_asks_for_the_fake_and_a_reload_resumes(written, tmp_path):
     assert page.title() == 'Which picture was fake?'
     person = Person(page, '3')
     real = person.pass_by()
-    page.click(f'#pick-{real}')  # they are fooled
+    page.click(f'#pick-{real}')  # a wrong answer
     person.begin()
     first = json.loads(page.evaluate('answersText(study, session)'))
     interrupted = page.evaluate('current.pair.real.name')
@@ -217,7 +217,7 @@ def test_pix2pix_asks_for_the_fake_and_a_reload_resumes(written, tmp_path):
     content = json.loads(person.save(tmp_path).read_text())
   assert content['answers'][0] == first['answers'][0]
   assert [x['correct'] for x in content['answers']] == [False, True]
-  # The pair that was seen before the reload is not shown again.
+  # The pair shown before the reload is not shown again.
   assert content['answers'][1]['real'] != interrupted
   assert [x['restarts'] for x in content['answers']] == [0, 1]
   assert content['answers'][0]['shown_px'] == 256  # stacked on a phone
@@ -232,7 +232,7 @@ HIDE = """hidden => {
 
 
 @needs_browser
-def test_a_hidden_page_shows_another_pair(written, tmp_path):
+def test_a_page_hidden_during_a_trial_shows_another_pair(written, tmp_path):
   no_store = """Object.defineProperty(window, 'localStorage', {
     get() { throw new Error('refused'); } });"""
   with opened(written(practice=0, trials=1), scripts=[no_store]) as page:
@@ -247,7 +247,7 @@ def test_a_hidden_page_shows_another_pair(written, tmp_path):
     page.evaluate(HIDE, False)
     page.click('#continue')
     person.pass_by()
-    page.evaluate(HIDE, True)  # at the question it is only noted
+    page.evaluate(HIDE, True)  # during the question, hiding is only recorded
     page.evaluate(HIDE, False)
     page.click('#pick-left')
     (row,) = json.loads(person.save(tmp_path).read_text())['answers']
@@ -265,7 +265,7 @@ LOG = """addEventListener('DOMContentLoaded', () => {
 
 
 @needs_browser
-def test_the_times_by_a_real_clock(written):
+def test_the_display_times_are_right_by_a_real_clock(written):
   path = written(practice=0, trials=1)
   with opened(path, scripts=[LOG]) as page:
     page.fill('#participant', 'x')
@@ -278,10 +278,10 @@ def test_the_times_by_a_real_clock(written):
   names = ['before', 'first', 'between', 'second', 'question']
   assert [x for x in log if x in names] == names
   for name, after in itertools.pairwise(names):
-    # The frames of a busy machine come late.
+    # Frames of a busy machine are late.
     late = log[after] - log[name] - MILLISECONDS[name]
     assert -300 < late < 5000, name
-  # What is recorded is what was shown, late or not.
+  # The recorded times are the real times, even if late.
   for name, after, shown in zip(
     ('first', 'second'), ('between', 'question'), row['shown_ms']
   ):
@@ -289,7 +289,7 @@ def test_the_times_by_a_real_clock(written):
 
 
 @needs_browser
-def test_groups_and_pairs(written):
+def test_participants_get_groups_and_pairs(written):
   path = written(count=20, practice=2, trials=8, algorithms='abc')
   session = """([name, count]) => {
     const next = pairsOf(study, name, 0);
@@ -310,7 +310,9 @@ def test_groups_and_pairs(written):
     sessions = [page.evaluate(session, [str(i), 10]) for i in range(40)]
     for pairs in sessions:
       places = [x[kind]['name'][1:] for x in pairs for kind in ('real', 'fake')]
-      assert len(set(places)) == 20  # no place twice, as there are enough
+      assert (
+        len(set(places)) == 20
+      )  # no place twice, as there are enough places
       sides.update(x['realSide'] for x in pairs)
     assert min(sides.values()) > 150
     assert sessions[0] == page.evaluate(session, ['0', 10])
@@ -332,7 +334,7 @@ def test_groups_and_pairs(written):
 
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
-  """Two models, and pictures in pairs."""
+  """Folder with two models and true pairs of pictures."""
   root = tmp_path_factory.mktemp('study')
   tiny.write_pictures(root / 'data', test=6)
   options = {'data__source': 'folder', 'data__root': str(root / 'data')}
@@ -365,7 +367,7 @@ def pixels(picture):
     return np.asarray(image)
 
 
-def test_the_page_holds_test_pictures_and_translations(
+def test_the_page_contains_test_pictures_and_translations(
   models, tmp_path, capsys
 ):
   path = tmp_path / 'deep' / 'study.html'
@@ -391,7 +393,7 @@ def test_the_page_holds_test_pictures_and_translations(
     made = saved.load(models / name).translate(image, 'a2b')
     shown = pixels(one['fakes'][3]).astype(int)
     assert np.abs(shown - images.to_rgb(made)).max() <= 1
-  # The same pictures each time, and another seed is another study.
+  # Equal seeds choose equal pictures; another seed is another study.
   other = tmp_path / 'other.html'
   program.run(study.main, page_of(models, f'--output={other}', '--seed=1'))
   again = content_of(other)
@@ -421,7 +423,9 @@ def test_pictures_are_chosen_and_reduced(models, tmp_path, capsys):
     assert pixels(picture).shape == (20, 20, 3)
 
 
-def test_a_page_that_would_be_too_large(models, tmp_path, monkeypatch, capsys):
+def test_a_page_that_becomes_too_large_is_refused(
+  models, tmp_path, monkeypatch, capsys
+):
   monkeypatch.setattr(pictures, 'LIMIT', 5000)
   argv = page_of(models, f'--output={tmp_path / "x.html"}')
   assert program.run(study.main, argv) == 2
@@ -448,7 +452,9 @@ def test_a_page_that_would_be_too_large(models, tmp_path, monkeypatch, capsys):
     (['more'], "'more' is not a flag"),
   ],
 )
-def test_what_cannot_be_made(flags, words, models, tmp_path, capsys):
+def test_impossible_studies_are_one_line(
+  flags, words, models, tmp_path, capsys
+):
   argv = page_of(models, f'--output={tmp_path / "x.html"}', *flags)
   assert program.run(study.main, argv) == 2
   err = capsys.readouterr().err
@@ -476,22 +482,22 @@ def test_models_of_other_channels_are_refused(models, tmp_path, capsys):
     (['score', '/nowhere'], '/nowhere does not exist'),
   ],
 )
-def test_wrong_commands(words, line, capsys):
+def test_invalid_commands_are_one_line(words, line, capsys):
   assert program.run(study.main, ['study', *words]) == 2
   err = capsys.readouterr().err
   assert line in err and err.count('\n') == 1
 
 
-# The figures.
+# Statistics.
 
 
 def people(*fooled_and_trials):
-  """A boolean array for each (number fooled, number of trials)."""
+  """Returns a boolean array per (number fooled, number of trials)."""
   return [np.arange(n) < k for k, n in fooled_and_trials]
 
 
 def enumerated(those):
-  """{share: probability} of all resamples of people and their trials."""
+  """Returns {share: probability} of all resamples of people and trials."""
   found = collections.Counter()
   count = len(those)
   for drawn in itertools.product(those, repeat=count):
@@ -508,7 +514,7 @@ def rng():
   return np.random.default_rng(0)
 
 
-def test_one_person_is_binomial():
+def test_resamples_of_one_person_are_binomial():
   drawn = score.bootstrap(people((10, 40)), rng())
   assert drawn.shape == (10_000,)
   assert drawn.mean() == pytest.approx(0.25, abs=0.003)
@@ -516,19 +522,19 @@ def test_one_person_is_binomial():
   assert drawn.std() == pytest.approx(sd, rel=0.03)
 
 
-def test_people_whose_trials_agree_are_drawn_alone():
+def test_resamples_of_unanimous_people_vary_by_person():
   shares = [1, 0, 0, 1, 0, 0, 0, 1]
   drawn = score.bootstrap(people(*((40 * x, 40) for x in shares)), rng())
   sd = statistics.pstdev(shares) / len(shares) ** 0.5
   assert drawn.std() == pytest.approx(sd, rel=0.03)
 
 
-# Trials of people with different numbers of them, and a tie of two groups.
+# People with different numbers of trials, and two groups that can be tied.
 FIRST, SECOND = people((1, 2), (1, 1)), people((2, 3), (0, 1))
 
 
 @pytest.mark.parametrize('those', [FIRST, SECOND])
-def test_resamples_are_those_of_the_enumeration(those):
+def test_resamples_equal_the_enumeration(those):
   drawn = score.bootstrap(those, rng(), resamples=40_000)
   expected = enumerated(those)
   assert sum(expected.values()) == pytest.approx(1)
@@ -555,7 +561,7 @@ def test_ties_count_half():
 
 
 def write_answers(path, fooled, **changes):
-  """A file of answers; each trial fools or does not."""
+  """Writes a file of answers; `fooled` has one entry per trial."""
   rows = [
     {'index': 0, 'practice': True, 'correct': True, 'shown_ms': [1000, 1000]}
   ]
@@ -580,18 +586,18 @@ def write_answers(path, fooled, **changes):
 
 @pytest.fixture
 def folder(tmp_path):
-  """Answers of three people to two algorithms; some do not count."""
+  """Folder of answers of three people to two algorithms; some do not count."""
   path = tmp_path / 'answers'
   write_answers(path / 'answers_1.json', [1, 0, 0, 0])
   write_answers(path / 'answers_2.json', [1, 1, 0, 0])
   write_answers(path / 'answers_3.json', [0, 0, 0, 0], algorithm='theirs')
   write_answers(path / 'answers_4.json', [1, 1, 1, 1], participant='answers_2')
   write_answers(path / 'answers_5.json', [1, 1], trials=4)
-  (path / 'score.json').write_text('{}')  # of another program
+  (path / 'score.json').write_text('{}')  # a file of another program
   return path
 
 
-def test_the_table_and_the_file(folder, capsys):
+def test_scores_are_printed_and_written(folder, capsys):
   output = folder / 'score.json'
   argv = ['study', 'score', str(folder), f'--output={output}']
   assert program.run(study.main, argv) == 0
@@ -601,7 +607,7 @@ def test_the_table_and_the_file(folder, capsys):
   assert (ours['people'], ours['trials'], ours['fooled']) == (2, 8, 3)
   assert ours['share'] == 3 / 8 and theirs['share'] == theirs['sd'] == 0
   assert ours['mistimed'] == 0
-  # By the law of total variance: within people, and between their means.
+  # Law of total variance: within people, and between their means.
   within = (0.25 * 0.75 + 0.5 * 0.5) / 2 / 4
   between = statistics.pvariance([0.25, 0.5])
   sd = ((within + between) / 2) ** 0.5
@@ -620,7 +626,7 @@ def test_the_table_and_the_file(folder, capsys):
   }
   for file, reason in reasons.items():
     assert f'excluded: {file}: {reason}\n' in out
-  # Neither the order of the files nor other algorithms change a number.
+  # The order of files and other algorithms do not change a number.
   sessions = [answers.read(x) for x in answers.find([str(folder)])]
   counted, excluded = answers.chosen(sessions)
   assert score.scores(counted[::-1], excluded)['algorithms'] == [ours, theirs]
@@ -649,7 +655,7 @@ def test_pictures_shown_too_long_are_noted(tmp_path, capsys):
     ({'study': 'other'}, 'belongs to another study (other)'),
   ],
 )
-def test_answers_that_do_not_fit(changes, words, tmp_path, capsys):
+def test_inconsistent_answers_are_refused(changes, words, tmp_path, capsys):
   write_answers(tmp_path / 'answers_0.json', [1, 0])
   path = write_answers(tmp_path / 'answers_1.json', [1, 0], **changes)
   assert program.run(study.main, ['study', 'score', str(tmp_path)]) == 2
@@ -658,7 +664,7 @@ def test_answers_that_do_not_fit(changes, words, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('data', [b'', b'\xff', b'[1]', b'{"format": '])
-def test_files_that_are_no_answers(data, tmp_path, capsys):
+def test_files_without_answers_are_refused(data, tmp_path, capsys):
   path = tmp_path / 'answers_1.json'
   path.write_bytes(data)
   assert program.run(study.main, ['study', 'score', str(path)]) == 2
@@ -666,7 +672,7 @@ def test_files_that_are_no_answers(data, tmp_path, capsys):
   assert str(path) in err and err.count('\n') == 1
 
 
-def test_nothing_that_counts(tmp_path):
+def test_answers_that_do_not_count_are_refused(tmp_path):
   path = write_answers(tmp_path / 'answers_1.json', [1], trials=2)
   with pytest.raises(UserError, match='incomplete: 1 of 2'):
     answers.chosen([answers.read(path)])
@@ -676,7 +682,7 @@ def test_nothing_that_counts(tmp_path):
     answers.find([str(empty)])
 
 
-def test_the_numbers_of_a_design():
+def test_the_design_limits_the_number_of_trials():
   plan = Design(practice=10, trials=40)
   assert plan == Design()
   assert plan.shortage(50, 'different') == ''

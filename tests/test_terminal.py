@@ -1,4 +1,4 @@
-"""Readers of the output that go away, and terminals that end."""
+"""Tests of output whose reader closes it, and of terminals that end."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from cyclegan_jax.config import program
 from cyclegan_jax.paper import jobs
 from cyclegan_jax.training import stopping
 
-# A program that prints many lines. The one that trains saves in the end.
+# Programs that print many lines; the training program saves at its end.
 LINES = """
 import sys
 from cyclegan_jax.common import terminal
@@ -41,20 +41,20 @@ def start(*words, **pipes):
 
 
 def head(stream):
-  """Reads a line as `head -1` does."""
+  """Reads a line and closes the stream, like `head -1`."""
   assert stream.readline() == b'line 0\n'
   stream.close()
 
 
 @pytest.mark.parametrize('how,err', [('stdout', b''), ('trains', b'saved\n')])
-def test_a_reader_that_goes_away_ends_a_program_quietly(how, err):
+def test_a_closed_output_ends_a_program_silently(how, err):
   with start(how, stdout=subprocess.PIPE) as process:
     head(process.stdout)
     assert process.stderr.read() == err
     assert process.wait(60) == 141
 
 
-def test_nobody_has_to_read_what_goes_wrong():
+def test_a_closed_error_output_does_not_stop_a_program():
   with start('stderr', stdout=subprocess.PIPE) as process:
     head(process.stderr)
     assert process.stdout.read() == b''
@@ -70,8 +70,8 @@ def test_a_full_disk_behind_the_output_is_one_line():
   assert len(err.splitlines()) == 1
 
 
-def test_descriptors_that_are_closed_are_no_numbers_of_files(tmp_path):
-  """A file opened later would have the messages of libraries in it."""
+def test_closed_descriptors_are_not_reused_for_files(tmp_path):
+  """Messages of libraries must not go to a file that is opened later."""
   code = """
 import os, sys
 from cyclegan_jax.config import program
@@ -89,7 +89,7 @@ sys.exit(program.run(main))
   assert path.read_text().isdigit() and int(path.read_text()) > 2
 
 
-def test_help_ends_quietly():
+def test_help_ends_silently_if_its_output_is_closed():
   command = [sys.executable, '-m', 'cyclegan_jax.export', '--help']
   with subprocess.Popen(
     command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -100,7 +100,7 @@ def test_help_ends_quietly():
 
 
 class Gone(io.StringIO):
-  """A stream whose reader is gone."""
+  """A stream whose reader has closed it."""
 
   def __init__(self, error):
     super().__init__()
@@ -114,14 +114,14 @@ def output(error, patient=False):
   return terminal.Output(Gone(error), patient)
 
 
-def test_a_terminal_that_hung_up_stops_nothing():
-  """Who wants it stopped sends SIGHUP; `disown` does not."""
+def test_a_closed_terminal_does_not_stop_a_program():
+  """A run is stopped by SIGHUP; after `disown` it must continue."""
   stream = output(OSError(5, 'Input/output error'))
   assert stream.write('x') == 1 and stream.lost is None
   stream.complain()
 
 
-def test_later_texts_are_dropped():
+def test_output_after_a_closed_pipe_is_dropped():
   stream = output(BrokenPipeError(32, 'Broken pipe'))
   with pytest.raises(terminal.Closed):
     stream.write('x')
@@ -137,20 +137,20 @@ def lose_reader(monkeypatch):
   monkeypatch.setattr(sys, 'stdout', stream)
 
 
-def test_training_takes_it_for_a_signal(monkeypatch):
+def test_training_treats_a_closed_output_like_a_signal(monkeypatch):
   lose_reader(monkeypatch)
   with stopping.StopSignals() as stop:
     assert stop.told(lambda: False) == signal.SIGPIPE
   told = []
   monkeypatch.setattr(hosts, 'several', lambda: True)
   monkeypatch.setattr(signal, 'raise_signal', told.append)
-  with stopping.StopSignals() as stop:  # all processes stop at one step
+  with stopping.StopSignals() as stop:  # all processes stop at the same step
     assert stop.told(lambda: False) is None
     assert stop.told(lambda: True) == signal.SIGPIPE
   assert told == [signal.SIGTERM]
 
 
-def test_experiments_take_it_for_a_signal(monkeypatch):
+def test_experiments_treat_a_closed_output_like_a_signal(monkeypatch):
   lose_reader(monkeypatch)
   outcome = jobs.run([], [({}, [])], {}, print)
   assert outcome.code() == 141
@@ -158,28 +158,28 @@ def test_experiments_take_it_for_a_signal(monkeypatch):
 
 @pytest.fixture
 def hangup():
-  """Puts back what SIGHUP did; the default would end the tests."""
+  """Restores the handler of SIGHUP; the default would end the tests."""
   before = signal.signal(signal.SIGHUP, lambda *args: None)
   yield
   signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize('kind', [stopping.StopSignals, jobs._Signals])
-def test_the_end_of_a_terminal_is_a_signal_to_stop(kind, hangup):
+def test_sighup_is_a_signal_to_stop(kind, hangup):
   with kind() as stop:
     signal.raise_signal(signal.SIGHUP)
     assert stop.number == signal.SIGHUP
 
 
 @pytest.mark.parametrize('kind', [stopping.StopSignals, jobs._Signals])
-def test_nohup_stays(kind, hangup):
+def test_nohup_is_respected(kind, hangup):
   signal.signal(signal.SIGHUP, signal.SIG_IGN)
   with kind() as stop:
     signal.raise_signal(signal.SIGHUP)
     assert stop.number is None
 
 
-def test_several_processes_pass_it_on(hangup, monkeypatch):
+def test_sighup_is_forwarded_to_all_processes(hangup, monkeypatch):
   told, true = [], signal.raise_signal
   monkeypatch.setattr(hosts, 'several', lambda: True)
   with stopping.StopSignals() as stop:
@@ -189,7 +189,7 @@ def test_several_processes_pass_it_on(hangup, monkeypatch):
     assert stop.told(lambda: True) == signal.SIGHUP
 
 
-def test_a_program_leaves_the_streams_as_they_were():
+def test_a_program_restores_the_standard_streams():
   before = sys.stdout, sys.stderr
   assert program.run(lambda argv: 0, []) == 0
   with pytest.raises(RuntimeError):

@@ -1,4 +1,4 @@
-"""Pictures in tiles come out as in one piece, whatever network and size."""
+"""Tests that translation in tiles equals whole translation."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from cyclegan_jax.nets.layers import NORMS
 
 
 def make(name='resnet', *, channels=3, size=16, **options):
-  """A generator and parameters of which every one matters."""
+  """Returns a generator, and parameters that all have an effect."""
   net = tiny.generator(name, **options)()
   side = max(size, 2 ** min(net.depth, 8)) if 'unet' in name else size
   rng = np.random.default_rng(1)
@@ -45,19 +45,19 @@ def assert_exact(net, params, image, tolerance=1e-4, **options):
   expected = whole(net, params, image)
   made = tiled.apply(net, params, image, **{'tile': 32} | options)
   assert made.dtype == np.float32 and made.shape == expected.shape
-  assert expected.std() > 0.05  # else any output would do
+  assert expected.std() > 0.05  # otherwise any output would pass
   np.testing.assert_allclose(made, expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize('norm', NORMS)
 @pytest.mark.parametrize('name, options', VARIANTS)
-def test_every_layer_is_as_in_one_piece(name, options, norm):
+def test_every_layer_in_tiles_equals_the_whole_layer(name, options, norm):
   net, params = make(name, norm=norm, **options)
   assert_exact(net, params, picture(70, 53))
 
 
 @pytest.mark.parametrize('norm', ['batch', 'instance_affine'])
-def test_averages_of_official_files_lie_unused(norm):
+def test_batch_norm_averages_of_official_files_are_ignored(norm):
   net, params = make(norm=norm)
   flat = traverse_util.flatten_dict(params)
   for path, leaf in list(flat.items()):
@@ -68,37 +68,37 @@ def test_averages_of_official_files_lie_unused(norm):
 
 
 @pytest.mark.parametrize('name', [n for n in nets.GENERATORS if '_' in n])
-def test_every_generator_has_a_form(name):
+def test_every_generator_can_be_tiled(name):
   assert_exact(*make(name, width=2), picture(30, 41))
 
 
 @pytest.mark.parametrize('options', [{}, BLURS], ids=['plain', 'blurs'])
 @pytest.mark.parametrize('size', [(1, 6), (3, 33), (64, 32), (65, 95)])
-def test_sizes_below_at_and_beyond_tiles(size, options):
+def test_sizes_below_at_and_above_the_tile_size_work(size, options):
   assert_exact(*make(**options), picture(*size))
 
 
 @pytest.mark.parametrize('options', [{}, BLURS], ids=['plain', 'blurs'])
 @pytest.mark.parametrize('tile', [16, 48])
-def test_any_tile_does(tile, options):
+def test_any_tile_size_works(tile, options):
   assert_exact(*make(**options), picture(66, 70), tile=tile)
 
 
 @pytest.mark.parametrize('channels, made', [(1, 2), (5, 2), (2, 5)])
 @pytest.mark.parametrize('name', ['resnet', 'unet'])
-def test_other_channels(name, channels, made):
+def test_other_numbers_of_channels_work(name, channels, made):
   net, params = make(name, channels=channels, out_channels=made)
   assert_exact(net, params, picture(40, 36, channels=channels))
 
 
-def test_bfloat16():
+def test_bfloat16_works():
   net, params = make(dtype=jnp.bfloat16)
   assert_exact(net, params, picture(40, 36), tolerance=0.1)
 
 
 @pytest.mark.parametrize('norm', ['instance', 'instance_affine', 'batch'])
-def test_near_constant_pictures(norm):
-  """Statistics of large, nearly equal numbers, against float64."""
+def test_near_constant_images_are_exact(norm):
+  """Statistics of large, nearly equal values are compared with float64."""
   net, params = make(norm=norm)
   params['first']['kernel'] = params['first']['kernel'] + 0.1
   rng = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def test_near_constant_pictures(norm):
   )
 
 
-def test_statistics_are_exact():
+def test_statistics_of_tiles_are_exact():
   one = 1000 + 0.01 * picture(256, 240, channels=2)
   other = one[:32, :16] + 1
   counted = np.arange(256) < 200, np.arange(240) < 240
@@ -136,7 +136,7 @@ def test_a_new_size_compiles_nothing(options):
 
 @pytest.fixture
 def all_in_scratch(monkeypatch):
-  """Keeps even small activations in files; the files that were made."""
+  """Keeps even small activations in files; returns the list of these files."""
   made = []
   true = np.memmap
 
@@ -151,12 +151,13 @@ def all_in_scratch(monkeypatch):
 
 @pytest.mark.parametrize(
   'options, count',
-  # All but what has full resolution: the first layer's output and the last
-  # norm's, and with blurs what the first blur reads and the last one makes.
+  # One file per activation below full resolution. Activations of full
+  # resolution are not stored: the outputs of the first layer and of the last
+  # norm, and with blurs the input of the first and the output of the last blur.
   [({}, 6), (BLURS, 8)],
   ids=['plain', 'blurs'],
 )
-def test_scratch_is_used_and_left_empty(
+def test_scratch_files_are_used_and_deleted(
   options, count, tmp_path, all_in_scratch
 ):
   assert_exact(*make(**options), picture(70, 53), scratch=tmp_path)
@@ -164,7 +165,7 @@ def test_scratch_is_used_and_left_empty(
   assert not list(tmp_path.iterdir())
 
 
-def test_scratch_is_left_empty_by_an_exception(tmp_path, all_in_scratch):
+def test_scratch_files_are_deleted_after_an_exception(tmp_path, all_in_scratch):
   def stop(fraction):
     assert fraction < 0.5, 'stopped'
 
@@ -194,8 +195,8 @@ def test_progress_goes_up_to_one(name, options):
   assert len(seen) > 20
 
 
-# Options of a ResNet -> {side of a picture: GiB}, of the most that a process of
-# its own held (performance.md).
+# (options of a ResNet, {side of a picture: peak GiB of a separate process}), as
+# in performance.md.
 MEASURED = [
   ({}, {1024: 1.45, 2048: 5.42, 1448: 2.21}),
   ({'upsampling': 'blur'}, {1024: 1.32, 1448: 2.13}),
@@ -206,21 +207,21 @@ MEASURED = [
 
 
 @pytest.mark.parametrize('options, measured', MEASURED)
-def test_memory_of_a_whole_picture(options, measured):
+def test_memory_of_whole_images_is_estimated(options, measured):
   net = nets.GENERATORS['resnet_9blocks'](**options)
   for side, gib in measured.items():
     estimate = tiled.whole_bytes(net, side, side) / 2**30
     assert gib <= estimate < 1.5 * gib
 
 
-def test_memory_follows_the_padded_size_and_the_dtype():
+def test_the_memory_estimate_uses_padded_size_and_dtype():
   net = nets.GENERATORS['resnet_9blocks']()
   assert tiled.whole_bytes(net, 61, 62) == tiled.whole_bytes(net, 64, 64)
   half = net.clone(dtype=jnp.bfloat16)
   assert tiled.whole_bytes(half, 64, 64) * 2 == tiled.whole_bytes(net, 64, 64)
 
 
-def test_mistakes_are_named(tmp_path):
+def test_user_errors_are_named(tmp_path):
   net, params = make()
   image = picture(20, 20)
   with pytest.raises(UserError, match='PatchGAN'):

@@ -1,7 +1,7 @@
-"""Networks, optimizer and schedule against twins of them in PyTorch.
+"""Tests of networks, optimizer and schedule against twins in PyTorch.
 
 Each network of the package has a twin here, built from `torch.nn` as the
-official code describes it. Both get the same weights and have to agree.
+official code describes the network. Both get equal weights and must agree.
 """
 
 from functools import partial
@@ -31,7 +31,7 @@ TORCH_NORMS = {
   'none': lambda features: nn.Identity(),
 }
 TORCH_PADS = {'reflect': nn.ReflectionPad2d, 'replicate': nn.ReplicationPad2d}
-# What a PyTorch layer calls a Flax layer's parameters.
+# {name of a Flax parameter: name of the PyTorch parameter}
 TORCH_NAMES = {
   'kernel': 'weight',
   'scale': 'weight',
@@ -42,7 +42,7 @@ TORCH_NAMES = {
 
 
 class Blur(nn.Module):
-  """The same filter for each channel, which is no parameter."""
+  """Applies a fixed filter to each channel."""
 
   def __init__(self, channels, taps, total):
     super().__init__()
@@ -73,7 +73,7 @@ class BlurUp(Blur):
 
 
 class Layers(dict):
-  """The layers of a twin by their Flax names, collected as they are made."""
+  """Layers of a twin by their Flax names, collected when they are made."""
 
   def __init__(self, norm):
     super().__init__()
@@ -176,8 +176,8 @@ def unet(layers, inputs, outputs, width, depth, up='transpose'):
   def level(i):
     outer, inner = widths[i - 1], widths[i]
     innermost = i == depth - 1
-    # In place as in the official code: the skip connection then carries what
-    # the leaky ReLU left, which is the same to the ReLU that comes next.
+    # In place, as in the official code: the skip connection carries the output
+    # of the leaky ReLU. The next ReLU gives the same for input and output.
     down = [
       nn.LeakyReLU(0.2, inplace=True),
       layers.conv(f'down_{i}', outer, inner, 4, stride=2, padding=1),
@@ -228,7 +228,7 @@ def pixelgan(layers, inputs, width):
   )
 
 
-# name -> (twin, [(depth or None for the network's own, height, width)])
+# name -> (twin, [(depth, or None for the default, height, width)])
 GENERATOR_TWINS = {
   'resnet': (resnet, [(2, 24, 40)]),
   'resnet_6blocks': (partial(resnet, depth=6), [(None, 24, 40)]),
@@ -246,14 +246,14 @@ DISCRIMINATOR_TWINS = {
 }
 
 
-# CUT's: a blur wherever a picture is halved or doubled.
+# As in CUT: a blur in every downsampling or upsampling.
 BLUR = {'downsampling': 'blur'}
 BLURS = BLUR | {'up': 'blur'}
 
 
 @pytest.fixture(autouse=True, scope='module')
 def one_torch_thread():
-  # On networks this small its threads mostly wait for one another.
+  # With small networks, PyTorch's threads mostly wait for one another.
   threads = torch.get_num_threads()
   torch.set_num_threads(1)
   yield
@@ -261,7 +261,7 @@ def one_torch_thread():
 
 
 def cases(table, twins):
-  # A name without a twin stays in, to fail in its test.
+  # A name without a twin is kept, so that its test fails.
   return [
     pytest.param(name, *case, id='-'.join(map(str, (name, *case))))
     for name in table
@@ -270,15 +270,15 @@ def cases(table, twins):
 
 
 def draw_params(net, images):
-  """Random values for all parameters, biases and scales not left out."""
+  """Draws random values for all parameters, including biases and scales."""
   rng = np.random.default_rng(1)
 
   def draw(path, leaf):
     noise = rng.normal(size=leaf.shape).astype(np.float32)
     layer, kind = path[0].key, path[-1].key
     if kind == 'kernel':
-      # 2 keeps the size of activations where no norm does; sums of residuals
-      # and what goes into tanh have to stay small.
+      # 2 keeps the scale of activations without a norm; sums of residuals and
+      # the input of tanh must stay small.
       gain = 0.5 if layer.startswith(('block', 'last')) else 2
       return noise * np.float32(np.sqrt(gain / np.prod(leaf.shape[:-1])))
     if kind == 'var':
@@ -300,12 +300,12 @@ def to_torch(images):
 
 
 def layer_values(layer, values):
-  """What one Flax layer holds, in the layout of the PyTorch layer."""
+  """Returns the values of a Flax layer in the layout of the PyTorch layer."""
   result = {}
   for name, value in values.items():
     value = np.asarray(value)
     if name == 'kernel' and isinstance(layer, nn.ConvTranspose2d):
-      # PyTorch defines it as a convolution's gradient, which flips kernels.
+      # PyTorch defines this layer as the gradient of a convolution: a flip.
       value = value[::-1, ::-1].transpose(2, 3, 0, 1)
     elif name == 'kernel':
       value = value.transpose(3, 2, 0, 1)
@@ -316,7 +316,7 @@ def layer_values(layer, values):
 
 
 def by_layer(params):
-  """Values of each layer; those of residual blocks as 'block_0_conv_1'."""
+  """Returns {layer: values}; layers of blocks are named 'block_0_conv_1'."""
   layers = {}
   for name, values in params.items():
     if name.startswith('block_'):
@@ -344,14 +344,14 @@ def assert_parity(net, twin, layers, height, width, spread=0.05):
   with torch.no_grad():
     expected = twin(to_torch(images))
   output = jax.jit(partial(nets.apply, net))(params, images)
-  # Outputs that are near constant or at the ends of tanh would always agree.
+  # Nearly constant outputs, or outputs of saturated tanh, would always agree.
   assert expected.std() > spread
   assert not isinstance(twin[-1], nn.Tanh) or expected.abs().median() < 0.8
   assert_close(to_torch(output), expected, TOLERANCE)
 
 
 def build_generator(name, norm, depth, up='transpose', **more):
-  """A network, its twin and the layers of the twin by their Flax names."""
+  """Returns a network, its twin and {Flax name: layer} of the twin."""
   assert name in GENERATOR_TWINS, f'{name} has no twin in PyTorch here'
   layers = Layers(norm)
   options = more | ({'depth': depth} if depth else {})
@@ -433,7 +433,7 @@ def test_blurs_and_paddings_equal_their_torch_twins(padding, options, size):
 )
 def test_blurred_patchgan_equals_its_torch_twin(depth, height, width, norm):
   made = build_discriminator('patchgan', norm, depth, **BLUR)
-  # Blurs leave little of it without a norm.
+  # Without a norm, blurs make the spread small.
   assert_parity(*made, height, width, spread=100 * TOLERANCE)
 
 
@@ -474,8 +474,8 @@ def test_gradients_equal_torch(name, norm, options):
   )
   assert set(by_params) == set(params)
   for name, grads in by_layer(by_params).items():
-    # One scale a layer: instance norm undoes a bias before it, which leaves
-    # nothing but rounding in the gradient of that bias.
+    # One scale per layer: instance norm cancels the bias of the layer before,
+    # so that the gradient of this bias is only rounding.
     expected = {key: p.grad for key, p in layers[name].named_parameters()}
     scale = max(grad.abs().max() for grad in expected.values())
     assert scale > 1e-3
@@ -485,8 +485,8 @@ def test_gradients_equal_torch(name, norm, options):
 def test_adam_equals_torch():
   rng = np.random.default_rng(3)
   start, goal, root = rng.uniform(-1, 1, (3, 4, 5)).astype(np.float32)
-  # A small rate: the difference grows with it, as optax works 1 - beta2**step
-  # out in float32 and PyTorch in float64.
+  # The rate is small because the difference grows with the rate: optax computes
+  # 1 - beta2**step in float32, PyTorch in float64.
   rate, beta1, beta2 = 0.005, 0.5, 0.999
 
   def loss(x, goal, root):

@@ -1,4 +1,4 @@
-"""The program that brings official weights here and back."""
+"""Tests of the program that imports and exports official weights."""
 
 import json
 
@@ -18,7 +18,7 @@ KINDS = {'G': 'generator', 'D': 'discriminator'}
 
 
 def run(capsys, *arguments):
-  """Exit code, standard output and standard error."""
+  """Runs torch_weights; returns exit code, standard output and errors."""
   argv = ['torch_weights', *map(str, arguments)]
   code = program.run(torch_weights.main, argv)
   return code, *capsys.readouterr()
@@ -35,7 +35,7 @@ def official(folder, names=NAMES, **options):
 
 
 def heads(folder):
-  """CUT's latest_net_F.pth, two of its projection heads."""
+  """Writes a latest_net_F.pth of CUT with two projection heads."""
   state = {
     f'mlp_{i}.{layer}.{x}': np.zeros((4,) * (1 + (x == 'weight')), np.float32)
     for i in range(2)
@@ -47,7 +47,7 @@ def heads(folder):
 
 
 @pytest.mark.parametrize('as_folder', [True, False], ids=['folder', 'files'])
-def test_the_files_of_cut(as_folder, tmp_path, capsys):
+def test_files_of_cut_are_imported(as_folder, tmp_path, capsys):
   there, folder = tmp_path / 'there', tmp_path / 'model'
   cut = {'generator': test_pth.CUT, 'discriminator': test_pth.BLUR}
   paths = [
@@ -81,7 +81,7 @@ def test_the_files_of_cut(as_folder, tmp_path, capsys):
     test_pth.assert_equal(back, pth.read(path))
 
 
-def test_projection_heads_alone_are_no_model(tmp_path, capsys):
+def test_projection_heads_alone_are_refused(tmp_path, capsys):
   path = heads(tmp_path)
   for named in (path, tmp_path):
     code, out, err = run(capsys, 'import', named, f'--output={tmp_path / "m"}')
@@ -93,7 +93,7 @@ def test_projection_heads_alone_are_no_model(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('norm', ['instance', 'instance_affine', 'batch'])
-def test_there_and_back(norm, tmp_path, capsys):
+def test_import_and_export_give_equal_files(norm, tmp_path, capsys):
   paths = official(tmp_path / 'there', norm=norm)
   folder = tmp_path / 'model'
   code, out, err = run(capsys, 'import', *paths, f'--output={folder}')
@@ -210,7 +210,7 @@ def test_only_a_model_is_overwritten(tmp_path, capsys):
     (['export', '--output=x', '--modl=y'], 'modl'),
   ],
 )
-def test_mistakes_are_one_line(
+def test_user_errors_are_one_line(
   arguments, message, tmp_path, capsys, monkeypatch
 ):
   monkeypatch.chdir(tmp_path)
@@ -258,7 +258,7 @@ def test_a_network_without_counterpart_writes_nothing(
   assert not (tmp_path / 'back').exists()
 
 
-def test_help(capsys):
+def test_help_lists_commands_and_flags(capsys):
   with pytest.raises(SystemExit) as stop:
     program.run(torch_weights.main, ['torch_weights', '--help'])
   assert stop.value.code == 0
@@ -266,8 +266,10 @@ def test_help(capsys):
   assert 'import latest_net_*.pth' in out and '--epoch=NAME' in out
 
 
-def test_a_model_of_one_direction_is_one_g_and_one_d(tmp_path, capsys):
-  """The official code names those of pix2pix and CUT without a letter."""
+def test_a_model_of_one_direction_is_exported_as_one_g_and_one_d(
+  tmp_path, capsys
+):
+  """The official names of pix2pix's and CUT's networks have no letter."""
   model = tiny.save_model(
     tmp_path / 'model', names=('a2b',), method='cut', directions='a2b'
   )

@@ -1,4 +1,4 @@
-"""Whole runs: resume bit for bit, logs, samples, what is left at the end."""
+"""Tests of complete runs: bit-identical resuming, logs, samples, results."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from cyclegan_jax.training.workdir import Workdir
 
 
 def make_run(pictures, **overrides):
-  # Without identity losses a third less to compile.
+  # Without identity losses, compiling takes a third less time.
   overrides = {'loss__identity_a': 0.0, 'loss__identity_b': 0.0} | overrides
   config, _ = flags.parse(
     tiny.command('folder', 'x', pictures, **overrides), ''
@@ -52,10 +52,10 @@ RICH = {
 
 
 @pytest.mark.parametrize('method', tiny.EVERY_METHOD)
-def test_a_stopped_run_ends_with_the_same_bits(
+def test_a_stopped_and_resumed_run_is_bit_identical(
   method, pairs, tmp_path, monkeypatch
 ):
-  """Parameters, optimizers, pool, key, average, log and data order."""
+  """Compares parameters, optimizers, pool, key, average, log and data order."""
   tiny.stand_in(monkeypatch, method)
   pictures = pairs
   whole = quietly(make_run(pictures, method=method, **RICH), tmp_path / 'whole')
@@ -75,7 +75,7 @@ def test_a_stopped_run_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_without_a_pool_a_run_is_saved_and_goes_on(pictures, tmp_path):
+def test_a_run_without_an_image_pool_is_resumed(pictures, tmp_path):
   for stop in (2, None):
     run = make_run(pictures, pool_size=0, log__checkpoint_every=1)
     result = quietly(run, tmp_path, stop_at=stop)
@@ -83,7 +83,7 @@ def test_without_a_pool_a_run_is_saved_and_goes_on(pictures, tmp_path):
 
 
 @pytest.mark.slow
-def test_calls_of_several_steps_stop_and_go_on_with_the_same_bits(
+def test_a_run_of_several_steps_per_call_resumes_bit_identically(
   pictures, tmp_path
 ):
   options = {
@@ -117,16 +117,14 @@ def test_calls_of_several_steps_stop_and_go_on_with_the_same_bits(
     ),
   ],
 )
-def test_calls_and_parts_that_do_not_fit_are_refused(
+def test_unsuitable_steps_per_call_and_batch_parts_are_refused(
   options, named, pictures, tmp_path
 ):
   with pytest.raises(UserError, match=named):
     quietly(make_run(pictures, **options), tmp_path)
 
 
-def test_two_runs_of_a_seed_are_the_same_and_of_another_are_not(
-  pictures, tmp_path
-):
+def test_runs_of_equal_seeds_are_equal_and_others_differ(pictures, tmp_path):
   states = [
     jax.device_get(
       quietly(make_run(pictures, seed=seed), tmp_path / str(i)).state
@@ -138,7 +136,7 @@ def test_two_runs_of_a_seed_are_the_same_and_of_another_are_not(
   assert np.abs(kernels[0] - kernels[2]).max() > 0
 
 
-def test_a_run_may_move_to_another_number_of_devices(pictures, tmp_path):
+def test_a_run_can_be_resumed_on_another_number_of_devices(pictures, tmp_path):
   options = {'train__batch_size': 4, 'optim__name': 'sgd', 'optim__lr': 1e-3}
   one, four = (
     make_run(pictures, parallel__devices=n, **options) for n in (1, 4)
@@ -147,13 +145,13 @@ def test_a_run_may_move_to_another_number_of_devices(pictures, tmp_path):
   quietly(four, tmp_path / 'moved', stop_at=2)
   moved = quietly(one, tmp_path / 'moved')
   moved, whole = (jax.device_get(result.state) for result in (moved, whole))
-  # Pictures in the pool show tenfold what rounding did to the weights: 2.8e-5
+  # Images of the pool have ten times the rounding error of the weights: 2.8e-5
   # on some CPUs.
   tiny.assert_close(moved.pool, whole.pool, 1e-4)
   tiny.assert_close(moved.replace(pool=None), whole.replace(pool=None), 1e-5)
 
 
-def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
+def test_a_run_writes_logs_samples_and_a_table(pictures, tmp_path):
   run = make_run(
     pictures,
     log__sample_every=2,
@@ -169,7 +167,7 @@ def test_a_run_leaves_logs_samples_and_a_table(pictures, tmp_path):
   work = Workdir(tmp_path)
   assert work.last_sample().name == 'step_0000004.png'
   assert len(list(work.samples.iterdir())) == 2
-  # 2 rows; a a2b a2b2a identity, b b2a b2a2b identity; 16 px shown at 128.
+  # 2 rows: a a2b a2b2a identity, b b2a b2a2b identity; 16 px enlarged to 128.
   height, width, _ = tiny.pixels(work.last_sample()).shape
   assert width == 8 * 130 - 2
   assert 20 < height - (2 * 130 - 2) < 60  # the step and the titles
@@ -227,7 +225,7 @@ def test_the_first_sample_column_is_the_input(pictures, tmp_path):
   np.testing.assert_array_equal(rows[:128:8, :128:8], image)
 
 
-def test_a_finished_run_trains_no_more(pictures, tmp_path):
+def test_a_finished_run_does_not_train_again(pictures, tmp_path):
   first = quietly(make_run(pictures), tmp_path)
   before = (tmp_path / 'metrics.jsonl').read_text()
   again = quietly(make_run(pictures), tmp_path)
@@ -257,7 +255,7 @@ def test_a_signal_saves_and_stops(number, pictures, tmp_path):
   assert trainer.report(result, work, 100002) == 128 + number
 
 
-def test_a_signal_told_twice_at_once_is_one(monkeypatch):
+def test_a_signal_repeated_at_once_counts_once(monkeypatch):
   now = [10.0]
   monkeypatch.setattr(stopping.time, 'monotonic', lambda: now[0])
   with stopping.StopSignals() as stop:
@@ -270,7 +268,7 @@ def test_a_signal_told_twice_at_once_is_one(monkeypatch):
       signal.raise_signal(signal.SIGINT)
 
 
-def test_a_bad_picture_stops_the_run_and_loses_nothing(tmp_path):
+def test_a_bad_picture_stops_and_saves_the_run(tmp_path):
   tiny.write_pictures(tmp_path / 'data', train=(40, 40))
   broken = tmp_path / 'data' / 'trainA' / '7.png'
   broken.write_bytes(broken.read_bytes()[:500])
@@ -325,7 +323,9 @@ def test_nan_may_be_skipped_and_counted(pictures, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_costs_some_steps_and_no_bit(pictures, tmp_path):
+def test_a_run_resumed_before_a_damaged_checkpoint_is_bit_identical(
+  pictures, tmp_path
+):
   options = RICH | {'log__checkpoint_every': 2}
   whole = quietly(make_run(pictures, **options), tmp_path / 'whole')
   quietly(make_run(pictures, **options), tmp_path / 'run', stop_at=6)
@@ -346,7 +346,7 @@ def test_a_damaged_checkpoint_costs_some_steps_and_no_bit(pictures, tmp_path):
 
 
 @pytest.mark.slow
-def test_more_steps_measure_the_test_pictures_anew(pictures, tmp_path):
+def test_more_steps_evaluate_the_test_pictures_again(pictures, tmp_path):
   first = quietly(make_run(pictures), tmp_path)
   more = quietly(make_run(pictures, schedule__decay=6), tmp_path)
   assert more.step == 8 and more.rows != first.rows
@@ -367,7 +367,7 @@ def test_pmap_trains_like_shard_map(pictures, tmp_path):
     'optim__lr': 1e-3,
   }
   for how in ('shard_map', 'pmap'):
-    for stop in (2, None):  # saving and restoring included
+    for stop in (2, None):  # includes saving and restoring
       run = make_run(pictures, parallel__map=how, **options)
       result = quietly(run, tmp_path / how, stop_at=stop)
     if how == 'shard_map':
@@ -375,7 +375,7 @@ def test_pmap_trains_like_shard_map(pictures, tmp_path):
   tiny.assert_close(jax.device_get(result.state), expected, 1e-6)
 
 
-def test_gray_to_colour(tmp_path):
+def test_a_run_translates_gray_to_colour(tmp_path):
   tiny.write_pictures(tmp_path / 'data')
   run = make_run(
     tmp_path / 'data',
@@ -393,13 +393,13 @@ def test_gray_to_colour(tmp_path):
 
 
 def measured(pictures, workdir, **overrides):
-  """A run that measures every epoch, of 2 steps, and keeps the best weights."""
+  """Run that evaluates every epoch of 2 steps and keeps the best weights."""
   options = RICH | {
     'train__batch_size': 1,
     'evaluate__every': 1,
     'evaluate__metrics': 'l1,ssim',
     'evaluate__best': 'l1 a2b',
-    'optim__lr': 0.02,  # so that it does not get better all the time
+    'optim__lr': 0.02,  # so that the metric does not improve all the time
   }
   argv = tiny.command('folder', workdir, pictures, **(options | overrides))
   config, workdir = flags.parse(argv, '')
@@ -415,7 +415,7 @@ def measured(pictures, workdir, **overrides):
 
 
 @pytest.mark.slow
-def test_the_best_weights_are_kept_whatever_stops_the_run(tmp_path):
+def test_the_best_weights_of_a_resumed_run_are_bit_identical(tmp_path):
   pictures = tmp_path / 'data'
   tiny.write_pictures(pictures, train=(2, 2), test=3)
   said = []
@@ -425,14 +425,14 @@ def test_the_best_weights_are_kept_whatever_stops_the_run(tmp_path):
   for stop in (5, None):
     run = measured(pictures, tmp_path / 'parts')
     quietly(run, tmp_path / 'parts', stop_at=stop)
-    if stop:  # so it goes on from 3, and measures step 4 again
+    if stop:  # so the run is resumed from step 3 and evaluates step 4 again
       shutil.rmtree(tmp_path / 'parts' / 'checkpoints' / '5')
   whole, parts = (
     {
       path.name: path.read_bytes()
       for path in [*(tmp_path / x / 'best').iterdir()]
       + [tmp_path / x / 'metrics.jsonl']
-      if path.name != 'config.json'  # which names the folder of pictures
+      if path.name != 'config.json'  # contains the folder of pictures
     }
     for x in ('whole', 'parts')
   )
@@ -454,9 +454,7 @@ def test_the_best_weights_are_kept_whatever_stops_the_run(tmp_path):
   assert sorted(folders) == ['best', f'best_at_{kept["step"]}']
 
 
-def test_calls_of_several_steps_have_to_end_where_it_is_measured(
-  pictures, tmp_path
-):
+def test_evaluate_every_must_be_divisible_by_steps_per_call(pictures, tmp_path):
   run = measured(
     pictures,
     tmp_path,
@@ -480,7 +478,7 @@ def test_calls_of_several_steps_have_to_end_where_it_is_measured(
     ({'evaluate__metrics': 'kd_alex', 'evaluate__best': ''}, 'too small for'),
   ],
 )
-def test_what_cannot_be_measured_is_said_before_training(
+def test_impossible_metrics_are_refused_before_training(
   options, words, pictures, tmp_path
 ):
   with pytest.raises(UserError, match=words) as error:

@@ -1,6 +1,6 @@
-"""The step of every method: any device count, averaged outputs, official order.
+"""Tests of the training step of every method.
 
-Device counts are compared with SGD: Adam turns the rounding noise of dead
+Device counts are compared with SGD: Adam turns the rounding noise of zero
 gradients (a bias before instance norm) into steps of full size.
 """
 
@@ -25,10 +25,10 @@ from cyclegan_jax.nets.layers import NORMS
 from cyclegan_jax.training import image_pool, parallel, share
 from cyclegan_jax.training import step as train_step
 
-# Of one generator and one discriminator, which are traced soonest.
+# A method of one generator and one discriminator, which is traced quickly.
 _small = partial(tiny.method, 'simgan', directions=('a2b',))
 
-# Everything the tables hold, once: name -> method.
+# {name: constructor of a method}, with every entry of the tables once.
 VARIANTS = (
   {f'method {m}': partial(tiny.method, m) for m in METHODS}
   | {f'loss {x}': partial(_small, loss=x) for x in ADVERSARIAL_LOSSES}
@@ -65,7 +65,7 @@ VARIANTS = (
 
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_every_output_is_averaged(variant):
-  """shard_map's check rejects a value that differs between devices."""
+  """The check of shard_map rejects values that differ between devices."""
   method, opts = VARIANTS[variant](), tiny.optimizers()
   state = jax.eval_shape(partial(tiny.create, method, opts))
   step = train_step.make_step(method, opts, ema_decay=0.9)
@@ -80,14 +80,14 @@ def test_every_output_is_averaged(variant):
   assert all(x.shape == () for x in metrics.values())
 
 
-def test_that_check_fails_when_an_average_is_missing(monkeypatch):
+def test_the_check_of_averages_fails_if_an_average_is_missing(monkeypatch):
   monkeypatch.setattr(parallel, 'mean', lambda tree, axis: tree)
   with pytest.raises(ValueError, match='varying'):
     test_every_output_is_averaged('method cyclegan')
 
 
-# One run each of what differs between devices: dropout, batch statistics, the
-# mix of the gradient penalty; of a method that has little to compile.
+# One run for each part that differs between devices: dropout, batch statistics,
+# the mix of the gradient penalty. The method compiles quickly.
 _plain = partial(tiny.method, 'simgan')
 COMPARED = {
   'dropout': partial(_plain, make_generator=tiny.generator(dropout=0.5)),
@@ -110,18 +110,18 @@ def test_the_device_count_is_invisible(variant):
 
 
 def rounding(state, tolerance):
-  """The tolerance of a comparison after three steps.
+  """Returns the tolerance of a comparison after three steps.
 
-  The first gradients of projection heads are in the hundreds, as their vectors
-  are tiny before they are divided by their length: what rounds differs by 1e-5
-  after a step, and by 7e-5 after three.
+  The first gradients of projection heads are in the hundreds, because their
+  vectors are tiny before they are normalised: rounding changes parameters by
+  1e-5 after a step, and by 7e-5 after three.
   """
   return 2e-4 if 'heads' in state.params else tolerance
 
 
 @functools.cache
 def plain_run(name, devices):
-  """`tiny.run` of a method, once for all tests that compare with it."""
+  """Returns `tiny.run` of a method; runs once for all tests."""
   return tiny.run(tiny.method(name), devices=devices)
 
 
@@ -135,17 +135,17 @@ def test_the_device_count_is_invisible_to_every_method(name):
 
 
 @pytest.mark.parametrize('name', tiny.EVERY_METHOD)
-def test_pmap_is_equal(name):
+def test_pmap_equals_shard_map(name):
   shard_map, _ = plain_run(name, devices=4)
   pmap, _ = tiny.run(tiny.method(name), devices=4, how='pmap')
   tiny.assert_close(pmap, shard_map, 1e-6)
 
 
 @pytest.mark.parametrize('name', tiny.EVERY_METHOD)
-def test_a_batch_in_parts_gives_the_same_update(name, monkeypatch):
+def test_a_batch_in_parts_gives_an_equal_update(name, monkeypatch):
   drawn = []
 
-  # What is random is so for each part, so here all of it is the same.
+  # Random numbers are drawn per part, so the test makes all of them equal.
   def same(key, count, axis):
     drawn.append(count)
     return jnp.zeros((count, 2), jnp.uint32)
@@ -156,7 +156,7 @@ def test_a_batch_in_parts_gives_the_same_update(name, monkeypatch):
   monkeypatch.setattr(layers, 'example_keys', same)
   monkeypatch.setattr(share, 'part_keys', shared)
   halves = tiny.run(tiny.method(name), devices=2, accumulate=2)
-  # The number of devices makes no difference, if nothing else is drawn.
+  # Without randomness the number of devices makes no difference.
   whole = (
     tiny.run(tiny.method(name), devices=2)
     if drawn
@@ -167,7 +167,7 @@ def test_a_batch_in_parts_gives_the_same_update(name, monkeypatch):
 
 
 @pytest.mark.parametrize('how', tiny.plain_first(parallel.MAPS, 'shard_map'))
-def test_several_steps_in_one_call_are_the_same_steps(how):
+def test_several_steps_in_one_call_equal_single_steps(how):
   method = tiny.method('simgan')
   singly = tiny.run(method, steps=4, devices=2, how=how)
   several = tiny.run(method, steps=2, several=2, devices=2, how=how)
@@ -176,7 +176,7 @@ def test_several_steps_in_one_call_are_the_same_steps(how):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', tiny.EVERY_METHOD)
-def test_batches_joined_in_one_pass_give_the_same(name):
+def test_batches_joined_in_one_pass_give_an_equal_update(name):
   method = tiny.method(
     name,
     make_generator=tiny.generator(platform='tpu'),
@@ -186,7 +186,7 @@ def test_batches_joined_in_one_pass_give_the_same(name):
   tiny.assert_close(ours, plains, rounding(plains[0], 3e-5))
 
 
-def test_batches_are_joined_only_where_that_changes_nothing():
+def test_batches_are_joined_only_if_results_stay_equal():
   def joins(net, size=64, **options):
     return net(platform='tpu', **options)().joins((1, size, size, 3))
 
@@ -198,9 +198,9 @@ def test_batches_are_joined_only_where_that_changes_nothing():
   assert not joins(generator, dropout=0.5)
 
 
-@pytest.mark.slow  # test_train.py has it of a whole run
+@pytest.mark.slow  # test_train.py tests this for a complete run
 @pytest.mark.parametrize('name', tiny.EVERY_METHOD)
-def test_the_same_seed_gives_the_same_bits(name):
+def test_equal_seeds_give_bit_identical_steps(name):
   first, metrics_first = plain_run(name, devices=1)
   method = tiny.method(name)
   step = tiny.mapped_step(method)
@@ -219,8 +219,8 @@ def test_the_same_seed_gives_the_same_bits(name):
     assert max(leaves) > 0
 
 
-def test_a_step_is_the_official_one():
-  """G on fresh D, then D on the fakes made before G moved, via the pool."""
+def test_a_step_follows_the_official_order():
+  """Updates G with the old D, then D with pooled fakes of the old G."""
   method, opts = tiny.method(), tiny.optimizers(lr=0.01)
   state = tiny.create(method, opts, pool_size=2)
   batch = tiny.batch(size=1)
@@ -261,7 +261,7 @@ def test_a_step_is_the_official_one():
   np.testing.assert_array_equal(after.key, state.key)
 
 
-def test_the_discriminators_judge_the_pools_fakes(monkeypatch):
+def test_discriminators_are_trained_on_images_of_the_pool(monkeypatch):
   seen = []
 
   def spy(pool, images, key):
@@ -293,7 +293,7 @@ def test_the_discriminators_judge_the_pools_fakes(monkeypatch):
   ],
   ids=['cycle alone', 'GAN alone', 'GAN and forward cycle'],
 )
-def test_the_papers_ablations_train(weights):
+def test_ablations_of_the_paper_train(weights):
   method, opts = tiny.method(**weights), tiny.optimizers('adam')
   state = tiny.create(method, opts)
   after, metrics = jax.jit(train_step.make_step(method, opts))(
@@ -327,18 +327,18 @@ def test_bfloat16_trains_float32_parameters():
     assert metrics[name].dtype == jnp.float32
 
 
-def test_one_program_with_a_donated_state():
+def test_the_step_is_compiled_once_and_its_state_is_donated():
   method, opts = tiny.method(), tiny.optimizers()
   mesh = parallel.make_mesh(1)
   state = parallel.replicate(tiny.create(method, opts), mesh)
   step = parallel.map_step(train_step.make_step(method, opts), mesh)
   after, _ = step(state, tiny.batch())
   assert all(x.is_deleted() for x in jax.tree.leaves(state.params))
-  with jax.no_tracing():  # the second step is the first one's program
+  with jax.no_tracing():  # the second step reuses the program of the first
     jax.block_until_ready(step(after, tiny.batch(1)))
 
 
-def test_devices_and_batches_that_do_not_fit_are_refused():
+def test_invalid_device_counts_and_batch_sizes_are_refused():
   with pytest.raises(UserError, match='parallel.devices=9: .* 4 cpu'):
     parallel.make_mesh(9)
   with pytest.raises(UserError, match='batch_size=6 is not divisible by the 4'):

@@ -1,4 +1,4 @@
-"""The program that translates: every picture, its name, its size, once."""
+"""Tests of `translate`: names, sizes, resuming, errors."""
 
 import io
 import pathlib
@@ -45,7 +45,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def run(folder, source, tmp_path, capsys):
-  """flags -> (exit code, standard output, standard error)."""
+  """Function that translates: flags -> (exit code, output, errors)."""
 
   def call(*switches, **flags):
     values = {
@@ -67,7 +67,7 @@ def expected(folder, path, direction='a2b'):
 
 
 def assert_shows(path, image):
-  """The picture holds this image, to the rounding of a batch."""
+  """Checks that a picture shows an image, up to rounding."""
   exact = np.round((image + 1) * 127.5)
   assert np.abs(pixels(path).astype(int) - exact).max() <= 1
 
@@ -91,7 +91,7 @@ def test_every_picture_keeps_name_folder_and_size(
     )
 
 
-def test_it_goes_on_where_it_stopped(run, tmp_path):
+def test_a_stopped_translation_is_continued(run, tmp_path):
   run()
   out = tmp_path / 'out'
   kept = (out / '1.png').stat().st_mtime_ns
@@ -105,7 +105,7 @@ def test_it_goes_on_where_it_stopped(run, tmp_path):
   assert not list(out.rglob('*.part'))
 
 
-def test_ctrl_c_keeps_what_is_finished(run, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_finished_translations(run, tmp_path, monkeypatch):
   true, done = batches.Way.run, []
 
   def interrupted(self, pictures, count=0):
@@ -136,7 +136,7 @@ def test_translations_of_two_models_do_not_mix(run, tmp_path):
   assert (tmp_path / 'out' / '1.png').read_bytes() != before
 
 
-def test_a_picture_that_is_no_translation_is_not_touched(run, tmp_path):
+def test_an_existing_other_picture_is_kept(run, tmp_path):
   mine = tmp_path / 'out' / 'x' / '2.png'
   mine.parent.mkdir(parents=True)
   mine.write_text('mine')
@@ -163,7 +163,7 @@ def test_bad_pictures_are_named_and_the_others_translated(
 
 
 @pytest.mark.parametrize('switch', ['--tile', '--memory=0.000001'])
-def test_tiles_by_wish_and_for_want_of_memory(
+def test_tiles_are_used_on_request_or_if_memory_is_too_small(
   switch, run, folder, source, tmp_path, monkeypatch
 ):
   walked = []
@@ -180,7 +180,7 @@ def test_tiles_by_wish_and_for_want_of_memory(
   assert_shows(tmp_path / 'out' / 'x' / '2.png', image)
 
 
-def test_free_memory_is_the_devices_or_the_machines(monkeypatch):
+def test_free_memory_is_that_of_the_device_or_machine(monkeypatch):
   class Accelerator:
     def memory_stats(self):
       return {'bytes_limit': 100, 'bytes_in_use': 30}
@@ -190,8 +190,8 @@ def test_free_memory_is_the_devices_or_the_machines(monkeypatch):
   assert batches.free_memory() == 70
 
 
-def test_a_picture_turned_by_what_stands_behind_its_pixels(run, tmp_path):
-  """A PNG may say after its pixels that it lies on its side."""
+def test_png_orientation_behind_the_pixels_is_applied(run, tmp_path):
+  """A PNG file may have its EXIF orientation after the pixels."""
   exif = Image.Exif()
   exif[0x0112] = 6
   source = tmp_path / 'turned'
@@ -209,7 +209,7 @@ def test_a_picture_turned_by_what_stands_behind_its_pixels(run, tmp_path):
   assert pixels(tmp_path / 'out' / '2.png').shape == (24, 20, 3)
 
 
-def test_reconstructions(run, folder, source, tmp_path):
+def test_reconstructions_are_written(run, folder, source, tmp_path):
   assert run('--reconstruct')[0] == 0
   there = expected(folder, source / '1.png')
   back = saved.load(folder).translate(there, 'b2a')
@@ -217,7 +217,7 @@ def test_reconstructions(run, folder, source, tmp_path):
   assert_shows(tmp_path / 'out' / '1.reconstructed.png', back)
 
 
-def test_side_by_side(run, folder, source, tmp_path):
+def test_pictures_are_written_side_by_side(run, folder, source, tmp_path):
   assert run('--reconstruct', '--side-by-side')[0] == 0
   assert len(made(tmp_path / 'out')) == 4
   image = picture_files.read(named(source / 'x' / '2.jpg'), 3)
@@ -250,13 +250,13 @@ def test_a_size_is_compiled_once(folder, source, run, monkeypatch):
   assert sorted(batches) == [(1, 24, 36), (4, 20, 20), (4, 20, 20)]
 
 
-def test_batch_norm_sees_one_picture_at_a_time(source, run, tmp_path):
+def test_batch_norm_uses_one_picture_at_a_time(source, run, tmp_path):
   path = tiny.save_model(tmp_path / 'model', generator__norm='batch')
   assert run(model=path)[0] == 0
   assert_shows(tmp_path / 'out' / '1.png', expected(path, source / '1.png'))
 
 
-def test_deep_gray_stays_deep(run, tmp_path):
+def test_gray_of_16_bits_stays_16_bits(run, tmp_path):
   path = tiny.save_model(
     tmp_path / 'model', data__channels_a=1, data__channels_b=1
   )
@@ -270,7 +270,7 @@ def test_deep_gray_stays_deep(run, tmp_path):
   assert np.abs(result - (fake + 1) * 32767.5).max() < 3
 
 
-def test_the_only_direction_need_not_be_said(run, source, tmp_path):
+def test_a_single_direction_is_the_default(run, source, tmp_path):
   path = tiny.save_model(tmp_path / 'model', names=('b2a',))
   assert run(model=path, direction=None)[0] == 0
   assert_shows(
@@ -299,14 +299,14 @@ def test_the_only_direction_need_not_be_said(run, source, tmp_path):
     ({'output': '/proc/nowhere'}, 'cannot write to /proc/nowhere'),
   ],
 )
-def test_wrong_flags(flags, words, run, tmp_path):
+def test_invalid_flags_are_one_line(flags, words, run, tmp_path):
   code, _, err = run(**flags)
   assert code == 2 and words in err
   assert err.count('\n') == 1
   assert not (tmp_path / 'out').exists()
 
 
-def test_help_and_a_stray_word(run, capsys):
+def test_help_lists_flags_and_a_stray_word_is_refused(run, capsys):
   with pytest.raises(SystemExit):
     translate.main(['translate', '--help'])
   text = capsys.readouterr().out
@@ -315,7 +315,7 @@ def test_help_and_a_stray_word(run, capsys):
   assert code == 2 and "'photo.jpg' is not a flag" in err
 
 
-def test_the_program_as_a_user_starts_it(folder, source, tmp_path):
+def test_the_real_process_translates(folder, source, tmp_path):
   result = subprocess.run(
     [sys.executable, '-m', 'cyclegan_jax.translate', f'--model={folder}']
     + ['--direction=a2b', f'--input={source}', f'--output={tmp_path / "out"}'],
@@ -327,12 +327,12 @@ def test_the_program_as_a_user_starts_it(folder, source, tmp_path):
   assert len(made(tmp_path / 'out')) == 4
 
 
-# The first has 249 bytes: no room for the ending of a half-written file.
+# The first name has 249 bytes: no room for the ending of a partial file.
 LONG = '書' * 83, 'x' * 251, 'y' * 240
 
 
 @pytest.mark.parametrize('switches,lost', [((), 0), (('--reconstruct',), 3)])
-def test_a_name_that_is_too_long_is_named_and_the_others_translated(
+def test_too_long_names_are_named_and_other_pictures_translated(
   switches, lost, run, source, tmp_path
 ):
   for name in LONG:
@@ -344,23 +344,23 @@ def test_a_name_that_is_too_long_is_named_and_the_others_translated(
   for name in LONG if lost else ():
     assert f'{name}' in err
   assert not list((tmp_path / 'out').rglob('*.part'))
-  if not lost:  # and the long ones are known again
+  if not lost:  # the long names are recognised again
     code, out, _ = run()
     assert code == 0 and 'translated 0 pictures, 6 existed already' in out
 
 
-def test_an_ending_that_makes_a_name_too_long(run, source, tmp_path):
+def test_an_ending_that_makes_a_name_too_long_is_named(run, source, tmp_path):
   (source / ('z' * 251 + '.png')).write_bytes((source / '1.png').read_bytes())
   code, out, err = run(format='tiff')
   assert code == 2 and 'translated 3 pictures' in out
   assert 'z' * 251 in err and 'shorten the name' in err
 
 
-def test_what_is_in_the_way_is_named_and_stays(run, source, tmp_path):
+def test_files_and_folders_in_the_way_are_named_and_kept(run, source, tmp_path):
   out = tmp_path / 'out'
-  (out / '1.png' / 'mine').mkdir(parents=True)  # for a translation
+  (out / '1.png' / 'mine').mkdir(parents=True)  # in the way of a translation
   (out / 'x').mkdir()
-  (out / 'x' / 'y').touch()  # for a folder
+  (out / 'x' / 'y').touch()  # in the way of a folder
   code, said, err = run()
   assert code == 2 and 'translated 1 picture:' in said
   assert str(out / '1.png') in err and str(out / 'x' / 'y' / '3.png') in err
@@ -373,7 +373,7 @@ def test_what_is_in_the_way_is_named_and_stays(run, source, tmp_path):
 
 
 @pytest.mark.parametrize('switch', ['', '--overwrite'])
-def test_a_folder_without_permission_costs_its_pictures(
+def test_a_folder_without_permission_skips_only_its_pictures(
   switch, run, tmp_path, monkeypatch
 ):
   if switch:
@@ -398,7 +398,7 @@ def test_a_folder_without_permission_costs_its_pictures(
   assert 'writable' in err
 
 
-def test_a_full_disk_stops_it_with_one_line(run, tmp_path, monkeypatch):
+def test_a_full_disk_stops_with_one_line(run, tmp_path, monkeypatch):
   true = disk.put
 
   def put(file, data):
@@ -416,10 +416,10 @@ def test_a_full_disk_stops_it_with_one_line(run, tmp_path, monkeypatch):
   assert code == 0 and 'translated 3 pictures' in said
 
 
-def test_an_error_of_one_picture_costs_no_other(
+def test_an_error_of_one_picture_does_not_stop_the_others(
   run, source, tmp_path, monkeypatch
 ):
-  """Too little memory for one, above all; the others of its batch are done."""
+  """If a picture needs too much memory, others of its batch are translated."""
   true, bad = batches.Way.run, picture_files.read(named(source / '1.png'), 3)
 
   def failing(self, pictures, count=0):
@@ -435,7 +435,7 @@ def test_an_error_of_one_picture_costs_no_other(
   assert made(tmp_path / 'out') == ['translate.json', 'x/2.png', 'x/y/3.png']
 
 
-def test_an_error_of_one_video_costs_no_other(
+def test_an_error_of_one_video_does_not_stop_the_others(
   run, source, tmp_path, monkeypatch
 ):
   done = []
@@ -453,7 +453,9 @@ def test_an_error_of_one_video_costs_no_other(
   assert 'a.mp4' in err and 'nobody knows' in err and done == ['b.mp4']
 
 
-def test_a_picture_named_as_a_reconstruction(run, folder, source, tmp_path):
+def test_a_picture_named_like_a_reconstruction_is_translated(
+  run, folder, source, tmp_path
+):
   (source / '1.reconstructed.png').write_bytes(
     (source / 'x' / 'y' / '3.png').read_bytes()
   )
@@ -465,7 +467,7 @@ def test_a_picture_named_as_a_reconstruction(run, folder, source, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['1.reconstructed.png', 'translate.json'])
-def test_a_file_named_as_one_that_goes_with_it_is_not_touched(
+def test_an_existing_file_named_like_an_extra_output_is_kept(
   name, run, tmp_path
 ):
   mine = tmp_path / 'out' / name

@@ -1,4 +1,4 @@
-"""The files that mypy checks have types on all that others call of them."""
+"""Tests that public functions of the files checked by mypy have types."""
 
 import ast
 import pathlib
@@ -9,12 +9,12 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 SETTINGS = tomllib.loads((ROOT / 'pyproject.toml').read_text())
 FILES = SETTINGS['tool']['mypy']['files']
-# They say little without the types of what they hold or take.
+# These types need parameters.
 GENERIC = {'Callable', 'Mapping', 'Sequence', 'dict', 'list', 'tuple'}
 
 
 def bare(body, inside=''):
-  """Names what lacks a type in the body of a module or of a public class."""
+  """Yields names without a type in the body of a module or public class."""
   for node in body:
     if isinstance(node, ast.AnnAssign) and inside:
       types = {node.target.id: node.annotation}
@@ -34,7 +34,7 @@ def is_public(node):
 
 
 def signature(function, is_method):
-  """Returns {parameter, or 'return': annotation, or None}, but for `self`."""
+  """Returns {parameter or 'return': annotation or None}, without `self`."""
   given = function.args
   positional = [*given.posonlyargs, *given.args][is_method:]
   stars = [x for x in (given.vararg, given.kwarg) if x]
@@ -43,7 +43,7 @@ def signature(function, is_method):
 
 
 def unfinished(annotation):
-  """Returns True for a `dict` or `Callable` that does not say of what."""
+  """Returns True for generic types without parameters, such as `dict`."""
   nodes = list(ast.walk(annotation))
   said = [x.value for x in nodes if isinstance(x, ast.Subscript)]
   return any(
@@ -52,11 +52,11 @@ def unfinished(annotation):
 
 
 @pytest.mark.parametrize('file', FILES)
-def test_what_others_call_has_types(file):
+def test_public_functions_have_types(file):
   assert not list(bare(ast.parse((ROOT / file).read_text()).body))
 
 
-def test_what_lacks_a_type_is_found():
+def test_missing_types_are_found():
   tree = ast.parse("""
 class A(NamedTuple):
   x: int

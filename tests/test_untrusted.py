@@ -1,4 +1,4 @@
-"""Nothing that is downloaded can run code when it is loaded."""
+"""Tests that loading a downloaded file cannot run code."""
 
 import ast
 import pathlib
@@ -6,14 +6,14 @@ import pathlib
 import cyclegan_jax
 
 ROOT = pathlib.Path(cyclegan_jax.__file__).parent
-# Modules whose loading of a file can execute what is in it, and such calls.
+# Modules and calls that can execute code when they load a file.
 MODULES = {'pickle', 'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib'}
 CALLS = {'eval', 'exec', 'compile_command', '__import__', 'import_module'}
 LOADERS = {'np.load', 'numpy.load', 'yaml.load', 'torch.load'}
 
 
 def names(tree):
-  """Modules imported and functions called, as they are written."""
+  """Yields the names of imported modules and called functions."""
   for node in ast.walk(tree):
     if isinstance(node, ast.Import):
       yield from (alias.name.split('.')[0] for alias in node.names)
@@ -23,13 +23,13 @@ def names(tree):
       yield ast.unparse(node.func)
 
 
-def test_no_loader_that_executes_is_used():
+def test_no_loader_that_can_execute_code_is_used():
   forbidden = MODULES | CALLS | LOADERS
   for path in ROOT.rglob('*.py'):
     used = set(names(ast.parse(path.read_text()))) & forbidden
     assert not used, f'{path} uses {used}'
 
 
-def test_the_search_finds_what_it_looks_for():
+def test_the_search_finds_forbidden_loaders():
   code = 'import pickle\nfrom dill import load\neval("1")\nnp.load(x)'
   assert set(names(ast.parse(code))) >= {'pickle', 'dill', 'eval', 'np.load'}

@@ -1,4 +1,4 @@
-"""Options that make no difference: who says so, that it is true, the line."""
+"""Tests that options without effect are declared right and refused."""
 
 import functools
 import re
@@ -27,7 +27,7 @@ from cyclegan_jax.training.optim import OPTIMIZERS
 
 KEY = jax.random.PRNGKey(0)
 CARDS = sorted(path.stem for path in tiny.CONFIGS.glob('*.py'))
-# Another value; of the other options any text or number is one.
+# Values that differ from the defaults; other options accept any text or number.
 OTHER = {
   'directions': 'a2b',
   'generator.name': 'unet',
@@ -46,9 +46,9 @@ OTHER = {
 NETWORK_OPTIONS = [
   key for key in OPTIONS if key.startswith(('generator.', 'discriminator.'))
 ]
-# CoGAN asks the discriminator for its depth alone, which pixelgan lacks.
+# CoGAN uses only the discriminator's depth, which pixelgan lacks.
 UNTRIED = {'cogan': {'discriminator.name'}} | {
-  # A U-Net has no features for PatchNCE, and is refused.
+  # A U-Net has no features for PatchNCE and is refused.
   name: {'generator.name'}
   for name, entry in METHODS.items()
   if 'contrast.taps' in entry.options
@@ -56,7 +56,7 @@ UNTRIED = {'cogan': {'discriminator.name'}} | {
 
 
 def other(key):
-  """A value of an option that is not its default."""
+  """Returns a value of an option that is not the default."""
   make = {
     bool: lambda default: not default,
     str: lambda default: default + 'x',
@@ -74,7 +74,7 @@ def make_config(changes):
 
 
 def refusal(changes):
-  """The line that refuses the defaults with some changes; None if none."""
+  """Returns the error for the defaults with changes, or None."""
   try:
     check_used(make_config(changes))
   except UserError as e:
@@ -83,7 +83,7 @@ def refusal(changes):
 
 
 class Weights(dict):
-  """Weights that take note of the options read."""
+  """Loss weights that record which options are read."""
 
   def __init__(self, *args):
     super().__init__(*args)
@@ -96,7 +96,7 @@ class Weights(dict):
 
 @functools.cache
 def losses_read(name):
-  """The options of loss.* that a method reads."""
+  """Returns the options of loss.* that a method reads."""
   adversarial, weights = ADVERSARIAL_LOSSES['wgangp'], Weights(tiny.WEIGHTS)
 
   def discriminator(*scores):
@@ -119,7 +119,7 @@ def losses_read(name):
 
 
 def text(function, *args):
-  """A function's operations, the same for functions that do the same."""
+  """Returns the operations of a function as text, equal for equal functions."""
   return written(jax.make_jaxpr(function)(*args))
 
 
@@ -128,13 +128,13 @@ def written(jaxpr):
 
 
 @pytest.mark.parametrize('name', METHODS)
-def test_a_method_reads_the_weights_it_declares(name):
+def test_a_method_reads_its_declared_weights(name):
   declared = {x for x in METHODS[name].options if x.startswith('loss.')}
   assert losses_read(name) == declared
 
 
 @pytest.mark.parametrize('name', METHODS)
-def test_a_method_that_learns_one_direction_declares_it(name):
+def test_a_method_declares_if_it_learns_one_direction(name):
   try:
     tiny.method(name, directions=('a2b',))
   except UserError:
@@ -144,13 +144,13 @@ def test_a_method_that_learns_one_direction_declares_it(name):
 
 
 @pytest.mark.parametrize('name', tiny.every_method('cogan'))
-def test_a_method_s_networks_follow_the_options_it_declares(name, monkeypatch):
+def test_networks_of_a_method_depend_on_its_declared_options(name, monkeypatch):
   tiny.stand_in(monkeypatch, name)
   batch = tiny.batch(size=1)
   small = tiny.OVERRIDES | {'generator.depth': 2, 'discriminator.depth': 2}
 
   def operations(changes):
-    """Those of the initialization, then of the losses: each takes a second."""
+    """Yields the operations of initialisation, then of the losses."""
     method = build_method(make_config(small | changes))
     init, params = jax.make_jaxpr(method.init, return_shape=True)(KEY, batch)
     yield written(init)
@@ -166,7 +166,7 @@ def test_a_method_s_networks_follow_the_options_it_declares(name, monkeypatch):
     assert same == (key in idle), key
 
 
-def test_what_is_declared_are_options():
+def test_declared_options_exist():
   for entry in METHODS.values():
     assert set(entry.options) <= set(OPTIONS)
     assert len(set(entry.options)) == len(entry.options)
@@ -177,7 +177,7 @@ def test_what_is_declared_are_options():
 
 
 @pytest.mark.parametrize('name', METHODS)
-def test_every_option_with_every_method(name):
+def test_unused_options_of_every_method_are_refused(name):
   chosen = {'method': name, 'loss.adversarial_loss': 'wgangp'}
   assert refusal(chosen) is None
   idle = unused(DEFAULTS | chosen)
@@ -201,7 +201,7 @@ def test_every_option_with_every_method(name):
   [('generator', *x) for x in nets.GENERATORS.items()]
   + [('discriminator', *x) for x in nets.DISCRIMINATORS.items()],
 )
-def test_every_option_with_every_network(section, name, make):
+def test_unused_options_of_every_network_are_refused(section, name, make):
   chosen = {f'{section}.name': name}
   assert refusal(chosen) is None
   fields = nets.fields(make)
@@ -214,7 +214,7 @@ def test_every_option_with_every_network(section, name, make):
 _WITH_NETWORKS = [
   name for name, entry in METHODS.items() if 'generator.name' in entry.options
 ]
-# (options, the line that refuses the last of them)
+# (options, error that refuses the last option)
 LINES = [
   (
     {'loss.l1': 5.0},
@@ -275,7 +275,7 @@ REFUSED = [changes for changes, _ in LINES]
 
 
 @pytest.mark.parametrize('changes, line', LINES)
-def test_the_line(changes, line):
+def test_an_unused_option_is_refused_with_one_line(changes, line):
   assert refusal(changes) == line
 
 
@@ -293,7 +293,7 @@ def test_the_line(changes, line):
     {'method': 'cogan', 'discriminator.depth': 2},
   ],
 )
-def test_what_is_used_passes(changes):
+def test_used_options_are_accepted(changes):
   assert refusal(changes) is None
 
 
@@ -311,12 +311,12 @@ def test_what_is_used_passes(changes):
     'data.source',
   ],
 )
-def test_an_unknown_name_is_left_to_its_table(key):
+def test_an_unknown_name_is_not_reported_as_unused(key):
   idle = {'method': {'loss.l1': 5.0}}.get(key, {})
   assert refusal({key: 'resnot'} | idle) is None
 
 
-def test_training_and_tracing_refuse_it_before_they_look_at_data():
+def test_unused_options_are_refused_before_data_is_read():
   config = make_config({'loss.l1': 5.0, 'data.root': 'nowhere'})
   for begin in (build_run, lambda config: aot.trace(config, None, 1)):
     with pytest.raises(UserError, match='loss.l1=5.0 is not used'):
@@ -324,7 +324,7 @@ def test_training_and_tracing_refuse_it_before_they_look_at_data():
 
 
 @pytest.mark.parametrize('name', [x for x in nets.GENERATORS if '_' not in x])
-def test_a_generator_declares_the_remats_that_change_it(name):
+def test_a_generator_declares_its_effective_remats(name):
   images = jnp.zeros((1, 16, 16, 3))
 
   def operations(remat):
@@ -337,7 +337,7 @@ def test_a_generator_declares_the_remats_that_change_it(name):
   assert {'none'} | changed == set(nets.GENERATORS[name].remats)
 
 
-def test_inits_and_norms_declare_that_the_gain_changes_them():
+def test_inits_and_norms_declare_if_the_gain_has_an_effect():
   x = jnp.zeros((1, 4, 4, 2))
 
   def norm(name, gain):
@@ -355,7 +355,7 @@ def test_inits_and_norms_declare_that_the_gain_changes_them():
 
 
 @pytest.mark.parametrize('changes', REFUSED)
-def test_a_model_of_before_is_loaded(changes, tmp_path):
+def test_an_old_model_with_unused_options_is_loaded(changes, tmp_path):
   saved.save(tmp_path, make_config(changes), {'gen': {}, 'disc': {}})
   loaded = saved.load(tmp_path)
   images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
@@ -366,7 +366,9 @@ def test_a_model_of_before_is_loaded(changes, tmp_path):
 
 
 @pytest.mark.parametrize('changes', REFUSED)
-def test_a_run_of_before_goes_on_without_it(changes, pictures, tmp_path):
+def test_an_old_run_resumes_without_its_unused_options(
+  changes, pictures, tmp_path
+):
   source = folder(pictures)
   identity.begin(tmp_path, make_config(changes), source)
   (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
@@ -379,7 +381,7 @@ def test_a_run_of_before_goes_on_without_it(changes, pictures, tmp_path):
   assert key not in str(e.value)
 
 
-def test_what_the_old_run_used_is_compared(pictures, tmp_path):
+def test_used_options_of_an_old_run_are_compared(pictures, tmp_path):
   source, unet = folder(pictures), {'generator.name': 'unet'}
   identity.begin(tmp_path, make_config(unet), source)
   (tmp_path / 'checkpoints' / '1').mkdir(parents=True)
@@ -393,7 +395,7 @@ def card_options(card):
 
 
 @pytest.mark.parametrize('card', CARDS)
-def test_every_card_and_every_row_on_top_of_it(card):
+def test_recipe_cards_and_suite_rows_have_no_unused_options(card):
   options = card_options(card)
   assert refusal(options) is None
   options |= {'generator.remat': 'blocks', 'loss.l1': 7.0, 'loss.feature': 3.0}
@@ -405,7 +407,7 @@ def test_every_card_and_every_row_on_top_of_it(card):
       assert changed['loss.l1'] == (7.0 if pix2pix else 100.0)
 
 
-def test_a_finished_run_of_before_is_not_done_again(tmp_path):
+def test_a_finished_run_with_unused_options_is_not_repeated(tmp_path):
   options = card_options('satellite2map') | {'loss.l1': 7.0}
   output = tmp_path / 'checkpoints'
   output.mkdir()

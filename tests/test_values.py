@@ -1,4 +1,4 @@
-"""Ranges of values: texts of data.range_a, and values to images and back."""
+"""Tests of value ranges: texts of data.range_a, values to images and back."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def image(levels):
     ('-1,2.5e3=float32:-1,2500', 4, (-1,), (2500,), 'float32'),
   ],
 )
-def test_texts(text, channels, low, high, dtype):
+def test_texts_of_ranges_are_parsed(text, channels, low, high, dtype):
   values = parse(text, channels, 'data.range_b')
   assert values == Values(channels, low, high, dtype, 'data.range_b')
   assert asked(text) == text.partition('=')[0]
@@ -37,12 +37,12 @@ def test_texts(text, channels, low, high, dtype):
     *('auto=text', '0,1=complex64:0,1'),
   ],
 )
-def test_other_texts_are_refused_by_name(text):
+def test_invalid_texts_are_refused_by_option(text):
   with pytest.raises(UserError, match=r'^data\.range_a='):
     parse(text, 3, 'data.range_a')
 
 
-def test_what_is_recorded_is_read_again():
+def test_recorded_ranges_are_parsed():
   values = Values(2, (-1.5, 0), (2, 1e-3), 'float32')
   text = recorded('percentile:1,99', values)
   assert text == 'percentile:1,99=float32:-1.5,2;0,0.001'
@@ -52,7 +52,7 @@ def test_what_is_recorded_is_read_again():
   assert parse(recorded('auto', deep), 3, deep.option) == deep
 
 
-def test_the_range_becomes_levels_and_the_rest_is_clipped():
+def test_values_are_scaled_to_levels_and_clipped():
   values = Values(2, (-10, 0), (10, 1))
   array = np.array([[-10, 0], [0, 0.5], [10, 1], [99, -1], [np.nan, 2]])
   levels = values.levels(array, array.dtype)
@@ -73,7 +73,7 @@ def test_integers_have_the_range_of_their_type(dtype):
   np.testing.assert_allclose(levels, [[0], [255]])
 
 
-def test_masks_come_back():
+def test_masks_are_restored():
   mask = np.array([[True], [False]])
   back = Values(1, dtype='bool').of_image(
     image(Values(1).levels(mask, mask.dtype))
@@ -84,7 +84,7 @@ def test_masks_come_back():
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16', 'float32'])
-def test_values_come_back(dtype):
+def test_values_are_restored(dtype):
   values = Values(1, (-100,), (30000,), dtype)
   array = np.linspace(0, 255 if dtype == 'uint8' else 29999, 256)[:, None]
   array = array.astype(dtype)
@@ -93,11 +93,11 @@ def test_values_come_back(dtype):
   np.testing.assert_allclose(back, array, atol=0.01 if dtype[0] == 'f' else 0)
 
 
-def test_what_leaves_the_type_is_clipped():
+def test_values_beyond_the_type_are_clipped():
   values = Values(1, (-100,), (300,), 'uint8')
   assert values.of_image(np.array([[-1.0], [1.0]])).tolist() == [[0], [255]]
 
 
-def test_floats_have_no_range_of_their_own():
+def test_floats_need_a_range():
   with pytest.raises(UserError, match=r'--config\.data\.range_b=LOW,HIGH'):
     Values(1, option='data.range_b').range_of(np.dtype(np.float32))

@@ -1,4 +1,4 @@
-"""Every reader knows a network's verbs, or refuses them in one line."""
+"""Tests that readers handle or refuse the verbs of every network."""
 
 import inspect
 
@@ -26,7 +26,7 @@ def parameters(function):
   return list(inspect.signature(function).parameters.values())
 
 
-# What passes an x on; the other methods help a reader to refuse.
+# Methods that take and return an x; other methods are helpers.
 VERBS = [
   name
   for name, function in vars(Reader).items()
@@ -41,11 +41,11 @@ NETWORKS = [
 
 
 class Recorder(Reader):
-  """Takes note of the verbs, and refuses some.
+  """Records the verbs of a network, and refuses some.
 
   Attributes:
-    unknown: names of verbs.
-    used: names of the others that were met.
+    unknown: names of refused verbs.
+    used: names of the other verbs that were called.
   """
 
   what = 'the recorder'
@@ -76,12 +76,12 @@ def verbs_of(net):
   return recorder.used
 
 
-def test_every_verb_has_a_network():
+def test_every_verb_is_used_by_a_network():
   assert set.union(*map(verbs_of, NETWORKS)) == set(VERBS)
 
 
 @pytest.mark.parametrize('verb', VERBS)
-def test_a_reader_refuses_a_verb_that_it_does_not_know(verb):
+def test_a_reader_refuses_an_unknown_verb(verb):
   for net in NETWORKS:
     if verb in verbs_of(net):
       with pytest.raises(UserError, match='the recorder does not support') as e:
@@ -90,7 +90,7 @@ def test_a_reader_refuses_a_verb_that_it_does_not_know(verb):
 
 
 def readers():
-  """{reader: (one of it, an x of 4x4 pixels as it has them)}."""
+  """Returns {reader class: (constructor arguments, x of 4x4 pixels)}."""
   net, image = tiny.generator()(), np.zeros((4, 4, 3), np.float32)
   made = {
     forward.Forward: ((net, False, None), jnp.asarray(image[None])),
@@ -117,7 +117,7 @@ def subclasses(kind):
   return {*below}.union(*map(subclasses, below))
 
 
-def test_readers_are_all_of_them():
+def test_all_readers_are_tested():
   known = {
     x
     for x in subclasses(Reader)
@@ -144,8 +144,8 @@ def test_unknown_options_are_refused(reader, verb, arguments, what):
 
 
 @pytest.mark.parametrize('name, options', VARIANTS)
-def test_every_verb_keeps_its_place_in_pytorch(name, options):
-  """Entries with weights are those that PyTorch has weights for."""
+def test_every_verb_has_its_official_layer_index(name, options):
+  """The entries with weights are the layers with weights in PyTorch."""
   net = tiny.generator(name, **options)()
   shape = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
   params = jax.eval_shape(net.init, jax.random.key(0), shape)['params']
@@ -168,14 +168,14 @@ def test_every_verb_keeps_its_place_in_pytorch(name, options):
 
 @pytest.fixture(params=[{}, BLURS], ids=['plain', 'blurs'])
 def made(request, rng):
-  """A generator, parameters, and images."""
+  """Returns a generator, parameters and images."""
   options = {'depth': 3, 'init_gain': 0.2} | request.param
   net = tiny.generator(**options)(out_channels=3)
   images = rng.uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
   return net, tiny.init(net, images), images
 
 
-def test_features_beside_the_output_leave_its_bits(made):
+def test_outputs_with_features_are_bit_identical(made):
   net, params, images = made
   output, features = nets.apply(net, params, images, taps=net.taps)
   np.testing.assert_array_equal(output, nets.apply(net, params, images))
@@ -186,7 +186,7 @@ def test_features_beside_the_output_leave_its_bits(made):
     np.testing.assert_array_equal(alone[name], features[name])
 
 
-def test_features_are_what_their_layers_give(made):
+def test_features_are_outputs_of_their_layers(made):
   net, params, images = made
   features = nets.apply(net, params, images, taps=net.taps, only_taps=True)
   _, kept = net.apply(
@@ -205,12 +205,12 @@ def test_features_are_what_their_layers_give(made):
 
 
 def convolutions(net, params, images, **options):
-  net = net.clone(platform='gpu')  # one operation each, and no loop
+  net = net.clone(platform='gpu')  # one operation per convolution, and no loop
   jaxpr = jax.make_jaxpr(lambda p, x: nets.apply(net, p, x, **options))
   return str(jaxpr(params, images)).count('conv_general_dilated[')
 
 
-def test_nothing_runs_behind_the_last_feature_asked_for(made):
+def test_no_layer_after_the_last_requested_feature_runs(made):
   net, params, images = made
   for behind, tap in enumerate(['padded', 'down_1', 'down_2']):
     count = behind + (behind > 0)
@@ -226,7 +226,7 @@ def test_nothing_runs_behind_the_last_feature_asked_for(made):
 @pytest.mark.parametrize(
   'taps', [('block_0',), ('block_1', 'block_2'), ('down_2', 'block_1')]
 )
-def test_blocks_in_a_loop_have_the_features_of_blocks_written_out(
+def test_blocks_in_a_loop_have_features_of_unrolled_blocks(
   made, taps, monkeypatch
 ):
   net, params, images = made

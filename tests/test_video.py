@@ -1,4 +1,4 @@
-"""Videos: times, size, sound and colours are kept, and frames are upright."""
+"""Tests of videos: times, sizes, sound, colours and rotation are preserved."""
 
 import gc
 import sys
@@ -25,7 +25,7 @@ import videos  # noqa: E402
 
 MS = Fraction(1, 1000)
 EVEN = [Fraction(i, 30) for i in range(6)]
-# Of a phone in the dark: frames that last 1 to 3 thirtieths of a second.
+# Like a phone in the dark: frames last 1 to 3 thirtieths of a second.
 STEPS = [1, 1, 2, 1, 3, 1, 1, 2, 3, 1] * 6
 UNEVEN = [Fraction(sum(STEPS[:i]), 30) for i in range(len(STEPS))]
 SECONDS = UNEVEN[-1] + Fraction(1, 30)
@@ -34,7 +34,7 @@ BEEPS = [UNEVEN[i] for i in FLASHES]
 
 
 class Model:
-  """Stands for a model."""
+  """Stand-in for a model."""
 
   joins, multiple = True, 1
   method = types.SimpleNamespace(generators={})
@@ -52,25 +52,25 @@ class Model:
 
 @pytest.fixture
 def way():
-  """Turns light to dark."""
+  """`Way` that inverts images."""
   return Way(Model(lambda image: -image), 'a2b', batch=4)
 
 
 @pytest.fixture
 def same():
-  """Leaves pictures as they are."""
+  """`Way` that does not change images."""
   return Way(Model(lambda image: image), 'a2b', batch=4)
 
 
 def translated(way, source, **options):
-  """The path of a video's translation."""
+  """Translates a video and returns the path of the output."""
   output = source.parent / 'out' / f'{source.stem}.mp4'
   video.translate(way, Job(named(source), output), **options)
   return output
 
 
 def facts(path):
-  """(size, aspect of a pixel, colour codes, rotation) of the first frame."""
+  """Returns (size, pixel aspect, colour codes, rotation) of the first frame."""
   with av.open(str(path)) as file:
     stream = file.streams.video[0]
     frame = next(file.decode(stream))
@@ -102,11 +102,11 @@ def test_frames_keep_order_size_and_times(size, way, tmp_path):
     ('1.avi', 'mjpeg', 'yuvj420p', Fraction(1, 30), 'pcm_s16le', False),
   ],
 )
-def test_sound_stays_in_step_with_uneven_frames(
+def test_sound_is_synchronous_with_frames_of_varying_duration(
   name, codec, pix_fmt, tick, sound, kept, same, tmp_path
 ):
   levels = [250 if i in FLASHES else 20 for i in range(len(STEPS))]
-  if name == '1.avi':  # which has even frames only
+  if name == '1.avi':  # AVI has frames of equal duration only
     levels = [20 for _ in range(sum(STEPS))]
     for beep in BEEPS:
       levels[round(beep * 30)] = 250
@@ -137,7 +137,7 @@ def test_sound_stays_in_step_with_uneven_frames(
   second = np.array(videos.onsets(output, 1))
   assert np.abs(second - videos.onsets(source, 1)).max() < 0.005
   assert len(second) >= len(first) - 1
-  if name != '1.avi':  # where all sound starts at once
+  if name != '1.avi':  # in AVI all sound starts at once
     assert np.abs(second - flashes[-len(second) :]).max() < 0.005
   with av.open(str(output)) as file:
     names = [x.codec_context.name for x in file.streams.audio]
@@ -165,7 +165,7 @@ def test_gaps_in_sound_become_silence(same, tmp_path):
   output = translated(same, tmp_path / '2.mkv')
   start, wave, rate = videos.samples(output)
   assert start == 0
-  with av.open(str(output)) as file:  # players that take no heed of times
+  with av.open(str(output)) as file:  # for players that ignore times
     assert sum(x.samples for x in file.decode(audio=0)) >= 1.5 * rate
   assert np.abs(np.array(videos.onsets(output)) - 1.2).max() < 0.01
 
@@ -173,12 +173,12 @@ def test_gaps_in_sound_become_silence(same, tmp_path):
 @pytest.mark.parametrize(
   ('frames', 'sound', 'shown', 'heard'),
   [
-    (Fraction(3, 4), 0, Fraction(3, 4), 0.1),  # frames begin after the sound
+    (Fraction(3, 4), 0, Fraction(3, 4), 0.1),  # frames start after the sound
     (-EVEN[2], 0, 0, 0.1),  # an edit list cuts two frames off
     (3000, 3000, 0, 0.1),  # a part of a long recording
   ],
 )
-def test_starts_are_kept(frames, sound, shown, heard, same, tmp_path):
+def test_start_times_are_kept(frames, sound, shown, heard, same, tmp_path):
   at = [frames + x for x in EVEN]
   source = videos.record(
     tmp_path / ('1.mkv' if frames == 3000 else '1.mp4'),
@@ -192,7 +192,7 @@ def test_starts_are_kept(frames, sound, shown, heard, same, tmp_path):
   assert abs(videos.onsets(output)[0] - heard) < 0.005
 
 
-def test_the_last_frame_is_shown_as_long_as_it_was(same, tmp_path):
+def test_the_duration_of_the_last_frame_is_kept(same, tmp_path):
   source = tmp_path / '1.mp4'
   shown = videos.frames_at([0, Fraction(1, 2), 3])
   videos.record(source, shown, options={'crf': '1', 'bf': '0'})
@@ -212,7 +212,7 @@ def test_the_last_frame_is_shown_as_long_as_it_was(same, tmp_path):
 
 
 @pytest.mark.parametrize('codec', ['libx264', 'mpeg4'])
-def test_frames_of_avi_that_are_stored_in_another_order(codec, same, tmp_path):
+def test_reordered_frames_of_avi_are_translated(codec, same, tmp_path):
   levels = [10 * i for i in range(24)]
   source = videos.record(
     tmp_path / '1.avi',
@@ -231,14 +231,14 @@ def test_frames_of_avi_that_are_stored_in_another_order(codec, same, tmp_path):
 @pytest.mark.parametrize(
   ('turn', 'corner', 'across'),
   [
-    ((-90, False, False), 'top right', True),  # of a phone held upright
+    ((-90, False, False), 'top right', True),  # a phone held upright
     ((90, False, False), 'bottom left', True),
     ((180, False, False), 'bottom right', False),
     ((0, True, False), 'top right', False),  # a mirror
     ((90, True, False), 'bottom right', True),
   ],
 )
-def test_frames_come_out_upright(turn, corner, across, same, tmp_path):
+def test_rotated_frames_become_upright(turn, corner, across, same, tmp_path):
   pixels = np.full((32, 48, 3), 60, np.uint8)
   pixels[:16, :16] = 250, 20, 20  # the top left
   degrees, hflip, vflip = turn
@@ -291,7 +291,7 @@ def test_colours_are_kept(colour, matrix, levels, pix_fmt, same, tmp_path):
   assert codes == (6 if matrix == 2 else matrix, 1)  # limited, for players
 
 
-def test_edges_of_colours_are_kept(same, tmp_path):
+def test_sharp_edges_between_colours_are_kept(same, tmp_path):
   colours = np.array([(250, 10, 10), (10, 240, 20), (0, 0, 255)], np.uint8)
   row = np.repeat(colours[np.arange(8) % 3], 4, axis=0)
   pixels = np.broadcast_to(row, (24, 32, 3)).copy()
@@ -301,7 +301,7 @@ def test_edges_of_colours_are_kept(same, tmp_path):
   assert np.abs(after - before).mean() * 127.5 < 3
 
 
-def test_gray_models_take_luminance(tmp_path):
+def test_gray_models_use_luminance(tmp_path):
   gray = Way(Model(lambda image: -image, channels=1), 'a2b', batch=4)
   source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
   dark = videos.pixels(translated(gray, source))
@@ -315,7 +315,9 @@ def test_gray_models_take_luminance(tmp_path):
     (Values(3, (0.0,), (4095.0,)), 'data.range_a is 0 to 4095'),
   ],
 )
-def test_models_of_other_values_take_no_videos(values, words, way, tmp_path):
+def test_models_of_other_channels_or_ranges_refuse_videos(
+  values, words, way, tmp_path
+):
   source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
   way.model.values['a'] = values
   with pytest.raises(UserError, match=f'1.mp4: .*{words}'):
@@ -350,7 +352,7 @@ def test_frames_of_another_size_are_scaled(same, tmp_path):
   assert (np.diff(shown.mean(axis=(1, 2, 3))) > 0.5).nonzero()[0] == [5]
 
 
-def test_smoothing_mixes_in_the_frame_before(way, tmp_path):
+def test_smoothing_averages_with_the_previous_frame(way, tmp_path):
   source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
   light = videos.pixels(source)
   dark = videos.pixels(translated(way, source, smooth=0.5))
@@ -360,7 +362,7 @@ def test_smoothing_mixes_in_the_frame_before(way, tmp_path):
     assert abs(shown.mean() - level) < 0.06
 
 
-def test_side_by_side_and_reconstruction(way, tmp_path):
+def test_reconstructions_can_be_side_by_side(way, tmp_path):
   source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
   output = translated(way._replace(reconstruct=True, joined=True), source)
   shown = videos.pixels(output)
@@ -370,7 +372,9 @@ def test_side_by_side_and_reconstruction(way, tmp_path):
   assert np.abs(left - right).mean() < 0.06
 
 
-def test_kinds_that_nobody_can_decode(same, tmp_path, capsys):
+def test_undecodable_streams_are_left_out_with_a_warning(
+  same, tmp_path, capsys
+):
   beeps = videos.beeps([0.1], 0.5)
   sounds = [('aac', 0, beeps), ('ac3', 0, beeps)]
   shown = videos.frames_at([Fraction(i, 30) for i in range(15)])
@@ -388,7 +392,7 @@ def test_kinds_that_nobody_can_decode(same, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('rate', 'layout'), [(8000, 'mono'), (96000, 'quad')])
-def test_sound_of_any_rate_and_channels(rate, layout, same, tmp_path):
+def test_sound_of_any_rate_and_channels_is_kept(rate, layout, same, tmp_path):
   channels = av.AudioLayout(layout).nb_channels
   sound = np.repeat(videos.beeps([0.3], 0.6, rate)[:1], channels, axis=0)
   source = videos.record(
@@ -401,7 +405,7 @@ def test_sound_of_any_rate_and_channels(rate, layout, same, tmp_path):
   assert abs(videos.onsets(output)[0] - 0.3) < 0.005
 
 
-def test_a_name_that_looks_like_an_address(way, tmp_path):
+def test_a_name_that_looks_like_an_address_is_a_file(way, tmp_path):
   source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
   source = source.rename(tmp_path / 'concat:1%d.mp4')
   assert len(videos.times(translated(way, source))) == 6
@@ -416,7 +420,7 @@ def test_a_name_that_looks_like_an_address(way, tmp_path):
     "ffconcat version 1.0\nfile '{path}'\n",
   ],
 )
-def test_what_is_no_video_or_a_list_of_others(text, way, tmp_path):
+def test_files_that_are_not_videos_are_refused(text, way, tmp_path):
   other = videos.record(tmp_path / 'other.mp4', videos.frames_at(EVEN))
   (tmp_path / '1.mp4').write_text(text.format(path=other))
   with pytest.raises(UserError, match='1.mp4: cannot be read as a video'):
@@ -424,7 +428,7 @@ def test_what_is_no_video_or_a_list_of_others(text, way, tmp_path):
   assert not list((tmp_path / 'out').iterdir())
 
 
-def test_sound_alone(way, tmp_path):
+def test_a_video_without_frames_is_refused(way, tmp_path):
   shown = videos.frames_at(EVEN)
   sounds = [('aac', 0, videos.beeps([], 0.5))]
   both = videos.record(tmp_path / 'both.mp4', shown, sounds=sounds)
@@ -441,7 +445,7 @@ def test_sound_alone(way, tmp_path):
     translated(way, tmp_path / '1.mp4')
 
 
-def test_frames_that_are_too_large(way, tmp_path, monkeypatch):
+def test_too_large_frames_are_refused(way, tmp_path, monkeypatch):
   source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
   monkeypatch.setattr(picture, 'MAX_PIXELS', 32 * 24 - 1)
   with pytest.raises(UserError, match='1.mp4: .* 767 pixels'):
@@ -449,13 +453,13 @@ def test_frames_that_are_too_large(way, tmp_path, monkeypatch):
 
 
 def noise(rng, count=60):
-  """Frames that take some bytes."""
+  """Returns frames of noise, which take many bytes."""
   shape = (count, 48, 64, 3)
   frames = rng.integers(0, 255, shape, np.uint8)
   return [(Fraction(i, 30), frame) for i, frame in enumerate(frames)]
 
 
-def test_a_damaged_place(same, rng, tmp_path):
+def test_damaged_parts_of_a_video_are_named(same, rng, tmp_path):
   source = videos.record(tmp_path / '1.mp4', noise(rng), options={'g': '5'})
   data = bytearray(source.read_bytes())
   middle = len(data) // 2
@@ -475,7 +479,9 @@ def test_a_damaged_place(same, rng, tmp_path):
   ('name', 'codec', 'tick'),
   [('1.mkv', 'libx264', MS), ('1.avi', 'mjpeg', Fraction(1, 30))],
 )
-def test_a_video_that_was_cut_off(name, codec, tick, same, rng, tmp_path):
+def test_a_truncated_video_is_translated_and_named(
+  name, codec, tick, same, rng, tmp_path
+):
   pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
   source = videos.record(tmp_path / name, noise(rng), tick, codec, pix_fmt)
   data = source.read_bytes()
@@ -485,7 +491,7 @@ def test_a_video_that_was_cut_off(name, codec, tick, same, rng, tmp_path):
   assert 20 < len(videos.times(tmp_path / 'out' / '1.mp4')) < 40
 
 
-def test_a_failed_write_leaves_nothing(way, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_file(way, tmp_path, monkeypatch):
   source = videos.record(tmp_path / '1.mp4', videos.frames_at(EVEN))
   output = tmp_path / 'out' / '1.mp4'
   opened = av.open
@@ -501,7 +507,7 @@ def test_a_failed_write_leaves_nothing(way, tmp_path, monkeypatch):
   assert not list(output.parent.iterdir())
 
 
-def test_a_stopped_translation_leaves_nothing(tmp_path):
+def test_a_stopped_translation_leaves_no_file(tmp_path):
   def stop(image):
     raise KeyboardInterrupt
 
@@ -511,7 +517,7 @@ def test_a_stopped_translation_leaves_nothing(tmp_path):
   assert not list((tmp_path / 'out').iterdir())
 
 
-def test_long_videos_take_no_more_memory(tmp_path):
+def test_memory_does_not_grow_with_the_video(tmp_path):
   taken = []
 
   def watch(image):
@@ -522,23 +528,23 @@ def test_long_videos_take_no_more_memory(tmp_path):
     (Fraction(i, 30), np.zeros((480, 640, 3), np.uint8)) for i in range(160)
   ]
   source = videos.record(tmp_path / '1.mp4', shown, pix_fmt='yuv420p')
-  gc.disable()  # which comes late, and to frames that are no garbage at once
+  gc.disable()  # collects late, which would hide memory that is freed at once
   try:
     translated(Way(Model(watch), 'a2b'), source)
   finally:
     gc.enable()
-  # Of the 100 frames between, each would take a megabyte.
+  # Each of the 100 frames between would take a megabyte.
   assert taken[-1] - taken[59] < 40 * 2**20
 
 
-def test_pyav_is_missing(way, tmp_path, monkeypatch):
+def test_missing_pyav_names_the_install_command(way, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'av', None)
   job = Job(named(tmp_path / '1.mp4'), tmp_path / 'out' / '1.mp4')
   with pytest.raises(UserError, match='pip install av'):
     video.translate(way, job)
 
 
-def test_the_program_takes_videos_among_pictures(tmp_path, capsys):
+def test_the_program_translates_videos_among_pictures(tmp_path, capsys):
   source = tmp_path / 'in'
   videos.record(source / '1.mp4', videos.frames_at(EVEN))
   light = videos.pixels(source / '1.mp4')
@@ -552,7 +558,7 @@ def test_the_program_takes_videos_among_pictures(tmp_path, capsys):
   made = tmp_path / 'out' / '1.mp4'
   fakes = saved.load(folder).translate(light, 'a2b')
   means = [x.mean(axis=(1, 2)) for x in (videos.pixels(made), fakes)]
-  assert np.abs(means[0] - means[1]).max() < 0.15  # the codec's loss
+  assert np.abs(means[0] - means[1]).max() < 0.15  # loss of the codec
   before = made.stat().st_mtime_ns
   assert program.run(translate.main, command) == 2
   assert made.stat().st_mtime_ns == before

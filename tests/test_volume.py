@@ -1,4 +1,4 @@
-"""Volumes are written from slices in any order, in little memory."""
+"""Tests of writing volumes from slices in any order, in little memory."""
 
 import concurrent.futures
 import errno
@@ -31,7 +31,7 @@ SLANT = np.array(
     [0, 0, 0, 1],
   ]
 )
-# Fields of a header that belong to the values, not to the grid.
+# Header fields that describe the values, not the grid.
 OF_VALUES = {
   *('datatype', 'bitpix', 'dim', 'scl_slope', 'scl_inter', 'vox_offset'),
   *('cal_min', 'cal_max', 'intent_code', 'intent_name'),
@@ -40,7 +40,7 @@ OF_VALUES = {
 
 
 def header_of(version, endianness, times):
-  """A header with all of its fields set, for values that are scaled."""
+  """Header with all fields set, including scale factors."""
   kind = nibabel.Nifti1Header if version == 1 else nibabel.Nifti2Header
   header = kind(endianness=endianness)
   header.set_data_shape((*SHAPE, times) if times > 1 else SHAPE)
@@ -77,7 +77,7 @@ def values_of(dtype, channels=1, shape=SHAPE):
 
 
 def put_all(made, values, axis, order=None):
-  """Puts the slices of values [x, y, z, channels], as a viewer shows them."""
+  """Puts slices of an array [x, y, z, channels], oriented as in a viewer."""
   order = range(values.shape[axis]) if order is None else order
   for i in order:
     made.put(i, np.rot90(np.take(values, i, axis)))
@@ -92,7 +92,7 @@ def read(path, channels=1):
 @pytest.mark.parametrize('channels', [1, 3])
 @pytest.mark.parametrize('axis', [0, 1, 2])
 @pytest.mark.parametrize('ending', ['.nii', '.nii.gz'])
-def test_slices_in_any_order_are_the_volume(ending, axis, channels, tmp_path):
+def test_slices_can_be_put_in_any_order(ending, axis, channels, tmp_path):
   like = like_of(tmp_path / f'like{ending}')
   path = tmp_path / 'x' / f'a{ending}'
   values = values_of('float32', channels)
@@ -111,7 +111,7 @@ def test_slices_in_any_order_are_the_volume(ending, axis, channels, tmp_path):
 @pytest.mark.parametrize('channels', [1, 3])
 @pytest.mark.parametrize('axis', [0, 1, 2])
 @pytest.mark.parametrize('ending', ['.nii', '.nii.gz'])
-def test_pictures_are_read_as_they_were_put(ending, axis, channels, tmp_path):
+def test_slices_are_read_as_they_were_put(ending, axis, channels, tmp_path):
   like = like_of(tmp_path / f'like{ending}')
   path = tmp_path / f'a{ending}'
   made = volume.Volume(path, like.read_bytes(), channels, np.float32, axis)
@@ -126,15 +126,15 @@ def test_pictures_are_read_as_they_were_put(ending, axis, channels, tmp_path):
     np.testing.assert_array_equal(known.read(path, Cut(axis, i)), picture)
 
 
-def test_a_name_does_not_say_whether_a_volume_is_compressed(tmp_path):
+def test_compression_is_recognised_by_content(tmp_path):
   like = like_of(tmp_path / 'like.nii.gz').rename(tmp_path / 'like.nii')
   made = volume.Volume(tmp_path / 'a.nii', like, 1, np.int16)
   made.close()
   assert nibabel.load(tmp_path / 'a.nii').shape == SHAPE
 
 
-def test_rows_go_down_the_second_axis(tmp_path):
-  """By hand: the first row of a picture is the end of y, from low x on."""
+def test_rows_run_down_the_second_axis(tmp_path):
+  """The first row of a picture has the largest y, and x from left to right."""
   like = like_of(tmp_path / 'like.nii')
   made = volume.Volume(tmp_path / 'a.nii', like, 1, np.int16)
   picture = np.zeros((7, 5, 1), np.int16)
@@ -147,7 +147,7 @@ def test_rows_go_down_the_second_axis(tmp_path):
 
 
 @pytest.mark.parametrize('dtype', TYPES)
-def test_the_type_is_kept_and_nothing_is_scaled(dtype, tmp_path):
+def test_the_type_is_kept_and_values_are_not_scaled(dtype, tmp_path):
   path = tmp_path / 'a.nii'
   values = values_of(dtype)
   scaled = header_of(version=1, endianness='<', times=1)
@@ -166,7 +166,7 @@ def test_the_type_is_kept_and_nothing_is_scaled(dtype, tmp_path):
 @pytest.mark.parametrize(
   'dtype, kept', [('float16', 'float32'), ('?', 'uint8')]
 )
-def test_types_that_nifti_lacks_become_wider(dtype, kept, tmp_path):
+def test_types_missing_in_nifti_are_widened(dtype, kept, tmp_path):
   like = like_of(tmp_path / 'like.nii')
   made = volume.Volume(tmp_path / 'a.nii', like, 1, dtype)
   values = values_of('float32').astype(dtype)
@@ -205,7 +205,7 @@ def test_the_grid_is_kept(version, endianness, channels, tmp_path):
 
 
 @pytest.mark.parametrize('axis', [0, 1, 2])
-def test_what_is_not_put_is_filled(axis, tmp_path):
+def test_missing_slices_are_filled(axis, tmp_path):
   like = like_of(tmp_path / 'like.nii')
   made = volume.Volume(tmp_path / 'a.nii', like, 2, np.int16, axis, fill=-1024)
   values = np.abs(values_of('int16', 2) // 2)
@@ -220,7 +220,7 @@ def test_what_is_not_put_is_filled(axis, tmp_path):
   assert image.header['cal_min'] == -1024
 
 
-def test_values_without_a_number_have_no_part_in_the_range(tmp_path):
+def test_nan_and_infinity_do_not_count_for_the_display_range(tmp_path):
   like = like_of(tmp_path / 'like.nii')
   made = volume.Volume(tmp_path / 'a.nii', like, 1, np.float32, fill=np.nan)
   picture = np.full((7, 5, 1), np.inf, np.float32)
@@ -234,7 +234,7 @@ def test_values_without_a_number_have_no_part_in_the_range(tmp_path):
   )
 
 
-def test_a_volume_without_numbers_has_no_range(tmp_path):
+def test_a_volume_of_nan_has_no_display_range(tmp_path):
   like = like_of(tmp_path / 'like.nii')
   volume.Volume(tmp_path / 'a.nii', like, 1, '<f4', fill=np.nan).close()
   image, found = read(tmp_path / 'a.nii')
@@ -242,7 +242,7 @@ def test_a_volume_without_numbers_has_no_range(tmp_path):
   assert np.isnan(found).all()
 
 
-def test_threads_put_at_the_same_time(tmp_path):
+def test_threads_can_put_slices_at_the_same_time(tmp_path):
   like = like_of(tmp_path / 'like.nii')
   made = volume.Volume(tmp_path / 'a.nii', like, 1, np.float32, axis=1)
   values = values_of('float32')
@@ -254,7 +254,7 @@ def test_threads_put_at_the_same_time(tmp_path):
   assert image.header['cal_max'] == values.max()
 
 
-def test_equal_volumes_are_equal_files(tmp_path):
+def test_equal_volumes_give_equal_files(tmp_path):
   like = like_of(tmp_path / 'like.nii')
   for name in ('a.nii.gz', 'b.nii.gz'):
     made = volume.Volume(tmp_path / name, like, 1, np.int16)
@@ -265,7 +265,7 @@ def test_equal_volumes_are_equal_files(tmp_path):
 
 
 @pytest.mark.parametrize('index, shape', [(11, (7, 5, 1)), (0, (5, 7, 1))])
-def test_a_slice_that_is_none(index, shape, tmp_path):
+def test_invalid_slices_are_refused(index, shape, tmp_path):
   like = like_of(tmp_path / 'like.nii')
   made = volume.Volume(tmp_path / 'a.nii', like, 1, np.int16)
   with pytest.raises(ValueError, match=f'slice {index}'):
@@ -295,9 +295,9 @@ def test_a_series_gets_its_affine(channels, tmp_path):
   assert image.header.get_xyzt_units()[0] == 'mm'
 
 
-def test_a_series_in_a_slant_has_no_affine_without_shear(tmp_path):
+def test_a_sheared_series_has_no_qform(tmp_path):
   shear = np.diag([1.0, 1, 2, 1])
-  shear[1, 2] = 0.5  # of a tilted gantry
+  shear[1, 2] = 0.5  # as from a tilted gantry
   made = volume.Volume.of_series(tmp_path / 'a.nii', shear, SHAPE, 1, np.int16)
   made.close()
   image = nibabel.load(tmp_path / 'a.nii')
@@ -311,7 +311,7 @@ def full(*_):
 
 @pytest.mark.parametrize('k', [1, 2])
 @pytest.mark.parametrize('ending', ['.nii', '.nii.gz'])
-def test_a_full_disk_keeps_what_was_there(ending, k, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_old_file(ending, k, tmp_path, monkeypatch):
   like = like_of(tmp_path / 'like.nii')
   path = tmp_path / f'a{ending}'
   path.write_text('before')
@@ -350,7 +350,7 @@ made.close()
 """
 
 
-def test_a_process_killed_at_the_end_keeps_what_was_there(tmp_path):
+def test_a_process_killed_at_the_end_keeps_the_old_file(tmp_path):
   like = like_of(tmp_path / 'like.nii')
   path = tmp_path / 'a.nii'
   path.write_text('before')
@@ -365,14 +365,14 @@ def test_a_process_killed_at_the_end_keeps_what_was_there(tmp_path):
   assert (tmp_path / 'a.nii.part').exists() and not list(scratch.iterdir())
 
 
-def test_no_room_for_the_slices_is_said_at_the_start(tmp_path, monkeypatch):
+def test_no_room_for_the_slices_is_an_error_at_the_start(tmp_path, monkeypatch):
   like = like_of(tmp_path / 'like.nii')
   monkeypatch.setattr(os, 'posix_fallocate', full)
   with pytest.raises(disk.WriteError, match='TMPDIR.*No space left'):
     volume.Volume(tmp_path / 'a.nii', like, 1, np.int16)
 
 
-def test_no_room_for_a_slice(tmp_path, monkeypatch):
+def test_no_room_for_a_slice_is_an_error(tmp_path, monkeypatch):
   like = like_of(tmp_path / 'like.nii')
   made = volume.Volume(tmp_path / 'a.nii', like, 1, np.int16)
   monkeypatch.setattr(os, 'pwrite', full)
@@ -381,7 +381,7 @@ def test_no_room_for_a_slice(tmp_path, monkeypatch):
   made.abandon()
 
 
-def test_what_is_missing_is_said(tmp_path, monkeypatch):
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
   monkeypatch.setattr(arrays, '_installed', lambda _: False)
   with pytest.raises(
     UserError, match=r"missing .* run pip install .*\[medical\]'"
@@ -389,7 +389,7 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
     volume.Volume(tmp_path / 'a.nii', tmp_path / 'b.nii', 1, np.int16)
 
 
-# Writes volumes of 64 MB, and prints the growth of the peak of memory in kB.
+# Writes volumes of 64 MB and prints the growth of the peak memory in kB.
 PEAK = """
 import pathlib, re, sys
 import nibabel

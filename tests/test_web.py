@@ -1,7 +1,7 @@
-"""The page that translates in a browser: its pixels, and what it says.
+"""Tests of the page that translates in a browser: pixels and messages.
 
-The tests need Chromium and the package of ONNX Runtime Web, which
-ONNXRUNTIME_WEB names or the root of the repository has.
+The tests need Chromium and the package of ONNX Runtime Web, in the root of the
+repository or at the path in ONNXRUNTIME_WEB.
 """
 
 import re
@@ -33,7 +33,7 @@ pytest.importorskip('onnx')
 
 from cyclegan_jax.exporters.web.page import write
 
-# A camera that shows one colour, or that is not allowed.
+# A camera that shows one colour, or whose use is denied.
 CAMERA = """
   const camera = async () => {
     if (window.denied) throw new DOMException('', 'NotAllowedError');
@@ -68,7 +68,7 @@ PAGES = {
 
 
 def on(*names):
-  """Runs a test with these pages."""
+  """Parametrises a test with pages of `PAGES`."""
   return pytest.mark.parametrize('page', names, indirect=True)
 
 
@@ -84,7 +84,7 @@ def model(folder):
 
 @pytest.fixture(scope='module')
 def files(model, tmp_path_factory):
-  """{type of weights: page}."""
+  """Returns {type of weights: path of a page}."""
   root = tmp_path_factory.mktemp('pages')
   paths = {name: root / f'{name}.html' for name in web.WEIGHTS}
   for name, path in paths.items():
@@ -94,7 +94,7 @@ def files(model, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def page(files, request):
-  """A page of `PAGES` in a browser, ready or with its problem shown."""
+  """Page of `PAGES` in a browser, ready or showing its problem."""
   weights, script = PAGES[request.param]
   with opened(files[weights], scripts=[script]) as page:
     page.wait_for_selector('html[data-ready], #problem:not([hidden])')
@@ -102,7 +102,7 @@ def page(files, request):
 
 
 def before(page):
-  """The pixels that the page has read, as RGB."""
+  """Returns the pixels that the page has read, as RGB."""
   pixels = page.evaluate("Array.from(pixelsOf(byId('before'), 3))")
   box = page.evaluate("[byId('before').height, byId('before').width, 3]")
   return np.array(pixels, int).reshape(box)
@@ -114,14 +114,16 @@ SIZES = pytest.mark.parametrize('size', [(64, 64), (255, 193)])
 @needs_browser
 @on('float32')
 @SIZES
-def test_pixels_are_those_of_translate(page, model, size, tmp_path):
+def test_pixels_equal_those_of_translate(page, model, size, tmp_path):
   check_pixels(page, model, size, tmp_path, 2)
 
 
 @needs_browser
 @on('float16')
 @SIZES
-def test_pixels_with_weights_of_float16(page, model, size, tmp_path):
+def test_pixels_with_float16_weights_are_close_to_translate(
+  page, model, size, tmp_path
+):
   check_pixels(page, model, size, tmp_path, 8)
 
 
@@ -145,7 +147,7 @@ def test_pictures_are_read_as_by_translate(page, tmp_path):
 
 
 def _wide_gamut():
-  """An ICC profile by which a browser would change colours: gamma 1."""
+  """Returns an ICC profile of gamma 1, with which a browser changes colours."""
   from PIL import ImageCms
 
   profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
@@ -187,7 +189,7 @@ def test_a_broken_picture_is_named(page, tmp_path):
 @needs_browser
 @on('float16')
 @pytest.mark.parametrize('kind', ['drop', 'paste'])
-def test_drop_and_paste(page, kind, tmp_path):
+def test_pictures_can_be_dropped_and_pasted(page, kind, tmp_path):
   data = list(picture(tmp_path / 'x.png', 24, 20).read_bytes())
   send = """([kind, data]) => {
     const moved = new DataTransfer();
@@ -204,9 +206,11 @@ def test_drop_and_paste(page, kind, tmp_path):
 
 @needs_browser
 @on('float16')
-def test_keys_and_slider(page, tmp_path):
+def test_keys_and_slider_work(page, tmp_path):
   path = picture(tmp_path / 'keys.png', 100, 80)
-  page.on('filechooser', lambda chooser: None)  # caught all the time
+  page.on(
+    'filechooser', lambda chooser: None
+  )  # keeps file choosers intercepted
   page.focus('#drop')
   for key in ('Enter', 'Space', 'o'):
     with page.expect_file_chooser() as chooser:
@@ -241,7 +245,7 @@ def test_keys_and_slider(page, tmp_path):
 
 @needs_browser
 @on('float16')
-def test_the_camera(page):
+def test_the_camera_works(page):
   page.evaluate('window.denied = true')
   page.keyboard.press('c')
   page.wait_for_selector('#problem:has-text("no permission to use the camera")')
@@ -269,13 +273,13 @@ def test_without_memory_a_picture_is_scaled_further(page, tmp_path):
 
 @needs_browser
 @on('no DecompressionStream', 'no SIMD')
-def test_an_old_browser_is_told_what_it_lacks(page, request):
+def test_a_message_names_the_features_that_an_old_browser_lacks(page, request):
   lack = request.node.callspec.params['page'].partition(' ')[2]
   message = page.inner_text('#problem')
   assert lack in message and 'use a newer browser' in message
 
 
-def test_the_page_tells_its_model(files, folder):
+def test_the_page_names_its_model(files, folder):
   for weights, path in files.items():
     text = path.read_text('ascii')
     assert 'horse to zebra' in text and 'zebra to horse' in text
@@ -287,7 +291,7 @@ def test_the_page_tells_its_model(files, folder):
   assert 4e6 < sizes['float16'] < sizes['float32'] < 8e6
 
 
-def test_one_direction(folder, tmp_path, capsys):
+def test_a_page_of_one_direction_is_exported(folder, tmp_path, capsys):
   path = tmp_path / 'page.html'
   assert run(folder, path, f'--runtime={package()}', '--direction=b2a') == 0
   text = path.read_text('ascii')

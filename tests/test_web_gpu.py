@@ -1,4 +1,4 @@
-"""Pages made by --webgpu: on a GPU where one is offered, else on the CPU."""
+"""Tests of pages made with --webgpu, on a GPU or on the CPU."""
 
 import pytest
 from browser import needs_browser, opened, served
@@ -11,13 +11,13 @@ pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 
 ON_CPU = 'Runs on the CPU (WebAssembly): this browser offers no GPU'
-# A GPU that the CPU imitates.
+# A GPU that the CPU emulates.
 SWIFTSHADER = (
   '--enable-unsafe-webgpu',
   '--use-webgpu-adapter=swiftshader',
   '--enable-features=Vulkan',
 )
-# The worker takes the CPU for a GPU that has a fault.
+# The worker uses the CPU as a faulty GPU.
 FAULTY = """
   offered = async () => ({ limits: { maxStorageBufferBindingSize: 1 << 20 } });
   const whole = created;
@@ -35,7 +35,7 @@ FAULTY = """
     return session;
   };
 """
-# Fault -> what the page says of it.
+# Fault -> message of the page.
 FAULTS = {
   "fails('no device')": 'no device',
   'made.translated.data.fill(0)': (
@@ -46,7 +46,7 @@ FAULTS = {
 
 
 def in_worker(text):
-  """A script that adds a text to the worker's."""
+  """Returns a script that adds a text to the worker's script."""
   return f"""
     const Plain = Blob;
     Blob = class extends Plain {{
@@ -77,13 +77,13 @@ def file(folder, tmp_path_factory):
 
 
 def place(page):
-  """The line of the page that says what it runs on."""
+  """Returns the line of the page that names its device."""
   page.wait_for_selector('html[data-ready], #problem:not([hidden])')
   return page.inner_text('#place')
 
 
 @needs_browser
-def test_without_a_gpu_it_runs_on_the_cpu(file, model, tmp_path):
+def test_without_a_gpu_the_page_runs_on_the_cpu(file, model, tmp_path):
   with opened(file) as page:
     assert place(page) == ON_CPU
     check_pixels(page, model, (93, 67), tmp_path, 8)
@@ -91,14 +91,14 @@ def test_without_a_gpu_it_runs_on_the_cpu(file, model, tmp_path):
 
 @needs_browser
 @pytest.mark.slow
-def test_a_gpu_that_the_cpu_imitates_is_not_used(file):
+def test_an_emulated_gpu_is_not_used(file):
   with opened(file, args=SWIFTSHADER) as page:
     assert place(page) == ON_CPU
 
 
 @needs_browser
 @pytest.mark.slow
-def test_pixels_of_webgpu(file, model, tmp_path):
+def test_pixels_of_webgpu_are_close_to_translate(file, model, tmp_path):
   offer = in_worker('offered = () => navigator.gpu.requestAdapter();')
   with (
     served(file) as address,
@@ -113,7 +113,7 @@ def test_pixels_of_webgpu(file, model, tmp_path):
 @needs_browser
 @pytest.mark.slow
 @pytest.mark.parametrize('fault', FAULTS)
-def test_a_gpu_that_fails_is_not_used(fault, file, model, tmp_path):
+def test_a_failing_gpu_is_not_used(fault, file, model, tmp_path):
   script = in_worker(FAULTY.replace('FAULT', fault))
   with opened(file, scripts=[script]) as page:
     assert place(page) == (
@@ -123,18 +123,18 @@ def test_a_gpu_that_fails_is_not_used(fault, file, model, tmp_path):
 
 
 @needs_browser
-def test_a_gpu_that_fails_later(file, model, tmp_path):
+def test_a_gpu_that_fails_later_is_replaced_by_the_cpu(file, model, tmp_path):
   fault = "if (height === 67) fails('lost')"
   with opened(
     file, scripts=[in_worker(FAULTY.replace('FAULT', fault))]
   ) as page:
     assert place(page) == 'Runs on the GPU (WebGPU)'
-    assert page.input_value('#limit') == '256'  # what its buffers hold
+    assert page.input_value('#limit') == '256'  # the limit of the GPU's buffers
     check_pixels(page, model, (93, 67), tmp_path, 8)
     assert 'the GPU failed (lost)' in place(page)
 
 
-def test_the_builds_differ(file):
+def test_webgpu_pages_use_another_runtime_build(file):
   text = file.read_text('ascii')
   assert '"webgpu": true' in text
   assert len({tuple(x) for x in runtime.HASHES.values()}) == 2

@@ -1,4 +1,4 @@
-"""Exports of pages: flags, models and packages that do not fit.
+"""Tests of exported pages: unsuitable flags, models and packages.
 
 These tests need no browser and no package of the runtime.
 """
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def fake(tmp_path):
-  """A folder and an archive that look like the package and are not."""
+  """Folder that looks like the package but has other contents."""
   root = tmp_path / 'fake'
   for name in runtime.HASHES['wasm']:
     path = root / name
@@ -45,7 +45,7 @@ def archive(folder, path):
 
 
 def refused(folder, tmp_path, capsys, *flags):
-  """The line by which an export is refused."""
+  """Returns the one-line error of an export."""
   path = tmp_path / 'page.html'
   assert run(folder, path, *flags) == program.USER_ERROR
   (line,) = capsys.readouterr().err.splitlines()
@@ -54,7 +54,9 @@ def refused(folder, tmp_path, capsys, *flags):
 
 
 @pytest.mark.parametrize('kind', ['fake', 'fake.tgz'])
-def test_a_package_of_other_files(folder, fake, kind, tmp_path, capsys):
+def test_a_package_with_other_files_is_refused(
+  folder, fake, kind, tmp_path, capsys
+):
   def line():
     if kind == 'fake.tgz':
       archive(fake, tmp_path / kind)
@@ -73,7 +75,7 @@ def test_a_package_of_other_files(folder, fake, kind, tmp_path, capsys):
   assert 'is version 1.2.3 of onnxruntime-web, not' in line()
 
 
-def test_what_is_no_package(folder, tmp_path, capsys):
+def test_missing_and_damaged_packages_are_refused(folder, tmp_path, capsys):
   line = refused(folder, tmp_path, capsys)
   assert 'no --runtime' in line and runtime.COMMAND in line
   path = tmp_path / 'x.tgz'
@@ -100,7 +102,7 @@ def test_what_is_no_package(folder, tmp_path, capsys):
     ('--format=onnx --runtime= --webgpu', '--webgpu is only for --format=web'),
   ],
 )
-def test_flags_that_do_not_fit(folder, flag, message, tmp_path, capsys):
+def test_unsuitable_flags_are_refused(folder, flag, message, tmp_path, capsys):
   assert message in refused(
     folder, tmp_path, capsys, '--runtime=x', *flag.split()
   )
@@ -114,7 +116,7 @@ def test_flags_that_do_not_fit(folder, flag, message, tmp_path, capsys):
     ({}, '--direction=x', "no direction 'x'"),
   ],
 )
-def test_models_that_do_not_fit(
+def test_unsuitable_models_are_refused(
   options, flag, message, tmp_path, capsys, monkeypatch
 ):
   monkeypatch.setattr(runtime, 'read', lambda *_: runtime.Runtime(b'', b''))
@@ -125,13 +127,13 @@ def test_models_that_do_not_fit(
   assert message in refused(path, tmp_path, capsys, *flags)
 
 
-def test_flags_of_other_formats_are_known():
+def test_flags_of_other_formats_exist():
   assert set(asked._OF_PROGRAMS) | set(asked._OF_WEB) <= set(export.FLAGS)
   for name, default in (asked._OF_PROGRAMS | asked._OF_WEB).items():
     assert export.FLAGS[name][1] == default
 
 
-def test_a_training_names_the_command(tmp_path):
+def test_a_training_names_the_command_of_the_page(tmp_path):
   for channels, named in ((1, True), (2, False)):
     path = tiny.save_model(
       tmp_path / str(channels),

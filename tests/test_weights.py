@@ -1,4 +1,4 @@
-"""Files of weights: round trips of random trees, and files that are damaged."""
+"""Tests of weight files: round trips of random trees, and damaged files."""
 
 import json
 
@@ -17,7 +17,7 @@ NAMES = ('kernel', 'Conv_0', 'a.b', 'ä', ' x', '__metadata', '0')
 
 
 def tree(rng, depth=3):
-  """Dicts of dicts of arrays of all types, sizes and orders in memory."""
+  """Random nested dicts of arrays of all types, sizes and memory orders."""
   node = {}
   for name in rng.permutation(NAMES)[: rng.integers(1, 5)]:
     if depth and rng.random() < 0.5:
@@ -52,7 +52,7 @@ def same(x, y):
 
 
 @pytest.mark.parametrize('seed', range(60))
-def test_a_tree_comes_back(seed, tmp_path):
+def test_a_tree_is_restored(seed, tmp_path):
   rng = np.random.default_rng(seed)
   params = tree(rng)
   weights.write(tmp_path, params)
@@ -73,8 +73,8 @@ def test_equal_parameters_give_equal_bytes():
   assert weights.to_bytes(params) == weights.to_bytes(other)
 
 
-def test_the_header_is_that_of_the_format():
-  """Read by hand: any reader of safetensors finds the arrays."""
+def test_the_header_follows_the_format():
+  """The test parses the header without safetensors."""
   kernel = np.arange(6, dtype=np.float32).reshape(2, 3)
   data = weights.to_bytes({'gen': {'a2b': {'kernel': kernel}}})
   size = int.from_bytes(data[:8], 'little')
@@ -86,7 +86,7 @@ def test_the_header_is_that_of_the_format():
 
 
 def damaged(data, rng):
-  """The bytes of a file, cut off, with changed bits, or with a longer end."""
+  """Returns file contents that are truncated, changed or extended."""
   data = bytearray(data)
   kind = rng.integers(4)
   if kind == 0:
@@ -101,7 +101,7 @@ def damaged(data, rng):
 
 @pytest.mark.parametrize('seed', range(10))
 def test_a_damaged_file_is_named(seed, tmp_path):
-  """It is refused in one line, or read: a bit of a name may be another one."""
+  """A damaged file is refused in one line, unless it is still valid."""
   rng = np.random.default_rng(seed)
   whole = weights.to_bytes(tree(rng))
   path, refused = tmp_path / weights.WEIGHTS, 0
@@ -167,13 +167,13 @@ def test_a_hostile_header_is_refused(data, tmp_path):
 @pytest.mark.parametrize(
   'params', [{'a/b': np.ones(1)}, {'': np.ones(1)}, {'a': np.ones(1, 'S3')}]
 )
-def test_what_cannot_be_stored_is_not_written(params, tmp_path):
+def test_invalid_names_and_types_are_not_written(params, tmp_path):
   with pytest.raises(ValueError, match='name|stored'):
     weights.write(tmp_path, params)
   assert not list(tmp_path.iterdir())
 
 
-def test_the_older_form_is_read_and_replaced(tmp_path):
+def test_the_older_format_is_read_and_replaced(tmp_path):
   old, new = ({'gen': {'a': np.full(3, x, np.float32)}} for x in (1, 2))
   path = tmp_path / weights.MSGPACK
   assert weights.find(tmp_path) is None
@@ -183,7 +183,7 @@ def test_the_older_form_is_read_and_replaced(tmp_path):
   weights.write(tmp_path, new)
   assert not path.exists()
   tiny.assert_same(weights.read(weights.find(tmp_path)), new)
-  # A process that was killed between the two leaves both.
+  # A process killed between writing and deleting leaves both files.
   path.write_bytes(serialization.msgpack_serialize(old))
   assert weights.find(tmp_path) == tmp_path / weights.WEIGHTS
 
@@ -195,7 +195,7 @@ def test_the_older_form_is_read_and_replaced(tmp_path):
     ('huggingface_hub', 'hub/client.py'),
   ],
 )
-def test_a_library_is_imported_at_one_place(library, user):
+def test_a_library_is_imported_in_one_file(library, user):
   users = {
     path.relative_to(ROOT).as_posix()
     for path in modules()

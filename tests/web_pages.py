@@ -1,4 +1,4 @@
-"""Pages that translate in a browser, and what a test does with them."""
+"""Makes and operates pages that translate in a browser, for tests."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def package():
-  """The package of the runtime; skips the test if there is none."""
+  """Returns the path of the runtime's package; skips the test without one."""
   path = pathlib.Path(
     os.environ.get('ONNXRUNTIME_WEB') or ROOT / runtime.ARCHIVE
   )
@@ -31,12 +31,12 @@ def package():
 
 @functools.cache
 def made_of(build):
-  """A build of the runtime."""
+  """Returns a build of the runtime."""
   return runtime.read(package(), build)
 
 
 def model_folder(root):
-  """A model of RGB (A) and gray (B) pictures."""
+  """Saves a model of RGB (A) and gray (B) pictures; returns its folder."""
   return tiny.save_model(
     root / 'horse2zebra',
     data__channels_b=1,
@@ -47,7 +47,7 @@ def model_folder(root):
 
 
 def run(folder, output, *flags):
-  """Exports a page by the command; its exit code."""
+  """Exports a page by the command and returns the exit code."""
   return program.run(
     export.main,
     [
@@ -61,12 +61,12 @@ def run(folder, output, *flags):
 
 
 def done(page):
-  """Number of translations that the page has made."""
+  """Returns the number of translations that the page has made."""
   return int(page.evaluate('document.documentElement.dataset.done || 0'))
 
 
 def translated(page, act):
-  """Does something that starts a translation, and waits for its end."""
+  """Calls `act`, which starts a translation, and waits for its end."""
   before = done(page)
   act()
   page.wait_for_selector(f'html[data-busy=false][data-done="{before + 1}"]')
@@ -74,7 +74,7 @@ def translated(page, act):
 
 
 def select(page, box, value):
-  """Chooses a value, and waits for a translation that this starts."""
+  """Chooses a value in a box, and waits for the translation that follows."""
   page.select_option(box, value)
   page.wait_for_selector('html:not([data-busy=true])')
 
@@ -90,7 +90,7 @@ def saved_pixels(page, act):
 
 
 def picture(path, width, height, mode='RGB', seed=0):
-  """A file of a smooth random picture."""
+  """Writes a smooth random picture; returns its path."""
   rng = np.random.default_rng(seed)
   array = rng.integers(0, 256, (9, 12, len(mode)), np.uint8)
   Image.fromarray(array, mode).resize((width, height)).save(path)
@@ -103,7 +103,7 @@ def check_pixels(page, model, size, folder, tolerance):
   width, height = size
   options = page.locator('#direction option').all()
   for direction in [x.get_attribute('value') for x in options]:
-    if len(options) > 1:  # else they are hidden
+    if len(options) > 1:  # otherwise the choices are hidden
       select(page, '#direction', direction)
     status = put(page, path)
     assert status.startswith(f'Translated {width} x {height} px in ')

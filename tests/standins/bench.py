@@ -1,4 +1,4 @@
-"""A repository to launch from, with stand-ins for the engines it needs."""
+"""A repository to launch from, with stand-ins for the programs it needs."""
 
 import contextlib
 import json
@@ -14,8 +14,8 @@ import time
 STANDINS = pathlib.Path(__file__).parent
 REPOSITORY = STANDINS.parent.parent
 LAUNCH = REPOSITORY / 'launch'
-# Stands in for cyclegan_jax.main: its workdir has a plan, what each process
-# does in each try: a number is its exit code, None waits to be told to stop.
+# Stand-in for cyclegan_jax.main. Its run folder has a plan for each process and
+# try: a number is the exit code; None waits for a signal to stop.
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
 
@@ -50,10 +50,10 @@ sys.exit(code)
 
 
 class Bench:
-  """A repository to launch from, and stand-ins on the PATH."""
+  """Repository to launch from, and stand-ins on the PATH."""
 
   def __init__(self, tmp, program=None, **environment):
-    """`program` takes the place of this repository's cyclegan_jax.main."""
+    """Uses `program` instead of this repository's cyclegan_jax.main."""
     self.standins = tmp / 'standins'
     self.standins.mkdir()
     self.repository = tmp / 'repository'
@@ -64,7 +64,7 @@ class Bench:
         shutil.copytree(REPOSITORY / name, self.repository / name)
     else:
       (self.repository / 'cyclegan_jax').mkdir()
-      # Without it Python would prefer an installed package.
+      # Without this file, Python would prefer an installed package.
       (self.repository / 'cyclegan_jax' / '__init__.py').touch()
       (self.repository / 'cyclegan_jax' / 'main.py').write_text(program)
     for words in (
@@ -80,7 +80,7 @@ class Bench:
       (self.standins / 'port').write_text(str(server.getsockname()[1]))
     self.environment = {
       **os.environ,
-      # The stand-ins run by the Python of the tests.
+      # The stand-ins run with the Python of the tests.
       'PATH': ':'.join(
         [
           str(STANDINS),
@@ -104,7 +104,7 @@ class Bench:
     return json.loads((self.workdir / f'{number}.{attempt}').read_text())
 
   def calls(self, *start):
-    """What the stand-ins were called with, as far as it starts so."""
+    """Returns the calls of stand-ins that begin with the words `start`."""
     file = self.standins / 'calls'
     lines = file.read_text().splitlines() if file.exists() else []
     calls = [json.loads(x) for x in lines]
@@ -112,7 +112,7 @@ class Bench:
 
   def start(self, script, *words, **environment):
     return subprocess.Popen(
-      # As from a terminal, also where the tests run with SIGINT ignored.
+      # As in a terminal, even if the tests run with SIGINT ignored.
       ['env', '--default-signal=INT', self.repository / 'launch' / script]
       + [*words],
       env=self.environment | environment,
@@ -124,12 +124,12 @@ class Bench:
     )
 
   def run(self, script, *words, code=0, **environment):
-    """What a script prints to standard output and error."""
+    """Runs a script; returns its standard output and standard error."""
     process = self.start(script, *words, **environment)
     try:
       out, err = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
-      # With all it has started, in groups of their own.
+      # Also ends its children, which have their own process groups.
       subprocess.run(['pkill', '-KILL', '-s', str(process.pid)], check=False)
       raise
     assert process.returncode == code, out + err
@@ -149,7 +149,7 @@ class Bench:
     return [*self.POD, *words, '--', f'--workdir={self.workdir}']
 
   def wait_for(self, name, text=''):
-    """Waits until a file below the workdir has a text."""
+    """Waits until a file below the run folder contains a text."""
     for _ in range(1200):
       file = self.workdir / name
       if file.exists() and text in file.read_text():

@@ -1,12 +1,13 @@
-"""A bucket on this machine, for all three clients that a run on gs:// has.
+"""Serves a local bucket for all three clients of a run on gs://.
 
     python gcs.py FOLDER BUCKET
 
-TensorFlow's file system knows its addresses, www.googleapis.com and, to read,
-storage.googleapis.com: it reaches this server as its proxy, by a certificate
-made here. TensorStore and google-cloud-storage take another address. FOLDER
-gets the certificate and `environment.json`, what a process needs in its
-environment to see the bucket; the server ends when its standard input does.
+TensorFlow's file system has fixed addresses (www.googleapis.com, and
+storage.googleapis.com to read): it uses this server as a proxy, with a
+certificate made here. TensorStore and google-cloud-storage accept another
+address. The certificate is written to FOLDER, and so is `environment.json`, the
+environment variables that a process needs to use the bucket. The server ends
+when its standard input is closed.
 """
 
 import functools
@@ -23,13 +24,16 @@ from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.storage import Storage
 
 HOSTS = ('www.googleapis.com', 'storage.googleapis.com')
-REFUSED = {'forbidden': 403, 'nowhere': 404}  # others' buckets, and none
+REFUSED = {
+  'forbidden': 403,
+  'nowhere': 404,
+}  # a bucket of others, and a missing bucket
 read_data = server._read_data
 plain_download = objects.download
 
 
 def download(request, response, storage, *args, **kwargs):
-  """TensorStore asks which generation of the object it has got."""
+  """Answers a download; adds the object's generation for TensorStore."""
   plain_download(request, response, storage, *args, **kwargs)
   if response.status in (200, 206):
     path = request.params['bucket_name'], request.params['object_id']
@@ -37,13 +41,13 @@ def download(request, response, storage, *args, **kwargs):
 
 
 def read_body(handler, query):
-  """A folder is an empty object, which the emulator takes for none."""
+  """Reads a request; an empty object (a folder) must not count as missing."""
   data = read_data(handler, query)
   return b'' if data is None and query.get('uploadType') == ['media'] else data
 
 
 class Request(server.Request):
-  """An upload goes on where it began, through the proxy, in whole chunks."""
+  """Request whose uploads continue through the proxy, in whole chunks."""
 
   def __init__(self, handler, method):
     if handler.headers.get('Transfer-Encoding') == 'chunked':
@@ -54,7 +58,7 @@ class Request(server.Request):
 
 
 class Handler(server.RequestHandler):
-  """The emulator's, which is also a proxy that is its own destination."""
+  """Handler of the emulator that is also a proxy to itself."""
 
   def do_CONNECT(self):
     self.send_response(200)
@@ -75,7 +79,9 @@ class Handler(server.RequestHandler):
         self.send_error(code)
         return False
     if parsed and self.headers.get('Expect') == '100-continue':
-      self.wfile.write(b'HTTP/1.1 100 Continue\r\n\r\n')  # or curl waits 1 s
+      self.wfile.write(
+        b'HTTP/1.1 100 Continue\r\n\r\n'
+      )  # otherwise curl waits 1 s
     return parsed
 
   def handle_one_request(self):
@@ -115,7 +121,7 @@ def main(folder, bucket):
   address = f'http://127.0.0.1:{httpd.server_port}'
   environment = {
     'https_proxy': address,
-    'no_proxy': '127.0.0.1',  # what processes say to each other
+    'no_proxy': '127.0.0.1',  # communication between processes
     'CURL_CA_BUNDLE': str(folder / 'certificate.pem'),
     'GOOGLE_AUTH_TOKEN_FOR_TESTING': 'none',
     'TENSORSTORE_GCS_HTTP_URL': address,

@@ -1,8 +1,9 @@
-"""The Hugging Face Hub on this machine, as its client huggingface_hub sees it.
+"""Serves a local Hugging Face Hub for its client huggingface_hub.
 
-Repositories of models in memory, by the requests that share and load a model:
-repos/create, model info, validate-yaml, preupload, LFS, commit and resolve.
-Every file of safetensors and every picture is kept by LFS, as the Hub does.
+Repositories of models are in memory. The server answers the requests that share
+and load a model: repos/create, model info, validate-yaml, preupload, LFS,
+commit and resolve. As on the Hub, safetensors files and pictures are stored by
+LFS.
 """
 
 import base64
@@ -25,8 +26,8 @@ class Repo:
   """A repository.
 
   Attributes:
-    private: whether only its owner sees it.
-    gated: whether readers have to accept terms.
+    private: True if only the owner can see the repository.
+    gated: True if readers have to accept terms.
     commits: [(hash, {name: contents})], the newest last.
     tags: {name: hash}.
   """
@@ -37,7 +38,7 @@ class Repo:
     self.add({'.gitattributes': b'*.safetensors filter=lfs\n'})
 
   def add(self, files, removed=()):
-    """Commits files; returns the hash."""
+    """Commits files and returns the hash of the commit."""
     content = dict(self.commits[-1][1]) if self.commits else {}
     content = {k: v for k, v in (content | files).items() if k not in removed}
     before = self.commits[-1][0] if self.commits else ''
@@ -48,7 +49,7 @@ class Repo:
     return self.commits[-1][0]
 
   def at(self, revision):
-    """(hash, {name: contents}) of a revision, or None."""
+    """Returns (hash, {name: contents}) of a revision, or None."""
     if revision in ('main', 'HEAD'):
       return self.commits[-1]
     wanted = self.tags.get(revision, revision)
@@ -56,14 +57,14 @@ class Repo:
 
 
 class Hub:
-  """The state of the server.
+  """State of the server.
 
   Attributes:
-    address: what HF_ENDPOINT is to be.
+    address: value for HF_ENDPOINT.
     repos: {'USER/NAME': Repo}.
     requests: ['GET /path'] of all requests.
-    echo: has errors repeat the token, as no server should.
-    down: answers all requests with 503.
+    echo: if True, errors repeat the token, which a real server never does.
+    down: if True, all requests are answered with 503.
   """
 
   def __init__(self):
@@ -72,7 +73,7 @@ class Hub:
 
 
 class Refused(Exception):
-  """An error of the Hub: a status and the name the client knows it by."""
+  """Error of the Hub: a status, and the error name that the client expects."""
 
   def __init__(self, status, code='', message='refused'):
     super().__init__(message)
@@ -80,7 +81,7 @@ class Refused(Exception):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-  """Requests of the client; `hub` is set by `serving`."""
+  """Handler of requests; `serving` sets `hub`."""
 
   hub = None
 
@@ -135,7 +136,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     self._send(200, json.dumps(content).encode())
 
   def _user(self):
-    """The user of the request, or None; a token of nobody is refused."""
+    """Returns the user of the request, or None; refuses unknown tokens."""
     token = self.headers.get('Authorization', '').removeprefix('Bearer ')
     if token and token not in (TOKEN, READ_ONLY):
       raise Refused(401, message='Invalid credentials')
@@ -209,7 +210,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     self._json({'transfer': 'basic', 'objects': objects})
 
   def _blob(self, oid):
-    # Of another host, as on the Hub: it gets no token.
+    # On another host, as on the real Hub: requests there have no token.
     return f'{self.hub.address}/blobs/{oid}'.replace('127.0.0.1', 'localhost')
 
   def put_blob(self, body, oid):
@@ -278,7 +279,7 @@ ROUTES = [
 
 @contextlib.contextmanager
 def serving():
-  """A `Hub` of no repositories that answers requests until the block ends."""
+  """Yields a `Hub` without repositories that serves until the block ends."""
   hub = Hub()
   handler = type('BoundHandler', (Handler,), {'hub': hub})
   server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)

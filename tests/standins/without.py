@@ -9,7 +9,7 @@ import sys
 
 
 def remove(packages):
-  """Has imports of packages fail, and `importlib.util.find_spec` find none."""
+  """Makes imports of packages fail, and `find_spec` return None for them."""
   sys.modules.update(dict.fromkeys(packages))
 
 

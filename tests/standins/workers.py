@@ -1,7 +1,7 @@
 """Local processes that stand in for the workers of a slice or a job.
 
-All is below the folder STANDINS: `calls` has every command line, `pids` the
-process groups of the workers that run, `worker-N` is the home of worker N.
+All files are in the folder STANDINS: `calls` has every command line, `pids` has
+the process groups of running workers, and `worker-N` is the home of worker N.
 """
 
 import json
@@ -15,14 +15,14 @@ COUNT = int(os.environ.get('STANDIN_WORKERS', '2'))
 
 
 def record():
-  """Notes the command line of this program."""
+  """Records the command line of this program."""
   words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
   with open(ROOT / 'calls', 'a') as file:
     file.write(json.dumps(words) + '\n')
 
 
 def environment(worker):
-  """What tells JAX, by its support of Slurm, that worker's place."""
+  """Returns variables from which JAX reads the rank of a worker (Slurm)."""
   return {
     **os.environ,
     'HOME': str(ROOT / f'worker-{worker}'),
@@ -37,7 +37,7 @@ def environment(worker):
 
 
 def run(words, numbers, home=False):
-  """Exit codes of a command on some workers, at the same time."""
+  """Runs a command on some workers in parallel; returns the exit codes."""
   processes = []
   for i in numbers:
     processes.append(
@@ -45,7 +45,7 @@ def run(words, numbers, home=False):
         words,
         env=environment(i),
         cwd=ROOT / f'worker-{i}' if home else None,
-        start_new_session=True,  # a connection that ends doesn't end it
+        start_new_session=True,  # continues if the connection ends
       )
     )
     with open(ROOT / 'pids', 'a') as file:
