@@ -37,7 +37,7 @@ RETIRED = {
   r'\bsame bits\b.{0,20}\bas never\b': 'bit-identical',
   r'\banew\b': 'again',
   r'\bgoes by\b': 'depends on, uses',
-  r'\bwhat (there is|is none|is not)\b': 'the subject, a noun',
+  r'\bwhat (there is|is none)\b': 'the subject, a noun',
 }
 
 
