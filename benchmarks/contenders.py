@@ -39,6 +39,8 @@ class Timing(NamedTuple):
 class Contender:
   """A process that is set up once and then computes steps on request.
 
+  Each call of `step` appends a `Timing`; `close` ends the process.
+
   Attributes:
     name: name in the table.
     failure: error message if the process failed, or None.
@@ -165,10 +167,12 @@ def race(args, work, ours, theirs):
 
   Args:
     args: parsed flags, from `options.parse`.
-    work: the `options.Work` of these flags.
-    ours: setup of this project, called as ours(args); see `Contender`.
-    theirs: setup of PyTorch, called as theirs(work, variant), where `variant`
-      is a value of `options.VARIANTS`.
+    work: the `options.Work` of these flags: image size, batch size and size of
+      the networks.
+    ours: setup of this project, called as ours(args); returns (start, wait,
+      facts) as `Contender` requires.
+    theirs: setup of PyTorch with the same result, called as theirs(work,
+      variant), where `variant` is a value of `options.VARIANTS`.
 
   Returns:
     List of `Contender`, this project first. Their processes have ended.

@@ -138,8 +138,9 @@ def _until(layers, last):
 class Counter(Reader):
   """Reader of a network's layers that counts multiply-adds.
 
-  The methods take and return x = (height, width, channels), the shape of an
-  image, in place of the image; see `nets.verbs.Reader`.
+  A network calls one method (verb) of a reader per layer; see `nets.verbs`. The
+  verbs here take and return x = (height, width, channels), the shape of an
+  image, in place of the image.
 
   Attributes:
     macs: {name of a layer: multiply-adds}, in the order of the layers.

@@ -84,14 +84,15 @@ def ours(args, kind, precision, steps, profile=None, experiment=None):
     args: `gpu.Work`, the size of the work.
     kind: 'step' or 'translation'.
     precision: 'float32', 'tf32' or 'bfloat16'.
-    steps: number of steps per call, see `queued`.
+    steps: number of steps per call of start(), from the third call on.
     profile: folder to write a profile of two steps and the compiled program
       to, or None.
     experiment: name in `EXPERIMENTS`, or None.
 
   Returns:
-    (start, wait, facts); facts 'compile': seconds to compile, 'peak': peak GPU
-    memory in bytes or None.
+    (start, wait, facts): functions that start steps and wait for them, and a
+    dict. Facts: 'compile': seconds to compile, 'peak': peak GPU memory in bytes
+    or None.
   """
   _use_flags(EXPERIMENTS.get(experiment, ''))
   import jax
@@ -242,12 +243,13 @@ def theirs(args, kind, variant, steps, device):
     args: `gpu.Work`, the size of the work.
     kind: 'step' or 'translation'.
     variant: name in `TORCH`.
-    steps: number of steps per call, see `queued`.
+    steps: number of steps per call of start(), from the third call on.
     device: 'cuda' or 'cpu'.
 
   Returns:
-    (start, wait, facts); facts 'compile': seconds of setup and first step,
-    'peak': peak GPU memory in bytes, None on the CPU.
+    (start, wait, facts): functions that start steps and wait for them, and a
+    dict. Facts: 'compile': seconds of setup and first step, 'peak': peak GPU
+    memory in bytes, None on the CPU.
   """
   import torch
   import torch_cyclegan

@@ -13,7 +13,8 @@ def document(results):
   """Returns the Markdown text of the results.
 
   Args:
-    results: content of results.json; parts that are missing are left out.
+    results: {part: JSON values}, the content of results.json; parts that are
+      missing are left out of the text.
   """
   parts = [
     _card(results.get('card')),

@@ -144,7 +144,7 @@ def train(args, tiles, output):
   """Trains, and writes the losses (metrics.jsonl) and the sample grid.
 
   Args:
-    args: parsed flags, see `FLAGS`.
+    args: parsed flags of this program, listed in `FLAGS`.
     tiles: {'trainA', 'trainB', 'testA' and 'testB': [uint8 tile [h, w, 3]]}.
     output: folder for the files.
 

@@ -200,7 +200,7 @@ def race(contenders, args):
 
   Args:
     contenders: {name: function () that returns an iterator of batches}.
-    args: parsed flags.
+    args: parsed flags; `rounds`, `images`, `batch` and `threads` are used.
 
   Returns:
     {name: [images per second in each round]}.
@@ -227,11 +227,13 @@ def _speed(batches, args):
 
 
 def table(speeds):
-  """Returns a Markdown table of speeds.
+  """Returns a Markdown table of speeds, in images per second.
+
+  The ratio to PyTorch is the median of the ratios of the rounds.
 
   Args:
-    speeds: result of `race`. The ratio to PyTorch is the median of the ratios
-      of the rounds.
+    speeds: {name of a contender: [images per second in each round]}, as `race`
+      returns it.
   """
   rows = [['input', 'images/s', 'range', '/ PyTorch'], ['---'] * 4]
   for name, values in speeds.items():

@@ -44,7 +44,8 @@ def table(contenders, batch, flops=None):
   """Returns a Markdown table with one row per contender.
 
   Args:
-    contenders: result of `contenders.race`; the first is this project.
+    contenders: list of `contenders.Contender` with timings, as
+      `contenders.race` returns it; the first is this project.
     batch: number of images per domain and step.
     flops: floating point operations per step, or None. The columns 'GFLOP/s'
       and 'of matmul' are shown if `flops` is given and the facts of the first

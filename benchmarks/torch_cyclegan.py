@@ -102,7 +102,10 @@ def _draw_weights(layer):
 
 
 class ImagePool:
-  """Pool of earlier translations; see `cyclegan_jax.training.image_pool`.
+  """Pool of earlier translations that the discriminator judges (paper, Sec. 4).
+
+  `exchange` passes each batch of translations through the pool, by the rules of
+  `cyclegan_jax.training.image_pool`.
 
   Args:
     size: number of images in the pool.
@@ -117,6 +120,12 @@ class ImagePool:
 
     Once the pool is full, each new image is returned itself or, with
     probability 1/2, swapped for a random image of the pool.
+
+    Args:
+      images: translations, [batch, channels, height, width] in [-1, 1].
+
+    Returns:
+      Images of the same shape.
     """
     return torch.cat([self._one(image[None]) for image in images])
 
@@ -134,7 +143,7 @@ def _lsgan(scores, real):
 
 
 class CycleGAN:
-  """Two generators, two discriminators and their training step."""
+  """Generators, discriminators and optimizers, which `step` trains."""
 
   def __init__(self, blocks, width, identity=True, bf16=False, prepare=None):
     """Makes the networks and their optimizers.
@@ -161,7 +170,7 @@ class CycleGAN:
 
     Args:
       a: images of A, [batch, channels, height, width] in [-1, 1].
-      b: images of B.
+      b: images of B, of the same shape and range.
     """
     self._train_discs(False)
     self._optimizer_gen.zero_grad()
@@ -240,14 +249,15 @@ def trainer(
   """Setup of a contender: a training step.
 
   Args:
-    work: an `options.Work`.
+    work: the `options.Work`: image size, batch size and size of the networks.
     channels_last: True for the memory format channels_last.
     compiled: True to use `torch.compile`.
     bf16: True for bfloat16 autocast.
     device: name of the device in PyTorch.
 
   Returns:
-    (start, wait, facts) as `contenders.Contender` requires; `facts` is empty.
+    (start, wait, facts) as `contenders.Contender` requires: start() starts a
+    step, wait() waits for its results, and `facts` is an empty dict.
   """
   prepare = _preparation(channels_last, compiled, device)
   model = CycleGAN(work.blocks, work.width, work.identity, bf16, prepare)
@@ -266,7 +276,7 @@ def translator(
   """Setup of a contender: one forward pass of the generator.
 
   Args:
-    work: an `options.Work`.
+    work: the `options.Work`: image size, batch size and size of the networks.
     channels_last: True for the memory format channels_last.
     compiled: True to use `torch.compile`.
     bf16: True for bfloat16 autocast.
@@ -275,7 +285,8 @@ def translator(
     device: name of the device in PyTorch.
 
   Returns:
-    (start, wait, facts) as `contenders.Contender` requires. After the first
+    (start, wait, facts) as `contenders.Contender` requires: start() starts a
+    step, wait() waits for its results, and `facts` is a dict. After the first
     step, `facts` contains 'fake', the translation as a NumPy array [batch,
     height, width, channels].
   """

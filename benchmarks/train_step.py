@@ -43,11 +43,16 @@ def _summary(args, flops, facts):
 
 
 def theirs(work, variant):
-  """Setup of a contender: a step of PyTorch; see `torch_cyclegan.trainer`.
+  """Setup of a contender: a training step in PyTorch.
 
   Args:
-    work: an `options.Work`.
-    variant: keyword arguments of the trainer.
+    work: the `options.Work`: image size, batch size and size of the networks.
+    variant: a value of `options.VARIANTS`: keyword arguments of
+      `torch_cyclegan.trainer`.
+
+  Returns:
+    (start, wait, facts), the result of `torch_cyclegan.trainer`: start() starts
+    a step, wait() waits for its results, and `facts` is a dict.
   """
   import torch_cyclegan
 
@@ -61,8 +66,9 @@ def ours(args):
     args: parsed flags, from `options.parse`.
 
   Returns:
-    (start, wait, facts); facts: 'platform' and 'device' of JAX and 'matmul',
-    the operations per second of a float32 matrix product on all devices.
+    (start, wait, facts): functions that start a step and wait for its results,
+    and a dict with the facts 'platform' and 'device' of JAX and 'matmul', the
+    operations per second of a float32 matrix product on all devices.
   """
   program.quiet()
   import jax

@@ -67,12 +67,17 @@ def _drawn(args):
 
 
 def theirs(work, variant, weights):
-  """Setup of a contender: PyTorch; see `torch_cyclegan.translator`.
+  """Setup of a contender: a translation in PyTorch.
 
   Args:
-    work: an `options.Work`.
-    variant: keyword arguments of the translator.
+    work: the `options.Work`: image size, batch size and size of the networks.
+    variant: a value of `options.VARIANTS`: keyword arguments of
+      `torch_cyclegan.translator`.
     weights: path of the official .pth file.
+
+  Returns:
+    (start, wait, facts), the result of `torch_cyclegan.translator`: start()
+    starts a step, wait() waits for its results, and `facts` is a dict.
   """
   import torch_cyclegan
 
@@ -86,7 +91,8 @@ def ours(args):
     args: parsed flags, from `options.parse`.
 
   Returns:
-    (start, wait, facts); facts: 'platform' of JAX and, after the first step,
+    (start, wait, facts): functions that start a step and wait for its results,
+    and a dict with the facts 'platform' of JAX and, after the first step,
     'fake', the translation as an array [batch, height, width, channels].
   """
   program.quiet()

@@ -52,7 +52,7 @@ def write(folder, facts, sheets):
 
   Args:
     folder: folder of the three files; created if missing.
-    facts: the result of `inspect.report`.
+    facts: the result of `data.inspect.report`, the facts about all pictures.
     sheets: {'a', 'b'}: contact sheets, uint8 [h, w, 3]. For None no file is
       written, and an old one is removed.
 
@@ -75,8 +75,9 @@ def conclude(facts, prepare):
   """Raises `UserError` if a run cannot use every picture.
 
   Args:
-    facts: the result of `inspect.report`.
-    prepare: the `Preprocess` of the config.
+    facts: the result of `data.inspect.report`, the facts about all pictures.
+    prepare: the `data.preprocess.Preprocess` of the config: scaling, crop and
+      flip.
   """
   bad = len(facts['unusable'])
   if bad:

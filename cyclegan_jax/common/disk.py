@@ -101,7 +101,12 @@ def _number_in(error):
 def failed(error: BaseException) -> str | None:
   """Returns the reason for a file system error, or None for any other error.
 
-  An error of a library counts as a file system error if it was raised from one.
+  Args:
+    error: any error. An error of a library counts as a file system error if a
+      file system error is among its causes (`raise ... from`).
+
+  Returns:
+    The reason in the system's words, such as 'No space left on device'.
   """
   if (source := _source(error)) is None:
     return None
@@ -116,16 +121,24 @@ def failed(error: BaseException) -> str | None:
 def told(error: BaseException) -> str:
   """Returns a one-line reason for any error.
 
-  The reason is the result of `failed` for a file system error. For any other
-  error, it is the first 200 characters of the error's text, or the name of the
-  error's type if the text is empty.
+  Args:
+    error: any error.
+
+  Returns:
+    The reason of the system (`failed`) for a file system error. For any other
+    error, the first 200 characters of the error's text, or the name of the
+    error's type if the text is empty.
   """
   text = ' '.join(str(error).split())
   return failed(error) or text[:200] or type(error).__name__
 
 
 def number(error: BaseException) -> int | None:
-  """Returns the `errno` of a file system error, or None if there is none."""
+  """Returns the `errno` of a file system error, or None if there is none.
+
+  Args:
+    error: any error.
+  """
   if (source := _source(error)) is None:
     return None
   return getattr(source, 'errno', None) or _number_in(source)
@@ -135,6 +148,9 @@ def unreachable(error: BaseException) -> str | None:
   """Returns the reason for an error of a bucket, or None for any other error.
 
   The reason names the path in the bucket.
+
+  Args:
+    error: any error, such as one of TensorFlow's file system.
   """
   reason = failed(error)
   return reason if reason and _BUCKET in reason else None
@@ -145,6 +161,9 @@ def spoiled(error: BaseException) -> str | None:
 
   For errors that were raised outside of `writing`, mostly by libraries. Returns
   None for other errors, such as a missing file, which a wrong path can cause.
+
+  Args:
+    error: any error that ended a program.
   """
   if isinstance(error, FileNotFoundError) and _NO_TMP in str(error):
     return (
@@ -214,6 +233,13 @@ def put(file: io.FileIO, data: bytes) -> None:
   """Writes all bytes to an unbuffered file.
 
   Every local file that the package writes itself is written by this function.
+
+  Args:
+    file: a local file, opened unbuffered for writing.
+    data: the bytes.
+
+  Raises:
+    OSError: the bytes cannot be written.
   """
   rest = memoryview(data)
   while rest:
@@ -234,7 +260,7 @@ def fill(path: pathlib.Path, data: bytes) -> None:
 
 
 class Growing:
-  """A local file to which whole lines are appended.
+  """A local file to which whole lines are appended, by `add`.
 
   A line that does not fit on the disk is removed again, so that later lines
   never follow half a line.
@@ -242,6 +268,9 @@ class Growing:
 
   def __init__(self, path: pathlib.Path) -> None:
     """Opens the file for appending and creates it if missing.
+
+    Args:
+      path: path of the file.
 
     Raises:
       WriteError: the file cannot be written. All methods raise this error, too.
@@ -251,7 +280,14 @@ class Growing:
       self._file = path.open('ab', buffering=0)
 
   def add(self, line: str) -> None:
-    """Appends a line, which must end with a newline."""
+    """Appends a line to the file.
+
+    Args:
+      line: text that ends with a newline.
+
+    Raises:
+      WriteError: the line cannot be written; none of its text is kept.
+    """
     with writing(self._path):
       start = os.fstat(self._file.fileno()).st_size
       try:

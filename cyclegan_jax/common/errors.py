@@ -32,7 +32,8 @@ def choose(names: Iterable[str], name: str, what: str) -> str:
   Args:
     names: the known names.
     name: the name that the user gave.
-    what: the option that the name was given for, as the user spells it.
+    what: the option or flag that the name was given for, as the user spells it,
+      for the message.
 
   Raises:
     UserError: `name` is not a known name; the message lists them.
@@ -47,7 +48,8 @@ def lookup(table: Mapping[str, _Value], name: str, what: str) -> _Value:
   Args:
     table: the known names and the value of each.
     name: the name that the user gave.
-    what: the option that the name was given for, as the user spells it.
+    what: the option or flag that the name was given for, as the user spells it,
+      for the message.
 
   Raises:
     UserError: `name` is not in the table; the message lists the known names.

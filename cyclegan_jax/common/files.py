@@ -90,7 +90,8 @@ def _installed(module):
 def remote(path: object) -> bool:
   """Returns True for a path in a bucket and for objects that are not a path.
 
-  Such an object, for example `data.fetched.Fetched`, can only fetch its bytes.
+  Such an object, for example a `data.fetched.Fetched`, only fetches the bytes
+  of a file by a function.
   """
   if not isinstance(path, str | os.PathLike):
     return True
@@ -103,14 +104,21 @@ def absolute(path: Path) -> Path:
 
 
 def resolved(path: Path) -> Path:
-  """Returns a path with all symbolic links and the links of `link` followed."""
+  """Returns a path with all links followed.
+
+  These are symbolic links, and the files that `link` writes in place of links.
+  """
   return followed(path if remote(path) else path.resolve())
 
 
 def followed(path: Path) -> Path:
-  """Returns the target folder of a file that `link` wrote in place of a link.
+  """Returns the folder that a link leads to, if `link` wrote it as a file.
 
-  Any other path is returned unchanged.
+  `link` writes a file in place of a link in buckets and on file systems without
+  symbolic links. Any other path is returned unchanged.
+
+  Args:
+    path: path of the link, or any other path.
   """
   if not path.is_file():
     return path
@@ -129,6 +137,10 @@ def own(folder: Path, name: str) -> Path:
   For files that processes of this machine keep open, such as logs and locks. If
   the folder is in a bucket, the file is below this machine's temporary folder,
   at a place derived from the folder's path.
+
+  Args:
+    folder: the folder, local or in a bucket.
+    name: name of the file in the folder.
   """
   if not remote(folder):
     return folder / name
@@ -160,8 +172,8 @@ def make(folder: Path) -> None:
 def below(folder: Path) -> list[Path]:
   """Returns the paths of all files below a folder, sorted by name.
 
-  Folders are searched recursively, and links to folders are followed. Paths
-  that `found` reports with a reason are left out.
+  Folders are searched recursively, and links to folders are followed. Broken
+  links, unreadable folders and special files are left out.
   """
   return [path for path, reason in found(folder) if not reason]
 
@@ -176,7 +188,8 @@ def found(
 
   Args:
     folder: the folder.
-    sort: tells for each file or folder name why to skip it; see `walk.Sort`.
+    sort: function of a file or folder name that returns None, or the reason to
+      skip the file or folder.
 
   Returns:
     [(path, None for a file, or the reason why the path is skipped)].
@@ -204,6 +217,10 @@ def write(path: Path, data: str | bytes) -> None:
 
   A local file is written to a temporary path and then renamed. Missing folders
   are made.
+
+  Args:
+    path: the file, local or in a bucket.
+    data: its contents; text is written as UTF-8.
 
   Raises:
     WriteError: the file cannot be written; an older file at `path` is kept.
@@ -273,6 +290,9 @@ def here(path: Path) -> Iterator[Path]:
 
   A local path is yielded as it is. A file in a bucket is copied to a temporary
   file, which is removed when the context ends.
+
+  Args:
+    path: path of an existing file, local or in a bucket.
   """
   if not remote(path):
     yield path
@@ -325,8 +345,11 @@ def _copy(source, target):
 def clean(*folders: Path) -> None:
   """Removes temporary files and folders that killed processes left behind.
 
-  The names of temporary files end in '.part'; see `disk.part`. Only direct
-  entries of the given folders are removed. Folders in a bucket are skipped.
+  The names of temporary files end in '.part'. Only direct entries of the given
+  folders are removed. Folders in a bucket are skipped.
+
+  Args:
+    *folders: the folders; they need not exist.
   """
   for folder in folders:
     if not remote(folder):

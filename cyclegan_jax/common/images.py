@@ -52,7 +52,12 @@ def from_pixels(
 def to_levels(
   image: Float[Array, '*shape'], top: float = 255
 ) -> Float[Array, '*shape']:
-  """Scales an image from [-1, 1] to [0, top], without rounding or clipping."""
+  """Scales an image from [-1, 1] to [0, top], without rounding or clipping.
+
+  Args:
+    image: a float array of any shape.
+    top: the value that 1 becomes.
+  """
   return (image + 1) * (top / 2)
 
 
@@ -143,7 +148,9 @@ def shown_as(count: int, channels: Sequence[int] | None = None) -> str:
 
   Args:
     count: number of channels of the images.
-    channels: the channels that are shown; see `shown`.
+    channels: one or three numbers of the channels that are shown, counted from
+      1; None for the channels that `shown` chooses, which are the first three
+      or fewer.
   """
   chosen = tuple(channels or range(1, min(count, 3) + 1))
   if len(chosen) == 1:
@@ -157,11 +164,12 @@ def to_rgb(
   image: Float[Array, 'height width channels'],
   channels: Sequence[int] | None = None,
 ) -> UInt8[np.ndarray, 'height width 3']:
-  """Converts an image in [-1, 1] to RGB pixels, uint8.
+  """Converts an image to RGB pixels, uint8 in [0, 255].
 
   Args:
-    image: [height, width, channels] with any number of channels.
-    channels: the channels to show as red, green and blue; see `shown`.
+    image: [height, width, channels] in [-1, 1], with any number of channels.
+    channels: numbers of the channels to show as red, green and blue, counted
+      from 1; None for the choice of `shown`: gray, or the first three.
   """
   return to_pixels(shown(image, channels))
 
@@ -209,6 +217,10 @@ def pad_to_multiple(
   """Pads a NumPy image by reflection to multiples of `multiple` in both sides.
 
   `margins` gives the width of the padding. `crop_to` removes the padding.
+
+  Args:
+    image: [height, width, channels] of any type.
+    multiple: number that divides the height and width of the result.
   """
   pads = margins(image.shape[:2], multiple)
   return np.pad(image, [*pads, (0, 0)], 'reflect') if np.any(pads) else image

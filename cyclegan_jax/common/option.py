@@ -36,20 +36,26 @@ class Option(NamedTuple):
 def option(default: Any, meaning: str, range: Range | None = None) -> Any:
   """Returns a dataclass field that is also an option of a config section.
 
-  For options that only one kind of network has. `options_of` lists the options
-  of a dataclass.
+  A network class declares by it the options that only this kind of network has.
+  `options_of` lists the options of a dataclass.
 
   Args:
     default: default value of the field and the option.
-    meaning: help text; see `Option`.
-    range: allowed values; see `Option`.
+    meaning: help text for --help; begins with the values to choose from, if
+      any.
+    range: the allowed `Range` of a number; None for text, and for numbers that
+      are checked elsewhere.
   """
   line = Option(default, meaning, range)
   return dataclasses.field(default=default, metadata={'option': line})
 
 
 def options_of(kind: type) -> dict[str, Option]:
-  """Returns {field name: `Option`} of a dataclass's fields made by `option`."""
+  """Returns {field name: `Option`} of a dataclass's fields made by `option`.
+
+  Args:
+    kind: the dataclass, such as a network class.
+  """
   return {
     field.name: field.metadata['option']
     for field in dataclasses.fields(kind)

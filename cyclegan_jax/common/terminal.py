@@ -31,6 +31,9 @@ class Closed(BaseException):
 class Output:
   """Text stream that discards all text once writing to the stream has failed.
 
+  `guarded` wraps standard output and standard error in it; `write` then raises
+  one error, and `complain` raises it again later.
+
   Attributes:
     lost: the error with which writing failed, or None. A closed terminal is not
       recorded.
@@ -58,7 +61,13 @@ class Output:
     return len(text)
 
   def flush(self) -> None:
-    """Flushes the stream. Raises the same errors as `write`."""
+    """Flushes the stream.
+
+    Raises:
+      Closed: the reader of the stream has gone, and `patient` is False.
+      UserError: writing failed for another reason, such as a full disk, and
+        `patient` is False.
+    """
     self._try(self._stream.flush)
 
   def _try(self, call):
@@ -75,7 +84,12 @@ class Output:
         self.complain()
 
   def complain(self) -> None:
-    """Raises the error that lost some text, if any; same errors as `write`."""
+    """Raises the error that lost some text, if any.
+
+    Raises:
+      Closed: the reader of the stream has gone.
+      UserError: writing failed for another reason, such as a full disk.
+    """
     if self.lost and self.lost.errno in (errno.EPIPE, errno.ESHUTDOWN):
       raise Closed from self.lost
     if self.lost:
@@ -114,8 +128,9 @@ def _open_missing():
 def guarded() -> Iterator[None]:
   """Context in which standard output and standard error are an `Output`.
 
-  If text printed in the context is lost, the print raises the errors of
-  `Output.write` for standard output, and nothing for standard error.
+  If text printed to standard output is lost, the print raises `Closed` (the
+  reader has gone) or `UserError` (such as a full disk). Lost text of standard
+  error raises nothing.
   """
   _open_missing()
   before = sys.stdout, sys.stderr
@@ -134,9 +149,10 @@ def guarded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def patient() -> Iterator[None]:
-  """Context in which lost standard output raises no error.
+  """Context in which a print does not fail if nobody reads standard output.
 
-  For work that must be saved first; call `check` afterwards.
+  The text is discarded instead, so that work can be saved first. Call `check`
+  after the context: it raises the error for the lost text.
   """
   out = sys.stdout
   if not isinstance(out, Output):

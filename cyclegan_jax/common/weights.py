@@ -59,7 +59,8 @@ def write(folder: files.Path, params: Params) -> None:
 
   Raises:
     WriteError: the file cannot be written.
-    ValueError: same as `to_bytes`.
+    ValueError: a key of `params` is empty or contains '/', or the type of an
+      array cannot be stored.
   """
   files.write(folder / WEIGHTS, to_bytes(params))
   with files.writing(folder):

@@ -58,7 +58,7 @@ def changed(config, changes, model):
 
   Args:
     config: the ConfigDict of the model; not modified.
-    changes: {option: value}, checked by `check`.
+    changes: {option: value} of options that may change, as `check` allows them.
     model: the value of --model, for messages.
 
   Raises:

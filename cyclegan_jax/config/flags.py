@@ -98,7 +98,8 @@ def parse_run(argv, doc, extra):
   Args:
     argv: the command line, program first.
     doc: the program's docstring, for --help.
-    extra: {flag: (placeholder, default, meaning)}, as for `parse_flags`.
+    extra: {flag: (placeholder, default, meaning)}. The type of the default
+      (str, int, float or bool) is the type of the flag.
 
   Returns:
     The locked config, the run folder, and {flag: value} with --workdir as
@@ -159,7 +160,8 @@ def parse_changes(argv, extra, options):
 
   Args:
     argv: the command line, program first, without --config and --help.
-    extra: {flag: (placeholder, default, meaning)}, as for `parse_flags`.
+    extra: {flag: (placeholder, default, meaning)}. The type of the default
+      (str, int, float or bool) is the type of the flag.
     options: names of the options that the program lets the user change.
 
   Returns:
@@ -167,8 +169,9 @@ def parse_changes(argv, extra, options):
     `extra`.
 
   Raises:
-    UserError: an unknown flag or option, or an invalid value or path. That an
-      option is in `options` is not checked here, see `changes.check`.
+    UserError: an unknown flag or option, or an invalid value or path. Options
+      that are not in `options` raise no error here, but later in
+      `changes.check`.
   """
   official.check(argv, extra, options)
   values = flags.FlagValues()
@@ -222,7 +225,8 @@ def parse_plain(argv, doc, extra):
   Args:
     argv: the command line, program first.
     doc: the program's docstring, for --help.
-    extra: {flag: (placeholder, default, meaning)}, as for `parse_flags`.
+    extra: {flag: (placeholder, default, meaning)}. The type of the default
+      (str, int, float or bool) is the type of the flag.
 
   Returns:
     The list of arguments that are not flags, and {flag: value}.

@@ -33,7 +33,7 @@ def begin(workdir, config, source, say=print):
   Args:
     workdir: the run folder.
     config: the ConfigDict of the new or resumed run.
-    source: the `Source` of the run's pictures.
+    source: the `data.source.Source` of the run's pictures.
     say: function that prints a line.
 
   Raises:
@@ -77,7 +77,7 @@ def other_tests(workdir, source):
 
   Args:
     workdir: the run folder. A folder or file that is no run is allowed.
-    source: the `Source` of the test pictures.
+    source: the `data.source.Source` of the test pictures.
 
   Returns:
     The first difference in words; '' if there is none, or if no test pictures
@@ -100,7 +100,7 @@ def unusable_noted(workdir, source):
 
   Args:
     workdir: the run folder.
-    source: the `Source` of the run's pictures.
+    source: the `data.source.Source` of the run's pictures.
 
   Raises:
     UserError: the error raised in the body, unchanged. The picture is the one

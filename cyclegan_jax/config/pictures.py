@@ -16,7 +16,8 @@ def facts(source: Source, listing: Listing) -> dict:
 
   Args:
     source: the `Source` of the pictures.
-    listing: the `fingerprint.listing` of `source`.
+    listing: names, sizes and checksums of the pictures, the result of
+      `fingerprint.listing(source)`.
 
   Returns:
     {'listing': version of the listing, 'pictures': {domain: {'count', 'names',
@@ -53,7 +54,10 @@ def _names(pictures):
 
 
 class Before:
-  """Pictures of a run, as recorded in its run folder when it started."""
+  """Pictures of a run, as recorded in its run folder when it started.
+
+  `other_training` and `other_tests` tell how the pictures of today differ.
+  """
 
   def __init__(self, run: dict, listing: Listing) -> None:
     """Stores the records of a run; runs of earlier versions have fewer.
@@ -74,7 +78,8 @@ class Before:
 
     Args:
       now: `facts` of the current pictures.
-      listing: the listing that `now` was made from.
+      listing: the `fingerprint.listing` that `now` was made from: names, sizes
+        and checksums.
     """
     keys = ('count', 'names', *(['files'] if self._known else []))
     for domain, there in now['pictures'].items():
@@ -93,7 +98,8 @@ class Before:
 
     Args:
       now: `facts` of the current pictures.
-      listing: the listing that `now` was made from.
+      listing: the `fingerprint.listing` that `now` was made from: names, sizes
+        and checksums.
 
     Returns:
       The words; '' if nothing has changed, or if nothing is recorded.

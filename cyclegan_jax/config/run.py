@@ -92,7 +92,7 @@ def _decay_from(schedule, steps_per_epoch):
 
 
 def build_evaluation(config, run, workdir, save):
-  """Returns the `Tracker` that evaluates a run during training.
+  """Returns the `Tracker` that measures the test set during training.
 
   Args:
     config: the config.
@@ -136,7 +136,8 @@ def build_optimizers(config, schedule):
 
   Args:
     config: a ConfigDict.
-    schedule: the `optim.Schedule` of the learning rates.
+    schedule: the `optim.Schedule`: the factor of the learning rates at each
+      step.
 
   Returns:
     {'gen', 'disc', 'heads'}: optax transformations for the generators, the

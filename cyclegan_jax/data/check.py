@@ -87,7 +87,10 @@ def check(
 
 
 class _Looks:
-  """Reads headers, and counts the pictures of which only a part is used."""
+  """Reads headers, and counts the pictures of which only a part is used.
+
+  Call `all` for each list of pictures, then `warn`.
+  """
 
   def __init__(self):
     self._tally = partly.Tally()
@@ -101,7 +104,8 @@ class _Looks:
       pictures: a list of `Picture`.
       resizes: functions (width, height) -> (width, height); a picture is
         unusable if one of the resulting sizes is too large.
-      values: `Values` of the domain; None for label maps.
+      values: `Values` (channels and value range) of the domain; None for label
+        maps.
     """
     return [self._look(picture, resizes, values) for picture in pictures]
 

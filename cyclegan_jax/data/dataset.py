@@ -28,7 +28,8 @@ _WHERE_PAIRS_ARE = (
 class Dataset(NamedTuple):
   """The pictures of two domains, and the options that make images of them.
 
-  Domains are 'a' and 'b'.
+  Domains are 'a' and 'b'. `checked` checks every picture, `batches` yields
+  training batches, and `test_images` reads test images.
 
   Attributes:
     source: a `Source`: the lists of training and test pictures.
@@ -49,7 +50,8 @@ class Dataset(NamedTuple):
       mode that crops the loaded picture.
     decay_from: first step in which the learning rate decays; None if the
       learning rate never decays.
-    show: {domain: the channels to show}, in the form that `images.shown` takes.
+    show: {domain: one or three numbers of the channels to show, counted from
+      1}; None in place of the numbers for the choice of `images.shown`.
     values: {domain: `Values`} of the domains that do not use the range of their
       files' integer type.
   """
@@ -77,7 +79,7 @@ class Dataset(NamedTuple):
 
   @property
   def skips(self) -> bool:
-    """Returns True if a run skips unusable pictures."""
+    """True if a run skips unusable pictures."""
     return self.on_bad_image == 'skip'
 
   @property
@@ -169,7 +171,25 @@ class Dataset(NamedTuple):
   ) -> Iterator[dict[str, Images]]:
     """Returns an endless iterator of training batches.
 
-    Same arguments, batches and errors as `pipeline.batches`.
+    The batch of a step depends on `seed` and the step only; see
+    `pipeline.batches`.
+
+    Args:
+      seed: int that determines order, crops and flips.
+      batch_size: number of pictures of each domain in a batch, over all
+        processes.
+      start_step: step of the first batch, from 0.
+      share: (first, count), the part of each batch that this process reads;
+        None for the whole batch.
+
+    Returns:
+      An iterator of {'a', 'b'}: float32 [count, height, width, channels] in
+      [-1, 1].
+
+    Raises:
+      UserError: `paired` is True, but the source has no true pairs. Raised by
+        the iterator: a picture cannot be used; with `on_bad_image='skip'`, no
+        picture of a domain can be used.
     """
     from cyclegan_jax.data import pipeline  # loads TensorFlow
 
@@ -202,6 +222,9 @@ class Dataset(NamedTuple):
 
     As in the official code, an epoch is as many pictures as the larger of the
     two training sets has.
+
+    Args:
+      batch_size: number of pictures of each domain in a batch.
 
     Raises:
       UserError: `paired` is True, but the source has no true pairs.

@@ -38,6 +38,9 @@ def opened(picture: Picture) -> Image.Image:
 
   The size in the header is checked.
 
+  Args:
+    picture: the `Picture` to open.
+
   Raises:
     UserError: the file is not a picture that Pillow can read, needs a package
       that is not installed, or declares a size that is too small or too large.
@@ -75,10 +78,12 @@ def load(
 
   Returns:
     An array [height, width, channels] in [0, 255]: uint8, or float32 for files
-    of 16 bits and for files that are decoded to a `Raw`.
+    of 16 bits and for files of arrays and domains with a range or channels of
+    their own.
 
   Raises:
-    UserError: same errors as `decoded` and `resized`.
+    UserError: the file cannot be read, its pixels cannot be converted, or the
+      new size has too many pixels.
   """
   image = decoded(picture, values)
   size = new_size(*image.size) if new_size else image.size
@@ -102,7 +107,8 @@ def decoded(picture: Picture, values: Values | int) -> Image.Image | Raw:
     A `PIL.Image.Image` of mode L or RGB, or of mode F in [0, 255] for grayscale
     of more than 8 bits. If the file has 16 bits per band, `info[SPAN]` is the
     share of the value range that the picture uses, in [0, 1]. Files of arrays,
-    and all files of a domain that is not `Values.plain`, return a `Raw`.
+    and all files of a domain that is not `Values.plain`, return a `Raw`, an
+    array with the values of the file.
 
   Raises:
     UserError: the file cannot be read, or its pixels cannot be converted.
@@ -125,9 +131,12 @@ def decoded(picture: Picture, values: Values | int) -> Image.Image | Raw:
 
 
 def as_values(values: Values | int) -> Values:
-  """Returns `values`, or the `Values` of a number of channels.
+  """Returns a `Values`: `values` itself, or one made from a number of channels.
 
-  A number stands for that many channels with the range of the file's type.
+  Args:
+    values: a `Values` (channels and value range of a domain), which is returned
+      unchanged; or a number of channels, which gives a `Values` without a range
+      of its own, so that the range of each file's integer type is used.
   """
   return Values(values) if isinstance(values, int) else values
 
@@ -139,8 +148,9 @@ def open_by(
 
   Args:
     picture: the `Picture` to open.
-    values: `Values` of the picture's domain, or a number of channels; None for
-      a picture without a domain, such as a label map.
+    values: `Values` (channels and value range) of the picture's domain, or a
+      number of channels; None for a picture without a domain, such as a label
+      map.
 
   Returns:
     A `PIL.Image.Image` whose header has been read, or the `ArrayFormat` to read
@@ -148,7 +158,8 @@ def open_by(
     cannot read in full.
 
   Raises:
-    UserError: same errors as `opened`.
+    UserError: the file is not a picture that can be read, needs a package that
+      is not installed, or declares a size that is too small or too large.
   """
   form = raw.form_of(picture, as_values(3 if values is None else values))
   if form:

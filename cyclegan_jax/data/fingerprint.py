@@ -60,7 +60,11 @@ def listing(source: Source) -> dict[str, list[Entry]]:
 
 
 def digest(entries: Sequence[Entry]) -> str:
-  """Returns a hash of a list of entries, 32 hexadecimal digits."""
+  """Returns a hash of a list of entries, 32 hexadecimal digits.
+
+  Args:
+    entries: [[name, bytes, CRC-32], ...], as `listing` returns for each list.
+  """
   text = json.dumps(entries, separators=(',', ':'))
   return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -73,8 +77,8 @@ def difference(
   Sizes and checksums are compared only if both lists have them.
 
   Args:
-    old: the earlier entries.
-    new: the present entries.
+    old: the earlier entries [[name, bytes, CRC-32], ...].
+    new: the present entries, in the same form.
     mended: names of files whose size and contents may differ.
 
   Returns:
@@ -141,8 +145,12 @@ def entries_of(
 def name_of(picture: Picture, root: files.Path | None) -> str:
   """Returns a picture's path relative to the dataset's folder.
 
-  Returns the `Picture.name` if `root` is None or the picture has no path. A
-  slice of a volume has its number appended, as in 'brain.nii[2,17]'.
+  A slice of a volume has its number appended, as in 'brain.nii[2,17]'.
+
+  Args:
+    picture: the `Picture`.
+    root: the dataset's folder. If it is None, or the picture has no path, the
+      result is `Picture.name`.
   """
   if root is None or not isinstance(picture.data, os.PathLike):
     return picture.name

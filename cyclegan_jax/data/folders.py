@@ -73,7 +73,10 @@ def sort(name: str) -> str | None:
   """Returns why a file or folder is ignored by its name; None if it is not.
 
   Hidden files and folders, and the ones that systems and programs create, are
-  ignored. The function is a `walk.Sort`.
+  ignored. Used as the argument `sort` of `files.found`.
+
+  Args:
+    name: name of the file or folder, without its path.
   """
   lower = name.lower()
   if lower in _LEFTOVERS or lower.startswith(_LEFTOVER_STARTS):
@@ -121,6 +124,9 @@ def divided(
 class Search:
   """A search of folders for pictures, which collects the ignored paths.
 
+  Call `pictures` for each folder, then `noted` to tell the user what was
+  ignored.
+
   Attributes:
     left_out: [(path, reason)] of the ignored paths of all folders searched.
   """
@@ -143,7 +149,11 @@ class Search:
     return [named(path) for path in found]
 
   def noted(self, source: Source) -> Source:
-    """Returns a copy of a source with the ignored paths and a note on them."""
+    """Returns a copy of a source with the ignored paths and a note on them.
+
+    Args:
+      source: the `Source` made of the pictures found.
+    """
     notes = [summary(self.left_out)] if self.left_out else []
     return source._replace(
       notes=(*source.notes, *notes), left_out=tuple(self.left_out)

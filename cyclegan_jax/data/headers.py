@@ -46,8 +46,9 @@ def read(picture: Picture, values: Values | int | None = None) -> Header:
 
   Args:
     picture: the `Picture` to read.
-    values: `Values` of the picture's domain, or a number of channels; None for
-      a picture without a domain, such as a label map.
+    values: `Values` (channels and value range) of the picture's domain, or a
+      number of channels; None for a picture without a domain, such as a label
+      map.
 
   Raises:
     UserError: the file cannot be read, its size is too small or too large, or
@@ -67,12 +68,13 @@ def of_arrays(
 
   Args:
     picture: the `Picture` to read.
-    form: the `ArrayFormat` of the picture.
-    values: `Values` of the picture's domain, or a number of channels; None to
-      accept any channels.
+    form: the `ArrayFormat` that reads the file.
+    values: `Values` (channels and value range) of the picture's domain, or a
+      number of channels; None to accept any number of channels.
 
   Raises:
-    UserError: same errors as `read`.
+    UserError: the file cannot be read, its size is too small or too large, or
+      it has another number of channels than `values`.
   """
   found = raw.facts(picture, form)
   if values is not None:
@@ -96,8 +98,8 @@ def facts(
   Args:
     picture: the `Picture`, for its half and for error messages.
     image: the return value of `decode.opened` for this picture.
-    values: `Values` of the picture's domain, or a number of channels; None to
-      accept any bands.
+    values: `Values` (channels and value range) of the picture's domain, or a
+      number of channels; None to accept any number of bands.
 
   Raises:
     UserError: the header is damaged, or the bands do not fit the domain.

@@ -31,15 +31,18 @@ class Set(NamedTuple):
 
 
 def opened(root, name):
-  """Opens a dataset by its name; no picture is read.
+  """Opens one Hugging Face dataset by its name; no picture is read.
 
   Args:
-    root: the `root` of `hf.hf`: the folder that `name` is relative to, or the
-      cache folder of the Hugging Face Hub; may be empty.
-    name: the name of one dataset, in the forms that `hf.hf` takes.
+    root: the option data.root. If `name` is a local path, the folder that the
+      path is relative to. If `name` is on the Hugging Face Hub, the cache
+      folder of downloads. '' for the working directory and the default cache.
+    name: a folder made by `save_to_disk`, a folder or glob pattern of parquet
+      files, or 'OWNER/NAME' or 'OWNER/NAME:SUBSET' on the Hub. A local path
+      that exists is preferred to the Hub.
 
   Returns:
-    A `Set`.
+    A `Set`: the name, and the rows of each split.
 
   Raises:
     UserError: the package `datasets` is not installed, or the dataset does not

@@ -252,8 +252,9 @@ def contact_sheet(found, values, show=None, count=64, columns=8, side=128):
 
   Args:
     found: [Seen] of one split. Pictures that cannot be used are left out.
-    values: `Values` of the domain of the pictures.
-    show: channels to show, see `images.shown`.
+    values: `Values` (channels and value range) of the domain of the pictures.
+    show: one or three numbers of the channels to show, counted from 1; None for
+      the choice of `images.shown`: gray, or the first three.
     count: maximum number of pictures, taken at even distances from `found`.
     columns: number of columns of the grid.
     side: longer side of a small picture, in pixels. Smaller pictures are not

@@ -30,7 +30,10 @@ _KINDS = (FRAMES, BANDS, DEPTH, SPAN, OUTSIDE)
 
 
 class Tally:
-  """Collects pictures of which only a part is used. Safe for threads."""
+  """Collects pictures of which only a part is used. Safe for threads.
+
+  The methods `add...` record a picture; `found` and `line` report all of them.
+  """
 
   def __init__(self) -> None:
     self._found: dict[str, list[str]] = {kind: [] for kind in _KINDS}
@@ -55,7 +58,7 @@ class Tally:
 
     Args:
       name: name of the picture.
-      span: share in [0, 1] of the range that is used, see `decode.SPAN`; None
+      span: share in [0, 1] of the range of 16 bits that the values use; None
         for pictures of 8 bits.
     """
     if narrow(span):
@@ -109,7 +112,8 @@ def warn(name: str, span: float | None) -> None:
 
   Args:
     name: name of the picture.
-    span: share in [0, 1] of the range that is used; None for 8 bits.
+    span: share in [0, 1] of the range of 16 bits that the values use; None for
+      pictures of 8 bits.
   """
   if narrow(span):
     warn_once(
@@ -121,9 +125,10 @@ def warn(name: str, span: float | None) -> None:
 
 
 class Clipped:
-  """Collects, per range option, the share of clipped values of each picture.
+  """Counts the clipped values of pictures, for each of the two range options.
 
-  Safe for threads.
+  The range options are data.range_a and data.range_b. Call `add` for each
+  picture that was read, then `lines` for the summary. Safe for threads.
   """
 
   def __init__(self) -> None:
@@ -190,12 +195,21 @@ def _examples(found: Sequence[str]) -> str:
 
 
 def bands(header: Header) -> str:
-  """Returns a text such as 'the first 3 of 4 bands' for a picture's header."""
+  """Returns a text on the bands used, such as 'the first 3 of 4 bands'.
+
+  Args:
+    header: the `headers.Header` of a picture that uses only some of the bands
+      in its file; the numbers are its `used` and `bands`.
+  """
   return f'the first {header.used} of {header.bands} bands'
 
 
 def percent(span: float) -> str:
-  """Returns a share in [0, 1] as a text such as '6.2% of its range'."""
+  """Returns a share as a text such as '6.2% of its range'.
+
+  Args:
+    span: share in [0, 1] of the range of 16 bits that a picture uses.
+  """
   return f'{100 * span:.1f}% of its range'
 
 
@@ -203,7 +217,7 @@ def narrow(span: float | None) -> TypeGuard[float]:
   """Returns True if a 16-bit picture uses less than `NARROW` of its range.
 
   Args:
-    span: share in [0, 1] of the range that is used, see `decode.SPAN`; None for
+    span: share in [0, 1] of the range of 16 bits that the values use; None for
       pictures of 8 bits. A picture of one value (0) does not count.
   """
   return span is not None and 0 < span < NARROW

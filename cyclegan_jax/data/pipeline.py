@@ -31,10 +31,13 @@ class _Readers:
       )
 
   def at(self, step):
-    """Returns the list of readers for a step.
+    """Returns the list of readers for a step, one per domain or one for pairs.
 
     From the first step of the decay on, also frees the cache of the earlier
     steps.
+
+    Args:
+      step: number of the step, from 0.
     """
     if len(self._phases) == 1 or step < self._decay_from:
       return self._phases[0]
@@ -125,7 +128,7 @@ def names(data, seed, batch_size, step, share=None):
 
   Args:
     data: a `Dataset`.
-    seed: the seed, as for `batches`.
+    seed: the seed given to `batches`.
     batch_size: number of pictures of each domain in a batch, over all
       processes.
     step: step of the batch.

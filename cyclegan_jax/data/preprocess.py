@@ -11,6 +11,8 @@ from cyclegan_jax.common.errors import UserError, lookup
 class Preprocess(NamedTuple):
   """Settings that turn a picture into a training image or a test image.
 
+  The methods compute sizes and check them; `data.reader` does the resizing.
+
   Attributes:
     mode: name of the preprocessing mode, a key of `MODES`.
     load_size: size in pixels that pictures are resized to before the crop.
@@ -25,7 +27,7 @@ class Preprocess(NamedTuple):
 
   @property
   def crops(self) -> bool:
-    """Returns True if the mode cuts a square crop."""
+    """True if the mode cuts a square crop."""
     return 'crop' in self.mode
 
   def train_size(self, width: int, height: int) -> tuple[int, int]:

@@ -59,12 +59,13 @@ class Raw(NamedTuple):
 def form_of(picture: Picture, values: Values) -> ArrayFormat | None:
   """Returns the array format of a picture by its name, or None for Pillow.
 
-  Pillow reads all PNG files first, and the TIFF files of a plain domain; use
-  `instead` for those that Pillow would not read completely.
+  Pillow reads all PNG files first, and the TIFF files of a plain domain; the
+  function `instead` finds the format for those that Pillow would not read
+  completely.
 
   Args:
     picture: a `Picture`.
-    values: `Values` of its domain.
+    values: `Values` (channels and value range) of its domain.
 
   Returns:
     The `ArrayFormat` that reads the file; None if Pillow opens it.
@@ -164,7 +165,7 @@ def check_channels(picture: Picture, found: Facts, values: Values) -> None:
   Args:
     picture: a `Picture`.
     found: `Facts` of the picture.
-    values: `Values` of its domain.
+    values: `Values` (channels and value range) of its domain.
 
   Raises:
     UserError: the picture has another number of channels than the domain.
@@ -185,7 +186,8 @@ def read(picture: Picture, form: ArrayFormat, values: Values) -> Raw:
   Args:
     picture: a `Picture`.
     form: the `ArrayFormat` of the file.
-    values: `Values` of its domain. The range is not used.
+    values: `Values` (channels and value range) of its domain. The range is not
+      used.
 
   Returns:
     The picture as `Raw` without `info`, converted to gray or RGB where the
@@ -215,7 +217,8 @@ def of_pillow(picture: Picture, image: Image.Image, values: Values) -> Raw:
   Args:
     picture: a `Picture`.
     image: the Pillow image of its file.
-    values: `Values` of its domain. The range is not used.
+    values: `Values` (channels and value range) of its domain. The range is not
+      used.
 
   Returns:
     The picture as `Raw` without `info`.
@@ -237,15 +240,16 @@ def of_pillow(picture: Picture, image: Image.Image, values: Values) -> Raw:
 
 
 def check_bands(picture: Picture, image: Image.Image, values: Values) -> None:
-  """Checks the bands of an opened picture, without decoding its pixels.
+  """Checks the number of bands of an opened picture; decodes no pixels.
 
   Args:
-    picture: a `Picture`.
+    picture: the `Picture`, for messages.
     image: the Pillow image of its file.
-    values: `Values` of its domain.
+    values: `Values` (channels and value range) of its domain.
 
   Raises:
-    UserError: `of_pillow` would raise it because of the number of bands.
+    UserError: the domain has neither 1 nor 3 channels, and the file has another
+      number of bands than the domain has channels.
   """
   if values.channels not in (1, 3):
     bands = Image.getmodebands(_mode(image))
@@ -272,6 +276,9 @@ def over_white(image: Image.Image) -> Image.Image:
   """Returns an image composited over white, where it has transparency.
 
   An image without transparency is returned unchanged.
+
+  Args:
+    image: a Pillow image.
   """
   if not image.has_transparency_data:
     return image
@@ -311,7 +318,7 @@ def in_range(picture: Picture, raw: Raw, values: Values) -> Raw:
   Args:
     picture: the `Picture`, for messages.
     raw: the values of the picture.
-    values: `Values` of its domain.
+    values: `Values` (channels and value range) of its domain.
 
   Raises:
     UserError: the values are floating-point numbers, and the domain has no
@@ -341,11 +348,12 @@ def resized(
 
   Args:
     raw: the values of the picture.
-    values: `Values` of its domain.
+    values: `Values` (channels and value range) of its domain.
     size: (width, height) to resize to, in pixels.
 
   Returns:
-    Levels in [0, 255], see `Values.levels`.
+    Levels in [0, 255], not rounded: the range of the domain is scaled to [0,
+    255], and values outside the range are clipped.
   """
   array = raw.array
   if size != raw.size:

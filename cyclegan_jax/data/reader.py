@@ -15,7 +15,8 @@ from cyclegan_jax.data.raw import OUTSIDE
 class Cache:
   """Cache of decoded pictures with a limited size. Safe for threads.
 
-  Nothing is evicted: once the budget is used up, new arrays are not stored.
+  `get` returns the array of a key and reads it if it is not stored. Nothing is
+  evicted: once the budget is used up, new arrays are not stored.
 
   Args:
     budget: maximum size of all stored arrays together, in bytes.
@@ -28,10 +29,12 @@ class Cache:
     self._locks = {}
 
   def get(self, key, make):
-    """Returns the array stored under a key.
+    """Returns the array of a key, from the cache or else from `make`.
 
-    If there is none, returns the array that `make()` returns, and stores that
-    array if it fits into the budget.
+    Args:
+      key: identifies the picture; hashable.
+      make: () -> array, called if the key is not stored. The array is then
+        stored if it fits into the budget.
     """
     with self._lock:
       lock = self._locks.setdefault(key, threading.Lock())
@@ -53,11 +56,11 @@ class Cache:
 
 
 class Reader:
-  """Reads the training images of one domain, or true pairs of both domains.
+  """Function that reads training images of one domain, or of true pairs.
 
-  The two images of a true pair get the same crop and the same flip. With
-  data.on_bad_image=skip the next usable picture is read in place of a picture
-  that cannot be used.
+  A call reads a batch; `names` returns the names of pictures. The two images of
+  a true pair get the same crop and the same flip. With data.on_bad_image=skip
+  the next usable picture is read in place of a picture that cannot be used.
 
   Args:
     data: a `Dataset`.
@@ -218,7 +221,8 @@ def load_test_image(picture, preprocess, values):
   Args:
     picture: a `Picture`.
     preprocess: the `Preprocess` of the dataset.
-    values: `Values` of the domain of the picture, or its number of channels.
+    values: `Values` (channels and value range) of the domain of the picture, or
+      its number of channels.
 
   Returns:
     The image, float32 [height, width, channels] in [-1, 1].

@@ -207,8 +207,8 @@ def satellite2map(
   the dataset is created in the default cache and copied to the bucket.
 
   Args:
-    root: folder that holds the built-in datasets; empty for the default cache,
-      see `builtin.satellite2map`.
+    root: folder that holds the built-in datasets; empty for the default cache:
+      $CYCLEGAN_JAX_CACHE, or `cyclegan_jax` in the user's cache folder.
     name: variant of the dataset, a key of `builtin.VARIANTS`; '' for the plain
       dataset.
     paired: value of data.paired. With 'auto' or 'yes' the pictures of testA and
@@ -245,7 +245,8 @@ def mni152_slabs(
   The dataset is created in the cache on first use, see the module `mni152`.
 
   Args:
-    root: folder that holds the built-in datasets; empty for the default cache.
+    root: folder that holds the built-in datasets; empty for the default cache:
+      $CYCLEGAN_JAX_CACHE, or `cyclegan_jax` in the user's cache folder.
     name: not used.
     paired: value of data.paired. With 'auto' or 'yes' the volumes of testA and
       testB are used as true pairs; with 'no' they are not.

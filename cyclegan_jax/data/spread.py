@@ -45,7 +45,8 @@ def read(picture: Picture, values: Values) -> raw.Raw:
 
   Args:
     picture: a `Picture`.
-    values: `Values` of its domain. The range is not used.
+    values: `Values` (channels and value range) of its domain. The range is not
+      used.
 
   Raises:
     UserError: the file cannot be read, or has another number of channels than
@@ -95,7 +96,8 @@ def percentiles(
 
   Args:
     pictures: the pictures of one domain.
-    values: `Values` of the domain. The range is not used.
+    values: `Values` (channels and value range) of the domain. The range is not
+      used.
     points: percentages from 0 to 100.
     skips: whether pictures that cannot be read are left out instead of raising
       an error.

@@ -34,8 +34,9 @@ def call_module(tensors, **attributes):
 
   Args:
     tensors: list of the input tensors of the program.
-    **attributes: attributes of TensorFlow's XlaCallModule operation, such as
-      `module`, the serialised program.
+    **attributes: attributes of TensorFlow's raw operation XlaCallModule.
+      `module` (the serialised program), `Tout` (output types) and `Sout`
+      (output shapes) are required.
 
   Returns:
     The list of output tensors.

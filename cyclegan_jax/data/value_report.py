@@ -41,7 +41,7 @@ def of_file(picture: Picture, values: Values, count: int) -> Spread | None:
 
   Args:
     picture: a `Picture`.
-    values: `Values` of its domain.
+    values: `Values` (channels and value range) of its domain.
     count: maximum number of sampled values per channel.
 
   Returns:
@@ -65,7 +65,7 @@ def facts(found: Sequence[Spread], outside: float, values: Values) -> dict:
   Args:
     found: one `Spread` per picture.
     outside: share in [0, 1] of the values that are outside the domain's range.
-    values: `Values` of the domain.
+    values: `Values` (channels and value range) of the domain.
 
   Returns:
     A dict; {} if `found` is empty. Its keys are as follows.
@@ -108,7 +108,7 @@ def _proposed(known, channels, values):
   Args:
     known: the facts without 'proposed'.
     channels: most frequent number of channels of the pictures.
-    values: `Values` of the domain.
+    values: `Values` (channels and value range) of the domain.
   """
   options = []
   wants = values.channels

@@ -26,6 +26,8 @@ TOP = 255.0  # the largest level
 class Values(NamedTuple):
   """Number of channels and range of values of the pictures of a domain.
 
+  The methods scale values of files to images in [-1, 1] and back.
+
   Attributes:
     channels: number of channels.
     low: values that are scaled to -1: one for all channels or one per channel.
@@ -103,14 +105,15 @@ class Values(NamedTuple):
 
     Args:
       array: the values.
-      dtype: type of the values in the file, see `range_of`.
+      dtype: type of the values in the file, whose range is used if the domain
+        has none.
 
     Returns:
       The levels, float32, not rounded. Values outside the range are clipped,
       and NaN becomes 0.
 
     Raises:
-      UserError: same errors as `range_of`.
+      UserError: the domain has no range, and `dtype` is a floating-point type.
     """
     low, high = self.range_of(dtype)
     levels = (array.astype(np.float32) - low) * (TOP / (high - low))
@@ -134,7 +137,8 @@ class Values(NamedTuple):
       of the type; for booleans the result is True above 0.5.
 
     Raises:
-      UserError: same errors as `range_of`.
+      UserError: the domain has no range, and the type of the result is a
+        floating-point type.
     """
     kind = np.dtype(dtype or self.dtype or np.uint8)
     low, high = (x.astype(np.float64) for x in self.range_of(kind))
@@ -260,6 +264,7 @@ def recorded(text: str, values: Values) -> str:
 def asked(text: str) -> str:
   """Returns the text of a range option as the user gave it.
 
-  The type and ranges that a run appended, see `recorded`, are cut off.
+  The type and ranges that a run appended (`recorded`) are cut off:
+  'auto=uint16' becomes 'auto'.
   """
   return text.partition('=')[0]

@@ -76,7 +76,7 @@ class _Work:
   Args:
     pool: the thread pool in which files are read.
     cut: the `Cut` without a number, with the axis and the use of pages.
-    slices: 'all' or 'nonempty', see `expanded`.
+    slices: 'all', or 'nonempty' to leave out slices whose values are all equal.
   """
 
   def __init__(self, pool, cut, slices):

@@ -68,7 +68,7 @@ def write(path, name, wanted):
     path: the file to write, or for 'savedmodel' the folder. An existing file
       or folder is replaced.
     name: a name in `FORMATS`.
-    wanted: the `Wanted` that describes the program.
+    wanted: the `formats.Wanted` that describes the program.
 
   Returns:
     A `Result`.
@@ -97,7 +97,7 @@ def tried(program, wanted):
   Args:
     program: function: images -> translations, NumPy arrays in the layout and
       type that `wanted` describes.
-    wanted: the `Wanted` of which the program was made.
+    wanted: the `formats.Wanted` of which the program was made.
 
   Returns:
     A list of `Trial`.

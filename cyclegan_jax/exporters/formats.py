@@ -46,6 +46,8 @@ WEIGHTS = {'float32': (1, 1e-4), 'float16': (8, 8 / 127.5)}
 class Wanted(NamedTuple):
   """Description of a program to export.
 
+  `network` and `function` return the generator that becomes the program.
+
   Attributes:
     model: the `Model` to export.
     direction: 'a2b' or 'b2a'.

@@ -22,10 +22,15 @@ _LAYOUTS = {'nhwc': 'batch height width {}', 'nchw': 'batch {} height width'}
 
 
 def encoded(wanted):
-  """Returns the contents of the ONNX file of a `formats.Wanted`, as bytes.
+  """Builds the ONNX program that was asked for and returns its file as bytes.
+
+  Args:
+    wanted: the `formats.Wanted`: model, direction, layout and type of the
+      program.
 
   Raises:
-    UserError: same errors as `build`.
+    UserError: the generator has a layer or option that is not supported in
+      ONNX.
   """
   model = build(
     *wanted.network(),
@@ -107,7 +112,7 @@ def build(
 
 
 class Value(NamedTuple):
-  """Output of a node, which a verb returns.
+  """Output of a node of an ONNX graph, which the verbs of `Nodes` return.
 
   Attributes:
     node: name of the output.
@@ -119,12 +124,16 @@ class Value(NamedTuple):
 
 
 class Nodes(Reader):
-  """Reader of a network's layers that adds each layer to an ONNX graph.
+  """Reader that adds the layers of a network to an ONNX graph.
+
+  A network calls one method (verb) of a reader per layer; see `nets.verbs`. The
+  verbs here take and return a `Value`, the output of a node.
 
   Attributes:
     graph: the `Graph` to which nodes are added.
     net: the network.
-    params: parameters of the network, or of one of its residual blocks.
+    params: parameters of the network; in the reader of a residual block, those
+      of the block.
   """
 
   what = '--format=onnx'

@@ -16,8 +16,9 @@ _ROWS, _COLUMNS = 2, 3
 class Graph:
   """ONNX graph under construction.
 
-  Methods that add nodes take names of outputs of earlier nodes, and return the
-  name of their own output.
+  `node` adds any operator; the other methods add the nodes of one kind of
+  layer. They take names of outputs of earlier nodes, and return the name of
+  their own output. Images are float32 [batch, channels, height, width].
 
   Attributes:
     nodes: list of `onnx.NodeProto` in the order of computation.
@@ -53,11 +54,28 @@ class Graph:
     return name
 
   def numbers(self, kind, x, value):
-    """Adds an operator on an int64 tensor x and an int64 constant."""
+    """Adds an operator on an int64 tensor and an int64 constant.
+
+    Args:
+      kind: name of the operator in ONNX, such as 'Mod' or 'Mul'.
+      x: name of the first operand, an int64 tensor.
+      value: the second operand, an int.
+
+    Returns:
+      The name of the output.
+    """
     return self.node(kind, x, np.int64(value))
 
   def size(self, x, axis):
-    """Adds a node for the size of x along an axis, of shape [1]."""
+    """Adds a node for the size of a tensor along an axis.
+
+    Args:
+      x: name of the tensor.
+      axis: number of the axis.
+
+    Returns:
+      The name of the output, int64 [1].
+    """
     return self.node('Shape', x, start=axis, end=axis + 1)
 
   def kernel(self, array):
@@ -98,7 +116,8 @@ class Graph:
 
     Args:
       x: name of the input.
-      params: kernel and bias, as for `convolve`.
+      params: {'kernel': [height, width, inputs, outputs], 'bias': [outputs]};
+        the bias may be missing.
     """
     kernel, *bias = _weights(params, 'kernel', 'bias')
     # ONNX defines the kernel as seen from the output, so it is flipped.
@@ -114,7 +133,12 @@ class Graph:
     )
 
   def double(self, x, mode):
-    """Adds a doubling of height and width; `mode`: 'nearest' or 'linear'."""
+    """Adds a node that doubles height and width, and returns its output's name.
+
+    Args:
+      x: name of the input.
+      mode: 'nearest' or 'linear', the interpolation.
+    """
     options = {
       'nearest': {
         'coordinate_transformation_mode': 'asymmetric',
@@ -126,7 +150,12 @@ class Graph:
     return self.node('Resize', x, '', scales, mode=mode, **options[mode])
 
   def blur_down(self, x, channels):
-    """Adds a blur that keeps every other pixel, as `nets.blur.down` does."""
+    """Adds a blur that halves height and width, as `nets.blur.down` does.
+
+    Args:
+      x: name of the input.
+      channels: number of channels of the input.
+    """
     kernel = np.tile(np.outer(DOWN, DOWN), (channels, 1, 1, 1))
     return self.node(
       'Conv',
@@ -137,7 +166,13 @@ class Graph:
     )
 
   def pad(self, x, size, mode):
-    """Adds a node that pads each edge by `size` pixels, with a mode of ONNX."""
+    """Adds a node that pads the four edges of images.
+
+    Args:
+      x: name of the input.
+      size: number of pixels to add at each edge.
+      mode: mode of ONNX's operator Pad, such as 'reflect' or 'edge'.
+    """
     pads = np.int64([0, 0, size, size, 0, 0, size, size])
     return self.node('Pad', x, pads, mode=mode)
 
@@ -170,8 +205,13 @@ class Graph:
     known only at run time. It is computed by indices, because an image that is
     smaller than its padding is mirrored repeatedly, which Pad cannot do.
 
+    Args:
+      x: name of the input.
+      multiple: the number.
+
     Returns:
-      (padded image, corner); `corner` is an argument of `crop_to`.
+      (name of the padded image, corner); `corner` says where the image begins
+      in it, for `crop_to`.
     """
     corner = {}
     for axis in (_ROWS, _COLUMNS):
@@ -194,7 +234,7 @@ class Graph:
     Args:
       x: name of an output of the padded size.
       images: name of the image before padding, which gives the size.
-      corner: from `pad_to_multiple`.
+      corner: the second result of `pad_to_multiple`.
     """
     for axis, start in corner.items():
       end = self.node('Add', start, self.size(images, axis))

@@ -26,10 +26,12 @@ def write(path, wanted):
 
   Args:
     path: path of the file.
-    wanted: the `formats.Wanted` to export.
+    wanted: the `formats.Wanted`: model, direction, layout and type of the
+      program.
 
   Raises:
-    UserError: same errors as `build`.
+    UserError: the generator has a layer or option that is not supported in
+      TFLite, the fixed size is too small, or the file cannot be written.
   """
   data = build(
     *wanted.network(),
@@ -130,11 +132,15 @@ def runner(data):
 
 
 class Layers(Reader):
-  """Reader of a network's layers that computes them by TensorFlow operators.
+  """Reader that computes the layers of a network by TensorFlow operators.
+
+  A network calls one method (verb) of a reader per layer; see `nets.verbs`. The
+  verbs here take and return tensors [batch, height, width, channels].
 
   Attributes:
     net: the network.
-    params: parameters of the network, or of one of its residual blocks.
+    params: parameters of the network; in the reader of a residual block, those
+      of the block.
   """
 
   what = '--format=tflite'

@@ -25,7 +25,7 @@ def pad(x, places):
   time of a network.
 
   Args:
-    x: the image.
+    x: the images, float32 [batch, height, width, channels].
     places: distance from the edge of each pixel that is copied, from the
       innermost copy to the outermost. 0 is the pixel at the edge.
   """
@@ -44,7 +44,7 @@ def convolve(x, params, *, stride=1, padding=0):
   """Returns a convolution of x.
 
   Args:
-    x: the image.
+    x: the images, float32 [batch, height, width, channels].
     params: {'kernel': [height, width, inputs, outputs], 'bias': [outputs]}; the
       bias may be missing.
     stride: stride of the kernel.
@@ -62,7 +62,7 @@ def convolve_transposed(x, params):
   or odd rows and columns. TFLite's own operator takes a size as an input.
 
   Args:
-    x: the image.
+    x: the images, float32 [batch, height, width, channels].
     params: {'kernel': [height, width, inputs, outputs], 'bias': [outputs]}; the
       bias may be missing.
   """
@@ -87,17 +87,29 @@ def _shift(x, params):
 
 
 def double(x):
-  """Doubles height and width by repeating every pixel."""
+  """Doubles height and width by repeating every pixel.
+
+  Args:
+    x: the images, float32 [batch, height, width, channels].
+  """
   return _interleave([x] * 4)
 
 
 def blur_down(x):
-  """Blurs x and keeps every other pixel, as `nets.blur.down` does."""
+  """Blurs x and keeps every other pixel, as `nets.blur.down` does.
+
+  Args:
+    x: the images, float32 [batch, height, width, channels].
+  """
   return _blur(pad(x, [1]), DOWN, DOWN, 2)
 
 
 def blur_up(x):
-  """Doubles height and width with a blur, as `nets.blur.up` does."""
+  """Doubles height and width with a blur, as `nets.blur.up` does.
+
+  Args:
+    x: the images, float32 [batch, height, width, channels].
+  """
   x = pad(x, [0])
   return _interleave([_blur(x, *way) for way in itertools.product(_UP, _UP)])
 
@@ -125,7 +137,7 @@ def normalize(x, params, norm):
   Every other norm uses the statistics of each image.
 
   Args:
-    x: the image.
+    x: the images, float32 [batch, height, width, channels].
     params: any of scale, bias, mean and var. Missing ones have no effect.
     norm: a name in `layers.NORMS`. 'batch' computes as for a batch of one
       image.
@@ -155,6 +167,10 @@ def pad_to_multiple(x, multiple):
   known only at run time. It is computed by indices, because an image that is
   smaller than its padding is mirrored repeatedly.
 
+  Args:
+    x: the images, float32 [batch, height, width, channels].
+    multiple: the number.
+
   Returns:
     (padded image, (top, left)), the corner at which the image begins in it.
   """
@@ -177,12 +193,16 @@ def crop_to(x, images, corner):
   Args:
     x: an image of the padded size.
     images: the image before padding, which gives the size.
-    corner: from `pad_to_multiple`.
+    corner: (top, left), the second result of `pad_to_multiple`.
   """
   (height, width), (top, left) = sizes(images), corner
   return x[:, top : top + height, left : left + width]
 
 
 def sizes(x):
-  """Returns [height, width] of x: numbers, or tensors if not known yet."""
+  """Returns [height, width] of x: numbers, or tensors if not known yet.
+
+  Args:
+    x: the images, float32 [batch, height, width, channels].
+  """
   return [x.shape[axis] or tf.shape(x)[axis] for axis in _SIDES]

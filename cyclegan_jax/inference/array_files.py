@@ -178,7 +178,15 @@ def write_npy(path, array, flat=False):
 def write_npz(path, array, flat=False):
   """Writes an array as the only array of a compressed .npz file.
 
-  Arguments and errors are the same as for `write_npy`.
+  The file is written completely or not at all.
+
+  Args:
+    path: the file to write.
+    array: [height, width, channels].
+    flat: if True, an array of one channel is written as [height, width].
+
+  Raises:
+    UserError: the file cannot be written.
   """
   file = io.BytesIO()
   np.savez_compressed(file, _flat(array) if flat else array)

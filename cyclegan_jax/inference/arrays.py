@@ -19,7 +19,8 @@ def check_images(images: Shaped[np.ndarray, '...'], values: Values) -> None:
   Args:
     images: the array to check. Accepted are uint8, and floats in [-1, 1], of
       shape [height, width, channels] or [batch, height, width, channels].
-    values: `Values` of the domain, which give its number of channels.
+    values: `Values` (channels and value range) of the domain, which give its
+      number of channels.
   """
   check_shape(images, values.channels)
   floats = _is_floating(images.dtype)
@@ -40,7 +41,8 @@ def check_values(array: Shaped[np.ndarray, '...'], values: Values) -> None:
   Args:
     array: the array to check. Accepted are booleans, integers and floats of
       shape [height, width, channels] or [batch, height, width, channels].
-    values: `Values` of the domain, which give its number of channels.
+    values: `Values` (channels and value range) of the domain, which give its
+      number of channels.
   """
   check_shape(array, values.channels)
   if array.dtype.kind not in 'biu' and not _is_floating(array.dtype):
@@ -70,7 +72,7 @@ def check_bytes(values: Values, what: str) -> None:
   Accepted are the range 0 to 255, and the range `auto`.
 
   Args:
-    values: `Values` of the domain.
+    values: `Values` (channels and value range) of the domain.
     what: beginning of the error message: what needs uint8, and what to do
       instead.
   """
@@ -90,7 +92,8 @@ def made_type(values: Values, given: np.dtype) -> np.dtype:
   not.
 
   Args:
-    values: `Values` of the domain of the translations.
+    values: `Values` (channels and value range) of the domain of the
+      translations.
     given: type of the input that is translated.
   """
   if values.dtype:

@@ -23,6 +23,8 @@ from cyclegan_jax.inference.model import Model
 class Way(NamedTuple):
   """A model, a direction, and the settings of a translation.
 
+  `run` translates images; `fits` and `bucket` tell how to form batches.
+
   Attributes:
     model: a `Model`.
     direction: 'a2b' or 'b2a'.
@@ -57,7 +59,8 @@ class Way(NamedTuple):
   def show(self):
     """[channels to show of the input domain, of the output domain].
 
-    Each entry is an argument `channels` of `images.shown`.
+    Each entry holds one or three numbers of channels, counted from 1, or is
+    None for the choice of `images.shown`.
     """
     return [self.model.show[domain] for domain in self.direction.split('2')]
 
@@ -147,7 +150,7 @@ def clean(jobs):
   """Removes partly written outputs that killed processes left behind.
 
   Args:
-    jobs: list of `inputs.Job`.
+    jobs: list of `inputs.Job`: inputs with the paths of their translations.
   """
   for job in jobs:
     # No other files: browsers give the same ending to their downloads.
@@ -157,10 +160,13 @@ def clean(jobs):
 
 
 def there(job):
-  """Returns True if the output file of an `inputs.Job` exists.
+  """Returns True if the output file of a job exists.
 
   A folder in its place, or a name that the file system does not allow, gives
   False; writing the output then raises an error.
+
+  Args:
+    job: an `inputs.Job`.
   """
   try:
     return job.output.is_file()
@@ -199,8 +205,8 @@ def translate_all(way, jobs, output=None):
   reported on standard error, and all others are translated.
 
   Args:
-    way: a `Way`.
-    jobs: list of `inputs.Job`.
+    way: the `Way`: model, direction and settings.
+    jobs: list of `inputs.Job`: inputs with the paths of their translations.
     output: folder of the translations; by default the folder of the first
       job's output.
 

@@ -60,7 +60,11 @@ class Facts(NamedTuple):
 
 
 def text(facts: Facts) -> str:
-  """Returns the model card: metadata in YAML, followed by Markdown."""
+  """Returns the model card: metadata in YAML, followed by Markdown.
+
+  Args:
+    facts: the `Facts` about the model.
+  """
   sections = {
     '': _what(facts),
     'Data': _data(facts),

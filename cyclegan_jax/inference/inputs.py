@@ -65,7 +65,8 @@ def find(
       picture but can be translated, such as a video; None for other files.
     both: if True, names for the reconstructions are kept free as well.
     say: function that is called with one line about the files left out.
-    cut: the `Cut` by which volumes and multi-page TIFF files are divided.
+    cut: the `data.picture.Cut` by which volumes and multi-page TIFF files are
+      divided.
 
   Returns:
     A list of `Job`, in the order of names.
@@ -119,7 +120,8 @@ def default_format(values, joined, path):
   """Returns the name of the format of a translation without --format.
 
   Args:
-    values: `Values` of the domain of the translation.
+    values: `Values` (channels and value range) of the domain of the
+      translation.
     joined: True if input and translation are written side by side into one
       picture.
     path: path of the input.
@@ -137,7 +139,14 @@ def default_format(values, joined, path):
 
 
 def form_of(path):
-  """Returns the `ArrayFormat` that a file's name stands for, or None."""
+  """Returns the `ArrayFormat` that a file's name stands for, or None.
+
+  None means that the file is not one of arrays, such as .npy, .tif, .nii or
+  .dcm.
+
+  Args:
+    path: path of the file.
+  """
   return arrays.find(formats.ending_of(path.name))
 
 
@@ -226,7 +235,7 @@ def pictures_of(path, cut):
 
   Args:
     path: path of the file.
-    cut: the `Cut` that divides a volume, with `number` None.
+    cut: the `data.picture.Cut` that divides a volume, with `number` None.
 
   Returns:
     A list of `Picture`. A file that cannot be read gives one `Picture`, and

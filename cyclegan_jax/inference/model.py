@@ -27,6 +27,9 @@ from cyclegan_jax.nets.layers import Net
 class Model:
   """A method's networks with their trained weights.
 
+  `translate` translates images in [-1, 1] or uint8, and `translate_values`
+  arrays in the range of the training files.
+
   Attributes:
     config: the resolved config, a locked ConfigDict.
     method: the `Method` that `config` names.
@@ -44,7 +47,8 @@ class Model:
     values: {'a': `Values`, 'b': `Values`}, the range of each domain's pictures
       (`data.values.Values`).
     show: {'a': channels, 'b': channels}, the channels to show of each domain,
-      as arguments of `images.shown`.
+      one or three numbers counted from 1, or None for the choice of
+      `images.shown`.
   """
 
   def __init__(
@@ -91,7 +95,7 @@ class Model:
       direction: 'a2b' or 'b2a'.
 
     Returns:
-      (Flax module, parameters).
+      (network, a Flax module; its parameters, nested dicts).
 
     Raises:
       UserError: the model does not translate in this direction, or its method
@@ -107,7 +111,11 @@ class Model:
     return networks[direction], self.params['gen'][direction]
 
   def check(self, direction: str) -> None:
-    """Raises `UserError` if the model cannot translate in a direction."""
+    """Raises `UserError` if the model cannot translate in a direction.
+
+    Args:
+      direction: 'a2b' or 'b2a'.
+    """
     if direction not in self.directions:
       raise UserError(
         f'this model has no direction {direction!r}: it translates '
@@ -196,7 +204,8 @@ class Model:
         data.range_b; `auto` is the range of the integer type). Values outside
         that range are clipped, and NaN becomes the lowest value.
       direction: 'a2b' or 'b2a'.
-      tile: if True, each image is processed in tiles; see `translate`.
+      tile: if True, each image is processed in tiles, which takes little
+        memory.
 
     Returns:
       An array of the shape of `array` but with the channels of the other

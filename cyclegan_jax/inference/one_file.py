@@ -14,7 +14,7 @@ _CHUNK = 2**20
 
 
 def find(source, output, form='', both=False):
-  """Returns the job of an --output that names one file.
+  """Returns the `inputs.Job` of an --output that names one file.
 
   Args:
     source: the value of --input.
@@ -110,7 +110,7 @@ def check_usable(job, values):
 
   Args:
     job: an `inputs.Job`.
-    values: `Values` of the input domain.
+    values: `Values` (channels and value range) of the input domain.
   """
   if inputs.is_volume(job):
     for picture in inputs.slices(job)[:1]:

@@ -58,7 +58,7 @@ def look(picture, values, tally=None):
 
   Args:
     picture: a `Picture`.
-    values: `Values` of the domain of the picture.
+    values: `Values` (channels and value range) of the domain of the picture.
     tally: a `partly.Tally`, which records the picture if only a part of its
       data is used; or None.
 
@@ -96,7 +96,7 @@ def read(picture, values, tally=None):
 
   Args:
     picture: a `Picture`.
-    values: `Values` of the domain of the picture.
+    values: `Values` (channels and value range) of the domain of the picture.
     tally: a `partly.Tally`, which records the picture if values are clipped or
       few of its 16 bits are used; or None.
 
@@ -115,7 +115,11 @@ def read(picture, values, tally=None):
 
 
 def format_of(path):
-  """Returns the name in `FORMATS` of a path's ending; None for others."""
+  """Returns the name in `FORMATS` of a path's ending; None for others.
+
+  Args:
+    path: path of a file.
+  """
   ending = formats.ending_of(pathlib.PurePath(path).name)[1:]
   ending = _ENDINGS.get(ending, ending)
   return ending if ending in FORMATS else None
@@ -131,8 +135,8 @@ def write(path, image, look, values):
     look: the `Look` of the input. Its ICC profile is copied if it suits the
       number of channels: pixels are read without colour conversion, as in
       training, so translations are in the colour space of the input.
-    values: `Values` of the domain of `image`. Its range and type are written if
-      the format can hold them.
+    values: `Values` (channels and value range) of the domain of `image`. Its
+      range and type are written if the format can hold them.
 
   Raises:
     UserError: the format cannot hold the image, or the file cannot be written.
@@ -211,8 +215,8 @@ def side_by_side(made, values=(), show=()):
     values: (`Values` of the first domain, of the second). If one domain is not
       `plain` (gray or RGB without a range of its own), all images are shown as
       RGB.
-    show: (channels to show of the first domain, of the second), as arguments of
-      `images.shown`.
+    show: (channels to show of the first domain, of the second), each one or
+      three numbers counted from 1, or None for the choice of `images.shown`.
 
   Returns:
     [height, sum of the widths, channels].

@@ -107,14 +107,16 @@ def from_flags(values: Mapping[str, Any]) -> tuple[Model, str]:
   """Loads the model and direction that the flags of a command name.
 
   Args:
-    values: {flag: value} of `flags.MODEL_FLAGS`.
+    values: {flag: value} of `flags.MODEL_FLAGS`: --model, --direction and the
+      like.
 
   Returns:
     (`Model`, direction). A model of one direction needs no --direction.
 
   Raises:
-    UserError: same errors as `load`; or the model does not translate in the
-      direction given, or has two directions and none is given.
+    UserError: there is no model, it cannot be read, or it has no checkpoint of
+      the step given; or the model does not translate in the direction given, or
+      has two directions and none is given.
   """
   step = None if values['step'] < 0 else values['step']
   model = load(values['model'], step, values['batch-norm'])

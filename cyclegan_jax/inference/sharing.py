@@ -43,7 +43,11 @@ class Wanted(NamedTuple):
 
 
 def check(wanted: Wanted) -> None:
-  """Raises `UserError` if repository or licence of a `Wanted` is invalid."""
+  """Raises `UserError` if the name of a repository or a licence is invalid.
+
+  Args:
+    wanted: the `Wanted`, whose `repo` and `license` are checked.
+  """
   address.check_repo(wanted.repo, '--repo')
   if wanted.license and not _LICENSE.fullmatch(wanted.license):
     raise UserError(
@@ -59,7 +63,7 @@ def write(folder: pathlib.Path, model: Model, wanted: Wanted) -> list[str]:
     folder: folder for the files, which is created if missing.
     model: a `Model` that `saved.load` returned. The facts about its data and
       its test figures are read from the folder that it was loaded from.
-    wanted: a `Wanted`.
+    wanted: the `Wanted`: repository, licence and parts to share.
 
   Returns:
     A list of the options that were changed because they are private; see
@@ -143,6 +147,8 @@ def _has_public_name(source, name):
 
 class _Run:
   """Facts about a run, read from the folder that a model was loaded from.
+
+  `pictures`, `rows` and `sample` return one fact each.
 
   A model from the Hub or from a single file has none of these facts.
 

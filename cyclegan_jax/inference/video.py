@@ -26,7 +26,7 @@ def translate(way, job, smooth=0.0):
   frame are scaled to the size of the first frame.
 
   Args:
-    way: a `batches.Way`.
+    way: the `batches.Way`: model, direction and settings.
     job: the `inputs.Job` of the video. If its output exists, nothing is done.
     smooth: weight of the previous output frame in each output frame, in [0, 1).
       A larger weight reduces flicker, but leaves traces of moving objects.

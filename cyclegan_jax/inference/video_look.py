@@ -38,8 +38,8 @@ class Look(NamedTuple):
 
   Attributes:
     size: (height, width) of all frames, after rotation.
-    turn: matrix ((a, b), (c, d)) by which a player turns and mirrors frames,
-      see `_upright`; None without rotation.
+    turn: matrix ((a, b), (c, d)) by which a player turns and mirrors frames;
+      None without rotation.
     aspect: width / height of a pixel, after rotation.
     matrix: code of the matrix between RGB and YUV (ITU-T H.273).
     primaries: code of the colour primaries (ITU-T H.273).
@@ -176,7 +176,10 @@ def _upright(pixels, turn):
 
 
 class Times:
-  """Chooses the times of frames in the order of decoding, as FFmpeg does."""
+  """Chooses the times of frames as FFmpeg does.
+
+  Call `of` for each frame, in the order of decoding.
+  """
 
   def __init__(self, video):
     self._start = video.start_time
@@ -191,7 +194,7 @@ class Times:
       frame: PyAV's next frame of the stream.
 
     Returns:
-      The time in ticks of the stream.
+      The time in ticks of the stream (its `time_base`).
     """
     pts, dts = frame.pts, frame.dts
     if self._held is None:

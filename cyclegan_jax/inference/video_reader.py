@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 
 class Source:
-  """A video file to read.
+  """A video file to read; `opened` yields its frames and sound.
 
   Attributes:
     look: the `video_look.Look` of the video.
@@ -70,7 +70,11 @@ class Source:
     self.damage = []
 
   def warn(self, text):
-    """Prints 'warning: NAME: TEXT' on standard error."""
+    """Prints 'warning: NAME: TEXT' on standard error, with the video's name.
+
+    Args:
+      text: the text.
+    """
     tqdm.write(f'warning: {self._name}: {text}', file=sys.stderr)
 
   @contextlib.contextmanager

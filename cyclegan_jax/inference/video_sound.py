@@ -46,7 +46,7 @@ def tracks(container, streams, source):
 
 
 class Copied:
-  """Audio track whose packets are copied without encoding.
+  """Audio track whose packets are copied without encoding, by `add`.
 
   Attributes:
     stream: PyAV's output stream of the track.
@@ -59,7 +59,11 @@ class Copied:
     self._last = self._next = None  # ticks: start and end of the last packet
 
   def add(self, packet):
-    """Writes a packet of the input stream; None ends the track."""
+    """Writes a packet of the input stream.
+
+    Args:
+      packet: PyAV's next packet; None ends the track.
+    """
     if packet is None:
       return
     time = packet.dts if packet.dts is not None else packet.pts
@@ -73,7 +77,7 @@ class Copied:
 
 
 class Encoded:
-  """Audio track that is decoded and encoded again as AAC.
+  """Audio track that is decoded and encoded again as AAC, by `add`.
 
   Gaps between packets are filled with silence, because many players ignore gaps
   in AAC.
@@ -100,7 +104,11 @@ class Encoded:
     self._next = None  # number of the next sample
 
   def add(self, packet):
-    """Encodes and writes a packet of the input stream; None ends the track."""
+    """Encodes and writes a packet of the input stream.
+
+    Args:
+      packet: PyAV's next packet; None ends the track.
+    """
     try:
       frames = self._context.decode(packet)
     except self._av.FFmpegError:

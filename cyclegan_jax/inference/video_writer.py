@@ -43,6 +43,9 @@ def created(path, source, parts, sounds):
 class Writer:
   """An MP4 file that is being written.
 
+  Call `frame` for the frames in order of time, `sound` for the packets of
+  sound, and `finish` last.
+
   Attributes:
     tracks: {index of an audio stream of the source: its track}, from
       `video_sound.tracks`.

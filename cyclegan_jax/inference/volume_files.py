@@ -20,8 +20,8 @@ def translate(way, job):
   The memory used does not grow with the volume. An existing output is replaced.
 
   Args:
-    way: a `batches.Way`. With `reconstruct`, the reconstruction is written as
-      well.
+    way: the `batches.Way`: model, direction and settings. With `reconstruct`,
+      the reconstruction is written as well.
     job: the `inputs.Job` of the volume or series.
 
   Raises:

@@ -18,8 +18,8 @@ def bigan(choices):
   of pair has its own image pool.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, discriminator,
-      gradient_penalty.
+    choices: the settings, a `Choices`; uses the weights adversarial,
+      discriminator, gradient_penalty.
 
   Returns:
     A `Method`.

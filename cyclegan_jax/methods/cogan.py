@@ -27,8 +27,8 @@ def cogan(choices):
   options width, norm, init, upsampling and dtype.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, discriminator,
-      gradient_penalty.
+    choices: the settings, a `Choices`; uses the weights adversarial,
+      discriminator, gradient_penalty.
 
   Returns:
     A `Method`, whose `translate` raises `UserError` for images of another size

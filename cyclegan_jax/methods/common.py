@@ -54,7 +54,8 @@ def apply(net, params, batches, key, axis, **taps):
     batches: list of images [batch, height, width, channels], of equal shape.
     key: random key for dropout.
     axis: name of the mapped device axis, or None.
-    **taps: the arguments `taps` and `only_taps` of `nets.apply`.
+    **taps: the arguments `taps` (names of features to return) and `only_taps`
+      (whether to return features only) of `nets.apply`.
 
   Returns:
     A list of the return values of `nets.apply`, one per batch.
@@ -86,8 +87,11 @@ def judge_by(critic):
     critic: the network of every discriminator.
 
   Returns:
-    (params, name, batches, key, axis) -> list of the scores of each batch, by
-    the discriminator with the parameters params['disc'][name].
+    A function (params, name, batches, key, axis) -> list of the scores of each
+    batch, [batch, out_height, out_width, 1]. The discriminator has the
+    parameters params['disc'][name]. `batches` is a list of images [batch,
+    height, width, channels], `key` a random key for dropout, and `axis` the
+    name of the mapped device axis or None.
   """
   return lambda params, name, *rest: apply(critic, params['disc'][name], *rest)
 
@@ -120,7 +124,10 @@ def join(x, y):
 
 
 def total(terms):
-  """Returns the sum of the terms of a generator loss, {name: scalar}.
+  """Returns the sum of the weighted terms of a generator loss.
+
+  Args:
+    terms: {name: scalar}.
 
   Raises:
     UserError: there are no terms.
@@ -135,7 +142,7 @@ def both_ways(method, choices):
 
   Args:
     method: name of a method that can only train both, for the error message.
-    choices: `Choices`.
+    choices: the settings, a `Choices`.
 
   Raises:
     UserError: only one direction is to be trained.
@@ -153,7 +160,7 @@ def check_identity(weights, names, choices):
   Args:
     weights: {name: weight of the option loss.NAME}.
     names: names of the terms that need equal channels, such as identity terms.
-    choices: `Choices`.
+    choices: the settings, a `Choices`.
 
   Raises:
     UserError: such a term has a weight other than 0, and the domains have
@@ -171,10 +178,11 @@ def translators(choices):
   """Makes the generators of a method, one per direction.
 
   Args:
-    choices: `Choices`.
+    choices: the settings, a `Choices`.
 
   Returns:
-    {direction: network}, and the `Method.translate` that runs these networks.
+    {direction: network}, and the `Method.translate` that runs these networks:
+    (params, images, direction) -> images.
   """
   networks = {
     d: choices.generator(out_channels=choices.channels[d[-1]])
@@ -194,14 +202,17 @@ def discriminators(judge, judged, choices):
   adds the gradient penalty.
 
   Args:
-    judge: (params, name, batches, key, axis) -> list of the scores of each
-      batch by the discriminator `name`.
+    judge: the function that `judge_by` returns: (params, name, batches, key,
+      axis) -> list of the scores of each batch by the discriminator `name`,
+      with a random key and the name of the mapped device axis or None.
     judged: (batch, samples) -> {name: (real, fake)}, the images that the
       discriminator `name` is to call real and fake.
-    choices: `Choices`; uses the weights discriminator and gradient_penalty.
+    choices: the settings, a `Choices`; uses the weights discriminator and
+      gradient_penalty.
 
   Returns:
-    A `Method.discriminator_loss`.
+    A `Method.discriminator_loss`: (params, batch, samples, key, axis) -> (loss,
+    (terms, scores)).
   """
   adversarial, weights = choices.adversarial_loss, choices.weights
 

@@ -30,6 +30,8 @@ INPUT, _FIRST_BLOCK, _LATER_BLOCK = 'padded', 0, 4
 class Contrast(NamedTuple):
   """PatchNCE between images, computed on the features of a generator.
 
+  `init` makes the parameters of the projection heads, `loss` computes PatchNCE.
+
   Attributes:
     taps: names of the features that are compared.
     head: the projection head, a network that is used with other parameters for
@@ -114,7 +116,7 @@ def contrast(choices, net, *, with_input):
   """Makes a `Contrast` from the options `contrast.*`.
 
   Args:
-    choices: `Choices`.
+    choices: the settings, a `Choices`.
     net: the generator whose features are compared.
     with_input: whether the default taps include the padded input image, as in
       CUT but not in DCLGAN.

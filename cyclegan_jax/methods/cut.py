@@ -20,8 +20,8 @@ def cut(choices, *, flips=False):
   configs/horse2zebra_fastcut.py have the paper's settings.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, nce, nce_identity,
-      discriminator, gradient_penalty, and `contrast`.
+    choices: the settings, a `Choices`; uses the weights adversarial, nce,
+      nce_identity, discriminator, gradient_penalty, and `contrast`.
     flips: True for FastCUT. A step then translates mirrored pictures with
       probability 0.5, and the features of their translations are compared at
       mirrored positions. There is no identity term.

@@ -11,9 +11,9 @@ def cyclegan(choices):
   """Makes CycleGAN with the paper's loss (Eq. 3) and a weight for each term.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, cycle_a and cycle_b (the
-      paper's lambda, 10 for both), identity_a and identity_b (Sec. 5.2),
-      discriminator (0.5 in the official code), gradient_penalty.
+    choices: the settings, a `Choices`; uses the weights adversarial, cycle_a
+      and cycle_b (the paper's lambda, 10 for both), identity_a and identity_b
+      (Sec. 5.2), discriminator (0.5 in the official code), gradient_penalty.
 
   Returns:
     A `Method`.

@@ -17,8 +17,8 @@ def dclgan(choices):
   recipe card configs/horse2zebra_dclgan.py has the paper's settings.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, nce, identity_a,
-      identity_b, discriminator, gradient_penalty, and `contrast`.
+    choices: the settings, a `Choices`; uses the weights adversarial, nce,
+      identity_a, identity_b, discriminator, gradient_penalty, and `contrast`.
 
   Returns:
     A `Method`.

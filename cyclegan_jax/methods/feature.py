@@ -32,8 +32,8 @@ def feature(choices, network=_relu4_2, load=_until_relu4_2):
   features of an image x and of its translation G(x).
 
   Args:
-    choices: `Choices`; uses the weights adversarial, feature, discriminator,
-      gradient_penalty.
+    choices: the settings, a `Choices`; uses the weights adversarial, feature,
+      discriminator, gradient_penalty.
     network: (params, images) -> features, for gray and RGB images in [-1, 1].
     load: () -> params of `network`, called by `Method.init`.
 

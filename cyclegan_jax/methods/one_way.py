@@ -23,8 +23,8 @@ def one_way(
   Each direction that is trained has its own generator and discriminator.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, discriminator,
-      gradient_penalty and `term`.
+    choices: the settings, a `Choices`; uses the weights adversarial,
+      discriminator, gradient_penalty and `term`.
     term: name of the distance: loss.TERM is its weight, and the log names it
       TERM_DIRECTION.
     distance: (frozen, x, y, fake) -> scalar, where `frozen` are the parameters

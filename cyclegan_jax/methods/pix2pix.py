@@ -15,8 +15,8 @@ def pix2pix(choices):
   dropout, vanilla loss, no image pool.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, l1 (the paper's lambda,
-      100), discriminator, gradient_penalty.
+    choices: the settings, a `Choices`; uses the weights adversarial, l1 (the
+      paper's lambda, 100), discriminator, gradient_penalty.
 
   Returns:
     A `Method`, with a generator and a discriminator per direction.

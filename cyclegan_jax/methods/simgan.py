@@ -13,8 +13,8 @@ def simgan(choices):
   the gray image is compared with each RGB channel.
 
   Args:
-    choices: `Choices`; uses the weights adversarial, self_regularization,
-      discriminator, gradient_penalty.
+    choices: the settings, a `Choices`; uses the weights adversarial,
+      self_regularization, discriminator, gradient_penalty.
 
   Returns:
     A `Method`, with a generator and a discriminator per direction.

@@ -62,8 +62,9 @@ class Metric(NamedTuple):
 
     Args:
       images: [batch, height, width, channels] in [-1, 1].
-      show: numbers of the channels to show, as in `images.shown`, or None;
-        ignored unless the metric is `of_shown`.
+      show: one or three numbers of the channels to show, counted from 1, or
+        None for the choice of `images.shown`; ignored unless the metric is
+        `of_shown`.
 
     Returns:
       The result of `features`, one entry per image.
@@ -89,14 +90,15 @@ class Needs(NamedTuple):
     directions: directions the model translates in: 'a2b', 'b2a' or both.
     colours: for each class its RGB colours in [0, 255]; None if the test set
       has no label maps.
-    segmenter: path of a segmenter (see `segmenter_model.segmenter`), or ''.
+    segmenter: path of a segmenter, a network that reads label maps from
+      pictures (`segmenter_model.segmenter`), or ''.
     predicted: whether the user gives ready-made label maps of the b2a
       translations, so that no segmenter is needed.
     inception: path of PyTorch-FID's Inception weights, or ''.
     resize: resizing of Inception's input, 'clean' or 'pytorch-fid'.
-    subsets: argument of `distances.kernel`.
-    subset_size: argument of `distances.kernel`.
-    seed: argument of `distances.kernel`.
+    subsets: number of random subsets of a kernel distance (`distances.kernel`).
+    subset_size: number of pictures of the larger set in each subset.
+    seed: seed of the random subsets.
     prefix: text that error messages put before an option's name, such as '--'.
   """
 

@@ -94,7 +94,7 @@ def test_labels(picture, preprocess):
     int64 [height, width], the size of the prepared test picture.
 
   Raises:
-    UserError: same errors as `label_map`.
+    UserError: the file cannot be read, or is neither 8-bit gray nor palette.
   """
   return as_shown(label_map(picture), preprocess)
 

@@ -18,15 +18,16 @@ def pairs(column, best, load, of_shown=False):
   """Returns a maker of a metric that compares translations with true pictures.
 
   Args:
-    column: the metric's column in the table.
-    best: 'low' or 'high'.
-    load: function without arguments that returns (features, score), see
-      `Metric`.
-    of_shown: see `Metric`.
+    column: heading of the metric's column in the table, such as 'SSIM'.
+    best: 'low' or 'high', the better end of the metric.
+    load: function without arguments that returns (features, score): the
+      functions of the same names in `Metric`.
+    of_shown: True if `features` takes the RGB or gray image that is shown, so
+      that the metric ignores all other channels.
 
   Returns:
-    A function (name, `Needs`) -> [`Metric`]. The function raises `UserError` if
-    the test pictures are not true pairs.
+    A maker: a function (name, `Needs`) -> list with one `Metric` of that name.
+    The function raises `UserError` if the test pictures are not true pairs.
   """
 
   def maker(name, needs):
@@ -61,11 +62,12 @@ def lpips(column, net):
   """Returns a maker of LPIPS with features of 'alexnet' or 'vgg16'.
 
   Args:
-    column: the metric's column in the table.
+    column: heading of the metric's column in the table, such as 'LPIPS'.
     net: 'alexnet' or 'vgg16'.
 
   Returns:
-    A function (name, `Needs`) -> [`Metric`].
+    A maker: a function (name, `Needs`) -> list with one `Metric` of that name.
+    The function raises `UserError` if the test pictures are not true pairs.
   """
 
   def load():
@@ -81,12 +83,12 @@ def frechet(column, load):
   """Returns a maker of the Frechet distance of features, such as the FID.
 
   Args:
-    column: the metric's column in the table.
-    load: function (name, `Needs`) -> (features, size). `features` maps images
-      [batch, height, width, channels] in [-1, 1] to [batch, size].
+    column: heading of the metric's column in the table, such as 'FID'.
+    load: function (name of the metric, `Needs`) -> (features, size). `features`
+      maps images [batch, height, width, channels] in [-1, 1] to [batch, size].
 
   Returns:
-    A function (name, `Needs`) -> [`Metric`].
+    A maker: a function (name, `Needs`) -> list with one `Metric` of that name.
   """
 
   def maker(name, needs):
@@ -111,10 +113,11 @@ def kernel(column, load):
 
   Args:
     column: the first column's name in the table.
-    load: see `frechet`.
+    load: function (name of the metric, `Needs`) -> (features, size), as for
+      `frechet`: `features` maps images to [batch, size].
 
   Returns:
-    A function (name, `Needs`) -> [`Metric`].
+    A maker: a function (name, `Needs`) -> list with one `Metric` of that name.
   """
   columns = (column, f'{column} low', f'{column} high')
 
@@ -144,7 +147,8 @@ def inception(name, needs):
 
   Args:
     name: the metric's name, for error messages.
-    needs: `Needs`; `inception` and `resize` are used.
+    needs: `Needs`, the settings that metrics are made from; `inception` and
+      `resize` are used.
 
   Returns:
     (features, 2048). `features` maps images [batch, height, width, channels] in
@@ -180,17 +184,20 @@ def _inception_features(path, resize):
 
 
 def embedding(net, size):
-  """Returns a `load` argument of `frechet`: averaged features of a trunk.
+  """Returns the function that loads averaged features of VGG-16 or AlexNet.
 
-  The features are the outputs of the last convolutional layer of VGG-16 or
-  AlexNet, averaged over the pixels of each picture.
+  The features are the outputs of the last convolutional layer, averaged over
+  the pixels of each picture. The function is for the argument `load` of
+  `frechet` and `kernel`.
 
   Args:
     net: 'vgg16' or 'alexnet'.
-    size: number of features: 512 for 'vgg16', 256 for 'alexnet'.
+    size: number of features of `net`, as `Metric.size` needs it: 512 for
+      'vgg16', 256 for 'alexnet'.
 
   Returns:
-    A function (name, `Needs`) -> (features, size).
+    A function (name of the metric, `Needs`) -> (features, size). `features`
+    maps images [batch, height, width, 3 or 1] in [-1, 1] to [batch, size].
   """
   return lambda name, needs: (_trunk_features(net), size)
 
@@ -218,8 +225,8 @@ def fcn(name, needs):
   pictures are pairs, because label maps belong to pictures of A.
 
   Args:
-    name: the metric's name.
-    needs: `Needs`.
+    name: the metric's name, a key of `registry.METRICS`.
+    needs: `Needs`, the settings that metrics are made from.
 
   Returns:
     A list of one `Metric` per direction.
@@ -266,8 +273,8 @@ def palette(name, needs):
   The metric is measured in a2b only: a translation to B is a label picture.
 
   Args:
-    name: the metric's name.
-    needs: `Needs`; `colours` is used.
+    name: the metric's name, a key of `registry.METRICS`.
+    needs: `Needs`, the settings that metrics are made from; `colours` is used.
 
   Returns:
     A list of one `Metric`.

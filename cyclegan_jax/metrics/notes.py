@@ -11,7 +11,8 @@ def lines(chosen, tests):
 
   Args:
     chosen: a list of `Metric`.
-    tests: the `Truth` that the metrics were measured with.
+    tests: the `table.Truth` (test pictures and label maps) that the metrics
+      were measured with.
 
   Yields:
     One line of text per note, without a line end.

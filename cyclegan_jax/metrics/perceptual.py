@@ -17,6 +17,9 @@ NETWORKS = {
 class LPIPS:
   """Perceptual distance of two images, by features of a pretrained network.
 
+  A call returns the distances of two batches. `features` and `score` split the
+  call, so that features can be kept and used again.
+
   Args:
     net: 'alexnet' (agrees best with human judgements) or 'vgg16'.
 

@@ -126,7 +126,8 @@ def ground_truth(segment, pictures, labels, preprocess):
       test.
 
   Returns:
-    {column: number}, see `segmentation.scores`.
+    {'pixel accuracy': float, 'class accuracy': float, 'class IoU': float}, from
+    `segmentation.scores`.
 
   Raises:
     UserError: a picture or label map cannot be used.

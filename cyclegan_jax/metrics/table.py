@@ -40,7 +40,8 @@ class Truth(NamedTuple):
     predicted: sequence of ready-made label maps of the b2a translations, by
       position, or None.
     show: {'a': channels, 'b': channels}, the channels that metrics of RGB
-      images see: tuples of numbers as in `images.shown`, or None.
+      images see: one or three numbers counted from 1, or None for the choice of
+      `images.shown`.
   """
 
   pictures: Mapping[str, Sequence[Image]]
@@ -173,10 +174,20 @@ def _stack(group):
 
 
 class _Direction:
-  """Collects the measurements of one direction, batch by batch."""
+  """Collects the measurements of one direction, batch by batch.
+
+  Call `add` for each batch, then `rows` for the result.
+  """
 
   def __init__(self, tests, direction, metrics, candidates):
-    """Takes the arguments of `table` for one direction."""
+    """Stores the arguments; no batch has been measured yet.
+
+    Args:
+      tests: the `Truth` to compare with.
+      direction: 'a2b' or 'b2a'.
+      metrics: a list of `Metric`.
+      candidates: rows to compute, a selection of `CANDIDATES`.
+    """
     self._tests = tests
     self._direction = direction
     self._domains = direction.split('2')
@@ -250,7 +261,7 @@ class _Direction:
     return [confusion(x, y, metric.size) for x, y in zip(predicted, true)]
 
   def rows(self, batch, reals):
-    """Returns the rows of all batches added so far, as `table` does.
+    """Returns the rows of all batches added so far, in the form of `table`.
 
     Args:
       batch: pictures per batch when features of true pictures are computed.

@@ -82,11 +82,12 @@ def truth(
     option: the option that allows this, with its value, for the error message.
 
   Returns:
-    A `Truth`; its sequences read a picture or label map at each access and
-    keep none in memory.
+    A `Truth`: test pictures and label maps. Its sequences read a picture or
+    label map at each access and keep none in memory.
 
   Raises:
-    UserError: same errors as `check_asked`.
+    UserError: a domain has no test pictures, and `on_training_pictures` is
+      False.
   """
   source = data.source
   check_asked(source, on_training_pictures, option)
@@ -145,7 +146,7 @@ def check(
   """Computes features of one picture per domain, to find errors early.
 
   Args:
-    there: the `Truth` to measure with.
+    there: the `Truth` (test pictures and label maps) to measure with.
     directions: directions that will be measured: 'a2b', 'b2a' or both.
     chosen: the metrics that will be measured.
 

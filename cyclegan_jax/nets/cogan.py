@@ -48,7 +48,11 @@ class CoGenerator(Net):
 
   @property
   def seed_features(self):
-    """Number of channels of the first layer, reshaped to the first image."""
+    """Number of output channels of the first layer.
+
+    The layer maps the noise to one pixel of height x width x c channels, which
+    is then reshaped to the smallest image, [height, width, c].
+    """
     height, width = (s >> self.levels for s in self.size)
     return height * width * self._features(self.levels)
 

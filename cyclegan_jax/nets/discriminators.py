@@ -26,7 +26,7 @@ class Discriminator(Net):
     """Applies all layers, from the image to the scores.
 
     Args:
-      do: a `verbs.Reader`, whose verbs are called for the layers.
+      do: a `verbs.Reader`, whose methods (verbs) are called, one per layer.
       x: the image in the form the reader works with.
 
     Returns:
@@ -99,7 +99,11 @@ class PatchGAN(Discriminator):
 
 
 class PixelGAN(Discriminator):
-  """PixelGAN: 1x1 convolutions that score each pixel by its colour only."""
+  """PixelGAN: 1x1 convolutions that score each pixel by its colour only.
+
+  Maps images [batch, height, width, channels] to scores, float32 [batch,
+  height, width, 1], without a sigmoid.
+  """
 
   sequential = 'net'
   depth = 0  # no annotation, so not an option: there are no strided layers

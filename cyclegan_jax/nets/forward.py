@@ -32,6 +32,10 @@ class Enough(Exception):
 class Forward(Reader):
   """Reader that runs layers on images [batch, height, width, channels].
 
+  A network calls one method (verb) of a reader per layer; see `nets.verbs`.
+  `start` makes the x for the first verb, and `finish` converts the last result
+  back.
+
   Attributes:
     net: the `Net` that holds the parameters of the layers.
     train: whether dropout is active.
@@ -129,18 +133,31 @@ class Forward(Reader):
     return x + layers(self, x)
 
   def behind_block(self, x):
-    """Converts a block's result to the form that all other verbs work with."""
+    """Converts a block's result to the form that all other verbs work with.
+
+    Args:
+      x: the result of a residual block, in the form that `block` returns.
+    """
     return x
 
   def block_reader(self):
-    """Returns a function (net, train, axis) that makes a block's reader."""
+    """Returns a function (net, train, axis) that makes the reader of a block.
+
+    The arguments are the block's network, whether dropout is active, and the
+    name of the mapped device axis or None.
+    """
     return Forward
 
   def residual_blocks(self, x, names, layers):
     """Applies residual blocks, as a loop if a loop is as fast.
 
-    A loop compiles the block only once. See `Reader.residual_blocks` for the
-    arguments.
+    A loop compiles the block only once.
+
+    Args:
+      x: the input of the first block.
+      names: names of the blocks: keys of their parameters.
+      layers: function (reader, x) -> x that applies a block's layers, without
+        the shortcut.
     """
     net = self.net
     block = Block(

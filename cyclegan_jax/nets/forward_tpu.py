@@ -42,12 +42,17 @@ def _named(verb):
 
 
 class ForwardTPU(Forward):
-  """Reader that runs layers on `Later`, strips of images.
+  """Reader that runs a network's forward pass in the forms that suit a TPU.
+
+  A network calls one method (verb) of a reader per layer; see `nets.verbs`. The
+  verbs here take and return a `Later`: images cut into strips of rows, with the
+  norm, activation and padding that are not applied yet.
 
   Attributes:
     strips: number of strips per image; 1 means whole images.
-    padding: (size, mode) of the padding that inputs and results of residual
-      blocks already have; None if they are not padded.
+    padding: (size, mode) of the padding with which residual blocks begin.
+      Inputs and results of the blocks are then arrays that are padded already.
+      None if the blocks do not begin with a padding.
     height: number of rows of the network's images.
   """
 

@@ -80,7 +80,10 @@ class Generator(Net):
 
   @property
   def peak(self):
-    """Peak memory of translating a whole picture; unit as in `activations`."""
+    """Peak memory of translating a whole picture.
+
+    The unit is one activation of the picture's size and `width` channels.
+    """
     return self.activations[self.upsampling]
 
   @property
@@ -92,7 +95,7 @@ class Generator(Net):
     """Applies all layers, from the padded image to the last convolution.
 
     Args:
-      do: a `verbs.Reader`, whose verbs are called for the layers.
+      do: a `verbs.Reader`, whose methods (verbs) are called, one per layer.
       x: the image in the form the reader works with.
 
     Returns:
@@ -124,8 +127,9 @@ class ResnetGenerator(Generator):
     downsampling: a key of `DOWNSAMPLINGS`.
     padding: mode of `verbs.Reader.pad` in the residual blocks, 'reflect' or
       'replicate'.
-    blurred: replaces `activations` if downsampling='blur', which halves the
-      size after each convolution and so needs more memory.
+    blurred: {upsampling: peak memory}, used in place of `activations` if
+      downsampling='blur'. The blur halves the size only after each convolution,
+      which needs more memory.
   """
 
   sequential = 'model'
@@ -158,7 +162,7 @@ class ResnetGenerator(Generator):
 
   @property
   def blocks(self):
-    """Names of the residual blocks."""
+    """Names of the residual blocks, the keys of their parameters."""
     return [f'block_{i}' for i in range(self.depth)]
 
   @property
@@ -188,7 +192,7 @@ class ResnetGenerator(Generator):
     """Applies the layers of a residual block, without its shortcut.
 
     Args:
-      do: a `verbs.Reader`.
+      do: a `verbs.Reader`, whose methods (verbs) are called, one per layer.
       x: the block's input in the form the reader works with.
     """
     features = 4 * self.width
@@ -232,7 +236,7 @@ class UnetGenerator(Generator):
     """Applies level i and all inner levels, without the skip connection.
 
     Args:
-      do: a `verbs.Reader`.
+      do: a `verbs.Reader`, whose methods (verbs) are called, one per layer.
       x: the level's input in the form the reader works with.
       i: number of the level, from 1 to depth - 1, the innermost.
     """
@@ -253,11 +257,11 @@ class UnetGenerator(Generator):
     """Applies a layer that doubles height and width, by `upsampling`.
 
     Args:
-      do: a `verbs.Reader`.
+      do: a `verbs.Reader`, whose methods (verbs) are called, one per layer.
       x: the layer's input in the form the reader works with.
       name: key of the layer's parameters.
       features: number of output channels.
-      bias: see `verbs.Reader.conv`.
+      bias: whether the layer has a bias; None decides by the network's norm.
     """
     known = {name: UPSAMPLINGS[name] for name in self.activations}
     how = lookup(known, self.upsampling, 'generator.upsampling')

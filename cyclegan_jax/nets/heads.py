@@ -71,7 +71,7 @@ def mirrored_places(places, shape):
   """Returns where some pixels are after mirroring from left to right.
 
   Args:
-    places: pixel indices as in `at_places`, integers [pixels].
+    places: pixel indices `row * width + column`, integers [pixels].
     shape: shape of the features, (batch, height, width, channels).
 
   Returns:

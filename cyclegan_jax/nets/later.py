@@ -13,6 +13,10 @@ from cyclegan_jax.nets.layers import EPSILON
 class Later(NamedTuple):
   """Strips of images and the operations still to be applied to them.
 
+  `run` applies the operations and returns the result. Strips are made by
+  `nets.conv.strips.cut`: each image is cut into strips of rows, which become
+  entries of the batch.
+
   The operations are applied in the order of the attributes: bias, norm,
   activation, padding.
 
@@ -25,7 +29,7 @@ class Later(NamedTuple):
       and 0. A `norm` of None means no norm.
     slope: slope of the activation for negative values; 1 for no activation.
     size: number of pixels to pad at each edge.
-    mode: mode of the padding, as in `edges.before`.
+    mode: mode of the padding: 'reflect', 'replicate' or 'zeros'.
     packed: whether the strips are packed.
     known: {(size, mode): padded result}, results that are computed already.
   """

@@ -198,7 +198,8 @@ def affine_parameters(norm, features):
   """Creates or reads the parameters of a norm.
 
   Args:
-    norm: a Flax module with the attribute `affine`.
+    norm: a Flax module with the attribute `affine`, in whose call the
+      parameters are created or read.
     features: number of channels of the images.
 
   Returns:
@@ -262,8 +263,9 @@ GAINS = {
 class Dropout(nn.Module):
   """Dropout with masks that do not depend on the number of devices.
 
-  Maps [batch, ...] to the same shape. Calls take x, whether to train (else x is
-  returned unchanged), and the name of the mapped device axis or None.
+  Maps [batch, ...] to the same shape. Calls take (x, train, axis): without
+  `train`, x is returned unchanged; `axis` is the name of the mapped device axis
+  or None.
 
   Attributes:
     rate: probability of dropping an element.
@@ -284,6 +286,8 @@ class Dropout(nn.Module):
 
 class Net(nn.Module):
   """Base class of networks, with the options that all networks have.
+
+  The forward pass of a network calls `conv` and `normalize` for its layers.
 
   Attributes:
     width: channels of the first layer (ngf, ndf in the official code).
@@ -308,7 +312,11 @@ class Net(nn.Module):
   platform: str | None = None
 
   def options(self):
-    """Returns the common options, {name: value}, to make a similar network."""
+    """Returns the options that all networks have, {name: value}.
+
+    The names are the attributes of `Net`. A network of another class can be
+    made with the same options.
+    """
     names = {field.name for field in dataclasses.fields(Net)}
     return {name: getattr(self, name) for name in names - {'parent', 'name'}}
 
@@ -319,10 +327,10 @@ class Net(nn.Module):
 
   @property
   def packs(self):
-    """True if full-resolution layers are directly next to strided layers.
+    """True if full-resolution layers are next to layers of stride 2.
 
-    A TPU then computes the full-resolution layers on packed images (see
-    `nets.conv.edges`).
+    A TPU then computes the full-resolution layers on packed images, which store
+    2x2 pixels as one pixel of 4 times the channels (see `nets.conv.edges`).
     """
     return False
 

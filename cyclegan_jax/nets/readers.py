@@ -11,7 +11,7 @@ def forward(net, *args):
 
   Args:
     net: the `Net`.
-    *args: further arguments of `Forward`.
+    *args: further arguments of `Forward`: train, axis, taps and only_taps.
 
   Returns:
     A `Forward`, or on a TPU a `ForwardTPU`.

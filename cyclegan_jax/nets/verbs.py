@@ -20,10 +20,12 @@ Value = TypeVar('Value')
 
 
 class Reader:
-  """Base class of readers: every verb raises `UserError`.
+  """Base class of readers, whose methods (verbs) declare layers.
 
-  A subclass overrides the verbs that it supports. Each verb takes and returns
-  x in the form the reader works with.
+  A network calls one verb per layer, such as `conv` or `pad`; what the reader
+  does with the layer is up to the subclass. A subclass overrides the verbs that
+  it supports; here every verb raises `UserError`. Each verb takes and returns x
+  in the form the reader works with.
 
   Attributes:
     what: name of the reader, the subject of its error messages.
@@ -146,21 +148,33 @@ class Reader:
     raise self.refuse('skip connections')
 
   def double(self, x: Any) -> Any:
-    """Doubles height and width by repeating each pixel."""
+    """Doubles height and width by repeating each pixel.
+
+    Args:
+      x: the layer's input, in the form the reader works with.
+    """
     raise self.refuse("generator.upsampling='resize'")
 
   def blur_down(self, x: Any) -> Any:
-    """Blurs by [1, 2, 1] / 4 and takes every second pixel (Zhang 2019).
+    """Halves height and width with a blur against aliasing (Zhang 2019).
 
-    The edges are padded by one reflected pixel. Half of an odd size is rounded
-    up.
+    Blurs rows and columns by [1, 2, 1] / 4 and takes every second pixel,
+    starting with the first. The edges are padded by one reflected pixel. Half
+    of an odd size is rounded up.
+
+    Args:
+      x: the layer's input, in the form the reader works with.
     """
     raise self.refuse("downsampling='blur'")
 
   def blur_up(self, x: Any) -> Any:
-    """Doubles height and width by [1, 3, 3, 1] / 4: bilinear interpolation.
+    """Doubles height and width by bilinear interpolation (Zhang 2019).
 
-    The edges are padded by one replicated pixel.
+    It is a transposed convolution of stride 2 with the kernel [1, 3, 3, 1] / 4
+    along rows and columns. The edges are padded by one replicated pixel.
+
+    Args:
+      x: the layer's input, in the form the reader works with.
     """
     raise self.refuse("upsampling='blur'")
 
@@ -225,7 +239,8 @@ def first_padding(
   """Returns the padding that a sequence of layers begins with.
 
   Args:
-    layers: function (reader, x) -> x, as in `Reader.residual_blocks`.
+    layers: function (reader, x) -> x that applies the layers by the verbs of
+      the reader.
 
   Returns:
     (size, mode) of the first layer if it is a padding, else None.

@@ -18,7 +18,8 @@ def write(suites, workdir):
   A figure without pictures is not written.
 
   Args:
-    suites: {name of a suite: `results.Asked`}.
+    suites: {name of a suite: `results.Asked`, the rows of the suite with the
+      settings of its latest command}.
     workdir: folder that contains figures/.
   """
   for suite, asked in suites.items():
@@ -32,7 +33,8 @@ def there(suites, workdir):
   """Returns the figures that exist: {suite: [(title, path)]}.
 
   Args:
-    suites: {name of a suite: `results.Asked`}.
+    suites: {name of a suite: `results.Asked`, the rows of the suite with the
+      settings of its latest command}.
     workdir: folder that contains figures/; the paths are relative to it.
   """
   return {

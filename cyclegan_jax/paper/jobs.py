@@ -40,6 +40,8 @@ class Step(NamedTuple):
 class Job(NamedTuple):
   """Steps that are run one after the other, recorded in a folder.
 
+  `left` returns the steps that remain; `run` of this module runs them.
+
   Attributes:
     name: name of the job in printed lines.
     folder: folder of log.txt (output of the commands) and done.json (the steps
@@ -79,7 +81,11 @@ class Job(NamedTuple):
       files.write(self.folder / 'log.txt', log)
 
   def note(self, step):
-    """Records a `Step` and its settings as done in done.json."""
+    """Records a step and its settings as done in done.json.
+
+    Args:
+      step: the `Step`.
+    """
     done = self.done() | {step.what: step.settings}
     files.write(self.folder / 'done.json', json.dumps(done, indent=2) + '\n')
 
@@ -120,7 +126,7 @@ class _Active(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """Result of a call of `run`.
+  """Result of a call of `run`, from which `code` makes the exit code.
 
   Attributes:
     failed: {name of a failed job: exit code of its command}.
@@ -188,7 +194,8 @@ def run(jobs, places, environment, say, finished=lambda: None):
 
   Args:
     jobs: list of `Job`.
-    places: result of `devices.places`, one entry per parallel child.
+    places: [({environment variable: value}, core numbers)], one entry per
+      parallel child, as `devices.places` returns it.
     environment: {variable: value} added to the environment of the children.
     say: function that prints a line to the user.
     finished: function without arguments, called after each completed job.
@@ -208,6 +215,8 @@ def run(jobs, places, environment, say, finished=lambda: None):
 
 class _Runner:
   """State of `run`: waiting jobs, running children and failed jobs.
+
+  Call `step` again and again until it returns False.
 
   Attributes:
     failed: {name of a failed job: exit code of its command}.

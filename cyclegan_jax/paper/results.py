@@ -25,7 +25,7 @@ class Asked(NamedTuple):
 
 
 class Number(NamedTuple):
-  """Values of a metric over the seeds of a row.
+  """Values of a metric over the seeds of a row, with their mean and deviation.
 
   Attributes:
     values: one value per seed.
@@ -73,6 +73,9 @@ _DIRECTIONS = {'reconstruction': ('a2b2a', 'b2a2b')}
 def read(path):
   """Reads a JSON file, such as an evaluation of a run.
 
+  Args:
+    path: path of the file.
+
   Returns:
     The content, or None if the file is missing or is not valid JSON.
   """
@@ -87,7 +90,7 @@ def suite(name, asked):
 
   Args:
     name: name of the suite.
-    asked: the `Asked` of the suite.
+    asked: the `Asked` of the suite: its rows and settings.
 
   Returns:
     {direction: [`Line`]}, one entry per table. In the suites models and losses,

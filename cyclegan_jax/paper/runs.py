@@ -42,11 +42,13 @@ DEFAULT_METRICS = 'l1,psnr,ssim,lpips,kd_vgg,fcn'
 class Experiment(NamedTuple):
   """Settings of a call of `cyclegan_jax.experiments`.
 
+  The methods return commands, folders and options of its runs.
+
   Attributes:
     options: {option: value} of the whole config, overrides included.
     given: arguments --config and --config.KEY=VALUE of the command line.
-    facts: function ({option: value}) -> `suites.Facts` of the data of these
-      options.
+    facts: function ({option: value}) -> `suites.Facts` (pairs, label maps and
+      digests) of the data of these options.
     pretrained: True if the pretrained weights of the metrics are installed.
     workdir: folder of the runs, tables and figures.
     seeds: number of runs per row; their seeds count up from the config's seed.
@@ -73,7 +75,11 @@ class Experiment(NamedTuple):
 
   @property
   def best(self):
-    """Option evaluate.best, such as 'lpips b2a'; '' = only last weights."""
+    """The option evaluate.best, such as 'lpips b2a'.
+
+    Training keeps the best weights by this metric and direction. With '' only
+    the last weights are kept and tested.
+    """
     return self.options['evaluate.best']
 
   def program(self, name, *flags):
@@ -86,7 +92,12 @@ class Experiment(NamedTuple):
     return [*self.python, f'cyclegan_jax.{name}', *self.given, *flags]
 
   def folder(self, row, seed):
-    """Returns the run folder of a row and a seed."""
+    """Returns the run folder of a row and a seed: WORKDIR/runs/RUN/seedN.
+
+    Args:
+      row: a `suites.Row`.
+      seed: the seed, a number.
+    """
     return self.workdir / 'runs' / row.run / f'seed{seed}'
 
   def names(self):
@@ -252,14 +263,16 @@ def _flags(changed):
 def metrics(experiment, row):
   """Chooses the metrics that can be computed on the test pictures of a row.
 
+  If the metric fcn is left out because there is no segmenter, the metric
+  palette (pixel accuracy of label maps) takes its place.
+
   Args:
     experiment: an `Experiment`.
     row: a `suites.Row`.
 
   Returns:
-    (names of the metrics separated by commas, [line that names a metric that
-    is left out and says why]). Where fcn is left out for want of a segmenter,
-    'palette' (pixel accuracy of label maps) takes its place.
+    (names, lines): the names of the metrics, separated by commas, and a list of
+    lines 'METRIC, REASON', one for each metric that is left out.
   """
   options = experiment.options | experiment.changed(row, test=True)
   facts = experiment.facts(options)
@@ -297,6 +310,9 @@ def _reason(experiment, name, options, facts):
 
 def segmenter_job(experiment):
   """Returns the job that trains a segmenter for the metric fcn.
+
+  Args:
+    experiment: an `Experiment`.
 
   Returns:
     A `jobs.Job`, or None if no segmenter is needed (fcn is not measured, or

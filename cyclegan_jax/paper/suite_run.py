@@ -96,7 +96,7 @@ def commands(an_experiment, suite, part=(0, 1)):
   """Returns the commands of a suite that this process still has to run.
 
   Args:
-    an_experiment: a `runs.Experiment`.
+    an_experiment: a `runs.Experiment`, the settings of the command.
     suite: name of the suite, or 'all'.
     part: (number of this process, number of processes that share the runs).
 
@@ -161,7 +161,7 @@ def help_out(an_experiment, suite, count, part, say):
   Waits first until process 0 has trained the segmenter, if one is needed.
 
   Args:
-    an_experiment: a `runs.Experiment`.
+    an_experiment: a `runs.Experiment`, the settings of the command.
     suite: name of the suite, or 'all'.
     count: number of jobs that run at the same time.
     part: (number of this process, number of processes that share the runs).
@@ -198,7 +198,7 @@ def run(an_experiment, suite, count, argv, say, part=(0, 1)):
   trained, the suite is run without the metric fcn.
 
   Args:
-    an_experiment: a `runs.Experiment`.
+    an_experiment: a `runs.Experiment`, the settings of the command.
     suite: name of the suite, or 'all'.
     count: number of jobs that run at the same time.
     argv: the command line, which the tables cite.

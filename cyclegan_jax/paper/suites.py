@@ -225,7 +225,7 @@ def rows(suite, options, facts, pretrained):
   Args:
     suite: a name of `SUITES`.
     options: {option: value} of the config.
-    facts: the `Facts` of the data.
+    facts: the `Facts` of the data: pairs, label maps and digests.
     pretrained: True if the weights of VGG-16 are installed.
 
   Returns:

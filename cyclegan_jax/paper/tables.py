@@ -72,7 +72,8 @@ def markdown(suites, pictures):
   """Returns the text of tables.md.
 
   Args:
-    suites: {name of a suite: `results.Asked`}.
+    suites: {name of a suite: `results.Asked`, the rows of the suite with the
+      settings of its latest command}.
     pictures: {name of a suite: [(title of a figure, path relative to
       tables.md)]}.
   """
@@ -244,7 +245,8 @@ def long_form(suites):
   The column `values` contains one number per seed, separated by spaces.
 
   Args:
-    suites: {name of a suite: `results.Asked`}.
+    suites: {name of a suite: `results.Asked`, the rows of the suite with the
+      settings of its latest command}.
   """
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')

@@ -93,6 +93,9 @@ def find(names: Iterable[str]) -> list[files.Path]:
 def read(path: files.Path) -> Session:
   """Reads a file of answers.
 
+  Args:
+    path: path of the file.
+
   Raises:
     UserError: the file cannot be read, is not a file of answers, has another
       version, or is damaged.

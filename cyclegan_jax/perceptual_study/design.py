@@ -20,6 +20,8 @@ MILLISECONDS = {
 class Design(NamedTuple):
   """The numbers of a study; the defaults are the paper's (Sec. 5.1.1).
 
+  `check` checks the numbers, and `shortage` that there are enough pictures.
+
   Attributes:
     protocol: name in `PROTOCOLS`: people choose the real picture ('cyclegan')
       or the fake picture ('pix2pix').

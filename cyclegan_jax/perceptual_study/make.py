@@ -32,17 +32,18 @@ def content(
     models: {name of an algorithm: `Model`}.
     data: `Dataset` with the test pictures.
     direction: 'a2b' or 'b2a'; each model must have this direction.
-    design: the numbers of the study.
+    design: the `Design`, the numbers of the study.
     count: number of real pictures, and of fake pictures per algorithm, that
       the page contains; 0 = all.
 
   Returns:
-    ({key: JSON value} that the scripts of the page read, note of
-    `Design.shortage` or '').
+    ({key: JSON value} that the scripts of the page read, note that pictures of
+    practice trials are shown again in scored trials, or '').
 
   Raises:
-    UserError: same errors as `Design.pairing`, `Design.shortage` and
-      `pictures.collect`.
+    UserError: the design needs true pairs and there are none, the scored trials
+      would have to repeat pictures, a picture cannot be used (unless
+      data.on_bad_image is 'skip'), or the pictures are too large in all.
   """
   here, there = direction.split('2')
   paired = data.source.paired

@@ -102,7 +102,10 @@ def _progress(data, domain, count, title):
 
 
 class _Page:
-  """Reads and encodes pictures, and limits their total size to `LIMIT`."""
+  """Reads and encodes pictures, and limits their total size to `LIMIT`.
+
+  `read` reads test images; `shown` encodes an image for the page.
+  """
 
   def __init__(self, data, size):
     self._data = data
@@ -110,7 +113,11 @@ class _Page:
     self._bytes = 0
 
   def read(self, domains, place):
-    """Reads the test image number `place` of each domain.
+    """Reads one test image of each domain.
+
+    Args:
+      domains: the domains, a sequence of 'a' and 'b'.
+      place: index of the test picture.
 
     Returns:
       List of one image per domain; [] if a picture is bad and

@@ -79,8 +79,9 @@ def scores(
     'people': number of people, 'trials': number of trials, 'fooled': number of
     fooled trials, 'share': share of fooled trials, 'sd': its standard
     deviation, 'mistimed': number of trials with wrong timing}], 'better':
-    [{'first', 'second', 'p': result of `better`}], 'excluded': [{'file',
-    'reason'}]}. Shares and standard deviations are in [0, 1].
+    [{'first', 'second', 'p': probability that the first algorithm fools people
+    more often (`better`)}], 'excluded': [{'file', 'reason'}]}. Shares and
+    standard deviations are in [0, 1].
   """
   names = sorted({x.algorithm for x in sessions})
   rows, shares = [], {}
@@ -124,6 +125,9 @@ def text(found: Mapping[str, Any]) -> str:
   The first table has the form of the paper's: share of fooled trials +-
   standard deviation, in percent. The second table, if there are several
   algorithms, contains the probabilities of `better`.
+
+  Args:
+    found: the dict that `scores` returns.
   """
   rows = [
     {

@@ -23,7 +23,7 @@ _DEVIATION = np.float32([0.458, 0.448, 0.450])
 
 
 class Trunk(NamedTuple):
-  """Sequence of convolutions, each followed by a ReLU.
+  """Sequence of convolutions, each followed by a ReLU: VGG-16 or AlexNet.
 
   Attributes:
     name: name of the network, for error messages.
@@ -109,14 +109,15 @@ def embed_vgg16(params, images):
   """Returns VGG-16's output 'relu5_3', averaged over the pixels of each image.
 
   Args:
-    params: see `vgg16`.
+    params: {layer: {'kernel', 'bias'}}, the 'trunk' of `weights.vgg16`.
     images: [batch, height, width, 3 or 1] in [-1, 1].
 
   Returns:
     Features [batch, 512].
 
   Raises:
-    UserError: same errors as `vgg16`.
+    UserError: a side has fewer than 16 pixels, or the images have neither 1 nor
+      3 channels.
   """
   return vgg16(params, images)['relu5_3'].mean((1, 2))
 
@@ -125,14 +126,15 @@ def embed_alexnet(params, images):
   """Returns AlexNet's output 'relu5', averaged over the pixels of each image.
 
   Args:
-    params: see `alexnet`.
+    params: {layer: {'kernel', 'bias'}}, the 'trunk' of `weights.alexnet`.
     images: [batch, height, width, 3 or 1] in [-1, 1].
 
   Returns:
     Features [batch, 256].
 
   Raises:
-    UserError: same errors as `alexnet`.
+    UserError: a side has fewer than 31 pixels, or the images have neither 1 nor
+      3 channels.
   """
   return alexnet(params, images)['relu5'].mean((1, 2))
 

@@ -110,7 +110,8 @@ def expand(path, step):
 
   Args:
     path: an official file, or a folder of official files.
-    step: number of an epoch or iteration, or None; see `choose`.
+    step: number of an epoch or iteration. With None, 'latest' or else the
+      highest number is chosen from a folder.
 
   Returns:
     (paths, line for the user). For a folder, these are `Chosen.paths` and
@@ -136,6 +137,9 @@ def has_heads(path):
   """Returns True if a file is named like CUT's net_F, the projection heads.
 
   The projection heads are needed for training only, not for translation.
+
+  Args:
+    path: path object of the file.
   """
   match = _NAME.fullmatch(path.stem)
   return match is not None and match[2] == 'F'

@@ -127,7 +127,11 @@ def export(kind, options, params):
 
 
 def has_averages(params):
-  """Returns True if parameters include running averages of batch norm."""
+  """Returns True if parameters include running averages of batch norm.
+
+  Args:
+    params: parameters of a network, nested dicts.
+  """
   return any(path[-1] == 'mean' for path in flatten_dict(params))
 
 

@@ -26,7 +26,8 @@ def load(paths):
   """Reads official files and combines their networks to one model.
 
   Args:
-    paths: .pth files; see `networks` for their names.
+    paths: .pth files, whose names end in net_G_A.pth, net_D_B.pth and the like;
+      `networks` lists the names.
 
   Returns:
     (config, params): the options that the files determine, as nested dicts like
@@ -34,7 +35,9 @@ def load(paths):
     networks in the files.
 
   Raises:
-    UserError: same errors as `networks`; or the files are not of one model.
+    UserError: a file cannot be read, or holds no official network or another
+      network than its name says; two files hold the same network; or the files
+      are not of one model.
   """
   return combine(networks(paths))
 
@@ -43,10 +46,12 @@ def combine(found):
   """Combines the networks that `networks` returned to one model.
 
   Args:
-    found: {(group, which): (path, `Network`)}.
+    found: {(group, which): (path, `layouts.Network`)}, with keys such as
+      ('gen', 'a2b') and ('disc', 'b').
 
   Returns:
-    (config, params), same as `load`.
+    (config, params): the options that the networks determine, as nested dicts
+    like a config, and {'gen': {direction: params}, 'disc': {domain: params}}.
 
   Raises:
     UserError: the networks are not of one model.
@@ -97,8 +102,8 @@ def networks(paths):
     paths: .pth files.
 
   Returns:
-    {(group, which): (path, `Network`)}, with keys such as ('gen', 'a2b') and
-    ('disc', 'b').
+    {(group, which): (path, `layouts.Network`)}, with keys such as ('gen',
+    'a2b') and ('disc', 'b').
 
   Raises:
     UserError: a file is not a .pth file, cannot be read, holds no official

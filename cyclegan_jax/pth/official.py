@@ -123,10 +123,11 @@ def layers(net):
 
 
 class Names(Reader):
-  """Reader that turns a network's verbs into entries of PyTorch's `Sequential`.
+  """Reader that lists a network's layers as entries of PyTorch's `Sequential`.
 
-  The value x that verbs take and return is the number of channels. Each verb
-  counts the entries that the layer has in the `Sequential`.
+  A network calls one method (verb) of a reader per layer; see `nets.verbs`. The
+  verbs here take and return x, the number of channels. Each verb counts the
+  entries that the layer has in the `Sequential`.
 
   Attributes:
     sequential: name of the `Sequential` in the state_dict.

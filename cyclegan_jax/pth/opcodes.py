@@ -51,11 +51,14 @@ def run(stream, machine, actions):
   Args:
     stream: binary file; only the bytes of the pickle are read.
     machine: the `Machine` that the pickle runs on.
-    actions: {name of an instruction: (machine, argument) -> None}.
+    actions: {name of an instruction: (machine, argument) -> None}, the
+      functions that carry out the instructions. Names are those of
+      `pickletools`.
 
   Raises:
-    Refused: same as `load`.
-    Exception: same as `load`.
+    Refused: the pickle has an instruction that is not in `actions`, or a name
+      that no state_dict needs.
+    Exception: of almost any kind, if the pickle is damaged or too long.
   """
   for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
     if count > _INSTRUCTIONS:
@@ -83,7 +86,7 @@ def refuse(what):
 class Machine:
   """State of the interpreter: a stack, the stacks below marks, and a memory.
 
-  Each method carries out one kind of instruction.
+  Each method carries out one kind of instruction; `run` calls the methods.
 
   Args:
     names: {'module name': stand-in for that name}; a pickle may call the
@@ -126,7 +129,11 @@ class Machine:
     self.stack[-1].extend(items)
 
   def set_items(self, items):
-    """Updates the dict on top of the stack by [key, value, key, value, ...]."""
+    """Updates the dict on top of the stack.
+
+    Args:
+      items: [key, value, key, value, ...].
+    """
     target, keys = self.stack[-1], items[::2]
     if type(target) is not dict or len(items) % 2:
       raise ValueError('an item is added to something that is not a dict')
@@ -139,11 +146,19 @@ class Machine:
     return items[::-1]
 
   def remember(self, place):
-    """Stores the top object in the memory, at the next place if None."""
+    """Stores the object on top of the stack in the memory.
+
+    Args:
+      place: key of the object in the memory; None for the next number.
+    """
     self.memory[len(self.memory) if place is None else place] = self.stack[-1]
 
   def name(self, name):
-    """Puts the stand-in for 'module name' on the stack, or raises `Refused`."""
+    """Puts the stand-in of a name on the stack, or raises `Refused`.
+
+    Args:
+      name: module and name, separated by a space, such as 'torch Size'.
+    """
     if name not in self.names:
       refuse(name)
     self.push(self.names[name])

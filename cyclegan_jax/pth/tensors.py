@@ -53,10 +53,13 @@ class Tensor(NamedTuple):
 
 
 def check(tensor):
-  """Checks that a `Tensor` is well formed and lies within its storage.
+  """Checks that a tensor is well formed and lies within its storage.
 
   A tensor must not have more elements than its storage has values. Otherwise, a
   small file could ask for any amount of memory.
+
+  Args:
+    tensor: a `Tensor`, as read from a file.
 
   Raises:
     ValueError: the tensor is damaged or does not fit its storage.

@@ -75,7 +75,7 @@ def curves(lines, points=POINTS):
   every step get no curve, and the note names them.
 
   Args:
-    lines: the result of `read`.
+    lines: the logged steps of a run, the result of `read`.
     points: largest number of points of a curve.
 
   Returns:

@@ -19,7 +19,7 @@ def scores(work, lines):
 
   Args:
     work: the `Workdir` of the run.
-    lines: the result of `curves.read`.
+    lines: the logged steps of the run, the result of `curves.read`.
 
   Returns:
     {'heads', 'rows'}, and 'best', a text on the best weights, if there are any.

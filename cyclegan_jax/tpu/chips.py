@@ -83,7 +83,10 @@ class Estimate(NamedTuple):
 
 
 def find(topology):
-  """Returns the `Chip` of a topology such as 'v5e:4x4'.
+  """Returns the published figures of a topology's chips, as a `Chip`.
+
+  Args:
+    topology: kind of chip and chips along each axis, such as 'v5e:4x4'.
 
   Raises:
     UserError: the kind of chip is not in `CHIPS`.
@@ -92,7 +95,11 @@ def find(topology):
 
 
 def axes(topology):
-  """Returns the chips along each axis of a topology: (4, 4) for 'v5e:4x4'."""
+  """Returns the numbers of chips along the axes of a topology.
+
+  Args:
+    topology: text such as 'v5e:4x4', which gives (4, 4).
+  """
   return tuple(int(n) for n in topology.partition(':')[2].split('x'))
 
 
@@ -123,7 +130,7 @@ def estimate(chip, axes, flops, traffic, collectives):
     flops: operations of all convolutions of a step on one chip.
     traffic: bytes that one chip reads from and writes to memory in a step.
     collectives: {operation: (number of runs, bytes of all results)} of the
-      communication in a step; see `hlo.collectives`.
+      communication in a step; the result of `hlo.collectives`.
   """
   size = math.prod(axes)
   moved = sum(

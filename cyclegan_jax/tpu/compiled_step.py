@@ -75,9 +75,11 @@ def trace(
     mesh: the mesh of `make_mesh`, or a mesh of real devices.
     shapes: {'a': shape, 'b': shape} of the whole batch of each domain; a shape
       is (batch, height, width, channels).
-    pool_size: size of the image pool; see `training.state.create`.
-    ema_decay: decay of the moving average; see `training.step.make_step`.
-    accumulate: parts of a batch; see `training.step.make_step`.
+    pool_size: number of images in each image pool; 0 for no pool.
+    ema_decay: decay of the moving average of the generators' weights; 0 for no
+      average.
+    accumulate: number of parts of a device's batch, which are processed one
+      after the other.
 
   Returns:
     The traced step, as `jax.jit(...).trace` returns it, with `.jaxpr` and
@@ -126,7 +128,10 @@ def trace(
 
 
 def compile_traced(traced):
-  """Compiles the traced step that `trace` returned.
+  """Compiles a traced step for its TPUs.
+
+  Args:
+    traced: the step that `trace` returned.
 
   Returns:
     The compiled step, a `jax.stages.Compiled`.
@@ -175,6 +180,9 @@ def convolution_flops(jaxpr):
   multiplication and an addition. Products with the zeros between the pixels of
   a dilated input do not count. The body of a `scan` counts once per iteration.
   For a function that is mapped over devices, the number is that of one device.
+
+  Args:
+    jaxpr: a jaxpr, such as `.jaxpr` of a traced step.
   """
   total = 0
   for equation in jaxpr.eqns:

@@ -37,7 +37,7 @@ class Instruction(NamedTuple):
 
   @property
   def operands(self):
-    """Names of the operands."""
+    """Names of the operands, the instructions whose results are the inputs."""
     return re.findall(r'%([\w.-]+)', re.split(r'\)(?:,|$)', self.rest)[0])
 
 
@@ -154,7 +154,8 @@ def arrays(shape):
   space, `S(1)` or higher, which is on the chip itself.
 
   Args:
-    shape: the text of the shape, as in `Instruction.shape`.
+    shape: the text of the shape or tuple of shapes, such as 'f32[8,16]{1,0}'
+      (`Instruction.shape`).
   """
   return [
     (
@@ -187,7 +188,11 @@ def estimates(hlo):
 
 
 def convolves(fused):
-  """Returns True if a list of fused instructions contains a convolution."""
+  """Returns True if a list of fused instructions contains a convolution.
+
+  Args:
+    fused: list of `Instruction`, as `estimates` yields it.
+  """
   return any(i.operation == 'convolution' for i in fused)
 
 

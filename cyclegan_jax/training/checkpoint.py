@@ -17,6 +17,8 @@ class SaveError(UserError):
 class Checkpoints:
   """The checkpoints of a run, which are saved in the background.
 
+  `save` writes a checkpoint, `restore` reads the newest one; call `close` last.
+
   A checkpoint is either complete or absent, never half written. It holds the
   train state and the checksums of the arrays, which are compared when the
   checkpoint is read.
@@ -59,11 +61,20 @@ class Checkpoints:
     """Returns True if all processes of a run must stop at this step.
 
     The processes agree on the step after one of them has received SIGTERM.
+
+    Args:
+      step: number of steps done; every process must call the method, with the
+        same numbers.
     """
     return self._manager.reached_preemption(step)
 
   def copy(self, state):
-    """Returns a copy of `state` that can be saved after `state` is donated."""
+    """Returns a copy of `state` that can be saved after `state` is donated.
+
+    Args:
+      state: a `TrainState`. A compiled step that it is donated to overwrites
+        its arrays.
+    """
     return jax.tree.map(lambda x: x.copy(), state)
 
   def save(self, step, state):

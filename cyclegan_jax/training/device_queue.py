@@ -18,7 +18,7 @@ class SickTraining(UserError):
 
 
 class Device:
-  """Reads batches and calls the compiled step of a run.
+  """Function that reads batches and calls the compiled step of a run.
 
   Up to two calls are queued, so that the device is idle only while it waits for
   input.
@@ -32,7 +32,7 @@ class Device:
     """Opens the batches of a run at the step of a state.
 
     Args:
-      run: a `Run`.
+      run: the `Run`, all settings of the run.
       mesh: the `jax.sharding.Mesh` of the devices that train.
       share: (first, count): the pictures of each batch that this process reads.
       state: the `TrainState` from which the training continues.
@@ -92,6 +92,9 @@ class Device:
 
   def settle(self, step):
     """Waits until the device has done all steps up to `step`.
+
+    Args:
+      step: number of steps done.
 
     Raises:
       SickTraining: one of these steps gave NaN or infinity.

@@ -25,7 +25,8 @@ def final_table(translate, data, directions):
     directions: the directions to measure, of 'a2b' and 'b2a'.
 
   Returns:
-    The rows of `metrics.table.table`, a list of dicts.
+    A list of rows {'direction', 'candidate', column: number, ...}, as
+    `metrics.table.table` returns it.
   """
   there = truth(data)
   names = ['l1', 'psnr', 'ssim']
@@ -36,17 +37,18 @@ def final_table(translate, data, directions):
 
 
 class Tracker:
-  """Measures the test set during training and keeps the best weights."""
+  """Function that measures the test set and keeps the best weights."""
 
   def __init__(self, there, directions, chosen, best, folder, save):
     """Stores the arguments; nothing is measured until the tracker is called.
 
     Args:
-      there: the `Truth` to measure with.
+      there: the `metrics.table.Truth` (test pictures and label maps) to measure
+        with.
       directions: the directions to measure, of 'a2b' and 'b2a'.
       chosen: a list of `Metric`.
-      best: the criterion for the best weights, as `ranking` returns it; None to
-        keep no weights.
+      best: the criterion for the best weights, the result of `ranking`: (text,
+        column, directions, sign); None to keep no weights.
       folder: path of the best model. A link with this path leads to the model
         folder, which is beside it.
       save: (folder, params) -> None, writes a model folder.
@@ -71,8 +73,8 @@ class Tracker:
       {'test/DIRECTION/COLUMN': value}, for example 'test/a2b/L1'.
 
     Raises:
-      UserError: the model cannot be written; or an error of
-        `metrics.table.table`.
+      UserError: the model cannot be written, a picture or label map cannot be
+        used, or there are too few pictures for a metric.
     """
     rows = table(
       translate,

@@ -15,9 +15,10 @@ class Log:
 
   metrics.jsonl gets one line per logged step and holds only values that are
   bit-identical when the run is repeated. The sample grids are written to
-  samples/. Loggers receive both, and also the speeds. Each step is written
-  once, however often the run is resumed. Every method raises `UserError` if a
-  file cannot be written.
+  samples/. Loggers receive both, and also the speeds. `numbers` and `sample`
+  write, `flush` makes the output safe. Each step is written once, however often
+  the run is resumed. Every method raises `UserError` if a file cannot be
+  written.
 
   Attributes:
     board: path of the folder that TensorBoard reads.
@@ -69,7 +70,12 @@ class Log:
         logger.numbers(step, metrics, speed)
 
   def sample(self, step, picture):
-    """Writes the sample grid of a step, uint8 [height, width, 3]."""
+    """Writes the sample grid of a step.
+
+    Args:
+      step: number of steps done.
+      picture: the grid, uint8 [height, width, 3].
+    """
     path = self._samples / f'step_{step:07d}.png'
     with files.writing(self._workdir):
       files.write(path, images.png(picture))
@@ -127,7 +133,12 @@ class _Lines:
   """
 
   def __init__(self, path, text):
-    """Creates the file at `path` with a text of complete lines."""
+    """Creates the file.
+
+    Args:
+      path: path of the file, local or in a bucket.
+      text: its first lines, each with a line break at its end.
+    """
     self._remote = path if files.remote(path) else None
     self._texts = [text]
     if not self._remote:
@@ -135,7 +146,11 @@ class _Lines:
       self._file = disk.Growing(path)
 
   def add(self, line):
-    """Appends a line that ends with a line break."""
+    """Appends a line.
+
+    Args:
+      line: text that ends with a line break.
+    """
     if self._remote:
       self._texts.append(line)
     else:
@@ -172,14 +187,21 @@ def _kept_lines(path, step):
 
 
 def parameter_table(params):
-  """Returns a table of the name, shape and size of every parameter, as text."""
+  """Returns a table of the name, shape and size of every parameter, as text.
+
+  Args:
+    params: parameters, nested dicts of arrays.
+  """
   from clu import parameter_overview
 
   return parameter_overview.get_parameter_overview(params)
 
 
 class Progress:
-  """Measures the speed of a run and estimates its remaining time."""
+  """Measures the speed of a run and estimates its remaining time.
+
+  At each logged step, call `speed`, then `line` with its result.
+  """
 
   def __init__(self, start_step, last_step, batch_size):
     """Starts the clock.

@@ -15,7 +15,7 @@ def check_intervals(run):
   """Checks the intervals of logging, saving and evaluation.
 
   Args:
-    run: a `Run`.
+    run: the `Run`, all settings of the run.
 
   Raises:
     UserError: an interval is not a multiple of train.steps_per_call.
@@ -35,10 +35,21 @@ def check_intervals(run):
 
 
 class _Observers:
-  """Writes metrics, sample grids and test metrics to the log and terminal."""
+  """Writes metrics, sample grids and test metrics to the log and terminal.
+
+  Each method is called with the results of one step.
+  """
 
   def __init__(self, run, sampler, log, progress, say):
-    """Stores the arguments of `steps` of the same names, and a `Progress`."""
+    """Stores the arguments.
+
+    Args:
+      run: the `Run`.
+      sampler: the `Sampler`.
+      log: a `Log` or `NoLog`.
+      progress: the `log.Progress`.
+      say: prints a line to the user.
+    """
     self._run = run
     self._sampler = sampler
     self._log = log
@@ -49,7 +60,15 @@ class _Observers:
     )
 
   def numbers(self, step, metrics, speed):
-    """Logs the metrics of a step and the learning rates of that step."""
+    """Logs the metrics of a step and the learning rates of that step.
+
+    Args:
+      step: number of steps done.
+      metrics: {name: scalar}, arrays on the device.
+      speed: {name: float}, the speeds of `log.Progress.speed` and
+        `profiling.by_process`: seconds per step, images per second and input
+        wait.
+    """
     metrics = jax.device_get(metrics)
     factor = self._run.schedule.factor(step - 1)
     rates = {
@@ -63,13 +82,23 @@ class _Observers:
     self._monitors.numbers(step, metrics)
 
   def sample(self, step, pictures):
-    """Logs the sample grid of the images that `Sampler.start` computes."""
+    """Logs the sample grid of a step and checks its translations.
+
+    Args:
+      step: number of steps done.
+      pictures: the images that `Sampler.start` computes, on the device.
+    """
     pictures = jax.device_get(pictures)
     self._log.sample(step, self._sampler.grid(pictures, step))
     self._monitors.pictures(step, self._sampler.pairs(pictures))
 
   def evaluate(self, step, params):
-    """Measures the test set with the parameters {'gen': params} and logs it."""
+    """Measures the test set and logs the results.
+
+    Args:
+      step: number of steps done.
+      params: {'gen': params}, the generators to measure.
+    """
     translate = self._sampler.translation(params)
     numbers = self._run.evaluate(step, translate, params)
     self._log.numbers(step, numbers, {})
@@ -78,7 +107,7 @@ class _Observers:
 
 
 class _Later:
-  """A queue of work on the results of a step.
+  """A queue of work on the results of a step: `add` fills it, `finish` does it.
 
   The work is done after the next step was started, so that the device computes
   meanwhile.
@@ -89,7 +118,13 @@ class _Later:
     self._work = []
 
   def add(self, work, step, *args):
-    """Adds the call `work(step, *args)` to the queue."""
+    """Adds the call `work(step, *args)` to the queue.
+
+    Args:
+      work: function to call later.
+      step: number of the step whose results the function reads.
+      *args: further arguments of the function.
+    """
     self._work.append((work, step, args))
 
   def finish(self):
@@ -106,12 +141,12 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
   The state is saved at the end in each of these cases.
 
   Args:
-    run: a `Run`.
+    run: the `Run`, all settings of the run.
     state: the `TrainState` to continue from, donated.
     mesh: the `jax.sharding.Mesh` of the devices that train.
     share: (first, count): the pictures of each batch that this process reads.
-    sampler: a `Sampler`.
-    log: a `Log` or `NoLog`.
+    sampler: the `Sampler` that draws the sample grids.
+    log: the `Log` for metrics and sample grids, or a `NoLog`.
     checkpoints: the `Checkpoints` to save to.
     stop_at: the step to stop at, or None for the last step of the run.
     say: prints a line to the user.
@@ -121,7 +156,8 @@ def steps(run, state, mesh, share, sampler, log, checkpoints, stop_at, say):
     or None.
 
   Raises:
-    UserError: same errors as `trainer.train`, where they occur during training.
+    UserError: a picture cannot be used, a step gave NaN or infinity, or a file
+      of the run cannot be written.
   """
   last = run.schedule.steps
   step, number = int(state.step), None

@@ -19,13 +19,18 @@ _UNCHANGED = 0.03  # mean change of the luminance, on [-1, 1]
 
 
 class Monitors:
-  """Warns of each kind of failure once, when it has lasted for some time."""
+  """Warns of each kind of failure once, when it has lasted for some time.
+
+  Call `numbers` with the logged metrics and `pictures` with the sample grids.
+  """
 
   def __init__(self, won, warn):
     """Stores the arguments; no step has been seen yet.
 
     Args:
-      won: `AdversarialLoss.won`, or None to ignore the scores.
+      won: (mean score of real images, mean score of translations) -> True if
+        the discriminator tells them apart almost without loss
+        (`AdversarialLoss.won`); None to ignore the scores.
       warn: prints a line to the user.
     """
     self._won = won
@@ -40,7 +45,7 @@ class Monitors:
 
     Args:
       step: number of steps done.
-      metrics: {name: number}.
+      metrics: {name: number}, the logged losses and scores.
     """
     if self._won is None:
       return
@@ -159,11 +164,14 @@ _CALM = 0.3  # how much the ring may vary, as a share of the blob's distance
 
 
 def droplets(image):
-  """Number of droplets in an image [h, w, c] in [-1, 1].
+  """Number of droplets in an image.
 
   A droplet is a blob that is far from its surroundings, which are almost
   constant. Its width is 1/64 to 1/10 of the shorter side of the image, and its
   height is about the same.
+
+  Args:
+    image: [h, w, c] in [-1, 1].
   """
   image = _shrink(image)
   median = ndimage.median_filter(image, (_WINDOW, _WINDOW, 1))

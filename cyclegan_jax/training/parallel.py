@@ -128,12 +128,21 @@ def local_batch_size(batch_size, mesh, accumulate=1):
 
 
 def replicate(state, mesh):
-  """Copies a state to all devices of a mesh and returns the copy."""
+  """Copies a state to all devices of a mesh and returns the copy.
+
+  Args:
+    state: a pytree of arrays, such as a `TrainState`.
+    mesh: the `Mesh` of the devices, from `make_mesh`.
+  """
   return jax.device_put(state, replicated(mesh))
 
 
 def replicated(mesh):
-  """Returns the sharding of the state: a whole copy on every device."""
+  """Returns the sharding of the state: a whole copy on every device.
+
+  Args:
+    mesh: the `Mesh` of the devices, from `make_mesh`.
+  """
   return NamedSharding(mesh, P())
 
 

@@ -29,14 +29,18 @@ _OWN = 'data.root'
 
 
 class Agreed(UserError):
-  """A `UserError` that all processes of a run raise at the same point."""
+  """A `UserError` that all processes of a run raise at the same point.
+
+  The processes have agreed on the error, so that none waits for another.
+  """
 
 
 def join(values, stops=False):
   """Connects this process to the other processes of a run, if flags ask for it.
 
-  Must be called before any use of a device. Afterwards an error message is
-  printed even if JAX ends the process, which it does without a message.
+  Must be called before any use of a device. If JAX later ends this process
+  because another process was lost, JAX itself prints no message; a helper
+  process started here then prints an error message.
 
   Args:
     values: {flag: value} of all `flags.PROCESS_FLAGS`.
@@ -46,7 +50,8 @@ def join(values, stops=False):
   Raises:
     UserError: the flags are invalid or contradict each other.
     Temporary: the processes did not connect within --start-timeout seconds.
-    Agreed: the processes have different code or versions of JAX.
+    Agreed: the processes have different code or versions of JAX; all processes
+      raise this error.
   """
   where = _where(values)
   if where is None:

@@ -51,7 +51,10 @@ def parse(text):
 
 
 class Profiler:
-  """Writes a profile of some steps of a training, for TensorBoard."""
+  """Writes a profile of some steps of a training, for TensorBoard.
+
+  Call it before every step, and call `close` last.
+  """
 
   def __init__(self, profile, folder, settle, say):
     """Stores the arguments; the profile starts at a later call.
@@ -120,9 +123,9 @@ class Profiler:
 class Watchdog:
   """Context manager that prints all stack traces if no step is done for long.
 
-  A run on several devices can hang without any error message. The stack traces
-  of all threads are written to standard error, again and again until a step is
-  done.
+  Call it after every step. A run on several devices can hang without any error
+  message. The stack traces of all threads are written to standard error, again
+  and again until a step is done.
   """
 
   def __init__(self, seconds):

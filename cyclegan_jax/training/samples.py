@@ -14,6 +14,8 @@ _ALL_ALIKE = MappingProxyType({'a': None, 'b': None})
 class Sampler:
   """Translates fixed test pictures and draws the results as a grid.
 
+  `start` computes the images, `grid` draws them.
+
   A row of the grid shows a picture of A, its translation, its reconstruction
   and its identity image, followed by the same columns for a picture of B.
   """
@@ -22,11 +24,12 @@ class Sampler:
     """Stores the pictures that every grid shows.
 
     Args:
-      method: a `Method`. Columns that need a direction which the method lacks
-        are left out.
+      method: the `Method` that translates. Columns that need a direction which
+        the method lacks are left out.
       inputs: {'a': [image], 'b': [image]}, float images [h, w, c] in [-1, 1].
       show: {'a': channels, 'b': channels}, the channels of each domain to show,
-        as `images.shown` takes them.
+        one or three numbers counted from 1, or None for the choice of
+        `images.shown`.
     """
     self._directions = method.directions
     self._translate = jax.jit(method.translate, static_argnums=2)

@@ -12,6 +12,8 @@ from cyclegan_jax.training import parallel
 class Share(NamedTuple):
   """Settings for the computation over a device's share of the batch.
 
+  `gradients` computes gradients, `samples` only the translations.
+
   Attributes:
     parts: number of parts of the share, which are processed one after the
       other.
@@ -102,5 +104,13 @@ class Share(NamedTuple):
 
 
 def part_keys(key: PRNGKeyArray, parts: int) -> PRNGKeyArray:
-  """Splits a random key into one key for each part of a batch."""
+  """Splits a random key into one key for each part of a batch.
+
+  Args:
+    key: the random key.
+    parts: number of parts.
+
+  Returns:
+    Keys with leading dimension `parts`.
+  """
   return jax.random.split(key, parts)

@@ -16,7 +16,7 @@ from cyclegan_jax.training import image_pool
 
 
 class TrainState(struct.PyTreeNode):
-  """The state that a step takes and returns.
+  """The state that a step takes and returns, an immutable pytree.
 
   Attributes:
     step: number of steps done, int32.
@@ -61,7 +61,7 @@ def create(
   """Creates the state before the first step, with random parameters.
 
   Args:
-    method: a `Method`.
+    method: the `Method`: networks and losses.
     optimizers: {'gen', 'disc', 'heads'}, optax transformations. Groups that the
       method lacks are ignored.
     key: a raw random key (`jax.random.PRNGKey`), the only source of randomness

@@ -36,7 +36,7 @@ def make_step(
   `generate` updates its discriminators first.
 
   Args:
-    method: a `Method`.
+    method: the `Method`: networks and losses.
     optimizers: {'gen', 'disc', 'heads'}, the optax transformation of each group
       of networks.
     ema_decay: decay of the moving average of the generators' weights, used if
@@ -179,7 +179,7 @@ def _discriminators_first(
 
 
 class _Networks:
-  """Parameters during a step, which are updated group by group.
+  """Parameters during a step, which `update` changes group by group.
 
   Attributes:
     params: {group: {name: params}}, as in `TrainState`.
@@ -196,7 +196,12 @@ class _Networks:
     self._optimizers = optimizers
 
   def update(self, grads, metrics):
-    """Updates the groups of `grads`, {group: gradients}; returns `metrics`."""
+    """Updates some groups of networks and returns `metrics`.
+
+    Args:
+      grads: {group: gradients} of the groups to update.
+      metrics: {name: scalar}, which are checked for NaN and infinity.
+    """
     self.finite.extend(
       jnp.isfinite(x).all() for x in jax.tree.leaves((grads, metrics))
     )

@@ -15,9 +15,9 @@ _SAME = 1.0
 class StopSignals:
   """Context manager that records the first SIGINT, SIGTERM or SIGHUP.
 
-  A second signal has its usual effect. SIGHUP stays ignored if it was ignored
-  before, for example by `nohup`. If nobody reads the standard output any more,
-  this is recorded as SIGPIPE.
+  `told` says before each step whether to stop. A second signal has its usual
+  effect. SIGHUP stays ignored if it was ignored before, for example by `nohup`.
+  If nobody reads the standard output any more, this is recorded as SIGPIPE.
 
   In a run of several processes, JAX handles SIGTERM, and the processes agree on
   a step to stop at (`Checkpoints.preempted`). The other signals are turned into

@@ -24,7 +24,7 @@ def train(run, workdir, *, stop_at=None, say=print):
   saves its state, on a signal or at the step `stop_at`.
 
   Args:
-    run: a `Run`.
+    run: the `Run`, all settings of the run.
     workdir: path of the run folder, which is created if missing. It receives
       the checkpoints, the metrics and the sample grids.
     stop_at: the step to stop at; None for the last step of the run.
@@ -156,7 +156,7 @@ def report(result, work, last_step):
 
   Args:
     result: the `Result` of the training.
-    work: the `Workdir` of the run.
+    work: the `Workdir`, the paths of the run folder.
     last_step: number of steps of the complete run.
 
   Returns:

@@ -17,7 +17,7 @@ _IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 class Workdir:
-  """Paths of the files and folders of a run.
+  """Paths of the files and folders of a run, made from the run folder.
 
   Attributes:
     path: the run folder.
@@ -37,7 +37,11 @@ class Workdir:
   """
 
   def __init__(self, path):
-    """Stores the absolute paths below `path`, the folder or URL of a run."""
+    """Stores the absolute paths of the files.
+
+    Args:
+      path: the run folder, local or gs://BUCKET/NAME.
+    """
     self.path = files.absolute(files.place(path))
     self.config = self.path / 'config.json'
     self.run = self.path / 'run.json'

@@ -63,6 +63,9 @@ def missing(known: ArrayFormat) -> str | None:
   """Returns the command that installs the package a format needs, or None.
 
   None means that the package is installed, or that the format needs no package.
+
+  Args:
+    known: an `ArrayFormat`, an entry of the table of formats.
   """
   if not known.package or _installed(known.package):
     return None
@@ -80,7 +83,7 @@ def empty(known: ArrayFormat, data: Data, cut: Cut) -> bool:
   Args:
     known: the format of the file.
     data: the path of the file, or its bytes.
-    cut: the part of the file that is the picture.
+    cut: the `Cut`: which slice or page of the file is the picture.
 
   Raises:
     Exception: any error that `ArrayFormat.read` raises.

@@ -40,6 +40,9 @@ class Facts(NamedTuple):
 class ArrayFormat(NamedTuple):
   """An array format: its name, its file endings, and how its files are read.
 
+  Below, `data` is the path of a file or its bytes, and `cut` is a `Cut`, which
+  says which slice or page of the file is the picture.
+
   Attributes:
     name: name of the format, for messages.
     endings: file endings with their dot, in lower case; '.nii.gz' has two dots.
@@ -114,7 +117,7 @@ def pick(cut: Cut, slices: int, what: str) -> int:
   """Returns `cut.number`, the index of a slice, after checking its range.
 
   Args:
-    cut: the part of the file that is the picture.
+    cut: the `Cut`: which slice, page or frame of the file is the picture.
     slices: number of slices, pages or frames in the file.
     what: the plural noun for these in messages, such as 'frames'.
 

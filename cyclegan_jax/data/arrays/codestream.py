@@ -14,7 +14,13 @@ _LAST = {0xD9, 0xDA}  # the end of the picture, and the start of its data
 
 
 class Declared(NamedTuple):
-  """Size in pixels and number of channels, as declared by a stream's header."""
+  """Size of an image, as declared by a stream's header.
+
+  Attributes:
+    width: width in pixels.
+    height: height in pixels.
+    channels: number of channels.
+  """
 
   width: int
   height: int

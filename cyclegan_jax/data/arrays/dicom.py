@@ -49,8 +49,9 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
     cut: `cut.number` chooses the frame of a file with several frames.
 
   Raises:
-    ValueError: same as `facts`; or the file has several frames and `cut.number`
-      is None or out of range; or no installed package can decompress the file.
+    ValueError: the file has no supported picture, or the picture is too large;
+      or the file has several frames and `cut.number` is None or out of range;
+      or no installed package can decompress the file.
     Exception: any error of pydicom, if the file is damaged.
   """
   with base.opened(data) as file:

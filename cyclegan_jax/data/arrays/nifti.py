@@ -74,8 +74,9 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
     cut: `cut.axis` and `cut.number` choose the slice of a volume.
 
   Raises:
-    ValueError: same as `facts`; or the file is a volume and `cut.number` is
-      None or out of range.
+    ValueError: the file is not a NIfTI file, is cut off, or holds values that
+      are not supported or too large; or the file is a volume and `cut.number`
+      is None or out of range.
     OSError: the checksum of a .nii.gz file is wrong.
   """
   key = _key(data)
@@ -102,14 +103,29 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
 def to_picture(
   plane: Num[np.ndarray, 'i j *channels'],
 ) -> Num[np.ndarray, 'height width *channels']:
-  """Returns the picture of a stored slice: a view, turned by 90 degrees."""
+  """Returns the picture of a stored slice: a view, turned by 90 degrees.
+
+  Index i of the slice becomes the column of the picture, and index j counts the
+  rows from the bottom.
+
+  Args:
+    plane: the slice, [i, j] or [i, j, channels].
+  """
   return np.rot90(plane)
 
 
 def from_picture(
   picture: Num[np.ndarray, 'height width *channels'],
 ) -> Num[np.ndarray, 'i j *channels']:
-  """Returns the stored slice of a picture: the inverse of `to_picture`."""
+  """Returns the stored slice of a picture: the inverse of `to_picture`.
+
+  Args:
+    picture: [height, width] or [height, width, channels].
+
+  Returns:
+    A view [i, j] or [i, j, channels], where i is the column of the picture and
+    j counts the rows from the bottom.
+  """
   return np.rot90(picture, -1)
 
 

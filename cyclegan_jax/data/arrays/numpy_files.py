@@ -54,7 +54,8 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
     cut: not used; the file is one picture.
 
   Raises:
-    ValueError: same as `facts`.
+    ValueError: the file does not hold exactly one array of numbers with two or
+      three axes, is cut off, or the array is too large.
     Exception: any error of `zipfile`, if a .npz file is damaged.
   """
   with base.opened(data) as file, _stream(file) as (stream, size):

@@ -54,7 +54,8 @@ def read(
     cut: not used; the file is one picture.
 
   Raises:
-    ValueError: same as `facts`; or the file declares one colour transparent.
+    ValueError: the file is not a PNG of 16 bits per value, is too large or cut
+      off; or the file declares one colour transparent.
     Exception: any error of imagecodecs, if the file is damaged.
   """
   import imagecodecs

@@ -62,11 +62,13 @@ def read(data: base.Data, cut: Cut) -> Num[np.ndarray, 'height width channels']:
 
   Args:
     data: the path of the file, or its bytes.
-    cut: same as for `facts`, but 'slices' requires `cut.number`.
+    cut: `cut.pages` tells which pages are the picture: 'first', 'channels'
+      (all, as channels of one picture) or 'slices' (page `cut.number`).
 
   Raises:
-    ValueError: same as `facts`; or `cut.pages` is 'slices' and `cut.number` is
-      None.
+    ValueError: a page is damaged, not supported or too large; the pages of one
+      picture differ in size or type; there is no page `cut.number`; or
+      `cut.pages` is 'slices' and `cut.number` is None.
     Exception: any error of tifffile, if the file is damaged.
   """
   with _opened(data) as tif:

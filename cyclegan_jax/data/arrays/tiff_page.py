@@ -70,7 +70,7 @@ def read(page: Any) -> Num[np.ndarray, 'height width channels']:
   white as zero are inverted.
 
   Raises:
-    ValueError: same as `facts`.
+    ValueError: the page is damaged, not supported or too large.
     Exception: any error of tifffile, if the file is damaged.
   """
   told = facts(page)

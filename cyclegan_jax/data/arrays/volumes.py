@@ -11,7 +11,7 @@ LIMIT = 2**30  # bytes of all cached volumes
 
 
 class Volumes:
-  """Thread-safe cache of the most recently used volumes.
+  """Thread-safe cache of the most recently used volumes; `get` reads it.
 
   Args:
     limit: most bytes of all cached volumes. A larger volume is cached alone.

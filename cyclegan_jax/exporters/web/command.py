@@ -17,13 +17,15 @@ def export(output: files.Path, values: Mapping[str, Any], weights: str) -> None:
 
   Args:
     output: path of the page.
-    values: {flag: value} of cyclegan_jax.export.
+    values: {flag: value} of cyclegan_jax.export, among them --model,
+      --direction and --runtime.
     weights: a name in `web.WEIGHTS`, the type of the weights in the page.
 
   Raises:
-    UserError: a package or the flag --runtime is missing, or the model does not
-      translate in the direction given. Also the errors of `runtime.read`,
-      `saved.load` and `page.write`.
+    UserError: a package or the flag --runtime is missing; the runtime or the
+      model cannot be read; the model does not translate in the direction given,
+      or a page cannot run it; the translations of a program differ from the
+      model's; or the page cannot be written.
   """
   from cyclegan_jax.exporters import checked
   from cyclegan_jax.inference import saved

@@ -55,6 +55,9 @@ class Result(NamedTuple):
 def check(model: Model, directions: tuple[str, ...]) -> None:
   """Raises `UserError` if a page cannot run a model.
 
+  A page shows pictures of 1 or 3 channels and 8 bits, and its programs are
+  single networks.
+
   Args:
     model: a `Model`.
     directions: the directions to check, 'a2b', 'b2a' or both. The model must
@@ -95,8 +98,9 @@ def write(
     A `Result`.
 
   Raises:
-    UserError: a page cannot run the model (see `check`), the translations of a
-      program differ from the model's, or the page cannot be written.
+    UserError: a page cannot run the model, for example because its pictures are
+      not of 8 bits; the translations of a program differ from the model's; or
+      the page cannot be written.
   """
   check(model, directions)
   programs, trials = {}, {}

@@ -26,7 +26,13 @@ ACTIVATIONS = {
 
 
 class Stored(NamedTuple):
-  """Output of a layer, stored in an array [height, width, channels]."""
+  """Output of a layer, stored in an array.
+
+  `write` stores a tile, `read` returns pixels.
+
+  Attributes:
+    array: [height, width, channels], in memory or in a temporary file.
+  """
 
   array: np.ndarray
 
@@ -35,7 +41,15 @@ class Stored(NamedTuple):
     return self.array.shape
 
   def read(self, rows, columns):
-    """Returns pixels at row and column indices: [rows, columns, channels]."""
+    """Returns the pixels at some rows and columns.
+
+    Args:
+      rows: indices of rows, an integer array.
+      columns: indices of columns, an integer array.
+
+    Returns:
+      [rows, columns, channels].
+    """
     return self.array[np.ix_(rows, columns)]
 
   def write(self, starts, tile):
@@ -46,6 +60,9 @@ class Stored(NamedTuple):
 
 class Part(NamedTuple):
   """Input of a layer: a source, to which a norm and an activation are applied.
+
+  The norm and the activation are applied each time the input is read, so that
+  they need no array of their own.
 
   Attributes:
     source: a `Stored`, `Doubled` or `Layer`.
@@ -60,7 +77,11 @@ class Part(NamedTuple):
 
 
 class Doubled(NamedTuple):
-  """Source of twice the height and width: each pixel becomes 2x2 pixels."""
+  """Source of twice the height and width: each pixel becomes 2x2 pixels.
+
+  Attributes:
+    source: the source to double, a `Stored` or `Layer`.
+  """
 
   source: Any
 
@@ -91,7 +112,11 @@ class Kind(NamedTuple):
   stride: int = 1
 
   def size(self, size):
-    """Returns the size of the output along a side of `size` input pixels."""
+    """Returns the height or width of the output of a layer.
+
+    Args:
+      size: height or width of the input, in pixels.
+    """
     if _OPERATIONS[self.operation].doubles:
       return 2 * size
     return (size + 2 * self.padding - self.kernel) // self.stride + 1
@@ -164,6 +189,8 @@ _EDGES = {'mirror': _mirror, 'nearest': _nearest, 'zeros': _nearest}
 class Layer:
   """Output of a layer, computed tile by tile when it is read.
 
+  `tile` computes a rectangle of the output, `read` any rows and columns.
+
   Attributes:
     shape: (height, width, channels) of the output.
     learns: True if the layer has parameters.
@@ -174,8 +201,9 @@ class Layer:
 
     Args:
       net: the generator that the layer belongs to.
-      parts: the inputs, `Part`s whose channels are concatenated.
-      kind: a `Kind`.
+      parts: the inputs, `Part`s (sources with a norm and an activation) whose
+        channels are concatenated.
+      kind: the `Kind`: operation, kernel size, padding and stride.
       weights: parameters of the layer, or None.
 
     Raises:
@@ -203,7 +231,8 @@ class Layer:
       starts: first (row, column) of the tile. Must be even numbers for a layer
         that doubles height and width.
       sizes: (rows, columns) of the tile, with the same condition.
-      statistics: if True, the `_moments` of the tile are computed as well.
+      statistics: if True, the sums that a norm needs (`_moments`) are computed
+        as well.
 
     Returns:
       (tile [rows, columns, channels], moments of the pixels inside the image).
@@ -227,7 +256,7 @@ class Layer:
     )
 
   def read(self, rows, columns):
-    """Computes pixels at row and column indices: [rows, columns, channels].
+    """Computes the output at some rows and columns: [rows, columns, channels].
 
     Args:
       rows: indices of rows, all within `len(rows)` consecutive rows.
@@ -261,13 +290,14 @@ def add(parts, starts, sizes, dtype):
   """Returns a tile of the sum of activations.
 
   Args:
-    parts: the activations, `Part`s of equal shape.
+    parts: the activations, `Part`s of equal shape: stored or computed values
+      [height, width, channels] with a norm and an activation to apply.
     starts: first (row, column) of the tile.
     sizes: (rows, columns) of the tile.
-    dtype: type of the sum.
+    dtype: type in which the activations are added and returned.
 
   Returns:
-    [rows, columns, channels].
+    The tile, [rows, columns, channels].
   """
   indices = [
     _nearest(start + np.arange(size), side)

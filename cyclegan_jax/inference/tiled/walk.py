@@ -31,10 +31,11 @@ SMALL = 2**26
 
 
 class Activation(NamedTuple):
-  """Activation that a verb returns and the next layer reads.
+  """Activation that a verb of `Walk` returns and the next layer reads.
 
   Attributes:
-    parts: tuple of `Part`s whose channels are concatenated.
+    parts: tuple of `layers.Part`s (sources with a norm and an activation
+      function) whose channels are concatenated.
     padding: number of pixels that `pad` added at each edge.
     edge: `Kind.edge` of the pixels that `pad` added.
     pending: the `Layer` of the only part, as long as the next verb may be a
@@ -48,12 +49,16 @@ class Activation(NamedTuple):
 
 
 class Walk(Reader):
-  """Reader of a network's layers that computes each layer over all tiles.
+  """Reader that computes each layer of a network over all tiles of an image.
+
+  A network calls one method (verb) of a reader per layer; see `nets.verbs`. The
+  verbs here take and return an `Activation`.
 
   Attributes:
     net: the generator.
-    params: parameters of the generator, or of one of its residual blocks.
-    pass_: the `Pass` over the image.
+    params: parameters of the generator; in the reader of a residual block,
+      those of the block.
+    pass_: the `Pass` over the image, which holds the loops over tiles.
   """
 
   what = '--tile'
@@ -139,7 +144,10 @@ class Walk(Reader):
 
 
 class Pass:
-  """One pass of a network over an image, with the loops over tiles."""
+  """One pass of a network over an image, with the loops over tiles.
+
+  `run` computes a layer; `add` adds two activations.
+  """
 
   def __init__(self, net, params, height, tile, scratch, progress):
     """Makes a pass from the arguments of `tiled.apply`.
@@ -164,8 +172,9 @@ class Pass:
     the layers that read its output compute it again.
 
     Args:
-      layer: a `Layer`.
-      statistics: if True, the moments of the output are computed.
+      layer: the `layers.Layer` to compute.
+      statistics: if True, the moments of the output (sums that a norm needs)
+        are computed.
       keep: if True, the output is stored at any resolution.
 
     Returns:
@@ -187,7 +196,7 @@ class Pass:
     Args:
       parts: tuple of the one `Part` of the first activation, which must be
         stored.
-      others: `Part`s of the second activation.
+      others: `Part`s of the second activation, of the same shape.
 
     Returns:
       The sum, as a `Part`.

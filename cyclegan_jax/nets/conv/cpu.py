@@ -27,10 +27,11 @@ def convolve(x, kernel, geometry):
   Args:
     x: [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    geometry: a `Geometry`.
+    geometry: a `plain.Geometry`: stride, padding and input dilation.
 
   Returns:
-    The result of `plain`, [batch, out_height, out_width, outputs].
+    The result of XLA's own convolution (`plain.plain`) up to rounding, [batch,
+    out_height, out_width, outputs].
   """
   if x.dtype != jnp.float32 or _is_small(x, kernel, geometry):
     return plain(x, kernel, geometry)
@@ -92,14 +93,15 @@ def _padded(x, geometry):
 
 
 def one_row_more(x, kernel, geometry):
-  """Computes `plain` with one additional output row, which is cut off.
+  """Computes a convolution with one additional output row, which is cut off.
 
-  XLA is slow if the output size is a power of two.
+  XLA is slow if the output size is a power of two. The result equals XLA's own
+  convolution, `plain.plain`.
 
   Args:
     x: [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    geometry: a `Geometry`.
+    geometry: a `plain.Geometry`: stride, padding and input dilation.
 
   Returns:
     [batch, out_height, out_width, outputs].
@@ -117,15 +119,17 @@ def one_row_more(x, kernel, geometry):
 
 
 def by_phases(x, kernel, geometry):
-  """Computes `plain` with dilation 2, as one convolution per output phase.
+  """Computes a transposed convolution, with one convolution per output phase.
 
-  Even and odd rows and columns of the output see different parts of the kernel.
-  Computed separately, they skip the zeros between the pixels of x.
+  The result equals `plain.plain`, XLA's own convolution of an input dilated by
+  2. Even and odd rows and columns of the output (the phases) see different
+  parts of the kernel. Computed separately, they skip the zeros that dilation
+  puts between the pixels of x.
 
   Args:
     x: [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    geometry: a `Geometry` with dilation 2 and stride 1.
+    geometry: a `plain.Geometry` with input dilation 2 and stride 1.
 
   Returns:
     [batch, out_height, out_width, outputs].
@@ -173,7 +177,7 @@ def input_gradient(x, kernel, grad, geometry):
     x: the input, [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
     grad: the gradient of the output, [batch, out_height, out_width, outputs].
-    geometry: the convolution's `Geometry`.
+    geometry: a `plain.Geometry`: stride, padding and input dilation.
 
   Returns:
     [batch, height, width, inputs].

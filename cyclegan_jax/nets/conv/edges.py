@@ -46,10 +46,12 @@ def before(x, axis, size, mode, packed=False):
   Args:
     x: [..., height, width, channels].
     axis: -3 for rows or -2 for columns.
-    size: number of rows or columns to return; of a packed x, packed ones.
+    size: number of rows or columns of x to return; if x is packed, each of them
+      stands for two rows or columns of pixels.
     mode: 'reflect' mirrors the pixels next to the edge, 'replicate' repeats the
       edge, 'zeros' returns zeros.
-    packed: whether x is packed.
+    packed: whether x is packed, with 2x2 pixels stored as one pixel (see
+      `pack`).
 
   Returns:
     An array like x, with `size` entries along the axis.
@@ -63,9 +65,11 @@ def after(x, axis, size, mode, packed=False):
   Args:
     x: [..., height, width, channels].
     axis: -3 for rows or -2 for columns.
-    size: number of rows or columns to return; of a packed x, packed ones.
-    mode: see `before`.
-    packed: whether x is packed.
+    size: number of rows or columns of x to return; if x is packed, each of them
+      stands for two rows or columns of pixels.
+    mode: 'reflect', 'replicate' or 'zeros', as for `before`.
+    packed: whether x is packed, with 2x2 pixels stored as one pixel (see
+      `pack`).
 
   Returns:
     An array like x, with `size` entries along the axis.

@@ -18,10 +18,11 @@ def convolve(x, kernel, geometry):
   Args:
     x: [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    geometry: a `Geometry`.
+    geometry: a `plain.Geometry`: stride, padding and input dilation.
 
   Returns:
-    The result of `plain`, [batch, out_height, out_width, outputs].
+    The result of XLA's own convolution (`plain.plain`) up to rounding, [batch,
+    out_height, out_width, outputs].
   """
   if geometry.dilation == 1:
     return plain(x, kernel, geometry)
@@ -57,7 +58,7 @@ def as_strided(x, kernel, grad, geometry):
     x: the input, [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
     grad: the gradient of the output, [batch, out_height, out_width, outputs].
-    geometry: a `Geometry` with dilation above 1 and stride 1.
+    geometry: a `plain.Geometry` with input dilation above 1 and stride 1.
 
   Returns:
     [size, size, inputs, outputs].

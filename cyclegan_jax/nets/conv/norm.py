@@ -25,12 +25,14 @@ class Rest(NamedTuple):
   """Constants of a norm and of the activation and padding that follow it.
 
   Attributes:
-    strips: number of strips per image, see `strips.cut`.
+    strips: number of strips of rows that each image is cut into (`strips.cut`);
+      1 for whole images.
     slope: slope of the activation for negative values; 1 for no activation.
     rows: number of rows to add above, and below.
     columns: number of columns to add left, and right.
-    mode: mode of the padding, as in `edges.before`.
-    packed: whether the images are packed, see `edges`.
+    mode: mode of the padding: 'reflect', 'replicate' or 'zeros'.
+    packed: whether the images are packed, with 2x2 pixels stored as one pixel
+      (see `edges.pack`).
     epsilon: number added to the variance.
   """
 
@@ -48,10 +50,11 @@ def instance_norm(x, scale, bias, rest):
   """Applies instance norm, then an activation, then padding.
 
   Args:
-    x: images in strips, [batch x strips, height / strips, width, channels].
+    x: images cut into strips of rows, [batch x strips, height / strips, width,
+      channels].
     scale: scale of the norm, float32 [channels]; None for 1.
     bias: bias of the norm, float32 [channels]; must be None if `scale` is None.
-    rest: the constants, a `Rest`.
+    rest: the constants, a `Rest`: number of strips, activation and padding.
 
   Returns:
     [batch x strips, height / strips + 2 rows, width + 2 columns, channels], of
@@ -99,8 +102,9 @@ def padded(x, rest):
   """Applies only the padding of `instance_norm`, without norm and activation.
 
   Args:
-    x: images in strips, [batch x strips, height / strips, width, channels].
-    rest: the constants, a `Rest`.
+    x: images cut into strips of rows, [batch x strips, height / strips, width,
+      channels].
+    rest: the constants, a `Rest`: number of strips, activation and padding.
 
   Returns:
     [batch x strips, height / strips + 2 rows, width + 2 columns, channels].

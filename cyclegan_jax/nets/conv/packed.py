@@ -12,6 +12,8 @@ from jax import lax
 def between(kernel):
   """Returns a kernel of stride 1 from packed to packed images.
 
+  A packed image stores 2x2 pixels as one pixel of 4 times the channels.
+
   Args:
     kernel: the plain kernel, [size, size, inputs, outputs], size odd.
 
@@ -36,6 +38,8 @@ def between(kernel):
 def halving(kernel):
   """Returns a kernel of stride 2 and padding 1, from packed to plain images.
 
+  A packed image stores 2x2 pixels as one pixel of 4 times the channels.
+
   Args:
     kernel: the plain kernel, [size, size, inputs, outputs], size 3 or 4.
 
@@ -53,6 +57,8 @@ def halving(kernel):
 
 def doubling(kernel):
   """Returns a kernel of a transposed convolution, from plain to packed images.
+
+  A packed image stores 2x2 pixels as one pixel of 4 times the channels.
 
   Args:
     kernel: the plain kernel of a transposed convolution of stride 2, [3, 3,

@@ -26,7 +26,7 @@ def plain(x, kernel, geometry):
   Args:
     x: [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    geometry: a `Geometry`.
+    geometry: a `Geometry`: stride, padding and input dilation.
 
   Returns:
     [batch, out_height, out_width, outputs].
@@ -42,12 +42,14 @@ def plain(x, kernel, geometry):
 
 
 def product(x, kernel, geometry):
-  """Computes `plain` as a product of the kernel and a matrix of all patches.
+  """Computes a convolution as a product of the kernel and all patches.
+
+  The result equals `plain` up to rounding.
 
   Args:
     x: [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    geometry: a `Geometry`.
+    geometry: a `Geometry`: stride, padding and input dilation.
 
   Returns:
     [batch, out_height, out_width, outputs].

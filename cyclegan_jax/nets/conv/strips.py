@@ -68,9 +68,10 @@ def pad(x, strips, rows, columns, mode, packed=False):
     strips: number of strips per image; 1 means whole images.
     rows: numbers of rows to add (above, below) to each strip.
     columns: numbers of columns to add (left, right).
-    mode: mode of the padding at the edges of the image, see `edges.before`.
-    packed: whether the images are packed; `rows` and `columns` then count
-      packed pixels.
+    mode: mode of the padding at the edges of the image: 'reflect' mirrors the
+      pixels next to the edge, 'replicate' repeats the edge, 'zeros' adds zeros.
+    packed: whether the images are packed, with 2x2 pixels stored as one pixel
+      (see `edges.pack`); `rows` and `columns` then count packed pixels.
 
   Returns:
     [batch x strips, padded_rows, padded_columns, channels].

@@ -22,10 +22,11 @@ def convolve(x, kernel, geometry):
   Args:
     x: [batch, height, width, inputs].
     kernel: [size, size, inputs, outputs].
-    geometry: a `Geometry`.
+    geometry: a `plain.Geometry`: stride, padding and input dilation.
 
   Returns:
-    The result of `plain`, [batch, out_height, out_width, outputs].
+    The result of XLA's own convolution (`plain.plain`) up to rounding, [batch,
+    out_height, out_width, outputs].
   """
   if geometry != Geometry() or len(kernel) < 7:
     return plain(x, kernel, geometry)
@@ -63,7 +64,8 @@ def few_outputs(x, kernel, padding=0, mode='reflect'):
     kernel: [size, size, inputs, outputs].
     padding: number of columns to pad left, and right. The padding is applied to
       the few output channels, not to the input.
-    mode: mode of the padding, see `edges.before`.
+    mode: mode of the padding: 'reflect' mirrors the pixels next to the edge,
+      'replicate' repeats the edge, 'zeros' adds zeros.
 
   Returns:
     [batch, height - size + 1, width + 2 padding - size + 1, outputs].

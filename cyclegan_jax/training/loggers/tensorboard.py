@@ -25,7 +25,10 @@ LOGGER = Logger(_open, ('clu', 'tensorboard'))
 
 
 class _TensorBoard:
-  """Logger that writes events in a separate thread, with clu."""
+  """Logger that writes events in a separate thread, with clu.
+
+  The methods are those that `loggers.base.Logger` describes.
+  """
 
   def __init__(self, folder):
     from clu import metric_writers  # slow to import, since it loads TensorFlow

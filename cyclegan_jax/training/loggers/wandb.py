@@ -50,6 +50,8 @@ LOGGER = Logger(_open, ('wandb',), 'wandb', _check)
 class _Wandb:
   """Logger that writes to one wandb run, also when the training is resumed.
 
+  The methods are those that `loggers.base.Logger` describes.
+
   wandb accepts only increasing steps, but a killed training repeats the steps
   after its newest checkpoint. Therefore wandb_run.json holds the last step that
   was sent to wandb, and steps up to that one are not sent again. Their metrics
@@ -93,7 +95,12 @@ class _Wandb:
     self._safely(lambda: self._run.log(row, step=self._step, commit=True))
 
   def close(self, code):
-    """Flushes, waits a limited time for uploads, and ends wandb's process."""
+    """Flushes, waits a limited time for uploads, and ends wandb's process.
+
+    Args:
+      code: exit code of this process, by which wandb marks the run as finished
+        or failed.
+    """
     import wandb
 
     self.flush()
