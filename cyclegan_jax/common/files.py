@@ -279,7 +279,18 @@ def remove(path: Path) -> None:
 
 
 def copy_below(source: Path, folder: Path) -> None:
-  """Copies all files below the local folder `source` to below `folder`."""
+  """Copies all files below a local folder to another folder.
+
+  Each file keeps its path relative to `source` and replaces a file of that
+  path. Other files of `folder` stay.
+
+  Args:
+    source: the local folder.
+    folder: the other folder, local or in a bucket.
+
+  Raises:
+    WriteError: a file cannot be written.
+  """
   for path in below(source):
     write(folder / path.relative_to(source).as_posix(), path.read_bytes())
 

@@ -185,7 +185,7 @@ def build_data(config):
 
 
 def check_values(config):
-  """Raises `UserError` for a number of the config outside its range."""
+  """Raises `UserError` for a number outside its range, or a run of 0 steps."""
   for key, value in flatten(config.to_dict()).items():
     allowed = OPTIONS[key].range
     if allowed and not allowed.holds(value):

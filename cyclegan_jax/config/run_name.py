@@ -21,8 +21,10 @@ def name(card: pathlib.Path, config: ml_collections.ConfigDict) -> str:
     config: the config of the recipe card.
 
   Returns:
-    CARD_FOLDER if data.source is folder or aligned, else CARD. The folder is
-    left out if its name is one of the words of CARD.
+    CARD_FOLDER if data.source is folder or aligned, else CARD. CARD is the file
+    name of the recipe card without its ending; FOLDER is the last name in
+    data.root, shortened if long. FOLDER is left out if it is empty or one of
+    the words of CARD, which underscores separate.
   """
   c = config.data
   if c.source not in _OWN_PICTURES or not c.root:

@@ -127,9 +127,12 @@ class Preprocess(NamedTuple):
 
     Args:
       shortest: shortest side of all training pictures in pixels; 0 if unknown.
+        With data.preprocess=none, crop is proposed if `shortest` is at least
+        the crop size.
 
     Returns:
-      Text such as '--config.data.preprocess=resize_and_crop', for messages.
+      Text such as '--config.data.preprocess=resize_and_crop', for messages;
+      with data.load_size if the crop is larger than the load size.
     """
     mode = 'resize_and_crop'
     if self.mode == 'none' and shortest >= self.crop_size:

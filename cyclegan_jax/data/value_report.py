@@ -139,7 +139,7 @@ def lines(domain: str, known: dict) -> list[str]:
 
   Args:
     domain: 'a' or 'b'.
-    known: the dict that `facts` returns.
+    known: the dict that `facts` returns; if it is empty, so is the result.
   """
   if not known:
     return []

@@ -66,7 +66,7 @@ class Look(NamedTuple):
 
 
 def look(container, video, first):
-  """Returns the `Look` of a video.
+  """Returns the `Look` of a video: its size, rotation, colours and times.
 
   Args:
     container: PyAV's input container.

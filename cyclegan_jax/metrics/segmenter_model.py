@@ -38,6 +38,9 @@ _RANGES = {
 class Segmenter(nn.Module):
   """Small FCN: sums the class scores of all scales (FCN-8s, Long et al. 2015).
 
+  Maps images [batch, height, width, 3] in [-1, 1], with sides that are
+  multiples of 8, to scores [batch, height, width, classes].
+
   Attributes:
     classes: number of classes.
     width: channels of the first scale; each further scale has twice as many.

@@ -93,9 +93,10 @@ def suite(name, asked):
     asked: the `Asked` of the suite: its rows and settings.
 
   Returns:
-    {direction: [`Line`]}, one entry per table. In the suites models and losses,
-    the rows stand between the lines 'copy the input' and 'ground truth', if the
-    evaluations have these candidates. If the config sets evaluate.best, an
+    {direction: [`Line`]}, one entry per table. A row that is not evaluated yet
+    has a line without numbers. In the suites models and losses, the rows stand
+    between the lines 'copy the input' and 'ground truth', if the evaluations
+    measured these two candidates. If the config sets evaluate.best, an
     evaluated row has two lines: its last weights, then its best weights.
   """
   experiment, rows = asked.experiment, asked.rows

@@ -25,8 +25,8 @@ _SIZES = 8  # sizes that a network is compiled for; others are done in tiles
 def gallery(workdir, count):
   """Returns test pictures with translations by the newest checkpoint.
 
-  If the run has no checkpoint, or its pictures are missing, 'note' gives the
-  reason and 'directions' is empty.
+  If no pictures were asked for, the run has no checkpoint, or its model or
+  pictures cannot be read, 'note' gives the reason and 'directions' is empty.
 
   Args:
     workdir: the run folder.
@@ -35,9 +35,11 @@ def gallery(workdir, count):
 
   Returns:
     {'note', 'step': step of the checkpoint or None, 'directions': [{'name',
-    'note', 'columns', 'rows'}]}. A row has 'name', 'l1' (mean absolute error of
-    the reconstruction, on [-1, 1]), 'mark' ('best', 'worst' or None), 'truth'
-    ({metric: value} of the translation, for true pairs) and 'pictures', one per
+    'note', 'columns', 'rows'}]}. The 'note' of a direction says how many
+    pictures are shown, and which cannot be used. 'columns' are titles, such as
+    'real A'. A row has 'name', 'l1' (mean absolute error of the reconstruction,
+    on [-1, 1]), 'mark' ('best', 'worst' or None), 'truth' ({metric: value} of
+    the translation, for true pairs) and 'pictures', one encoded picture per
     column.
   """
   nothing = {'step': None, 'directions': []}

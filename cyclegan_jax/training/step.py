@@ -196,11 +196,15 @@ class _Networks:
     self._optimizers = optimizers
 
   def update(self, grads, metrics):
-    """Updates some groups of networks and returns `metrics`.
+    """Updates some groups of networks and returns `metrics` unchanged.
+
+    The new parameters and optimizer states replace those of this object, even
+    if a value is not finite; `finite` collects the checks of all values.
 
     Args:
-      grads: {group: gradients} of the groups to update.
-      metrics: {name: scalar}, which are checked for NaN and infinity.
+      grads: {group: gradients} of the groups to update, checked for NaN and
+        infinity.
+      metrics: {name: scalar}, checked in the same way.
     """
     self.finite.extend(
       jnp.isfinite(x).all() for x in jax.tree.leaves((grads, metrics))
