@@ -1,5 +1,6 @@
 """Settings of all tests, such as four virtual devices, and shared fixtures."""
 
+import collections
 import json
 import os
 import pathlib
@@ -28,6 +29,25 @@ _cache = tempfile.TemporaryDirectory()
 jax.config.update('jax_compilation_cache_dir', _cache.name)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 _START = 600  # seconds, enough for a busy machine
+
+
+def pytest_configure(config):
+  """Makes xdist keep the order of the test files."""
+  config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+  """Sorts the test files of an xdist worker by their number of slow tests.
+
+  Long files come first, so that all workers end at about the same time.
+  """
+  if not hasattr(config, 'workerinput'):
+    return
+  slow = collections.Counter(
+    item.path for item in items if item.get_closest_marker('slow')
+  )
+  items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -352,6 +352,8 @@ def test_wandb_files_of_a_bucket_are_temporary(tmp_path, monkeypatch):
 def trained(workdir, pictures, **options):
   """Starts a process that trains and logs to wandb."""
   options = {
+    'method': 'simgan',  # compiles quickly
+    'directions': 'a2b',
     'log__to': 'wandb',
     'log__checkpoint_every': 2,
     'log__sample_every': 50,
@@ -363,7 +365,8 @@ def trained(workdir, pictures, **options):
     stderr=subprocess.STDOUT,
     start_new_session=True,
     text=True,
-    env={k: v for k, v in os.environ.items() if k != 'WANDB_SERVICE'},
+    env={k: v for k, v in os.environ.items() if k != 'WANDB_SERVICE'}
+    | tiny.compiled(),
   )
 
 

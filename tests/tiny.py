@@ -261,6 +261,17 @@ def command(card, workdir, root=None, **overrides):
   ]
 
 
+def compiled():
+  """Returns environment variables with which child processes reuse programs.
+
+  Programs that take little time to compile are saved too.
+  """
+  return {
+    'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
+
+
 def save_model(folder, *, names=('a2b', 'b2a'), seed=0, **overrides):
   """Saves a model with random weights large enough to change pictures.
 
