@@ -312,7 +312,10 @@ def test_the_export_program_accepts_every_flag(
     '--batch=2',
   ]
   assert program.run(export.main, argv) == 0
-  assert 'run on 2 of 13x18: at most' in capsys.readouterr().out
+  assert (
+    'tested on 2 x 13x18: largest difference to the model'
+    in capsys.readouterr().out
+  )
   images = rng.integers(0, 256, (2, 13, 18, 3), np.uint8)
   expected = saved.load(folder).translate(images, 'b2a')
   run = FORMATS[name].open(path)

@@ -122,7 +122,7 @@ def test_the_real_process_prints_one_line_for_an_error(tmp_path):
     check=False,
   )
   assert (done.returncode, done.stdout) == (2, '')
-  assert done.stderr.startswith('error: no file nowhere.py (--config): there ')
+  assert done.stderr.startswith('error: no file nowhere.py (--config): choose ')
 
 
 def test_ctrl_c_before_training_is_one_line(capsys):
