@@ -1,6 +1,6 @@
 """Tests that paths, names and options in the documentation exist.
 
-Covered are README.md, CONTRIBUTING.md, docs/*.md and launch/README.md:
+Covered are README.md, CONTRIBUTING.md, all pages of docs/ and launch/README.md:
 
 - targets of Markdown links that are files;
 - paths in backticks: relative to the document, the repository or the package;
@@ -24,7 +24,7 @@ DOCUMENTS = [
   REPOSITORY / 'README.md',
   REPOSITORY / 'CONTRIBUTING.md',
   REPOSITORY / 'launch' / 'README.md',
-  *sorted((REPOSITORY / 'docs').glob('*.md')),
+  *sorted((REPOSITORY / 'docs').glob('**/*.md')),
 ]
 # First folders of paths that commands write, and of words that are not paths.
 WRITTEN = {
