@@ -23,7 +23,6 @@ extensions = [
 ]
 exclude_patterns = ['_build']
 suppress_warnings = ['config.cache']
-nitpicky = False
 
 myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 3
