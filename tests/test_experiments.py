@@ -208,7 +208,7 @@ def test_metrics_of_rgb_are_left_out_for_other_channels(tmp_path):
   )
   names, lines = runs.metrics(five, row)
   assert names == 'l1,palette' and lines == [
-    'fcn, as the pictures of A are neither gray nor RGB'
+    'fcn, because the pictures of A are neither gray nor RGB'
   ]
   assert runs.segmenter_job(five) is None
   kept, lines = rows('models', **bands, **{'data.channels_b': 5})

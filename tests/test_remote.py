@@ -61,7 +61,9 @@ def test_local_paths_stay_local(tmp_path, monkeypatch):
 
 def test_a_recipe_card_in_a_bucket_is_refused(capsys):
   argv = ['main', '--config=gs://bucket/card.py']
-  one_line(main, argv, capsys, 'gs://bucket/card.py (--config)', 'to a disk')
+  one_line(
+    main, argv, capsys, 'gs://bucket/card.py (--config)', 'to a local path'
+  )
 
 
 def test_other_addresses_are_refused():

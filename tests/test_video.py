@@ -566,7 +566,7 @@ def test_the_program_translates_videos_among_pictures(tmp_path, capsys):
   capsys.readouterr()
   back = [x.replace('a2b', 'b2a') for x in command]
   assert program.run(translate.main, back) == 2
-  assert 'by other direction' in capsys.readouterr().err
+  assert 'with other direction' in capsys.readouterr().err
   assert program.run(translate.main, [*back, '--overwrite']) == 2
   fakes = saved.load(folder).translate(light, 'b2a')
   means = [x.mean(axis=(1, 2)) for x in (videos.pixels(made), fakes)]
