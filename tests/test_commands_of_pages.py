@@ -223,7 +223,8 @@ def check_flags(name, arguments):
   for argument in arguments:
     flag = argument.partition('=')[0]
     if flag.startswith('--') and not flag.startswith('--config.'):
-      assert flag in said.getvalue(), f'{name} has no {flag}'
+      known = re.search(rf'{flag}(?![\w-])', said.getvalue())
+      assert known, f'{name} has no {flag}'
 
 
 def check_installed(command_words):
@@ -295,3 +296,8 @@ def test_a_command_with_a_wrong_flag_is_found(here):
     try_command(wrong, 0)
   with pytest.raises(AssertionError, match='workdirs'):
     try_command(wrong._replace(needs='a GPU'), 0)
+  short_of_one = Command(
+    'cyclegan-jax report --work=runs/NAME', 'bash', 'a GPU'
+  )
+  with pytest.raises(AssertionError, match='has no --work'):
+    try_command(short_of_one, 0)
